@@ -1,0 +1,73 @@
+"""Deblur images that are sharp in the middle and soft at the edge.
+
+A lens blurs each camera pixel with a point spread function of its own, the same
+for every image. This package simulates or measures that blur, trains a small
+U-Net gated by pixel coordinates (CoordGate; Howard, Norreys and Döpp) to undo
+it, and applies the network to images.
+
+Names are loaded when they are first used, so that importing the package is
+instant and brings in no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+    from napari_coordgate.config import (
+        Camera,
+        GaussianLens,
+        Lens,
+        NetworkConfig,
+        TrainingConfig,
+    )
+    from napari_coordgate.coordinates import Window
+    from napari_coordgate.deblur import deblur, gating_maps
+    from napari_coordgate.networks import build_network
+    from napari_coordgate.optics import PSFField
+    from napari_coordgate.train import train
+
+_HOMES = {
+    "Camera": "config",
+    "Checkpoint": "checkpoint",
+    "GaussianLens": "config",
+    "Lens": "config",
+    "NetworkConfig": "config",
+    "PSFField": "optics",
+    "TrainingConfig": "config",
+    "Window": "coordinates",
+    "build_network": "networks",
+    "deblur": "deblur",
+    "gating_maps": "deblur",
+    "load_checkpoint": "checkpoint",
+    "train": "train",
+}
+
+__all__ = [
+    "Camera",
+    "Checkpoint",
+    "GaussianLens",
+    "Lens",
+    "NetworkConfig",
+    "PSFField",
+    "TrainingConfig",
+    "Window",
+    "build_network",
+    "deblur",
+    "gating_maps",
+    "load_checkpoint",
+    "train",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

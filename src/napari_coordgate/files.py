@@ -1,0 +1,151 @@
+"""Files that appear under their name only when they are whole."""
+
+import errno
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_coordgate.errors import OutputError
+
+__all__ = ["reserve", "writing"]
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another disk",
+    errno.EDQUOT: "free some space or choose another disk",
+    errno.EFBIG: "write less or choose another disk",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOTDIR: "choose a folder that is not a file",
+    errno.EEXIST: "choose a folder that is not a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+_NAME_KEPT = 40
+
+
+@contextmanager
+def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Write a file that appears under its name only when it is whole.
+
+    The body writes a hidden file beside the target, with the same suffix. At
+    its end that file is on the disk and takes the target's name; when the body
+    fails or is interrupted, it is removed and the target is as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The target. Folders on the way to it are made where they are missing.
+    overwrite : bool
+        Replace a file of that name.
+
+    Yields
+    ------
+    Path
+        The hidden file, which exists and is empty.
+
+    Raises
+    ------
+    OutputError
+        If the target exists and is not to be overwritten, even if it turned up
+        in the meantime, or if it cannot be written.
+    """
+    path = Path(path)
+    # The end of the name keeps its suffixes; a part of it keeps clear of the longest name allowed.
+    temporary = path.parent / f".{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
+    try:
+        if path.is_dir():
+            raise OutputError(f"Cannot write {path}: it is a folder; give the name of a file.")
+        if not overwrite and os.path.lexists(path):
+            raise _already_exists(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        yield temporary
+        _sync(temporary)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _move_to_free_name(temporary, path)
+    except OSError as error:
+        if _concerns_another_file(error, temporary, path):
+            raise
+        raise _cannot_write(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+def reserve(path: Path) -> None:
+    """Claim the disk space of a file that has its final size but holes in its data.
+
+    Writing into a hole through a memory map ends the whole process when the
+    disk is full; claimed beforehand, a full disk is an error like any other.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file, all of it holes but for a header; its contents stay as they are.
+
+    Raises
+    ------
+    OSError
+        If the disk has not enough room.
+    """
+    size = path.stat().st_size
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    if sys.platform == "linux":
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _move_to_free_name(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless something else has taken it."""
+    try:
+        try:
+            # A link fails where the name is taken, while a move would overwrite.
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # No hard links here: take the name with an empty file, then replace that.
+            path.touch(exist_ok=False)
+            temporary.replace(path)
+    except FileExistsError as error:
+        raise _already_exists(path) from error
+
+
+def _remove(path: Path) -> None:
+    """Remove a file if it is there; a folder that became unusable keeps it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _concerns_another_file(error: OSError, temporary: Path, path: Path) -> bool:
+    """Whether an error names a file that is not the one being written."""
+    if not isinstance(error.filename, str | Path):
+        return False
+    target = path.absolute()
+    ours = (target, *target.parents, temporary.absolute())
+    return Path(error.filename).absolute() not in ours
+
+
+def _already_exists(path: Path) -> OutputError:
+    return OutputError(f"{path} already exists; choose another name or pass --overwrite.")
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    # NumPy reports a write cut short by a full disk in words alone.
+    reason = (error.strerror or f"it was cut short, {error}").lower().splitlines()[0]
+    advice = _ADVICE.get(error.errno or errno.ENOSPC, "check the disk or choose another place")
+    return OutputError(f"Cannot write {path}: {reason}; {advice}.")

@@ -1,0 +1,181 @@
+"""Events of a long job.
+
+A long job is a generator of frozen events. The command line prints them, the
+plugin draws them, tests collect them; none of them is needed for the job to
+run. Every job ends exactly once, with a `Finished` that says why.
+"""
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import CancelledError, CoordGateError
+
+__all__ = ["Event", "Finished", "Preview", "Progress", "Stopwatch", "finish", "reporting_end"]
+
+Reason = Literal["completed", "cancelled", "failed"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has come.
+
+    Attributes
+    ----------
+    stage : str
+        What is being done, for example ``"training"``.
+    done, total : int
+        Units finished, and units in all.
+    seconds : float
+        Time since the stage began.
+    metrics : mapping of str to float
+        Figures of this moment, for example ``{"loss": 0.01}``.
+    """
+
+    stage: str
+    done: int
+    total: int
+    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the rest will take at the mean pace so far; None before the first unit."""
+        if self.done == 0:
+            return None
+        return self.seconds * (self.total - self.done) / self.done
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A look at an unfinished result.
+
+    Attributes
+    ----------
+    step : int
+        Training step at which it was made.
+    sharp, blurred, deblurred : ndarray, shape (H, W)
+        One validation image, in the scaled units of the network.
+    """
+
+    step: int
+    sharp: NDArray[np.float32]
+    blurred: NDArray[np.float32]
+    deblurred: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The one end of a job.
+
+    Attributes
+    ----------
+    reason : {"completed", "cancelled", "failed"}
+        Why it ended.
+    message : str
+        One line for the user: what came of it, or what to try.
+    outputs : tuple of Path
+        Files that the job wrote, all whole.
+    result : Any
+        What the job computed, if it was not a file.
+    error : CoordGateError or None
+        The error behind ``reason="failed"``.
+    """
+
+    reason: Reason
+    message: str
+    outputs: tuple[Path, ...] = ()
+    result: Any = None
+    error: CoordGateError | None = None
+
+
+Event = Progress | Preview | Finished
+
+
+class Stopwatch:
+    """Time since its making, and the progress events of one stage.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage, carried by every event.
+    total : int
+        Units in all.
+    """
+
+    def __init__(self, stage: str, total: int) -> None:
+        self.stage = stage
+        self.total = total
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the stopwatch was made."""
+        return time.perf_counter() - self._start
+
+    def progress(self, done: int, **metrics: float) -> Progress:
+        """Event for ``done`` units finished now."""
+        return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
+
+
+def reporting_end(events: Iterator[Event], outputs: tuple[Path, ...] = ()) -> Generator[Event]:
+    """Pass events on, and turn a user's error or cancel into the job's one `Finished`.
+
+    Parameters
+    ----------
+    events : iterator of Event
+        The job. It yields its own `Finished` only when it completes.
+    outputs : tuple of Path
+        Files that are whole on disk even when the job stops early; those that
+        exist by then are named in the `Finished`.
+
+    Yields
+    ------
+    Event
+        The job's events, then exactly one `Finished`.
+    """
+    try:
+        yield from events
+    except CancelledError as error:
+        written = tuple(path for path in outputs if path.exists())
+        yield Finished("cancelled", str(error), outputs=written)
+    except CoordGateError as error:
+        written = tuple(path for path in outputs if path.exists())
+        yield Finished("failed", str(error), outputs=written, error=error)
+
+
+def finish(events: Iterable[Event]) -> Finished:
+    """Run a job to its end without looking at its progress.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        The job.
+
+    Returns
+    -------
+    Finished
+        Its end, when it completed.
+
+    Raises
+    ------
+    CoordGateError
+        The job's own error if it failed; `CancelledError` if it was cancelled.
+    """
+    end = None
+    for event in events:
+        if isinstance(event, Finished):
+            end = event
+    if end is None:
+        raise CoordGateError("The job ended without saying why; please report this.")
+    if end.error is not None:
+        raise end.error
+    if end.reason == "cancelled":
+        raise CancelledError(end.message)
+    return end
