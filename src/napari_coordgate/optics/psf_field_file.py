@@ -1,0 +1,107 @@
+"""PSF fields on disk: a TIFF stack of kernels that any viewer opens.
+
+The description of the first page is JSON and holds what belongs to the field
+beside its arrays; the coefficients are the file's second series.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import PSFError
+from napari_coordgate.files import writing
+from napari_coordgate.tiff import read_tiff
+
+__all__ = ["read_psf_field", "write_psf_field"]
+
+FORMAT = "napari-coordgate psf field"
+
+
+def write_psf_field(
+    path: str | Path,
+    description: dict[str, Any],
+    kernels: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the parts of a PSF field, the arrays in single precision.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write.
+    description : dict
+        `PSFField.description`.
+    kernels : ndarray, shape (R, K, K)
+        The kernels.
+    coefficients : ndarray, shape (R, G, G)
+        Their coefficients.
+    overwrite : bool
+        Replace a file of that name.
+
+    Raises
+    ------
+    OutputError
+        If the file exists, or cannot be written.
+    """
+    scale: dict[str, Any] = {}
+    if pixel_size_um := description["pixel_size_um"]:
+        per_cm = 1e4 / pixel_size_um
+        scale = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+    with writing(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
+        tiff.write(
+            kernels.astype(np.float32),
+            photometric="minisblack",
+            metadata={"axes": "QYX", FORMAT: description},
+            **scale,
+        )
+        tiff.write(
+            coefficients.astype(np.float32),
+            photometric="minisblack",
+            metadata={"axes": "QYX", "Name": "Chebyshev coefficients"},
+        )
+
+
+def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+    """Read the parts of a PSF field; whether they fit together is not looked at.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    description : any JSON value
+        As given to `write_psf_field`.
+    kernels, coefficients : ndarray
+        The arrays.
+
+    Raises
+    ------
+    PSFError
+        If the file is missing, cut short or no PSF field.
+    """
+    try:
+        kernels, _, _ = read_tiff(Path(path))
+        with tifffile.TiffFile(path) as tiff:
+            description = json.loads(tiff.pages.first.description)[FORMAT]
+            _, series = tiff.series
+            # Stored uncompressed: what claims more than the file holds gets no memory.
+            if series.nbytes > tiff.filehandle.size:
+                raise ValueError("the coefficients are damaged")
+            coefficients = series.asarray()
+    except FileNotFoundError:
+        raise PSFError(f"{path}: no such file; 'napari-coordgate psf' makes one.") from None
+    except Exception as error:
+        # A foreign file can fail anywhere in the decoder, with any exception.
+        raise PSFError(
+            f"{path}: is no whole PSF field ({type(error).__name__}); "
+            "make one with 'napari-coordgate psf'."
+        ) from error
+    return description, kernels, coefficients

@@ -1,0 +1,131 @@
+"""Laws of the convolution whose kernel varies over the frame."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.signal import convolve2d
+
+from napari_coordgate.coordinates import Window, coordinate_axis
+from napari_coordgate.errors import PSFError
+from napari_coordgate.optics.convolution import VaryingConvolution
+from napari_coordgate.optics.low_rank import sum_series
+
+Array = NDArray[np.float64]
+
+FRAME = (11, 14)
+WINDOW = Window(2, 5, 7, 6)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(2)
+
+
+@pytest.fixture
+def convolution(rng: np.random.Generator) -> VaryingConvolution:
+    coefficients = rng.normal(size=(3, 4, 4))
+    coefficients[0] = np.eye(4) * [1, 0, 0, 0]
+    return VaryingConvolution(rng.normal(size=(3, 5, 5)), coefficients, FRAME)
+
+
+def scene_around(
+    convolution: VaryingConvolution, window: Window, rng: np.random.Generator
+) -> torch.Tensor:
+    return torch.from_numpy(rng.normal(size=(2, *convolution.around(window).shape)))
+
+
+def test_each_kernel_acts_on_the_scene_under_its_map(
+    convolution: VaryingConvolution, rng: np.random.Generator
+) -> None:
+    around = convolution.around(WINDOW)
+    scene = scene_around(convolution, WINDOW, rng)[0].numpy()
+    axes = (
+        np.clip(coordinate_axis(start, length, frame_length), -1, 1)
+        for start, length, frame_length in zip(around.origin, around.shape, FRAME, strict=True)
+    )
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    maps = sum_series(convolution.coefficients, places).T.reshape(-1, *around.shape)
+    parts = [
+        convolve2d(weights * scene, kernel, mode="valid")
+        for weights, kernel in zip(maps, convolution.kernels, strict=True)
+    ]
+    expected = np.sum(parts, axis=0)
+    light = convolution.spread(torch.from_numpy(scene), [WINDOW])
+    np.testing.assert_allclose(light, expected[: WINDOW.height, : WINDOW.width], atol=1e-12)
+
+
+def test_light_from_beyond_one_radius_does_not_arrive(convolution: VaryingConvolution) -> None:
+    reach = WINDOW.expanded(convolution.radius)
+    around = convolution.around(WINDOW)
+    scene = torch.ones(around.shape, dtype=torch.float64)
+    scene[reach.within(around)] = 0
+    assert scene.sum() > 0
+    torch.testing.assert_close(
+        convolution.spread(scene, [WINDOW]), torch.zeros(WINDOW.shape, dtype=torch.float64)
+    )
+
+
+def test_gathering_is_the_transpose_of_spreading(
+    convolution: VaryingConvolution, rng: np.random.Generator
+) -> None:
+    scene = scene_around(convolution, WINDOW, rng)
+    light = torch.from_numpy(rng.normal(size=(2, *WINDOW.shape)))
+    there = torch.sum(convolution.spread(scene, [WINDOW]) * light)
+    back = torch.sum(scene * convolution.gather(light, WINDOW))
+    assert there.item() == pytest.approx(back.item(), rel=1e-12)
+
+
+def test_many_windows_are_as_one_by_one(
+    convolution: VaryingConvolution, rng: np.random.Generator
+) -> None:
+    windows = [WINDOW, Window(0, 0, *WINDOW.shape)]
+    scenes = scene_around(convolution, WINDOW, rng)
+    one_by_one = [
+        convolution.spread(scene, [window]) for scene, window in zip(scenes, windows, strict=True)
+    ]
+    torch.testing.assert_close(convolution.spread(scenes, windows), torch.stack(one_by_one))
+
+
+def test_threads_may_share_one(convolution: VaryingConvolution, rng: np.random.Generator) -> None:
+    windows = [Window(y0, x0, 4 + y0 % 2, 5) for y0 in range(6) for x0 in range(9)]
+    scenes = [scene_around(convolution, window, rng) for window in windows]
+
+    def spread(scene: torch.Tensor, window: Window) -> torch.Tensor:
+        return convolution.spread(scene, [window])
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(spread, scenes, windows))
+    alone = map(spread, scenes, windows)
+    assert all(map(torch.equal, together, alone))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "coefficients"),
+    [
+        ((2, 3), (2, 4, 4)),
+        ((2, 3, 3), (3, 4, 4)),
+        ((2, 3, 5), (2, 4, 4)),
+        ((2, 4, 4), (2, 4, 4)),
+        ((2, 3, 3), (2, 4, 5)),
+        ((0, 3, 3), (0, 4, 4)),
+        ((2, 3, 3), (2, 0, 0)),
+    ],
+)
+def test_shapes_that_do_not_fit_together_are_refused(
+    kernels: tuple[int, ...], coefficients: tuple[int, ...]
+) -> None:
+    with pytest.raises(PSFError, match=r"\(R, K, K\) with odd K"):
+        VaryingConvolution(np.ones(kernels), np.ones(coefficients), FRAME)
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(PSFError, match="NaN"):
+        VaryingConvolution(np.full((1, 3, 3), np.nan), np.ones((1, 1, 1)), FRAME)
+
+
+def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
+    with pytest.raises(PSFError, match="weighted by 1"):
+        VaryingConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)

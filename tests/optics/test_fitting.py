@@ -1,0 +1,165 @@
+"""Laws of a PSF field fitted to a lens, or to measured PSFs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.errors import PSFError
+from napari_coordgate.optics import PSFField
+from napari_coordgate.optics.pupil import lens_psfs
+
+Array = NDArray[np.float64]
+
+FRAME = (40, 60)
+LENS = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=12, coma_waves=0.2)
+SIZE = 9
+LINE = np.array([[3, 5], [11, 17], [22, 33.5], [35, 53]])
+RNG = np.random.default_rng(7)
+
+
+def scattered(count: int) -> Array:
+    pixels = RNG.choice(FRAME[0] * FRAME[1], count, replace=False)
+    return np.stack(np.divmod(pixels, FRAME[1]), axis=1).astype(float)
+
+
+def grid(count: int) -> Array:
+    axes = (np.linspace(2, side - 3, count) for side in FRAME)
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def psfs_at(positions: Array, size: int = SIZE) -> Array:
+    places = (2 * positions + 1) / FRAME - 1
+    psfs: Array = lens_psfs(LENS, places, FRAME, size)
+    return psfs
+
+
+def errors(field: PSFField, psfs: Array, positions: Array) -> Array:
+    """Relative error of each PSF of a field."""
+    found = np.stack([field.psf_at(row, column) for row, column in positions])
+    axes = (1, 2)
+    wrong: Array = np.linalg.norm(found - psfs, axis=axes) / np.linalg.norm(psfs, axis=axes)
+    return wrong
+
+
+def root_mean_square(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize(
+    "lens", [LENS, GaussianLens(sigma_edge_px=3, axis=(0.3, -0.2))], ids=["pupil", "gaussian"]
+)
+def test_psfs_of_a_lens_are_kept_to_the_tolerance(
+    lens: Lens | GaussianLens, tolerance: float
+) -> None:
+    field = PSFField.from_lens(lens, FRAME, tolerance)
+    positions = grid(12)
+    exact = lens_psfs(lens, (2 * positions + 1) / FRAME - 1, FRAME, field.size)
+    assert root_mean_square(errors(field, exact, positions)) <= tolerance
+    assert field.source["relative_error"] <= tolerance
+
+
+def test_the_rank_grows_as_the_tolerance_shrinks() -> None:
+    ranks = [PSFField.from_lens(LENS, FRAME, tolerance).rank for tolerance in (1e-1, 1e-2, 1e-4)]
+    assert 1 < ranks[0] < ranks[1] < ranks[2]
+
+
+def test_a_lens_without_variation_has_one_psf() -> None:
+    steady = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=0, defocus_um=8)
+    field = PSFField.from_lens(steady, FRAME)
+    assert field.rank == 1
+
+
+def test_the_window_of_a_psf_grows_with_the_light_it_holds() -> None:
+    low, high = (
+        PSFField.from_lens(LENS, FRAME, enclosed_energy=energy).size for energy in (0.8, 0.95)
+    )
+    assert low < high
+
+
+def test_a_lens_that_varies_too_fast_is_refused() -> None:
+    lens = GaussianLens(sigma_center_px=0.2, sigma_edge_px=5)
+    with pytest.raises(PSFError, match=r"varies too fast.*tolerance of 1e-05 \(reached") as caught:
+        PSFField.from_lens(lens, FRAME, tolerance=1e-5)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        scattered(1),
+        np.array([[2, 3], [35, 40]]),
+        np.array([[2, 3], [35, 40], [20, 8.5]]),
+        LINE,
+        scattered(9),
+        grid(3),
+        scattered(25),
+        grid(5),
+    ],
+    ids=["1", "2", "3", "4 in line", "9 scattered", "3x3", "25 scattered", "5x5"],
+)
+def test_measured_psfs_are_kept_where_they_were_measured(positions: Array) -> None:
+    psfs = psfs_at(positions)
+    field = PSFField.from_psfs(psfs * 500, positions, FRAME, tolerance=1e-3)
+    error = root_mean_square(errors(field, psfs, positions))
+    assert error <= 1e-3
+    assert field.source["relative_error"] == pytest.approx(error, rel=1e-3, abs=1e-6)
+    assert field.source["measured_psfs"] == len(positions)
+
+
+def test_one_measured_psf_holds_all_over_the_frame() -> None:
+    positions = np.array([[3.0, 50.0]])
+    psfs = psfs_at(positions)
+    field = PSFField.from_psfs(psfs, positions, FRAME)
+    assert field.rank == 1
+    np.testing.assert_allclose(field.psf_at(30, 2), psfs[0], atol=1e-7)
+
+
+def test_more_measured_psfs_come_closer_to_the_lens() -> None:
+    between = grid(8)
+    exact = psfs_at(between)
+    wrong = [
+        root_mean_square(errors(PSFField.from_psfs(psfs_at(places), places, FRAME), exact, between))
+        for places in (grid(2), grid(4), grid(7))
+    ]
+    assert wrong[0] > 2 * wrong[1] > 4 * wrong[2]
+
+
+def test_the_pixel_size_is_kept() -> None:
+    positions = scattered(2)
+    field = PSFField.from_psfs(psfs_at(positions), positions, FRAME, pixel_size_um=0.2)
+    assert field.pixel_size_um == 0.2
+    assert PSFField.from_lens(LENS, FRAME).pixel_size_um == LENS.pixel_size_um
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"psfs": np.ones((3, 3))}, r"\(3, 3\) given; they must be \(N, K, K\)"),
+        ({"psfs": np.ones((2, 3, 5))}, r"must be \(N, K, K\)"),
+        ({"psfs": np.ones((2, 4, 4))}, "odd K"),
+        ({"psfs": np.ones((0, 3, 3)), "positions": np.ones((0, 2))}, "0 PSFs"),
+        ({"positions": [[1, 2]]}, r"2 PSFs and positions of shape \(1, 2\)"),
+        ({"positions": [1, 2]}, r"positions of shape \(2,\)"),
+        ({"psfs": np.ones((2, 41, 41))}, "side 41 outgrow the frame of 40x60"),
+        ({"positions": [[1, 2], [40, 2]]}, "outside the frame of 40x60"),
+        ({"positions": [[1, 2], [-1, 2]]}, "outside the frame"),
+        ({"positions": [[1, 2], [np.nan, 2]]}, "outside the frame"),
+        ({"positions": [[1, 2], [1, 2]]}, "share one position"),
+        ({"psfs": np.zeros((2, 3, 3))}, "no light"),
+        ({"psfs": -np.ones((2, 3, 3))}, "no light"),
+        ({"psfs": np.full((2, 3, 3), np.nan)}, "NaN"),
+        ({"psfs": np.full((2, 3, 3), np.inf)}, "NaN"),
+        ({"pixel_size_um": -1}, "pixel of -1.0 um"),
+    ],
+)
+def test_a_measurement_that_cannot_be_used_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    usable: dict[str, Any] = {"psfs": np.ones((2, 3, 3)), "positions": [[1, 2], [3, 4]]}
+    with pytest.raises(PSFError, match=message) as caught:
+        PSFField.from_psfs(**(usable | changes), frame_shape=FRAME)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,116 @@
+"""Laws of the low-rank form of many PSFs."""
+
+import numpy as np
+import pytest
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from napari_coordgate.optics.low_rank import (
+    chebyshev_nodes,
+    fit_series,
+    principal_components,
+    relative_error,
+    scatter_to_nodes,
+    sum_series,
+)
+
+Array = NDArray[np.float64]
+
+LINE = np.linspace(-0.8, 0.6, 4)[:, None] * (1.0, 0.5)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+def gaussians(count: int) -> Array:
+    """Flattened Gaussian PSFs of growing width."""
+    widths = np.linspace(0.8, 2.5, count)[:, None, None]
+    squares = np.arange(-7, 8) ** 2
+    light = np.exp(-np.add.outer(squares, squares) / (2 * widths**2))
+    psfs: Array = (light / light.sum(axis=(1, 2), keepdims=True)).reshape(count, -1)
+    return psfs
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-4, 1e-8])
+def test_few_components_stand_for_all_psfs_to_the_tolerance(tolerance: float) -> None:
+    psfs = gaussians(40)
+    kernels, weights = principal_components(psfs, tolerance)
+    assert relative_error(weights @ kernels, psfs) <= tolerance
+    without_last = weights[:, :-1] @ kernels[:-1]
+    assert relative_error(without_last, psfs) > tolerance
+
+
+def test_the_mean_keeps_the_light_and_components_carry_none() -> None:
+    kernels, weights = principal_components(gaussians(30), 1e-6)
+    assert kernels[0].sum() == pytest.approx(1)
+    np.testing.assert_array_equal(weights[:, 0], 1)
+    np.testing.assert_allclose(weights[:, 1:] * kernels[1:].sum(axis=1), 0, atol=1e-14)
+
+
+def test_components_are_orthonormal() -> None:
+    kernels, _ = principal_components(gaussians(30), 1e-6)
+    np.testing.assert_allclose(kernels[1:] @ kernels[1:].T, np.eye(len(kernels) - 1), atol=1e-12)
+
+
+def test_equal_psfs_need_their_mean_alone() -> None:
+    kernels, weights = principal_components(np.repeat(gaussians(1), 5, axis=0), 1e-3)
+    assert len(kernels) == 1
+    assert weights.shape == (5, 1)
+
+
+@pytest.mark.parametrize("order", [1, 4, 9])
+def test_a_series_is_exact_for_polynomials_below_its_order(
+    order: int, rng: np.random.Generator
+) -> None:
+    powers = rng.normal(size=(3, order, order))
+    places = rng.uniform(-1, 1, (20, 2))
+
+    def polynomials(at: Array) -> Array:
+        in_y, in_x = (np.vander(axis, order, increasing=True) for axis in at.T)
+        values: Array = np.einsum("ng,rgh,nh->nr", in_y, powers, in_x)
+        return values
+
+    coefficients = fit_series(polynomials(chebyshev_nodes(order)), order)
+    np.testing.assert_allclose(sum_series(coefficients, places), polynomials(places), atol=1e-11)
+
+
+def test_coefficients_are_those_of_chebyshev_polynomials_in_y_and_x() -> None:
+    y, x = chebyshev_nodes(5).T
+    samples = (chebyshev.chebval(y, [0, 0, 1]) * chebyshev.chebval(x, [0, 1]))[:, None]
+    expected = np.zeros((1, 5, 5))
+    expected[0, 2, 1] = 1
+    np.testing.assert_allclose(fit_series(samples, 5), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 40])
+def test_interpolation_passes_through_the_known_values(
+    count: int, rng: np.random.Generator
+) -> None:
+    places, values = rng.uniform(-1, 1, (count, 2)), rng.normal(size=(count, 3))
+    np.testing.assert_allclose(scatter_to_nodes(places, values, places), values, atol=1e-6)
+
+
+def test_interpolation_needs_no_plane(rng: np.random.Generator) -> None:
+    values = rng.normal(size=(len(LINE), 2))
+    np.testing.assert_allclose(scatter_to_nodes(LINE, values, LINE), values, atol=1e-10)
+
+
+@pytest.mark.parametrize("count", [1, 2, 25])
+def test_interpolation_of_a_constant_is_constant(count: int, rng: np.random.Generator) -> None:
+    places = rng.uniform(-1, 1, (count, 2))
+    everywhere = scatter_to_nodes(places, np.full((count, 1), 7.0), chebyshev_nodes(5))
+    np.testing.assert_allclose(everywhere, 7.0)
+
+
+def test_interpolation_levels_off_far_from_the_places() -> None:
+    values = np.arange(4.0)[:, None]
+    far, farther = scatter_to_nodes(LINE, values, np.array([[1e4, 5e3], [2e4, 1e4]]))
+    np.testing.assert_allclose(far, farther, atol=1e-3)
+
+
+def test_the_relative_error_is_a_root_mean_square_over_psfs() -> None:
+    psfs = gaussians(2)
+    wrong = psfs * [[1.03], [0.96]]
+    assert relative_error(wrong, psfs) == pytest.approx(np.hypot(0.03, 0.04) / np.sqrt(2))

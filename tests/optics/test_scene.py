@@ -1,0 +1,128 @@
+"""Laws of the scene around a window: mirrored as NumPy does it, with an exact transpose."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from napari_coordgate.coordinates import Window
+from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.optics.scene import (
+    as_tensor,
+    fold_scene,
+    locate,
+    mirror_indices,
+    take_scene,
+)
+
+REGION = Window(3, -2, 5, 4)
+AROUNDS = [
+    Window(4, -1, 3, 2),
+    Window(3, -2, 5, 4),
+    Window(1, -4, 9, 5),
+    Window(-20, -30, 50, 61),
+    Window(40, 30, 3, 2),
+]
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.randn(2, *REGION.shape, generator=torch.Generator().manual_seed(0)).double()
+
+
+@pytest.mark.parametrize("margin", [0, 1, 5, 6, 23])
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_mirroring_is_that_of_numpy(margin: int, length: int) -> None:
+    indices = mirror_indices(-margin, length + 2 * margin, length)
+    np.testing.assert_array_equal(indices, np.pad(np.arange(length), margin, mode="symmetric"))
+
+
+@pytest.mark.parametrize("around", AROUNDS)
+def test_the_scene_goes_on_as_the_mirrored_image(around: Window, image: torch.Tensor) -> None:
+    margin = 60
+    plane = np.pad(image.numpy(), [(0, 0), (margin, margin), (margin, margin)], mode="symmetric")
+    rows, columns = around.within(REGION.expanded(margin))
+    scene = take_scene(image, REGION, around)
+    np.testing.assert_array_equal(scene, plane[:, rows, columns])
+
+
+def test_a_scene_within_the_image_is_not_copied(image: torch.Tensor) -> None:
+    scene = take_scene(image, REGION, Window(4, -1, 3, 2))
+    assert scene.untyped_storage().data_ptr() == image.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("around", AROUNDS)
+def test_folding_is_the_transpose_of_taking(around: Window, image: torch.Tensor) -> None:
+    light = torch.randn(2, *around.shape, generator=torch.Generator().manual_seed(1)).double()
+    there = torch.sum(take_scene(image, REGION, around) * light)
+    back = torch.sum(image * fold_scene(light, REGION, around))
+    assert there.item() == pytest.approx(back.item(), rel=1e-12)
+
+
+def test_an_image_of_the_frame_means_the_whole_frame() -> None:
+    frame = Window.whole((8, 9))
+    assert locate((3, 8, 9), (0, 0), None, (8, 9)) == (frame, frame)
+
+
+def test_an_image_may_reach_beyond_the_frame_and_the_window() -> None:
+    window, region = locate((20, 30), (-4, -5), Window(1, 2, 3, 4), (8, 9))
+    assert window == Window(1, 2, 3, 4)
+    assert region == Window(-4, -5, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("shape", "origin", "window", "message"),
+    [
+        ((8,), (0, 0), None, "holds no image"),
+        ((0, 9), (0, 0), None, "holds no image"),
+        ((8, 8), (0, 0), None, "8x8 pixels.*does not cover.*8x9"),
+        ((8, 9), (1, 0), None, "does not cover"),
+        ((8, 9), (0, 0), Window(0, 0, 0, 3), "no part of the frame"),
+        ((8, 9), (0, 0), Window(6, 0, 3, 3), "no part of the frame"),
+        ((8, 9), (0, 0), Window(-1, 0, 3, 3), "no part of the frame"),
+        ((4, 4), (0, 0), Window(2, 2, 3, 3), "does not cover"),
+    ],
+)
+def test_an_image_elsewhere_than_its_window_is_refused(
+    shape: tuple[int, ...], origin: tuple[int, int], window: Window | None, message: str
+) -> None:
+    with pytest.raises(FrameMismatchError, match=message) as caught:
+        locate(shape, origin, window, (8, 9))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        ("bool", torch.float32),
+        ("u1", torch.float32),
+        ("<u2", torch.float32),
+        (">u2", torch.float32),
+        ("f2", torch.float32),
+        ("<f4", torch.float32),
+        (">f4", torch.float32),
+        ("<f8", torch.float64),
+        (">f8", torch.float64),
+    ],
+)
+def test_arrays_of_any_type_become_native_floats(kind: str, precision: torch.dtype) -> None:
+    array = np.array([[0, 1], [1, 0]]).astype(kind)
+    tensor, back = as_tensor(array)
+    assert tensor.dtype == precision
+    np.testing.assert_array_equal(back(tensor), array)
+
+
+@pytest.mark.parametrize("precision", [torch.uint8, torch.int64, torch.bfloat16, torch.float32])
+def test_tensors_stay_tensors(precision: torch.dtype) -> None:
+    tensor, back = as_tensor(torch.ones(2, 2, dtype=precision))
+    assert tensor.dtype == torch.float32
+    assert isinstance(back(tensor), torch.Tensor)
+
+
+def test_arrays_that_are_read_only_or_run_backwards_are_taken() -> None:
+    array: NDArray[Any] = np.arange(6, dtype=np.float32).reshape(2, 3)
+    array.flags.writeable = False
+    np.testing.assert_array_equal(as_tensor(array[::-1, ::-1])[0], array[::-1, ::-1])
+    np.testing.assert_array_equal(as_tensor(array)[0], array)
