@@ -31,9 +31,9 @@ FLOORS = (
         "images",
     },
     {"devices", "optics", "networks", "metrics"},
-    {"pairs", "checkpoint", "classical"},
+    {"pairs", "checkpoint", "classical", "simulate"},
     {"train", "deblur"},
-    {"batch", "compare"},
+    {"batch", "compare", "demo"},
     {"paper"},
     {"cli", "widgets"},
 )
