@@ -1,0 +1,145 @@
+"""How near a restored image comes to the sharp one, also against field radius."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from napari_coordgate.coordinates import Window
+
+__all__ = ["ZONES", "field_radius", "psnr", "quality", "ssim", "zone_psnr"]
+
+Image = NDArray[np.floating]
+
+WINDOW = 11
+"""Side of the Gaussian window of SSIM, pixels."""
+
+ZONES: Mapping[str, tuple[float, float]] = {
+    "centre": (0.0, 1 / 3),
+    "middle": (1 / 3, 2 / 3),
+    "edge": (2 / 3, np.inf),
+}
+"""Bounds of each zone in field radius, which is 1 at half the frame's diagonal."""
+
+
+def psnr(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
+    """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE) (paper, section 4.1).
+
+    Parameters
+    ----------
+    sharp, restored : ndarray, any one shape
+        Images, or selected pixels of them.
+    data_range : float
+        Range of the sharp intensities; 1 for scaled images.
+
+    Returns
+    -------
+    float
+        In dB; infinite where the images are equal.
+    """
+    error = float(np.mean(np.square(np.asarray(sharp, np.float64) - restored)))
+    return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
+
+
+def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
+    """Structural similarity with the Gaussian window of Wang et al. (2004).
+
+    Parameters
+    ----------
+    sharp, restored : ndarray, shape (H, W)
+        Images. The published window of 11x11 pixels stays within them; where a
+        side is shorter, they are mirrored for it.
+    data_range : float
+        Range of the sharp intensities; 1 for scaled images.
+
+    Returns
+    -------
+    float
+        1 where the images are equal.
+    """
+    # With Gaussian weights, scikit-image takes this as the border to leave out, and nothing else.
+    win_size = min(WINDOW, (min(sharp.shape) - 1) // 2 * 2 + 1)
+    value = structural_similarity(
+        np.asarray(sharp, np.float64),
+        np.asarray(restored, np.float64),
+        data_range=data_range,
+        gaussian_weights=True,
+        sigma=1.5,
+        win_size=win_size,
+        use_sample_covariance=False,
+    )
+    return float(value)
+
+
+def field_radius(frame_shape: tuple[int, int], window: Window | None = None) -> NDArray[np.float64]:
+    """Distance of each pixel from the frame's middle; 1 at half the frame's diagonal.
+
+    Parameters
+    ----------
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+    window : Window, optional
+        Part of the frame; all of it when not given.
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        Field radius at pixel centres.
+    """
+    window = window or Window.whole(frame_shape)
+    height, width = frame_shape
+    y = np.arange(window.y0, window.y1) + 0.5 - height / 2
+    x = np.arange(window.x0, window.x1) + 0.5 - width / 2
+    radius: NDArray[np.float64] = np.hypot(y[:, None], x) / np.hypot(height / 2, width / 2)
+    return radius
+
+
+def zone_psnr(
+    sharp: Image, restored: Image, radius: NDArray[np.float64], data_range: float = 1.0
+) -> dict[str, float]:
+    """PSNR of the pixels in each zone of the field.
+
+    Parameters
+    ----------
+    sharp, restored, radius : ndarray, shape (H, W)
+        Images, and the field radius of their pixels.
+    data_range : float
+        Range of the sharp intensities; 1 for scaled images.
+
+    Returns
+    -------
+    dict of str to float
+        PSNR in dB of each zone of `ZONES` that has pixels.
+    """
+    values = {}
+    for zone, (inner, outer) in ZONES.items():
+        inside = (radius >= inner) & (radius < outer)
+        if inside.any():
+            values[zone] = psnr(sharp[inside], restored[inside], data_range)
+    return values
+
+
+def quality(
+    sharp: Image, restored: Image, radius: NDArray[np.float64], data_range: float = 1.0
+) -> dict[str, float]:
+    """PSNR and SSIM of an image, and PSNR in each zone of the field.
+
+    Parameters
+    ----------
+    sharp, restored, radius : ndarray, shape (H, W)
+        Images, and the field radius of their pixels.
+    data_range : float
+        Range of the sharp intensities; 1 for scaled images.
+
+    Returns
+    -------
+    dict of str to float
+        Keys ``psnr``, ``ssim``, and ``psnr_centre``, ``psnr_middle``, ``psnr_edge``.
+    """
+    zones = zone_psnr(sharp, restored, radius, data_range)
+    return {
+        "psnr": psnr(sharp, restored, data_range),
+        "ssim": ssim(sharp, restored, data_range),
+        **{f"psnr_{zone}": value for zone, value in zones.items()},
+    }

@@ -1,0 +1,23 @@
+"""Networks that deblur: U-Net(d) and CG U-Net(d)."""
+
+from napari_coordgate.config import NetworkConfig
+from napari_coordgate.networks.coordgate import CoordGate
+from napari_coordgate.networks.unet import GatingMaps, UNet
+
+__all__ = ["CoordGate", "GatingMaps", "UNet", "build_network"]
+
+
+def build_network(config: NetworkConfig) -> UNet:
+    """Network of a configuration, with PyTorch's random initial weights.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        The architecture.
+
+    Returns
+    -------
+    UNet
+        The network; call it as ``network(blurred, coordinates)``.
+    """
+    return UNet(config)

@@ -1,0 +1,200 @@
+"""Laws of U-Net(d) and CG U-Net(d)."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_coordgate.config import NetworkConfig
+from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.networks import CoordGate, UNet, build_network
+
+FRAME = (48, 40)
+WHOLE = Window.whole(FRAME)
+
+
+def random_network(**changes: Any) -> UNet:
+    """Small network in double precision whose gates are not those of the start."""
+    config = NetworkConfig.model_validate({"base_channels": 4, "depth": 2, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(config).double().requires_grad_(False)
+        for gate in (*network.down_gates, *network.up_gates):
+            for parameter in gate.parameters():
+                nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def coordinates(window: Window = WHOLE, frame_shape: tuple[int, int] = FRAME) -> Tensor:
+    return torch.from_numpy(frame_coordinates(frame_shape, window))[None].double()
+
+
+def random_image(shape: tuple[int, int] = FRAME, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, 1, *shape, generator=generator, dtype=torch.float64)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(3, 465_953), (6, 31_093_921)])
+def test_a_unet_has_the_parameters_of_the_paper(depth: int, expected: int) -> None:
+    with torch.device("meta"):
+        assert parameters(UNet(NetworkConfig(architecture="unet", depth=depth))) == expected
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_gates_add_their_encoder_and_mix_at_each_sampling_point(depth: int, layers: int) -> None:
+    config = NetworkConfig(depth=depth, encoder_layers=layers)
+    with torch.device("meta"):
+        plain = UNet(config.model_copy(update={"architecture": "unet"}))
+        extra = parameters(UNet(config)) - parameters(plain)
+    assert extra == sum(2 * (3 * c + layers * (c + 1) * c) for c in config.channels[:-1])
+
+
+def test_gates_of_one_with_identity_mix_leave_a_unet() -> None:
+    gated = random_network()
+    plain = random_network(architecture="unet")
+    own = {k: v for k, v in gated.state_dict().items() if "gates" not in k}
+    plain.load_state_dict(own)
+    for gate in (*gated.down_gates, *gated.up_gates):
+        for parameter in gate.parameters():
+            nn.init.zeros_(parameter)
+        nn.init.dirac_(gate.get_parameter("mix.weight"))
+    image = random_image()
+    torch.testing.assert_close(gated(image, coordinates()), plain(image, coordinates()))
+
+
+@pytest.mark.parametrize("output", ["identity", "relu", "one_plus"])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_baked_gating_maps_equal_computed_ones(depth: int, output: str) -> None:
+    network = random_network(depth=depth, gate_output=output)
+    image, nowhere = random_image((41, 33)), torch.full((1, 2, 41, 33), torch.nan)
+    places = coordinates(Window(3, 4, 41, 33))
+    baked = network.gating_maps(places)
+    assert len(baked.down) == len(baked.up) == depth - 1
+    assert torch.equal(network(image, nowhere, baked), network(image, places))
+
+
+def influence(network: UNet, shape: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
+    """Output pixels that an input pixel can reach: where a tall peak on nothing shows."""
+    for name, parameter in network.named_parameters():
+        parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    image = torch.zeros(1, 1, *shape, dtype=torch.float64)
+    image[..., pixel[0], pixel[1]] = 1
+    reached: Tensor = network(image, torch.zeros(1, 2, *shape, dtype=torch.float64))[0, 0]
+    return reached != 0
+
+
+@pytest.mark.parametrize(("depth", "kernel"), [(1, 3), (2, 1), (2, 3), (2, 5), (3, 3)])
+def test_the_receptive_radius_is_how_far_a_pixel_reaches(depth: int, kernel: int) -> None:
+    network = random_network(
+        architecture="unet", depth=depth, kernel_size=kernel, base_channels=1, residual=False
+    )
+    radius, multiple = network.receptive_radius, network.config.multiple
+    side = 2 * (radius + multiple) // multiple * multiple + multiple
+    reached = 0
+    for first in range(side // 2, side // 2 + multiple):
+        rows, columns = influence(network, (side, side), (first, side // 2)).nonzero().unbind(1)
+        reached = max(reached, int((rows - first).abs().max()))
+        assert (columns - side // 2).abs().max() <= radius
+    assert reached == radius
+
+
+def test_no_gradient_comes_from_beyond_the_receptive_radius() -> None:
+    network = random_network(depth=3)
+    radius, side = network.receptive_radius, 96
+    image = random_image((side, side)).requires_grad_()
+    network(image, coordinates(frame_shape=(side, side), window=Window.whole((side, side))))[
+        0, 0, 45, 50
+    ].backward()
+    assert image.grad is not None
+    rows, columns = image.grad[0, 0].nonzero().unbind(1)
+    assert (rows - 45).abs().max() <= radius
+    assert (columns - 50).abs().max() <= radius
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (1, 17), (7, 5), (31, 33)])
+@pytest.mark.parametrize("depth", [1, 3, 4])
+def test_any_size_goes_in_and_comes_out(depth: int, shape: tuple[int, int]) -> None:
+    network = random_network(depth=depth)
+    window = Window(0, 0, *shape)
+    restored = network(random_image(shape, batch=2), coordinates(window))
+    assert restored.shape == (2, 1, *shape)
+    assert restored.isfinite().all()
+
+
+def test_an_odd_size_is_a_larger_one_whose_border_pixels_are_repeated() -> None:
+    network = random_network(depth=3)
+    image, window = random_image((37, 30)), Window(0, 0, 37, 30)
+    larger = functional.pad(image, (0, 2, 0, 3), mode="replicate")
+    expected = network(larger, coordinates(Window(0, 0, 40, 32)))[..., :37, :30]
+    torch.testing.assert_close(network(image, coordinates(window)), expected)
+
+
+@pytest.mark.parametrize("architecture", ["cg-unet", "unet"])
+@pytest.mark.parametrize("shape", [(96, 96), (83, 71)])
+def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
+    network = random_network(architecture=architecture)
+    image, whole = random_image(shape), Window.whole(shape)
+    expected = network(image, coordinates(whole, shape))
+    restored = torch.full_like(image, torch.nan)
+    pairs = list(tiles(shape, 48, network.receptive_radius, network.config.multiple))
+    assert len(pairs) > 1
+    for tile, window in pairs:
+        rows, columns = window.within(whole)
+        output = network(image[..., rows, columns], coordinates(window, shape))
+        restored[:, :, *tile.within(whole)] = output[:, :, *tile.within(window)]
+    torch.testing.assert_close(restored, expected, rtol=0, atol=1e-12)
+
+
+def test_only_gates_know_where_in_the_frame_a_window_lies() -> None:
+    image = random_image((16, 16))
+    here, there = (coordinates(Window(y0, 8, 16, 16)) for y0 in (0, 24))
+    gated, plain = random_network(), random_network(architecture="unet")
+    assert torch.equal(plain(image, here), plain(image, there))
+    assert (gated(image, here) - gated(image, there)).abs().max() > 1e-3
+
+
+def test_deeper_gates_see_the_coordinates_of_a_coarser_frame() -> None:
+    network = random_network(depth=4)
+    shape, window = (64, 80), Window(8, 24, 32, 40)
+    maps = network.gating_maps(coordinates(window, shape))
+    for level in range(3):
+        scale = 2**level
+        coarse = Window(*(side // scale for side in window))
+        places = coordinates(coarse, (shape[0] // scale, shape[1] // scale))
+        for gates, baked in ((network.down_gates, maps.down), (network.up_gates, maps.up)):
+            gate = gates[level]
+            assert isinstance(gate, CoordGate)
+            expected = gate.gating_map(places)
+            torch.testing.assert_close(baked[level], expected, rtol=0, atol=1e-5)
+
+
+def test_one_set_of_coordinates_serves_a_batch() -> None:
+    network, images = random_network(), random_image(batch=3)
+    together = network(images, coordinates())
+    for image, restored in zip(images, together, strict=True):
+        torch.testing.assert_close(network(image[None], coordinates())[0], restored)
+    torch.testing.assert_close(network(images, coordinates().expand(3, -1, -1, -1)), together)
+
+
+def test_the_residual_is_the_networks_own_input() -> None:
+    direct, residual = random_network(residual=False), random_network(residual=True)
+    image = random_image()
+    expected = image + direct(image, coordinates())
+    torch.testing.assert_close(residual(image, coordinates()), expected)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
+def test_lower_precision_gives_nearly_the_same(dtype: torch.dtype, error: float) -> None:
+    network, image = random_network(), random_image()
+    expected = network(image, coordinates())
+    restored = network.to(dtype)(image.to(dtype), coordinates().to(dtype))
+    assert restored.dtype == dtype
+    assert (restored - expected).abs().max() < error * np.ptp(expected.numpy())

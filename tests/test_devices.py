@@ -1,0 +1,62 @@
+"""Laws of choosing a device, and of telling when its memory is too small."""
+
+import pytest
+import torch
+from torch import nn
+
+from napari_coordgate.config import Device
+from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
+from napari_coordgate.errors import SettingsError
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"), [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_is_the_best_device_there_is(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str
+) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert resolve_device("auto").type == best
+    assert resolve_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    pretend(monkeypatch, cuda=False, mps=False)
+    with pytest.raises(SettingsError, match=f"'{device}' is not available.*'cpu'"):
+        resolve_device(device)
+
+
+def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
+        (MemoryError(), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"), True),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_only_errors_of_memory_are_out_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_a_moved_network_computes_the_same() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding="same"), nn.ReLU(), nn.Conv2d(5, 1, 1))
+    image = torch.rand(2, 3, 9, 8)
+    expected = network(image)
+    assert to_device(network, torch.device("cpu")) is network
+    torch.testing.assert_close(network(image), expected)

@@ -1,0 +1,99 @@
+"""Laws of the measures of quality."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio
+
+from napari_coordgate.coordinates import Window
+from napari_coordgate.metrics import ZONES, field_radius, psnr, quality, ssim, zone_psnr
+
+shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def noise(shape: tuple[int, int], seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+@given(st.floats(1e-3, 10), st.floats(0.1, 1000))
+def test_psnr_of_a_constant_error_is_its_ratio_to_the_range(error: float, span: float) -> None:
+    sharp = np.zeros((4, 5))
+    assert psnr(sharp, sharp + error, span) == pytest.approx(20 * np.log10(span / error))
+
+
+def test_psnr_is_that_of_scikit_image() -> None:
+    sharp, restored = noise((20, 30), 1), noise((20, 30), 2)
+    expected = peak_signal_noise_ratio(sharp.astype(float), restored.astype(float), data_range=2)
+    assert psnr(sharp, restored, 2.0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_images_have_infinite_psnr_and_an_ssim_of_one() -> None:
+    for shape in [(1, 1), (1, 9), (2, 2), (3, 5), (10, 11), (11, 11), (12, 40)]:
+        assert psnr(noise(shape), noise(shape)) == np.inf
+        assert ssim(noise(shape), noise(shape)) == pytest.approx(1)
+
+
+@given(shapes)
+def test_ssim_is_symmetric_and_at_most_one(shape: tuple[int, int]) -> None:
+    value = ssim(noise(shape, 1), noise(shape, 2))
+    assert -1 <= value < 1
+    assert value == pytest.approx(ssim(noise(shape, 2), noise(shape, 1)))
+
+
+def test_ssim_of_an_image_of_eleven_pixels_is_the_formula_at_its_middle() -> None:
+    sharp, restored = noise((11, 11), 1).astype(float), noise((11, 11), 2).astype(float)
+    bell = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = np.outer(bell, bell) / bell.sum() ** 2
+    means = (weights * sharp).sum(), (weights * restored).sum()
+    spread = (
+        (weights * sharp**2).sum() - means[0] ** 2,
+        (weights * restored**2).sum() - means[1] ** 2,
+    )
+    both = (weights * sharp * restored).sum() - means[0] * means[1]
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (2 * means[0] * means[1] + c1) * (2 * both + c2)
+    expected /= (means[0] ** 2 + means[1] ** 2 + c1) * (sum(spread) + c2)
+    assert ssim(sharp, restored) == pytest.approx(expected, rel=1e-9)
+
+
+@given(shapes)
+def test_field_radius_is_one_at_the_corners_of_the_frame(shape: tuple[int, int]) -> None:
+    height, width = shape
+    radius = field_radius(shape)
+    # The middle of the corner pixel lies half a pixel within the corner.
+    inset = np.hypot(height - 1, width - 1) / np.hypot(height, width)
+    assert radius[0, 0] == pytest.approx(inset)
+    assert radius.max() == radius[0, 0] < 1
+    np.testing.assert_allclose(radius, radius[::-1, ::-1])
+
+
+def test_field_radius_of_a_window_is_cut_out_of_the_frame() -> None:
+    window = Window(3, 5, 7, 11)
+    cut = field_radius((20, 30))[window.within(Window.whole((20, 30)))]
+    assert np.array_equal(cut, field_radius((20, 30), window))
+
+
+@given(shapes)
+def test_zones_part_the_frame(shape: tuple[int, int]) -> None:
+    radius = field_radius(shape)
+    zones = [(radius >= inner) & (radius < outer) for inner, outer in ZONES.values()]
+    assert (np.sum(zones, axis=0) == 1).all()
+
+
+def test_zones_together_have_the_error_of_the_whole() -> None:
+    sharp, restored, radius = noise((30, 40), 1), noise((30, 40), 2), field_radius((30, 40))
+    values = zone_psnr(sharp, restored, radius)
+    errors = {zone: 10 ** (-value / 10) for zone, value in values.items()}
+    counts = {
+        zone: np.sum((radius >= inner) & (radius < outer)) for zone, (inner, outer) in ZONES.items()
+    }
+    mean = sum(errors[zone] * counts[zone] for zone in ZONES) / radius.size
+    assert -10 * np.log10(mean) == pytest.approx(psnr(sharp, restored))
+
+
+def test_a_zone_without_pixels_has_no_figure() -> None:
+    figures = quality(noise((8, 8), 1), noise((8, 8), 2), np.zeros((8, 8)))
+    assert figures.keys() == {"psnr", "ssim", "psnr_centre"}
+    assert figures["psnr"] == figures["psnr_centre"]
