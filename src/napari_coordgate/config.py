@@ -127,7 +127,7 @@ class GaussianLens(Settings):
 def _lens_kind(value: Any) -> str:
     """Kind of lens meant by a mapping; a sigma tells a Gaussian lens without its kind."""
     if isinstance(value, dict):
-        guess = "gaussian" if any(key.startswith("sigma_") for key in value) else "pupil"
+        guess = "gaussian" if any(str(key).startswith("sigma_") for key in value) else "pupil"
         return str(value.get("kind", guess))
     return str(getattr(value, "kind", "pupil"))
 
@@ -235,7 +235,7 @@ class TrainingConfig(Settings):
     window_size: int = Field(64, ge=8, description="Side of a training window, pixels.")
     border: Border = Field(
         "scene",
-        description="Beyond the frame's border: the scene goes on (as in a microscope), or is mirrored.",
+        description="Beyond the frame's border the scene goes on, as in a microscope, or is mirrored.",
     )
     augment: bool = Field(True, description="Flip and turn the sharp images before the blur.")
     gain: float = Field(
@@ -278,7 +278,7 @@ class TrainingConfig(Settings):
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
-        """Protocol of the CoordGate paper (section 4.2): Adam, 1e-3, halved on a plateau, 600 epochs."""
+        """Protocol of the paper (section 4.2): Adam, 1e-3, halved on a plateau, 600 epochs."""
         protocol = {
             "sampling": "frame",
             "epochs": 600,
@@ -310,6 +310,7 @@ class DeblurConfig(Settings):
 
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
 
 
 def load_settings(model: type[S], source: str | Path) -> S:
@@ -356,14 +357,14 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     return _validated(TypeAdapter[Lens | GaussianLens](AnyLens), source)
 
 
-def _validated(adapter: TypeAdapter[Any], source: str | Path) -> Any:
+def _validated(adapter: TypeAdapter[T], source: str | Path) -> T:
     try:
         mapping = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{source}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{source}: cannot be read as text ({error}).") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise SettingsError(f"{source}: is not YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(mapping, dict):
         raise SettingsError(f"{source}: holds no settings; write one 'name: value' a line.")

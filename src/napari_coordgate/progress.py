@@ -6,7 +6,7 @@ run. Every job ends exactly once, with a `Finished` that says why.
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -124,16 +124,15 @@ class Stopwatch:
         return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
 
 
-def reporting_end(events: Iterator[Event], outputs: tuple[Path, ...] = ()) -> Generator[Event]:
+def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Generator[Event]:
     """Pass events on, and turn a user's error or cancel into the job's one `Finished`.
 
     Parameters
     ----------
     events : iterator of Event
         The job. It yields its own `Finished` only when it completes.
-    outputs : tuple of Path
-        Files that are whole on disk even when the job stops early; those that
-        exist by then are named in the `Finished`.
+    outputs : sequence of Path
+        Files of the job that are whole on disk; the job may add to it until it ends.
 
     Yields
     ------
@@ -143,11 +142,9 @@ def reporting_end(events: Iterator[Event], outputs: tuple[Path, ...] = ()) -> Ge
     try:
         yield from events
     except CancelledError as error:
-        written = tuple(path for path in outputs if path.exists())
-        yield Finished("cancelled", str(error), outputs=written)
+        yield Finished("cancelled", str(error), outputs=tuple(outputs))
     except CoordGateError as error:
-        written = tuple(path for path in outputs if path.exists())
-        yield Finished("failed", str(error), outputs=written, error=error)
+        yield Finished("failed", str(error), outputs=tuple(outputs), error=error)
 
 
 def finish(events: Iterable[Event]) -> Finished:

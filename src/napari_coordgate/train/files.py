@@ -1,0 +1,101 @@
+"""The two files of a run: its best checkpoint, and its last one to go on from."""
+
+from pathlib import Path
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
+
+__all__ = ["RunFiles", "last_checkpoint_path"]
+
+
+def last_checkpoint_path(output: str | Path) -> Path:
+    """Where the state of a run stands from which it can be resumed.
+
+    Parameters
+    ----------
+    output : str or Path
+        The run's checkpoint.
+
+    Returns
+    -------
+    Path
+        ``NAME.last.safetensors`` beside ``NAME.safetensors``.
+    """
+    path = Path(output)
+    return path.with_name(f"{path.stem}.last{path.suffix}")
+
+
+class RunFiles:
+    """Files that a run writes, if it is to write any.
+
+    Parameters
+    ----------
+    output : str, Path or None
+        Where the best checkpoint goes; none: nothing is written.
+
+    Attributes
+    ----------
+    written : list of Path
+        Files that this run has on disk by now, all whole.
+    """
+
+    def __init__(self, output: str | Path | None) -> None:
+        self.best = None if output is None else Path(output)
+        self.last = None if output is None else last_checkpoint_path(output)
+        self.written: list[Path] = []
+
+    def claim(self, *, overwrite: bool) -> None:
+        """Make sure that a new run may write its files.
+
+        Raises
+        ------
+        OutputError
+            If a name is wrong, or taken and not to be overwritten.
+        """
+        if self.best is not None and self.best.suffix != ".safetensors":
+            raise OutputError(f"{self.best}: a checkpoint's name must end in .safetensors.")
+        for path in (self.best, self.last):
+            if path is not None and path.exists() and not overwrite:
+                raise OutputError(
+                    f"{path} already exists; choose another name, go on with --resume, or "
+                    "replace it with --overwrite."
+                )
+
+    def load_last(self) -> Checkpoint:
+        """Checkpoint to go on from.
+
+        Raises
+        ------
+        SettingsError
+            If the run writes no files.
+        CheckpointError
+            If there is no checkpoint that a run can go on from.
+        """
+        if self.last is None:
+            raise SettingsError("Resuming needs the output of the run to go on with.")
+        checkpoint = load_checkpoint(self.last)
+        if not checkpoint.state:
+            raise CheckpointError(f"{self.last}: holds a finished model, not a run to go on with.")
+        return checkpoint
+
+    def load_best(self) -> Checkpoint | None:
+        """Best checkpoint of the run to go on with, if it is there."""
+        if self.best is None or not self.best.exists():
+            return None
+        self.written.append(self.best)
+        return load_checkpoint(self.best)
+
+    def save_best(self, checkpoint: Checkpoint) -> None:
+        """Write the best checkpoint by now."""
+        self._save(self.best, checkpoint)
+
+    def save_last(self, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint to go on from."""
+        self._save(self.last, checkpoint)
+
+    def _save(self, path: Path | None, checkpoint: Checkpoint) -> None:
+        if path is None:
+            return
+        save_checkpoint(path, checkpoint, overwrite=True)
+        if path not in self.written:
+            self.written.append(path)

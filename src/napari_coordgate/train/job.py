@@ -1,0 +1,90 @@
+"""Training as a job: what stands in its way, where it starts from, what it leaves behind."""
+
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import TrainingConfig
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.optics import PSFField
+from napari_coordgate.pairs import Images, prepare_pairs
+from napari_coordgate.progress import Event, reporting_end
+from napari_coordgate.train.files import RunFiles
+from napari_coordgate.train.run import TrainingRun
+
+__all__ = ["train"]
+
+
+def train(
+    config: TrainingConfig,
+    sharp: Images,
+    field: PSFField | None = None,
+    *,
+    blurred: Images | None = None,
+    output: str | Path | None = None,
+    init: str | Path | Checkpoint | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    cancel: threading.Event | None = None,
+) -> Generator[Event]:
+    """Train a network to deblur.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The network and how to train it.
+    sharp : path, ndarray of shape (..., H, W), or sequence of either
+        Sharp images; a folder stands for all images in it.
+    field : PSFField, optional
+        Blur of the lens, which makes the training pairs. Not given with ``blurred``.
+    blurred : like ``sharp``, optional
+        Measured blurred images of the same scenes, whole frames, in the same order.
+    output : str or Path, optional
+        Checkpoint to write, suffix ``.safetensors``: the best weights by validation
+        loss. Beside it, `last_checkpoint_path` is kept for going on. Without
+        it the checkpoint is only returned.
+    init : str, Path or Checkpoint, optional
+        Checkpoint to fine-tune; its network must be the configured one.
+    resume : bool
+        Go on with the run whose last checkpoint lies beside ``output``.
+    overwrite : bool
+        Replace a checkpoint of that name.
+    cancel : threading.Event, optional
+        Once set, the run is saved and ends.
+
+    Yields
+    ------
+    Progress
+        After each image looked at, and after each optimiser step, with
+        ``loss`` and ``learning_rate``, and the figures of a validation after one.
+    Preview
+        After each validation: one validation image as the network deblurs it by now.
+    Finished
+        Once, at the end. If completed, its result is the best `Checkpoint`.
+    """
+    files = RunFiles(output)
+
+    def events() -> Iterator[Event]:
+        start = _start(files, init, resume, overwrite)
+        pairs, validation = yield from prepare_pairs(config, sharp, field, blurred, cancel)
+        run = TrainingRun(config, pairs, validation, field, files)
+        if start is not None and resume:
+            run.restore(start)
+        elif start is not None:
+            run.initialise(start)
+        yield from run.steps(cancel)
+
+    return reporting_end(events(), files.written)
+
+
+def _start(
+    files: RunFiles, init: str | Path | Checkpoint | None, resume: bool, overwrite: bool
+) -> Checkpoint | None:
+    """Checkpoint to start from, once nothing stands in the way."""
+    if not resume:
+        files.claim(overwrite=overwrite)
+        return load_checkpoint(init) if isinstance(init, str | Path) else init
+    if init is not None:
+        raise SettingsError("A run to go on with starts where it stopped; leave out init.")
+    return files.load_last()

@@ -1,0 +1,71 @@
+"""Laws of finding the planes of images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_coordgate.errors import ImageError
+from napari_coordgate.images import Image, write_image
+from napari_coordgate.pairs import find_planes
+
+STACK = np.arange(2 * 3 * 5 * 4, dtype=np.uint16).reshape(2, 3, 5, 4)
+
+
+def test_a_stack_in_memory_is_its_planes_without_a_copy() -> None:
+    found = find_planes(STACK)
+    assert [plane.name for plane in found][:2] == ["image 0, plane 0", "image 0, plane 1"]
+    assert np.array_equal([plane.read() for plane in found], STACK.reshape(6, 5, 4))
+    assert all(np.shares_memory(plane.read(), STACK) for plane in found)
+
+
+def test_images_of_several_shapes_stand_in_one_sequence(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
+    for images in (
+        [STACK, STACK[0, 0], tmp_path / "a.tif"],
+        (STACK[0, 0], str(tmp_path / "a.tif")),
+    ):
+        planes = [plane.read() for plane in find_planes(images)]
+        assert np.array_equal(planes[-6:], STACK.reshape(6, 5, 4))
+
+
+def test_a_folder_stands_for_its_images_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for number in (2, 0, 1):
+        write_image(tmp_path / f"{number}.tif", Image(STACK[0, number], "YX"))
+    (tmp_path / "notes.txt").write_text("not an image")
+    found = find_planes(tmp_path)
+    assert np.array_equal([plane.read() for plane in found], STACK[0])
+    assert [plane.name for plane in found] == [str(tmp_path / f"{n}.tif") for n in range(3)]
+
+
+def test_a_plane_of_a_file_tells_its_place(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
+    last = find_planes(tmp_path / "a.tif")[-1]
+    assert last.name == f"{tmp_path / 'a.tif'}, plane [1, 2]"
+    assert np.array_equal(last.read(), STACK[1, 2])
+
+
+def test_colour_samples_are_planes(tmp_path: Path) -> None:
+    colour = STACK[0].transpose(1, 2, 0).astype(np.uint8)
+    write_image(tmp_path / "a.png", Image(colour, "YXS"))
+    assert np.array_equal([p.read() for p in find_planes(tmp_path / "a.png")], STACK[0])
+
+
+def test_an_uncompressed_file_is_mapped_and_not_loaded(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
+    pixels = find_planes([tmp_path / "a.tif"])[0].read()
+    assert isinstance(pixels, np.memmap)
+
+
+def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"Image 1 has shape \(5,\)"):
+        find_planes([STACK, np.zeros(5)])
+    with pytest.raises(ImageError, match="No image was given"):
+        find_planes([])
+    with pytest.raises(ImageError, match="holds no images"):
+        find_planes(tmp_path)
+    (tmp_path / "false.tif").write_text("no TIFF")
+    with pytest.raises(ImageError, match=r"false\.tif"):
+        find_planes(tmp_path)
+    with pytest.raises(ImageError, match=r"absent\.tif"):
+        find_planes(tmp_path / "absent.tif")

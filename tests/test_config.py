@@ -1,0 +1,189 @@
+"""Laws of settings: frozen, finite, strict, and the same after a round trip through YAML."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from napari_coordgate import config
+from napari_coordgate.config import (
+    Camera,
+    GaussianLens,
+    Lens,
+    NetworkConfig,
+    Scaling,
+    Settings,
+    TrainingConfig,
+    load_lens,
+    load_settings,
+)
+from napari_coordgate.errors import SettingsError
+
+MODELS = [
+    model
+    for name in config.__all__
+    if isinstance(model := getattr(config, name), type)
+    and issubclass(model, Settings)
+    and model is not Settings
+]
+FLOATS = [
+    (model, name)
+    for model in MODELS
+    for name, value in model().model_dump().items()
+    if isinstance(value, float)
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.yaml"
+
+
+def complaint(model: type[Settings], file: Path, text: str) -> str:
+    """The error of a file of settings, known to be one line that names the file."""
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(model, file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_default_survives_a_file(model: type[Settings], file: Path) -> None:
+    file.write_text(model().to_yaml())
+    assert load_settings(model, file) == model()
+    assert yaml.safe_load(file.read_text()).keys() == model.model_fields.keys()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_settings_are_frozen_and_described(model: type[Settings]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model(), name, getattr(model(), name))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_unknown_key_is_named(model: type[Settings], file: Path) -> None:
+    assert "colour: " in complaint(model, file, "colour: blue")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("model", "name"), FLOATS)
+def test_numbers_are_finite(model: type[Settings], name: str, number: float) -> None:
+    with pytest.raises(ValidationError):
+        model.model_validate({name: number})
+
+
+def test_numbers_in_pairs_are_finite() -> None:
+    for name in ("tilt_um", "axis"):
+        with pytest.raises(ValidationError):
+            Lens.model_validate({name: (0.0, math.nan)})
+
+
+def test_changed_and_nested_settings_survive_a_file(file: Path) -> None:
+    settings = TrainingConfig(
+        network=NetworkConfig(architecture="unet", depth=5, residual=False),
+        camera=Camera(photons=1e-3, read_noise=2.5),
+        scaling=Scaling(low_percentile=0, high_percentile=100),
+        epochs=7,
+        learning_rate=1e-05,
+    )
+    file.write_text(settings.to_yaml())
+    assert load_settings(TrainingConfig, file) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("na: 0.4", Lens),
+        ("{}", Lens),
+        ("sigma_edge_px: 3", GaussianLens),
+        ("kind: gaussian", GaussianLens),
+        ("kind: pupil", Lens),
+        (Lens(coma_waves=0.5, axis=(0.1, -0.2)).to_yaml(), Lens),
+        (GaussianLens(sigma_center_px=1.5).to_yaml(), GaussianLens),
+    ],
+)
+def test_a_lens_file_tells_the_kind_of_lens(text: str, kind: type[Settings], file: Path) -> None:
+    file.write_text(text)
+    lens = load_lens(file)
+    assert type(lens) is kind
+    assert lens == kind.model_validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("na: fast", "na: .*number.*'fast'"),
+        ("na: 0.5\nsigma_edge_px: 2", "na: "),
+        ("kind: mirror", "mirror"),
+        ("1: 2", "1: "),
+        ("na: 1.4\nrefractive_index: 1.33", "na 1.4 must be below the refractive index 1.33"),
+        ("na: 1.0", "name the immersion medium"),
+        ("axis: [0.1]", "axis"),
+    ],
+)
+def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Path) -> None:
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=problem) as caught:
+        load_lens(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "holds no settings"),
+        ("- 1\n- 2", "holds no settings"),
+        ("steps", "holds no settings"),
+        ("steps: [1", "is not YAML"),
+        ("steps: !!python/object/apply:os.getcwd []", "is not YAML"),
+        ("steps: 2024-13-45", "is not YAML"),
+        ("steps: 0", "steps: .*greater than or equal to 1.*given: 0"),
+        ("steps: many\nseed: -1", "steps: .*; seed: "),
+        ("network: {depth: 9}", r"network\.depth: .*given: 9"),
+        ("network: {kernel_size: 4}", "network: kernel_size must be odd"),
+        ("camera: {read_noise: 3}", "camera: .*photon"),
+        ("scaling: {low_percentile: 99.9}", "scaling: low_percentile must be below"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_told_in_one_line(text: str, problem: str, file: Path) -> None:
+    message = complaint(TrainingConfig, file, text)
+    with pytest.raises(SettingsError, match=problem):
+        raise SettingsError(message)
+
+
+def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    for name, problem in [("absent.yaml", "no such file"), ("binary.yaml", "text"), ("", "text")]:
+        with pytest.raises(SettingsError, match=problem) as caught:
+            load_settings(TrainingConfig, tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_channels_double_and_windows_snap_to_the_coarsest_pixel(depth: int) -> None:
+    network = NetworkConfig(depth=depth)
+    assert network.channels == (32, 64, 128, 256, 512, 1024)[:depth]
+    assert network.multiple == 2 ** (depth - 1)
+
+
+def test_the_protocol_of_the_paper_can_be_changed_and_nothing_else_invented() -> None:
+    paper = TrainingConfig.paper(epochs=3)
+    assert (paper.schedule, paper.sampling, paper.epochs) == ("plateau", "frame", 3)
+    with pytest.raises(ValidationError):
+        TrainingConfig.paper(momentum=0.9)
+
+
+def test_no_mutable_default_is_shared() -> None:
+    def hashable(value: Any) -> bool:
+        return isinstance(hash(value), int)
+
+    assert all(hashable(getattr(model(), name)) for model in MODELS for name in model.model_fields)

@@ -1,0 +1,271 @@
+"""Tiles, windows, types and bad input of deblurring; the networks are small and untrained."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import DTypeLike, NDArray
+
+from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.config import DeblurConfig, NetworkConfig, Scaling, TrainingConfig
+from napari_coordgate.coordinates import Window, frame_coordinates
+from napari_coordgate.deblur import Deblurrer, deblur, deblur_events, gating_maps
+from napari_coordgate.errors import (
+    CancelledError,
+    DeviceMemoryError,
+    FrameMismatchError,
+    FrameMismatchWarning,
+    ImageError,
+)
+from napari_coordgate.images import Image
+from napari_coordgate.networks import UNet, build_network
+from napari_coordgate.progress import Finished, Progress
+
+Pixels = NDArray[Any]
+WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
+
+
+def random_checkpoint(frame: tuple[int, int], depth: int = 3, seed: int = 0) -> Checkpoint:
+    """Checkpoint whose gates vary strongly over the frame."""
+    torch.manual_seed(seed)
+    network = build_network(NetworkConfig(base_channels=4, depth=depth))
+    for gate in (*network.down_gates, *network.up_gates):
+        torch.nn.init.normal_(gate.encoder[-1].weight)
+    config = TrainingConfig(network=network.config, scaling=WHOLE_RANGE, device="cpu")
+    return Checkpoint(config, network.state_dict(), frame, pixel_size_um=0.5)
+
+
+def identity_checkpoint(frame: tuple[int, int]) -> Checkpoint:
+    """Checkpoint whose residual is zero, so that it returns its input."""
+    network = build_network(NetworkConfig(base_channels=4, depth=2))
+    torch.nn.init.zeros_(network.head.weight)
+    assert network.head.bias is not None
+    torch.nn.init.zeros_(network.head.bias)
+    config = TrainingConfig(network=network.config, device="cpu")
+    return Checkpoint(config, network.state_dict(), frame)
+
+
+def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) -> Pixels:
+    values = np.random.default_rng(seed).uniform(0, 200, shape)
+    return values.astype(dtype)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(30, 150),
+    width=st.integers(30, 150),
+    depth=st.integers(2, 3),
+    spare=st.integers(8, 60),
+)
+def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> None:
+    checkpoint = random_checkpoint((height, width), depth)
+    image = noise((height, width))
+    whole = deblur(image, checkpoint, config=DeblurConfig(tile=1000))
+    tile = 2 * (checkpoint.network.receptive_radius + 4) + spare
+    tiled = deblur(image, checkpoint, config=DeblurConfig(tile=tile))
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.ptp(whole))
+
+
+def test_baked_gates_equal_computed_ones() -> None:
+    checkpoint = random_checkpoint((40, 52))
+    image = noise((40, 52))
+    worker = Deblurrer(checkpoint)
+
+    def run() -> Pixels:
+        *_, end = worker.events(Image(image, "YX"))
+        assert isinstance(end, Finished)
+        result: Pixels = end.result
+        return result
+
+    first, again = run(), run()
+    np.testing.assert_array_equal(first, again)
+    scaled = torch.from_numpy((image - image.min()) / np.ptp(image))[None, None]
+    coordinates = torch.from_numpy(frame_coordinates((40, 52)))[None]
+    computed = checkpoint.network(scaled, coordinates)[0, 0].numpy()
+    np.testing.assert_allclose(first, computed * np.ptp(image) + image.min(), atol=1e-3)
+
+
+DTYPES = ("?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8", ">u2", ">f4")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_network_that_changes_nothing_returns_the_image_in_its_own_units(dtype: str) -> None:
+    image = noise((24, 31), dtype) if dtype != "?" else noise((24, 31)) > 100
+    checkpoint = identity_checkpoint((24, 31))
+    restored = deblur(image, checkpoint)
+    assert restored.dtype == np.float32
+    np.testing.assert_allclose(restored, image.astype(np.float64), atol=2e-4)
+    kept = deblur(image, checkpoint, config=DeblurConfig(keep_dtype=True))
+    assert kept.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_allclose(kept.astype(float), image.astype(float), atol=2e-4)
+
+
+def test_values_beyond_the_type_are_clipped_not_wrapped() -> None:
+    checkpoint = random_checkpoint((32, 32))
+    image = noise((32, 32), np.uint8)
+    image[:4] = 255
+    free = deblur(image, checkpoint)
+    assert free.min() < 0 or free.max() > 255
+    kept = deblur(image, checkpoint, config=DeblurConfig(keep_dtype=True))
+    np.testing.assert_allclose(kept, np.clip(np.rint(free), 0, 255), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((3, 24, 20), "ZYX"), ((2, 3, 24, 20), "TCYX"), ((24, 20, 3), "YXS"), ((24, 2, 20), "YZX")],
+)
+def test_each_plane_is_deblurred_by_itself(shape: tuple[int, ...], axes: str) -> None:
+    checkpoint = random_checkpoint((24, 20))
+    stack = noise(shape)
+    restored = deblur(stack, checkpoint, axes=axes)
+    planes, restored_planes = (
+        np.moveaxis(a, (axes.index("Y"), axes.index("X")), (-2, -1)).reshape(-1, 24, 20)
+        for a in (stack, restored)
+    )
+    for plane, expected in zip(planes, restored_planes, strict=True):
+        np.testing.assert_array_equal(deblur(plane, checkpoint), expected)
+
+
+def test_a_window_is_deblurred_with_its_own_place_in_the_frame() -> None:
+    checkpoint = random_checkpoint((96, 120))
+    image = noise((96, 120))
+    image[40, 40], image[41, 41] = 0, 200
+    window = Window(24, 16, 64, 72)
+    cut = window.within(Window.whole((96, 120)))
+    inside = checkpoint.network.receptive_radius + 1
+    interior = (slice(inside, -inside), slice(inside, -inside))
+    whole = deblur(image, checkpoint)[cut][interior]
+    placed = deblur(image[cut], checkpoint, origin=window.origin)[interior]
+    np.testing.assert_allclose(placed, whole, atol=1e-3)
+    elsewhere = deblur(image[cut], checkpoint, origin=(0, 0))[interior]
+    assert np.abs(elsewhere - whole).max() > 0.1
+
+
+@pytest.mark.parametrize("origin", [(-1, 0), (60, 0), (0, 100)])
+def test_a_window_beyond_the_frame_is_refused(origin: tuple[int, int]) -> None:
+    with pytest.raises(FrameMismatchError, match="origin"):
+        deblur(noise((40, 40)), random_checkpoint((80, 80)), origin=origin)
+
+
+def test_the_frame_at_another_size_is_resampled_with_a_warning() -> None:
+    y, x = np.mgrid[0:48, 0:60]
+    smooth = np.sin(y / 6) + np.cos(x / 8)
+    with pytest.warns(FrameMismatchWarning, match="48x60"):
+        restored = deblur(smooth, identity_checkpoint((96, 120)))
+    assert restored.shape == smooth.shape
+    np.testing.assert_allclose(restored, smooth, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel_size_um"), [((30, 90), None), ((48, 48), (0.5, 0.5)), ((96, 95), None)]
+)
+def test_an_image_of_another_view_is_refused(
+    shape: tuple[int, int], pixel_size_um: tuple[float, float] | None
+) -> None:
+    image = Image(noise(shape), "YX", pixel_size_um)
+    with pytest.raises(FrameMismatchError, match="96x96"):
+        deblur(image, random_checkpoint((96, 96)))
+
+
+def with_nan(image: Pixels) -> Pixels:
+    image[3, 5] = np.nan
+    return image
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (with_nan, "NaN"),
+        (lambda image: np.full_like(image, 7), "constant|same value|7"),
+        (lambda image: image[:0], "no pixels"),
+        (lambda image: image[0], "shape|axes"),
+        (lambda image: image + 1j, "complex"),
+        (lambda image: image[:1, :1], "2 x 2"),
+    ],
+)
+def test_an_image_that_holds_nothing_is_refused(
+    spoil: Callable[[Pixels], Pixels], complaint: str
+) -> None:
+    image = spoil(noise((24, 24)))
+    frame = (image.shape[0], image.shape[1]) if image.ndim == 2 and image.size else (24, 24)
+    with pytest.raises(ImageError, match=complaint) as caught:
+        deblur(image, random_checkpoint(frame))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_names_the_plane() -> None:
+    stack = noise((4, 24, 24))
+    stack[2] = 1
+    with pytest.raises(ImageError, match="plane 2"):
+        deblur(stack, random_checkpoint((24, 24)))
+
+
+def test_events_count_the_tiles_and_end_once() -> None:
+    checkpoint = random_checkpoint((90, 90), depth=2)
+    config = DeblurConfig(tile=64)
+    events = list(deblur_events(noise((2, 90, 90)), checkpoint, config=config))
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert [event.done for event in progress] == list(range(1, progress[0].total + 1))
+    assert progress[0].total % 2 == 0
+    assert progress[0].total > 2
+    assert [isinstance(event, Finished) for event in events].count(True) == 1
+    assert isinstance(events[-1], Finished)
+
+
+def test_cancel_ends_the_work_after_a_tile() -> None:
+    cancel = threading.Event()
+    checkpoint = random_checkpoint((90, 90), depth=2)
+    config = DeblurConfig(tile=64)
+    seen = []
+    for event in deblur_events(noise((90, 90)), checkpoint, config=config, cancel=cancel):
+        seen.append(event)
+        cancel.set()
+    assert len(seen) == 2
+    assert isinstance(seen[-1], Finished)
+    assert seen[-1].reason == "cancelled"
+    with pytest.raises(CancelledError):
+        deblur(noise((90, 90)), checkpoint, config=config, cancel=cancel)
+
+
+def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint((60, 60), depth=2)
+    image = noise((60, 60), np.uint16)
+    np.save(tmp_path / "image.npy", image)
+    mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", np.float32, (60, 60))
+    *_, end = deblur_events(mapped, checkpoint, out=out, config=DeblurConfig(tile=40))
+    assert isinstance(end, Finished)
+    out.flush()
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, checkpoint), atol=1e-2)
+
+
+def test_out_of_memory_names_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(self: UNet, blurred: torch.Tensor, *_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(UNet, "forward", forward)
+    with pytest.raises(DeviceMemoryError, match="tile of 48"):
+        deblur(noise((96, 96)), random_checkpoint((96, 96)))
+
+
+def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint((40, 56))
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    maps = gating_maps(tmp_path / "model.safetensors")
+    assert {name: gate.shape for name, gate in maps.items()} == {
+        "down 1": (4, 40, 56),
+        "down 2": (8, 20, 28),
+        "up 1": (4, 40, 56),
+        "up 2": (8, 20, 28),
+    }
+    window = gating_maps(checkpoint, Window(8, 12, 16, 20))
+    np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
+    plain = build_network(NetworkConfig(architecture="unet", base_channels=4))
+    config = TrainingConfig(network=plain.config)
+    assert gating_maps(Checkpoint(config, plain.state_dict(), (40, 56))) == {}
