@@ -32,7 +32,7 @@ FLOORS = (
     },
     {"devices", "optics", "networks", "metrics"},
     {"pairs", "checkpoint", "classical", "simulate"},
-    {"train", "deblur"},
+    {"training", "deblurring"},
     {"batch", "compare", "demo"},
     {"paper"},
     {"cli", "widgets"},
@@ -122,13 +122,13 @@ def brought_in_by(*names: str) -> set[str]:
 def fake_package(tmp_path: Path) -> Path:
     root = tmp_path / PACKAGE
     lawful = {
-        "__init__.py": "from napari_coordgate.train import train",
+        "__init__.py": "from napari_coordgate.training import train",
         "config.py": "from napari_coordgate.errors import SettingsError",
         "errors.py": "",
         "optics/__init__.py": "from napari_coordgate.optics.pupil import psf",
         "optics/pupil.py": "import numpy\nfrom napari_coordgate import __version__",
-        "train.py": "from napari_coordgate import config\nimport napari_coordgate.optics.pupil",
-        "widgets/train.py": "import napari\nfrom napari_coordgate.train import train",
+        "training.py": "from napari_coordgate import config\nimport napari_coordgate.optics.pupil",
+        "widgets/train.py": "import napari\nfrom napari_coordgate.training import train",
     }
     for name, source in lawful.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -155,16 +155,16 @@ def test_a_lawful_package_passes(fake_package: Path) -> None:
     [
         ("files.py", "from napari_coordgate.optics import PSFField", "higher floor"),
         ("files.py", "from napari_coordgate import optics", "higher floor"),
-        ("files.py", "import napari_coordgate.train", "higher floor"),
+        ("files.py", "import napari_coordgate.training", "higher floor"),
         ("metrics.py", "from napari_coordgate.optics.pupil import psf", "own floor"),
         ("cli/main.py", "from napari_coordgate.widgets import form", "own floor"),
         ("widgets/form.py", "from napari_coordgate.cli import main", "own floor"),
-        ("deblur.py", "from napari_coordgate import Lens", "module that defines it"),
-        ("deblur.py", "from . import pairs", "absolute"),
-        ("deblur.py", "from ..optics import PSFField", "absolute"),
-        ("deblur.py", "import napari.layers", "napari and Qt"),
+        ("deblurring.py", "from napari_coordgate import Lens", "module that defines it"),
+        ("deblurring.py", "from . import pairs", "absolute"),
+        ("deblurring.py", "from ..optics import PSFField", "absolute"),
+        ("deblurring.py", "import napari.layers", "napari and Qt"),
         ("cli/main.py", "from qtpy.QtCore import Qt", "napari and Qt"),
-        ("deblur.py", "def show():\n    from magicgui import widgets", "napari and Qt"),
+        ("deblurring.py", "def show():\n    from magicgui import widgets", "napari and Qt"),
         ("attic.py", "", "no place in FLOORS"),
     ],
 )

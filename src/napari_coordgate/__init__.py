@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         TrainingConfig,
     )
     from napari_coordgate.coordinates import Window
-    from napari_coordgate.deblur import deblur, gating_maps
+    from napari_coordgate.deblurring import deblur, gating_maps
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField
-    from napari_coordgate.train import train
+    from napari_coordgate.training import train
 
 _HOMES = {
     "Camera": "config",
@@ -37,10 +37,10 @@ _HOMES = {
     "TrainingConfig": "config",
     "Window": "coordinates",
     "build_network": "networks",
-    "deblur": "deblur",
-    "gating_maps": "deblur",
+    "deblur": "deblurring",
+    "gating_maps": "deblurring",
     "load_checkpoint": "checkpoint",
-    "train": "train",
+    "train": "training",
 }
 
 __all__ = [

@@ -235,7 +235,7 @@ class TrainingConfig(Settings):
     window_size: int = Field(64, ge=8, description="Side of a training window, pixels.")
     border: Border = Field(
         "scene",
-        description="Beyond the frame's border the scene goes on, as in a microscope, or is mirrored.",
+        description="Beyond the frame the scene goes on, as in a microscope, or is mirrored.",
     )
     augment: bool = Field(True, description="Flip and turn the sharp images before the blur.")
     gain: float = Field(

@@ -198,3 +198,12 @@ def test_lower_precision_gives_nearly_the_same(dtype: torch.dtype, error: float)
     restored = network.to(dtype)(image.to(dtype), coordinates().to(dtype))
     assert restored.dtype == dtype
     assert (restored - expected).abs().max() < error * np.ptp(expected.numpy())
+
+
+def test_gating_maps_keep_the_digits_of_coordinates_in_mixed_precision() -> None:
+    network = random_network().float()
+    there = coordinates(Window(0, 2000, 8, 16), (8, 4096)).float()
+    expected = network.gating_maps(there)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network.gating_maps(there)
+    torch.testing.assert_close(mixed, expected)

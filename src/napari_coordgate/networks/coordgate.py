@@ -78,7 +78,7 @@ class CoordGate(nn.Module):
         Where no gradient is wanted, the result may take the place of ``features``.
         """
         if torch.is_grad_enabled() or features.device.type != "cpu":
-            mixed: Tensor = self.mix(features * gating_map)
+            mixed: Tensor = self.mix(features * gating_map.to(features.dtype))
             return mixed
         # Large new arrays cost a CPU more time (page faults) than the arithmetic: a few
         # rows at a time stay in its cache.

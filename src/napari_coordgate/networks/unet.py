@@ -77,10 +77,12 @@ class UNet(nn.Module):
         level_coordinates = _extended(coordinates, self.config.multiple)
         down, up = [], []
         gates = zip(self.down_gates, self.up_gates, strict=True)
-        for down_gate, up_gate in cast(Iterable[tuple[CoordGate, CoordGate]], gates):
-            down.append(down_gate.gating_map(level_coordinates))
-            up.append(up_gate.gating_map(level_coordinates))
-            level_coordinates = functional.avg_pool2d(level_coordinates, 2)
+        # In bfloat16, neighbouring pixels of a frame of 512 would share one coordinate.
+        with torch.autocast(coordinates.device.type, enabled=False):
+            for down_gate, up_gate in cast(Iterable[tuple[CoordGate, CoordGate]], gates):
+                down.append(down_gate.gating_map(level_coordinates))
+                up.append(up_gate.gating_map(level_coordinates))
+                level_coordinates = functional.avg_pool2d(level_coordinates, 2)
         return GatingMaps(tuple(down), tuple(up))
 
     def forward(

@@ -13,8 +13,8 @@ from napari_coordgate.errors import CoordGateError, DeviceMemoryError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Finished
-from napari_coordgate.train import train
-from napari_coordgate.train.memory import attempt
+from napari_coordgate.training import train
+from napari_coordgate.training.memory import attempt
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)

@@ -10,8 +10,8 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Images, prepare_pairs
 from napari_coordgate.progress import Event, reporting_end
-from napari_coordgate.train.files import RunFiles
-from napari_coordgate.train.run import TrainingRun
+from napari_coordgate.training.files import RunFiles
+from napari_coordgate.training.run import TrainingRun
 
 __all__ = ["train"]
 

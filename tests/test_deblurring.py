@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
 from napari_coordgate.config import DeblurConfig, NetworkConfig, Scaling, TrainingConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
-from napari_coordgate.deblur import Deblurrer, deblur, deblur_events, gating_maps
+from napari_coordgate.deblurring import Deblurrer, deblur, deblur_events, gating_maps
 from napari_coordgate.errors import (
     CancelledError,
     DeviceMemoryError,

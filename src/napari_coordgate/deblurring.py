@@ -25,7 +25,7 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.images import Image, planes
 from napari_coordgate.intensities import cast, check_plane, intensity_range
-from napari_coordgate.networks import GatingMaps, UNet
+from napari_coordgate.networks import GatingMaps
 from napari_coordgate.progress import Event, Finished, Stopwatch, finish, reporting_end
 
 __all__ = ["Deblurrer", "deblur", "deblur_events", "gating_maps", "output_dtype"]
@@ -34,7 +34,9 @@ Pixels = NDArray[Any]
 
 DEFAULTS = DeblurConfig()
 FEATURES_A_PIXEL = 10
-"""Feature maps, in base channels, that are in memory at once; measured."""
+"""Feature maps at full resolution that are in memory at once, gating maps included; measured."""
+REUSED_BYTES = 2**25
+"""Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
 SAME_VIEW = 0.02
 """Relative difference up to which two fields of view are the same."""
 
@@ -181,8 +183,8 @@ class Deblurrer:
         self.checkpoint = checkpoint
         self.config = config
         self.device = resolve_device(config.device)
-        self.network: UNet = checkpoint.network.to(self.device, memory_format=torch.channels_last)
-        self._maps: dict[Window, GatingMaps] = {}
+        self.network = to_device(checkpoint.network, self.device)
+        self._maps: dict[Window, GatingMaps | None] = {}
 
     def events(
         self,
@@ -196,6 +198,7 @@ class Deblurrer:
         if out is None:
             out = np.empty(image.data.shape, output_dtype(image.data, self.config))
         work = list(tiles(shown.shape, self.tile_size, self.halo, self.multiple))
+        self._keep_maps([_in_frame(window, shown) for _, window in work])
         places = list(planes(image))
         stopwatch = Stopwatch("deblurring", len(work) * len(places))
         done = 0
@@ -206,7 +209,8 @@ class Deblurrer:
                 yield stopwatch.progress(done)
                 if cancel is not None and cancel.is_set() and done < stopwatch.total:
                     raise CancelledError(f"Stopped after {done} of {stopwatch.total} tiles.")
-        message = f"Deblurred {image.name} ({len(places)} planes, {stopwatch.seconds:.1f} s)."
+        count = f"{len(places)} planes" if len(places) > 1 else "1 plane"
+        message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=out)
 
     @property
@@ -224,9 +228,10 @@ class Deblurrer:
         """Side of a tile with its halo, as configured or as the memory allows."""
         if self.config.tile is not None:
             return self.config.tile
-        pixel = 4 * FEATURES_A_PIXEL * self.checkpoint.config.network.base_channels
-        side = int(np.sqrt(self.config.memory_gb * 1e9 / pixel))
-        return max(side, 2 * self.halo + 4 * self.multiple)
+        feature = 4 * self.checkpoint.config.network.base_channels
+        affordable = np.sqrt(self.config.memory_gb * 1e9 / (FEATURES_A_PIXEL * feature))
+        fastest = max(np.sqrt(REUSED_BYTES / feature), 8 * self.halo)
+        return max(int(min(affordable, fastest)), 2 * self.halo + 4 * self.multiple)
 
     def _window_shown(self, image: Image, origin: tuple[int, int] | None) -> Window:
         """Window of the frame that the image shows, in frame pixels."""
@@ -287,8 +292,7 @@ class Deblurrer:
         whole = Window.whole(plane.shape)
         for tile, window in work:
             blurred = torch.from_numpy(scaling.scale(plane[window.within(whole)]))
-            place = window._replace(y0=window.y0 + shown.y0, x0=window.x0 + shown.x0)
-            deblurred = self._tile(blurred, place)[tile.within(window)]
+            deblurred = self._tile(blurred, _in_frame(window, shown))[tile.within(window)]
             out[tile.within(whole)] = scaling.restore(deblurred, out.dtype)
             yield
 
@@ -310,17 +314,25 @@ class Deblurrer:
         deblurred: NDArray[np.float32] = restored[0, 0].cpu().numpy()
         return deblurred
 
-    def _maps_of(self, place: Window, coordinates: Tensor) -> GatingMaps:
-        """Gating maps of a window: computed once where all that are kept fit the memory."""
-        if place not in self._maps:
-            maps = self.network.gating_maps(coordinates)
-            kept = sum(window.height * window.width for window in self._maps)
-            channels = 4 * self.checkpoint.config.network.base_channels
-            bytes_kept = 4 * channels * (kept + place.height * place.width)
-            if bytes_kept > self.config.memory_gb * 1e9:
-                return maps
-            self._maps[place] = maps
-        return self._maps[place]
+    def _keep_maps(self, windows: list[Window]) -> None:
+        """Gating maps of these windows will be kept, if all of them fit the memory."""
+        pixels = sum(window.height * window.width for window in windows)
+        gated = self.network.config.channels[:-1]
+        channels = sum(2 * n / 4**level for level, n in enumerate(gated))
+        fits = 4 * channels * pixels <= self.config.memory_gb * 1e9
+        self._maps = {window: self._maps.get(window) for window in windows if fits}
+
+    def _maps_of(self, window: Window, coordinates: Tensor) -> GatingMaps:
+        """Gating maps of a window, computed once if they are kept."""
+        maps = self._maps.get(window) or self.network.gating_maps(coordinates)
+        if window in self._maps:
+            self._maps[window] = maps
+        return maps
+
+
+def _in_frame(window: Window, shown: Window) -> Window:
+    """Window of an image, in pixels of the frame of which the image shows a part."""
+    return window._replace(y0=window.y0 + shown.y0, x0=window.x0 + shown.x0)
 
 
 def _named_axes(array: Pixels, axes: str | None) -> Image:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Batch, Pairs, Sample
 from napari_coordgate.progress import Event, Finished, Preview, Stopwatch
-from napari_coordgate.train.files import RunFiles
-from napari_coordgate.train.memory import attempt, step_too_large, validation_too_large
-from napari_coordgate.train.schedule import averaging, cosine_factor
-from napari_coordgate.train.state import load_tensors, state_tensors
-from napari_coordgate.train.validation import validate
+from napari_coordgate.training.files import RunFiles
+from napari_coordgate.training.memory import attempt, step_too_large, validation_too_large
+from napari_coordgate.training.schedule import averaging, cosine_factor
+from napari_coordgate.training.state import load_tensors, state_tensors
+from napari_coordgate.training.validation import validate
 
 __all__ = ["TrainingRun"]
 
@@ -256,9 +257,16 @@ def _seeded_network(config: TrainingConfig) -> UNet:
         return build_network(config.network)
 
 
+class _Autocast(MixedPrecision):
+    """Mixed precision that leaves the inputs alone: the residual output adds them unrounded."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 def _build_fabric(config: TrainingConfig, device: torch.device) -> Fabric:
     """Engine of the run; given its precision ready-made, it prints nothing about it."""
     precision = Precision()
     if config.precision == "bfloat16":
-        precision = MixedPrecision("bf16-mixed", device.type)
+        precision = _Autocast("bf16-mixed", device.type)
     return Fabric(accelerator=device.type, devices=1, plugins=[precision])

@@ -1,0 +1,193 @@
+"""The commands as their users see them; what they do stands in the modules of their names.
+
+Imports of those modules wait until a command runs, so that ``--help`` is instant.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from napari_coordgate import __version__
+from napari_coordgate.cli.settings_flags import Given, settings_flags
+from napari_coordgate.config import DeblurConfig, Device, PSFFieldConfig, TrainingConfig
+from napari_coordgate.errors import SettingsError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Deblur microscopy images that are sharp in the middle and soft at the edge.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Say the version, or what commands there are, where no command is named."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command()
+@settings_flags(PSFFieldConfig)
+def psf(
+    output: Annotated[Path, typer.Option("--output", "-o", help="PSF field to write, .tif.")],
+    frame: Annotated[
+        str, typer.Option(metavar="HxW", help="Height and width of the frame, pixels.")
+    ],
+    given: Given[PSFFieldConfig],
+    lens: Annotated[Path | None, typer.Argument(help="YAML file that describes the lens.")] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="Stack of measured PSFs, one plane each, instead of a lens.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="CSV file of their places: row,column in frame pixels.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make the PSF field of a lens, or of measured PSFs: how each pixel of a frame is blurred."""
+    from napari_coordgate.cli.psf import make_psf_field
+
+    shape = _two_numbers(frame, "x", "--frame", "512x512")
+    make_psf_field(lens, measured, positions, output, shape, given, overwrite)
+
+
+@app.command()
+@settings_flags(TrainingConfig, "camera", "scaling", "border", "seed")
+def blur(
+    images: Annotated[
+        list[Path], typer.Argument(help="Sharp images, of the frame's size or larger.")
+    ],
+    psf: Annotated[Path, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")],
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write to; images keep their names.")
+    ],
+    given: Given[TrainingConfig],
+    overwrite: Overwrite = False,
+) -> None:
+    """Blur sharp images as the PSF field says, with the noise of a camera if wanted."""
+    from napari_coordgate.cli.blur import blur_images
+
+    blur_images(images, psf, folder, given, overwrite)
+
+
+@app.command()
+@settings_flags(TrainingConfig)
+def train(
+    sharp: Annotated[Path, typer.Argument(help="Folder of sharp images, or one image.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Checkpoint to write, .safetensors.")
+    ],
+    given: Given[TrainingConfig],
+    psf: Annotated[
+        Path | None, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")
+    ] = None,
+    blurred: Annotated[
+        Path | None,
+        typer.Option(help="Measured blurred images of the same scenes, instead of a PSF field."),
+    ] = None,
+    protocol: Annotated[
+        Literal["quick", "paper"],
+        typer.Option(help="Defaults of the settings: the best for few steps, or the paper's."),
+    ] = "quick",
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint to fine-tune; its network and PSF field serve as defaults."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was to make the output.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network on sharp images, blurred as the PSF field says."""
+    from napari_coordgate.cli.train import Start, train_network
+
+    start = Start(protocol == "paper", init, resume, overwrite)
+    train_network(sharp, psf, blurred, output, start, given)
+
+
+@app.command()
+@settings_flags(DeblurConfig)
+def deblur(
+    image: Annotated[Path, typer.Argument(help="Blurred image, or stack of images.")],
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="Checkpoint, made by 'napari-coordgate train'.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Image to write: .tif, .ome.tif, .npy or .png.")
+    ],
+    given: Given[DeblurConfig],
+    axes: Annotated[
+        str | None, typer.Option(help="Axes of the image, such as TCYX, if its file is wrong.")
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Frame pixel at which the image, a window, begins."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Deblur an image, plane by plane, in its own units."""
+    from napari_coordgate.cli.deblur import deblur_image
+
+    place = None if origin is None else _two_numbers(origin, ",", "--origin", "128,256")
+    deblur_image(image, model, output, axes, place, given, overwrite)
+
+
+@app.command()
+def gates(
+    model: Annotated[Path, typer.Argument(help="Checkpoint, made by 'napari-coordgate train'.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Gating maps to write, .tif.")],
+    figure: Annotated[
+        Path | None, typer.Option(help="Picture of some of the maps to write as well, .png.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the gating maps: what a network has learned of each place in the frame."""
+    from napari_coordgate.cli.gates import write_gates
+
+    write_gates(model, output, figure, overwrite)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Checkpoint, PSF field, settings or image.")],
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Tell what a file holds."""
+    from napari_coordgate.cli.describe import as_json, as_text, describe
+
+    typer.echo((as_json if json else as_text)(describe(file)))
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write to; new, or empty.")
+    ] = Path("napari-coordgate-demo"),
+    seconds: Annotated[float, typer.Option(min=1, help="Time for the training, about.")] = 60.0,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
+) -> None:
+    """See the whole job on sample images: blur, deblur, train further, deblur better."""
+    from napari_coordgate.cli.demo import show_demo
+
+    show_demo(folder, seconds, device)
+
+
+def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:
+    """Numbers of a flag such as ``512x512``."""
+    match = re.fullmatch(rf"(\d+)\s*{separator}\s*(\d+)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise SettingsError(f"{flag} {text!r} is not of the form {example}.")
+    return int(match[1]), int(match[2])

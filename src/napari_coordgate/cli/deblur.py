@@ -1,0 +1,42 @@
+"""Deblur one image file."""
+
+from pathlib import Path
+
+import typer
+
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.output import check_free, image_output, settings_path, write_settings
+from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.deblurring import deblur_events, output_dtype
+from napari_coordgate.images import read_image
+
+__all__ = ["deblur_image"]
+
+
+def deblur_image(
+    path: Path,
+    model: Path,
+    output: Path,
+    axes: str | None,
+    origin: tuple[int, int] | None,
+    given: Given[DeblurConfig],
+    overwrite: bool,
+) -> None:
+    """Deblur an image; axes and pixel size are kept."""
+    config = given.settings()
+    check_free([output, settings_path(output)], overwrite)
+    checkpoint = load_checkpoint(model)
+    image = read_image(path, axes)
+    dtype = output_dtype(image.data, config)
+    with (
+        cancel_on_signal() as cancel,
+        image_output(output, image, image.data.shape, dtype, overwrite) as out,
+    ):
+        events = deblur_events(
+            image, checkpoint, origin=origin, config=config, out=out, cancel=cancel
+        )
+        end = follow(events)
+    write_settings(settings_path(output), given.to_yaml(config), overwrite)
+    typer.echo(f"{output}: {end.message}")

@@ -1,0 +1,35 @@
+"""The demonstration, with its table on the terminal."""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.config import Device
+from napari_coordgate.demo import run_demo
+
+__all__ = ["show_demo"]
+
+
+def show_demo(folder: Path, seconds: float, device: Device) -> None:
+    """Run the demonstration and print what came of it."""
+    with cancel_on_signal() as cancel:
+        end = follow(run_demo(folder, seconds, device, cancel))
+    rows: list[tuple[str, dict[str, float]]] = end.result or []
+    if rows:
+        table = Table("", *(_heading(name) for name in rows[0][1]))
+        for name, figures in rows:
+            table.add_row(name, *(_in_digits(*figure) for figure in figures.items()))
+        Console().print(table)
+    typer.echo(end.message)
+
+
+def _heading(name: str) -> str:
+    """Heading of a column of figures."""
+    return name.replace("_", " ").replace("psnr", "PSNR dB").replace("ssim", "SSIM")
+
+
+def _in_digits(name: str, value: float) -> str:
+    return f"{value:.2f}" if name.startswith("psnr") else f"{value:.3f}"

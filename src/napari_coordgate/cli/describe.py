@@ -1,0 +1,170 @@
+"""What stands in a file: any that the program writes or reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import yaml
+
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.config import (
+    DeblurConfig,
+    PSFFieldConfig,
+    Settings,
+    TrainingConfig,
+    load_lens,
+    load_settings,
+)
+from napari_coordgate.errors import CoordGateError
+from napari_coordgate.images import SUFFIXES, read_image
+from napari_coordgate.optics import PSFField
+from napari_coordgate.optics.psf_field_file import FORMAT
+
+__all__ = ["as_json", "as_text", "describe", "describe_field"]
+
+Description = dict[str, Any]
+
+GATE = "gate "
+"""How the name of a gating map begins in a file of them."""
+
+
+def describe(path: Path) -> Description:
+    """What a file holds.
+
+    Parameters
+    ----------
+    path : Path
+        A checkpoint, PSF field, file of gating maps, YAML file or image.
+
+    Returns
+    -------
+    dict
+        Plain JSON values; ``kind`` says what it is.
+
+    Raises
+    ------
+    CoordGateError
+        If the file is damaged, or of another kind.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return _describe_checkpoint(path)
+    if suffix in (".yaml", ".yml"):
+        return _describe_settings(path)
+    if suffix in (".tif", ".tiff"):
+        return _describe_tiff(path)
+    if suffix in SUFFIXES or path.is_dir():
+        return _describe_image(path)
+    raise CoordGateError(
+        f"{path} is nothing that napari-coordgate knows; give a checkpoint (.safetensors), "
+        "a PSF field or image (.tif, .png, .npy), or settings (.yaml)."
+    )
+
+
+def as_json(description: Description) -> str:
+    """Text of a description that programs read."""
+    return json.dumps(description, indent=2)
+
+
+def as_text(description: Description) -> str:
+    """Text of a description that people read, without the history of a training."""
+    shown = dict(description)
+    if "history" in shown:
+        shown["history"] = f"{len(shown['history'])} validations (see --json)"
+    text = yaml.safe_dump(_rounded(shown), sort_keys=False, default_flow_style=None, width=100)
+    return str(text).rstrip()
+
+
+def describe_field(field: PSFField) -> Description:
+    """What there is to know of a PSF field at a glance."""
+    rows, columns = ((0, (side - 1) / 2, side - 1) for side in field.frame_shape)
+    corners = [_width_px(field, row, column) for row in rows[::2] for column in columns[::2]]
+    return {
+        "kind": "PSF field",
+        "frame_shape": list(field.frame_shape),
+        "pixel_size_um": field.pixel_size_um,
+        "psf_size_px": field.size,
+        "rank": field.rank,
+        "width_px": {"middle": _width_px(field, rows[1], columns[1]), "corners": corners},
+        "source": field.source,
+    }
+
+
+def _width_px(field: PSFField, row: float, column: float) -> float:
+    """Full width at half maximum of the Gaussian with the PSF's noise-equivalent area, pixels."""
+    area = 1 / np.sum(np.square(field.psf_at(row, column)))
+    return float(2 * np.sqrt(np.log(2) * area / (2 * np.pi)))
+
+
+def _describe_checkpoint(path: Path) -> Description:
+    checkpoint = load_checkpoint(path)
+    field = checkpoint.psf_field
+    return {
+        "file": str(path),
+        "kind": "unfinished training" if checkpoint.state else "checkpoint",
+        "frame_shape": list(checkpoint.frame_shape),
+        "pixel_size_um": checkpoint.pixel_size_um,
+        "parameters": sum(p.numel() for p in checkpoint.network.parameters()),
+        "step": checkpoint.step,
+        "metrics": checkpoint.metrics,
+        "psf_field": None if field is None else describe_field(field),
+        "settings": checkpoint.config.model_dump(mode="json"),
+        "history": list(checkpoint.history),
+    }
+
+
+def _describe_settings(path: Path) -> Description:
+    """Settings of the model that knows most of the file's keys, its defaults filled in."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = None  # the loader below says what is wrong
+    keys = set(content) if isinstance(content, dict) else set()
+    models: dict[str, type[Settings]] = {
+        "settings of a training or blur": TrainingConfig,
+        "settings of a deblurring": DeblurConfig,
+        "settings of a PSF field": PSFFieldConfig,
+    }
+    kind = max(models, key=lambda kind: len(keys & set(models[kind].model_fields)))
+    if keys & set(models[kind].model_fields):
+        settings: Settings = load_settings(models[kind], path)
+    else:
+        kind, settings = "lens", load_lens(path)
+    return {"file": str(path), "kind": kind, "settings": settings.model_dump(mode="json")}
+
+
+def _describe_tiff(path: Path) -> Description:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            is_field = FORMAT in tiff.pages.first.description
+            gates = {s.name: list(s.shape) for s in tiff.series if s.name.startswith(GATE)}
+    except Exception:  # a damaged file can fail anywhere; the image's reader says what is wrong
+        return _describe_image(path)
+    if is_field:
+        return {"file": str(path), **describe_field(PSFField.load(path))}
+    if gates:
+        return {"file": str(path), "kind": "gating maps", "gates": gates}
+    return _describe_image(path)
+
+
+def _describe_image(path: Path) -> Description:
+    image = read_image(path)
+    return {
+        "file": str(path),
+        "kind": "image",
+        "axes": image.axes,
+        "shape": list(image.data.shape),
+        "dtype": image.data.dtype.name,
+        "pixel_size_um": image.pixel_size_um and list(image.pixel_size_um),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Copy of plain JSON values with four digits of every number that is not whole."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,0 +1,78 @@
+"""Gating maps as images: what a network learned of the frame."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import typer
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.cli.describe import GATE
+from napari_coordgate.cli.output import check_free
+from napari_coordgate.deblurring import gating_maps
+from napari_coordgate.errors import CheckpointError, SettingsError
+from napari_coordgate.files import writing
+
+__all__ = ["write_gates"]
+
+COLUMNS = 8
+
+Maps = Mapping[str, NDArray[np.float32]]
+
+
+def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool) -> None:
+    """Write the maps of each gate as one image of an OME-TIFF, and perhaps a picture of some."""
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise SettingsError(f"{output}: the name of a file of gating maps must end in .tif.")
+    check_free([output] if figure is None else [output, figure], overwrite)
+    checkpoint = load_checkpoint(model)
+    maps = gating_maps(checkpoint)
+    if not maps:
+        raise CheckpointError(f"{model} holds a network without gates; give a cg-unet.")
+    with (
+        writing(output, overwrite) as temporary,
+        tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as tiff,
+    ):
+        for name, gate in maps.items():
+            metadata = {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
+            size = _pixel_size(checkpoint.pixel_size_um, gate.shape[-1], checkpoint.frame_shape[1])
+            tiff.write(gate, photometric="minisblack", metadata={**metadata, **size})
+    if figure is not None:
+        _draw(maps, figure, overwrite)
+    shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
+    typer.echo(f"{output}: {', '.join(shapes)}")
+
+
+def _pixel_size(pixel_size_um: float | None, width: int, frame_width: int) -> dict[str, Any]:
+    """Size of a map's pixel, which covers a power of two of the frame's, in the words of OME."""
+    if pixel_size_um is None:
+        return {}
+    side = pixel_size_um * 2 ** round(np.log2(frame_width / width))
+    return {
+        "PhysicalSizeY": side,
+        "PhysicalSizeX": side,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeXUnit": "µm",
+    }
+
+
+def _draw(maps: Maps, path: Path, overwrite: bool) -> None:
+    """Picture with a row of maps for each gate, those that vary most."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.6 * COLUMNS, 1.9 * len(maps)), layout="constrained")
+    axes = figure.subplots(len(maps), COLUMNS, squeeze=False)
+    for row, (name, gate) in zip(axes, maps.items(), strict=True):
+        liveliest = np.argsort(-gate.std(axis=(1, 2)), kind="stable")[:COLUMNS]
+        for place, cell in enumerate(row):
+            cell.set_axis_off()
+            if place < len(liveliest):
+                shown = gate[liveliest[place]]
+                cell.imshow(shown, cmap="viridis")
+                title = f"{name}, map {liveliest[place]}\n{shown.min():.3g} to {shown.max():.3g}"
+                cell.set_title(title, fontsize=7)
+    with writing(path, overwrite) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,101 @@
+"""Run a long job: show its progress, and stop it when its user says so."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from napari_coordgate.progress import Event, Finished, Progress, finish
+
+__all__ = ["cancel_on_signal", "follow"]
+
+_SHOWN = {"loss": "loss {:.2e}", "psnr": "PSNR {:.2f} dB"}
+
+
+@contextmanager
+def cancel_on_signal() -> Iterator[threading.Event]:
+    """Let Ctrl-C and SIGTERM cancel a job, so that it saves what it has.
+
+    Yields
+    ------
+    threading.Event
+        Set by the first signal; the second one ends the process on the spot.
+    """
+    cancel = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        cancel.set()
+        for number in previous:
+            signal.signal(number, signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def follow(events: Iterable[Event]) -> Finished:
+    """Run a job to its end, with its progress on the terminal if there is one.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        The job.
+
+    Returns
+    -------
+    Finished
+        Its end, when it completed.
+
+    Raises
+    ------
+    CoordGateError
+        The job's own error if it failed; `CancelledError` if it was cancelled.
+    """
+    return finish(_shown(events))
+
+
+def _shown(events: Iterable[Event]) -> Iterator[Event]:
+    """Pass events on, and draw a bar for each stage while they go by."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("[dim]{task.fields[figures]}"),
+    )
+    stages: dict[str, TaskID] = {}
+    figures: dict[str, float] = {}
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        for event in events:
+            if isinstance(event, Progress):
+                if event.stage not in stages:
+                    stages[event.stage] = bars.add_task(event.stage, left="", figures="")
+                figures |= event.metrics
+                bars.update(
+                    stages[event.stage],
+                    completed=event.done,
+                    total=event.total,
+                    left=_time_left(event),
+                    figures=_in_words(figures),
+                )
+            yield event
+
+
+def _time_left(event: Progress) -> str:
+    if event.seconds_left is None:
+        return ""
+    return f"{timedelta(seconds=round(event.seconds_left))} left"
+
+
+def _in_words(figures: dict[str, float]) -> str:
+    return ", ".join(text.format(figures[name]) for name, text in _SHOWN.items() if name in figures)

@@ -1,0 +1,97 @@
+"""What a command writes: images piece by piece, and the settings beside a result."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_coordgate import __version__
+from napari_coordgate.errors import OutputError
+from napari_coordgate.files import writing
+from napari_coordgate.images import Image, create_image, write_image
+from napari_coordgate.png import png_picture
+
+__all__ = ["check_free", "image_output", "settings_path", "write_settings"]
+
+
+def settings_path(result: Path) -> Path:
+    """Where the settings stand that made a result: ``NAME.tif.yaml`` beside ``NAME.tif``."""
+    return result.with_name(f"{result.name}.yaml")
+
+
+def check_free(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raise OutputError if a file stands where the command is to write, before it does its work."""
+    for path in paths:
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{path} already exists; choose another name or pass --overwrite.")
+
+
+def write_settings(path: Path, text: str, overwrite: bool) -> None:
+    """Write the settings of a run, so that ``--config`` repeats it.
+
+    Parameters
+    ----------
+    path : Path
+        See `settings_path`.
+    text : str
+        The settings as YAML; the command stands above them as a comment.
+    overwrite : bool
+        Replace a file of that name.
+
+    Raises
+    ------
+    OutputError
+        If the file exists, or cannot be written.
+    """
+    command = " ".join(shlex.join(["napari-coordgate", *sys.argv[1:]]).splitlines())
+    with writing(path, overwrite) as temporary:
+        temporary.write_text(f"# {command}\n# version {__version__}\n{text}", encoding="utf-8")
+
+
+@contextmanager
+def image_output(
+    path: Path, like: Image, shape: tuple[int, ...], dtype: np.dtype[Any], overwrite: bool
+) -> Iterator[NDArray[Any]]:
+    """Write an image with the axes and pixel size of another one.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it appears at the end, and is mapped into memory where its format allows it.
+    like : Image
+        The other image.
+    shape : tuple of int
+        Shape of the new one.
+    dtype : data type
+        Type of its pixels.
+    overwrite : bool
+        Replace a file of that name.
+
+    Yields
+    ------
+    ndarray, shape ``shape``
+        Zeros to be filled in.
+
+    Raises
+    ------
+    OutputError
+        If the file exists, cannot be written, or its format cannot hold the image.
+    """
+    is_png = path.suffix.lower() == ".png"
+    is_packed = dtype.kind == "b" and path.suffix.lower() != ".npy"
+    if not (is_png or is_packed):
+        with create_image(path, shape, dtype, like.axes, like.pixel_size_um, overwrite) as array:
+            yield array
+        return
+    check_free([path], overwrite)
+    array = np.zeros(shape, dtype)
+    if is_png:
+        png_picture(path, array, like.axes)  # refuses now rather than after the work
+    yield array
+    write_image(path, Image(array, like.axes, like.pixel_size_um), overwrite)

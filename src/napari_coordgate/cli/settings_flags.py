@@ -1,0 +1,198 @@
+"""Flags that derive from the models of settings: name, type, default and help text.
+
+A setting is written once, in `napari_coordgate.config`. Here its field becomes
+a flag; settings of a nested model stand beside those of the outer one.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import typer
+import yaml
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from napari_coordgate.config import Settings, explain, load_settings
+from napari_coordgate.errors import SettingsError
+
+__all__ = ["Given", "settings_flags"]
+
+S = TypeVar("S", bound=Settings)
+
+_NAMES = {"network.architecture": "network"}
+"""Flags named otherwise than their setting."""
+
+
+@dataclass(frozen=True)
+class Given(Generic[S]):
+    """Settings as the user gave them: a file, and flags that go before it.
+
+    Attributes
+    ----------
+    model : type of Settings
+        What they are settings of.
+    names : tuple of str
+        Fields of the model that the command has flags for.
+    flags : dict
+        Values of the flags on the command line, nested like the model.
+    file : Path or None
+        YAML file of settings.
+    """
+
+    model: type[S]
+    names: tuple[str, ...]
+    flags: dict[str, Any]
+    file: Path | None = None
+
+    def settings(self, *defaults: Mapping[str, Any]) -> S:
+        """Settings to use.
+
+        Parameters
+        ----------
+        *defaults : mapping
+            Stand in place of the model's own defaults; a later one goes before an earlier one.
+
+        Returns
+        -------
+        Settings
+            The model's defaults, then ``defaults``, then the file, then the flags.
+
+        Raises
+        ------
+        SettingsError
+            If they do not make settings; the message names each wrong one.
+        """
+        layers = [*defaults, self.flags]
+        if self.file is not None:
+            file = load_settings(self.model, self.file)
+            layers.insert(-1, file.model_dump(exclude_unset=True))
+        try:
+            return self.model.model_validate(_overlaid(*layers))
+        except ValidationError as error:
+            raise SettingsError(
+                f"{explain(error).rstrip('.')}; see the command's --help."
+            ) from None
+
+    def to_yaml(self, settings: S) -> str:
+        """Text of a file from which ``--config`` takes these settings."""
+        return yaml.safe_dump(
+            settings.model_dump(mode="json", include=set(self.names)), sort_keys=False
+        )
+
+
+def settings_flags(
+    model: type[Settings], *names: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of a model, and ``--config`` for a file of them.
+
+    Parameters
+    ----------
+    model : type of Settings
+        The settings.
+    *names : str
+        Fields to take; all of them when none is named.
+
+    Returns
+    -------
+    callable
+        Decorator of a command that takes `Given` as its argument ``given``.
+    """
+    names = names or tuple(model.model_fields)
+    chosen = {name: model.model_fields[name] for name in names}
+    flags = list(_flags(chosen, panel="Settings"))
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_flags(context: typer.Context, config: Path | None, **values: Any) -> None:
+            given: dict[str, Any] = {}
+            for flag in flags:
+                value = values.pop(flag.parameter.name)
+                if _is_given(context, flag.parameter.name):
+                    given = _overlaid(given, flag.nested(value))
+            command(**values, given=Given(model, names, given, config))
+
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name != "given"
+        ]
+        parameters = [_CONTEXT, *own, _CONFIG, *(flag.parameter for flag in flags)]
+        # What typer reads; that a function can be given a signature is unknown to mypy.
+        with_flags.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_flags
+
+    return decorate
+
+
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_CONFIG = inspect.Parameter(
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of settings, as a run leaves beside its result; flags go before it.",
+            rich_help_panel="Settings",
+        ),
+    ],
+)
+
+
+@dataclass(frozen=True)
+class _Flag:
+    """A flag, and the place of its setting in the model."""
+
+    parameter: inspect.Parameter
+    path: tuple[str, ...]
+
+    def nested(self, value: Any) -> Any:
+        """Value at its place in a mapping shaped like the model."""
+        return functools.reduce(lambda inner, name: {name: inner}, reversed(self.path), value)
+
+
+def _flags(
+    fields: Mapping[str, FieldInfo], panel: str, path: tuple[str, ...] = ()
+) -> Iterator[_Flag]:
+    """Flags of fields, and of the models nested in them."""
+    for name, field in fields.items():
+        place = (*path, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            yield from _flags(field.annotation.model_fields, name.capitalize(), place)
+        else:
+            yield _Flag(_parameter(field, place, panel), place)
+
+
+def _parameter(field: FieldInfo, path: tuple[str, ...], panel: str) -> inspect.Parameter:
+    """Parameter from which typer makes a setting's flag."""
+    name = _NAMES.get(".".join(path), path[-1])
+    option = typer.Option(help=field.description, rich_help_panel=panel)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[field.annotation, option],
+    )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """All mappings in one, nested ones too; where several have a value, the last one's."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            below = merged.get(name)
+            if isinstance(below, Mapping) and isinstance(value, Mapping):
+                value = _overlaid(below, value)
+            merged[name] = value
+    return merged

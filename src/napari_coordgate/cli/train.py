@@ -1,0 +1,113 @@
+"""From sharp images to a trained network."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.output import check_free, settings_path, write_settings
+from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.config import TrainingConfig
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Progress
+from napari_coordgate.training import last_checkpoint_path, train
+
+__all__ = ["Start", "train_network"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts from, beside its settings.
+
+    Attributes
+    ----------
+    paper : bool
+        Follow the paper's protocol where the settings do not say otherwise.
+    init : Path or None
+        Checkpoint to fine-tune.
+    resume : bool
+        Go on with the run beside the output.
+    overwrite : bool
+        Replace the output.
+    """
+
+    paper: bool
+    init: Path | None
+    resume: bool
+    overwrite: bool
+
+
+def train_network(
+    sharp: Path,
+    psf: Path | None,
+    blurred: Path | None,
+    output: Path,
+    start: Start,
+    given: Given[TrainingConfig],
+) -> None:
+    """Train a network on a folder of images, and write its settings beside it."""
+    if start.resume and start.init is not None:
+        raise SettingsError("Give either --resume or --init: a run goes on, or starts anew.")
+    origin = _origin(output, start)
+    config = _settings(origin, start, given)
+    replaced = start.overwrite or start.resume
+    check_free([settings_path(output)], replaced)
+    field = PSFField.load(psf) if psf is not None else None
+    if field is None and blurred is None and origin is not None:
+        field = origin.psf_field
+    if (field is None) == (blurred is None):
+        raise SettingsError("Give either --psf, or --blurred with measured images.")
+    with cancel_on_signal() as cancel:
+        events = train(
+            config,
+            sharp,
+            field,
+            blurred=blurred,
+            output=output,
+            init=None if start.resume else origin,
+            resume=start.resume,
+            overwrite=start.overwrite,
+            cancel=cancel,
+        )
+        end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
+    typer.echo(f"{output}: {end.message}")
+
+
+def _origin(output: Path, start: Start) -> Checkpoint | None:
+    """Checkpoint with which the run begins."""
+    if start.resume:
+        return load_checkpoint(last_checkpoint_path(output))
+    return None if start.init is None else load_checkpoint(start.init)
+
+
+def _settings(
+    origin: Checkpoint | None, start: Start, given: Given[TrainingConfig]
+) -> TrainingConfig:
+    """Settings of the run: the origin's and the protocol's stand in place of the defaults."""
+    defaults: list[Mapping[str, Any]] = []
+    if origin is not None:
+        kept = None if start.resume else {"network", "scaling"}
+        defaults.append(origin.config.model_dump(include=kept))
+    if start.paper:
+        defaults.append(TrainingConfig.paper().model_dump(exclude_unset=True))
+    if "steps" in given.flags:
+        # Epochs from elsewhere would silently outweigh the steps that were asked for.
+        given = replace(given, flags={"epochs": None, **given.flags})
+    return given.settings(*defaults)
+
+
+def _with_settings(
+    events: Iterable[Event], output: Path, settings: str, replaced: bool
+) -> Iterator[Event]:
+    """Pass events on, and write the settings once the run is under way: its input is good."""
+    written = False
+    for event in events:
+        if not written and isinstance(event, Progress) and event.stage == "training":
+            write_settings(settings_path(output), settings, replaced)
+            written = True
+        yield event

@@ -1,0 +1,281 @@
+"""The whole job on sample images: blur, deblur, fine-tune, and show by how much it helped."""
+
+import json
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import DeblurConfig, Device, TrainingConfig
+from napari_coordgate.coordinates import Window
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.errors import CancelledError, CoordGateError, OutputError
+from napari_coordgate.files import writing
+from napari_coordgate.images import Image, find_images, read_image, write_image
+from napari_coordgate.intensities import intensity_range
+from napari_coordgate.metrics import ZONES, field_radius, quality
+from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, reporting_end
+from napari_coordgate.simulate import frame_window, simulate
+from napari_coordgate.training import train
+
+__all__ = ["STAGES", "Sample", "run_demo", "sample_data_folder"]
+
+STAGES = ("blurred", "deblurred", "fine-tuned")
+SEED = 20
+TRIAL_STEPS = 12
+SHOWN = 2
+
+Pixels = NDArray[np.float32]
+
+
+class Sample(NamedTuple):
+    """One sample image on its way.
+
+    Attributes
+    ----------
+    name : str
+        Name of its file.
+    images : dict of str to ndarray, each (H, W)
+        ``sharp`` and each of `STAGES`, in the sharp image's units.
+    data_range : float
+        Range of the sharp intensities, between the scaling's percentiles.
+    """
+
+    name: str
+    images: dict[str, Pixels]
+    data_range: float
+
+
+def sample_data_folder() -> Path:
+    """Folder of the sample data: inside the installed package, or in the source tree.
+
+    Returns
+    -------
+    Path
+        The folder; see its README for what it holds.
+
+    Raises
+    ------
+    CoordGateError
+        If it is missing from the installation.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "sample_data", package.parents[1] / "sample_data"):
+        if folder.is_dir():
+            return folder
+    raise CoordGateError(f"{package / 'sample_data'} is missing; install napari-coordgate again.")
+
+
+def run_demo(
+    folder: Path,
+    seconds: float = 60.0,
+    device: Device = "auto",
+    cancel: threading.Event | None = None,
+) -> Generator[Event]:
+    """Deblur sample images that no network has seen, before and after fine-tuning.
+
+    Parameters
+    ----------
+    folder : Path
+        Where images, table and figure are written; must not exist, or be empty.
+    seconds : float
+        Time for fine-tuning, about.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    cancel : threading.Event, optional
+        Once set, the demonstration ends.
+
+    Yields
+    ------
+    Progress, Preview
+        Of the fine-tuning.
+    Finished
+        Once, at the end. If completed, its result is the table: for each stage its
+        name and the mean figures of `quality`.
+    """
+    return reporting_end(_demo(folder, seconds, device, cancel))
+
+
+def _demo(
+    folder: Path, seconds: float, device: Device, cancel: threading.Event | None
+) -> Iterator[Event]:
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(f"{folder} is not empty; choose another folder with -o.")
+    data = sample_data_folder()
+    starter = load_checkpoint(data / "starter.safetensors")
+    samples = [_blurred(path, starter, n) for n, path in enumerate(find_images(data / "test"))]
+    config = DeblurConfig(device=device)
+    yield from _deblurred(samples, "deblurred", starter, config)
+    tuning = _tuning(starter, data / "train", seconds, device)
+    tuned = yield from _fine_tuned(data / "train", starter, tuning, folder, cancel)
+    yield from _deblurred(samples, "fine-tuned", tuned, config)
+    table = quality_table(samples, starter.frame_shape)
+    outputs = _write(folder, samples, starter, table)
+    gain = table[-1][1]["psnr"] - table[0][1]["psnr"]
+    message = f"{gain:.1f} dB nearer to the sharp images; they and a figure are in {folder}."
+    yield Finished("completed", message, outputs=outputs, result=table)
+
+
+def _blurred(path: Path, starter: Checkpoint, number: int) -> Sample:
+    """Sharp image on the frame, and as the demonstration's lens and camera record it."""
+    assert starter.psf_field is not None
+    sharp = read_image(path).data
+    window = frame_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
+    blurred = simulate(
+        sharp, starter.psf_field, starter.config.camera, SEED + number, name=path.name
+    )
+    on_frame = sharp[window.within(Window.whole((sharp.shape[0], sharp.shape[1])))]
+    low, high = intensity_range(on_frame, starter.config.scaling, path.name)
+    images = {"sharp": on_frame.astype(np.float32), "blurred": blurred}
+    return Sample(path.stem, images, high - low)
+
+
+def _deblurred(
+    samples: list[Sample], stage: str, checkpoint: Checkpoint, config: DeblurConfig
+) -> Iterator[Event]:
+    stopwatch = Stopwatch(f"images: {stage}", len(samples))
+    for number, sample in enumerate(samples, start=1):
+        sample.images[stage] = deblur(sample.images["blurred"], checkpoint, config=config)
+        yield stopwatch.progress(number)
+
+
+def _tuning(starter: Checkpoint, sharp: Path, seconds: float, device: Device) -> TrainingConfig:
+    """Settings of a fine-tuning that takes about so many seconds on this machine."""
+    trial = starter.config.model_copy(
+        update={
+            "device": device,
+            "steps": TRIAL_STEPS,
+            "validate_every": TRIAL_STEPS,
+            "learning_rate": 2e-4,
+            "warmup_steps": 20,
+            "validation_fraction": 0.2,
+            "seed": SEED,
+        }
+    )
+    steps = max(TRIAL_STEPS, int(seconds / _seconds_a_step(trial, sharp, starter)))
+    return trial.model_copy(update={"steps": steps, "validate_every": max(1, steps // 4)})
+
+
+def _fine_tuned(
+    sharp: Path,
+    starter: Checkpoint,
+    config: TrainingConfig,
+    folder: Path,
+    cancel: threading.Event | None,
+) -> Generator[Event, None, Checkpoint]:
+    """Starter network trained further on the sample images for training."""
+    output = folder / "fine-tuned.safetensors"
+    events = train(config, sharp, starter.psf_field, output=output, init=starter, cancel=cancel)
+    for event in events:
+        if not isinstance(event, Finished):
+            yield event
+        elif event.error is not None:
+            raise event.error
+        elif event.reason == "cancelled":
+            raise CancelledError(event.message)
+    return load_checkpoint(output)
+
+
+def _seconds_a_step(config: TrainingConfig, sharp: Path, starter: Checkpoint) -> float:
+    """Time of a step on this machine, from a trial whose first steps do not count."""
+    times = [
+        event.seconds
+        for event in train(config, sharp, starter.psf_field, init=starter)
+        if isinstance(event, Progress) and event.stage == "training"
+    ]
+    settled = times[2:-1]
+    return (settled[-1] - settled[0]) / (len(settled) - 1)
+
+
+Table = list[tuple[str, dict[str, float]]]
+
+
+def quality_table(samples: list[Sample], frame_shape: tuple[int, int]) -> Table:
+    """Mean figures of each stage over the samples.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Images at all stages.
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+
+    Returns
+    -------
+    list of (str, dict)
+        Stage, and the mean of each figure of `quality`.
+    """
+    radius = field_radius(frame_shape)
+    table = []
+    for stage in STAGES:
+        rows = [
+            quality(sample.images["sharp"], sample.images[stage], radius, sample.data_range)
+            for sample in samples
+        ]
+        table.append(
+            (stage, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        )
+    return table
+
+
+def _write(
+    folder: Path, samples: list[Sample], starter: Checkpoint, table: Table
+) -> tuple[Path, ...]:
+    """Images, table and figure on disk."""
+    pixel = starter.pixel_size_um
+    outputs = []
+    for sample in samples:
+        for stage, pixels in sample.images.items():
+            path = folder / f"{sample.name}-{stage}.tif"
+            write_image(path, Image(pixels, "YX", None if pixel is None else (pixel, pixel)))
+            outputs.append(path)
+    report: Mapping[str, Any] = {"seed": SEED, "images": [s.name for s in samples], **dict(table)}
+    with writing(folder / "table.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    with writing(folder / "figure.png") as temporary:
+        draw(samples, table).savefig(temporary, dpi=120)
+    return (*outputs, folder / "table.json", folder / "figure.png")
+
+
+def draw(samples: list[Sample], table: Table) -> Figure:
+    """Figure of the first samples at all stages, and PSNR by zone of the field.
+
+    Parameters
+    ----------
+    samples : list of Sample
+        Images at all stages.
+    table : list of (str, dict)
+        From `quality_table`.
+
+    Returns
+    -------
+    Figure
+        A row for each sample shown, and a row of bars.
+    """
+    stages = ("sharp", *STAGES)
+    shown = samples[:SHOWN]
+    figure = Figure(figsize=(3 * len(stages), 3 * len(shown) + 2.6), layout="constrained")
+    grid = figure.add_gridspec(len(shown) + 1, len(stages), height_ratios=[3] * len(shown) + [2.4])
+    for row, sample in enumerate(shown):
+        low = float(sample.images["sharp"].min())
+        for column, stage in enumerate(stages):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(sample.images[stage], cmap="gray", vmin=low, vmax=low + sample.data_range)
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(stage)
+    axes = figure.add_subplot(grid[-1, :])
+    for number, (stage, figures) in enumerate(table):
+        places = np.arange(len(ZONES)) + 0.25 * (number - 1)
+        axes.bar(places, [figures[f"psnr_{zone}"] for zone in ZONES], 0.22, label=stage)
+    axes.set_xticks(range(len(ZONES)), list(ZONES))
+    lowest = min(figures[f"psnr_{zone}"] for _, figures in table for zone in ZONES)
+    axes.set_ylim(bottom=max(0.0, lowest - 5))
+    axes.set_ylabel("PSNR, dB")
+    axes.legend(frameon=False, ncols=len(STAGES), loc="upper right")
+    return figure

@@ -1,0 +1,264 @@
+"""Whatever is wrong: one line that says what and where, an exit code, and no harm done."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from napari_coordgate.images import Image, write_image
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, World
+
+GOOD = np.random.default_rng(0).random((48, 48)).astype(np.float32)
+
+
+def with_pixel(value: float) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        pixels = GOOD.copy()
+        pixels[7, 9] = value
+        np.save(path, pixels)
+
+    return make
+
+
+def truncated_tiff(path: Path) -> None:
+    write_image(path, Image(GOOD, "YX"))
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+BAD_IMAGES: dict[str, Callable[[Path], object]] = {
+    "nan.npy": with_pixel(np.nan),
+    "infinite.npy": with_pixel(-np.inf),
+    "constant.npy": lambda path: np.save(path, np.full((48, 48), 7, np.uint8)),
+    "one_pixel.npy": lambda path: np.save(path, GOOD[:1, :1]),
+    "no_pixels.npy": lambda path: np.save(path, GOOD[:0]),
+    "no_bytes.tif": lambda path: path.write_bytes(b""),
+    "truncated.tif": truncated_tiff,
+    "text.tif": lambda path: path.write_text("This is no image.\n" * 50),
+    "text.png": lambda path: path.write_text("This is no image.\n" * 50),
+    "complex.npy": lambda path: np.save(path, GOOD + 1j),
+    "objects.npy": lambda path: np.save(path, np.array([{}, None]), allow_pickle=True),
+    "line.npy": lambda path: np.save(path, GOOD[0]),
+    "five_axes.npy": lambda path: np.save(path, GOOD.reshape(2, 2, 3, 12, 16)),
+}
+
+
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.filterwarnings("always")  # an image of one pixel also is the frame at another size
+@pytest.mark.parametrize("command", ["blur", "deblur", "train"])
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_a_bad_image_is_named_and_nothing_is_written(
+    run: Run, world: World, tmp_path: Path, name: str, command: str
+) -> None:
+    image, out = tmp_path / "in" / name, tmp_path / "out"
+    image.parent.mkdir()
+    BAD_IMAGES[name](image)
+    arguments = {
+        "blur": ("blur", image, "--psf", world.field, "-o", out),
+        "deblur": ("deblur", image, "-m", world.model, "-o", out / "r.tif"),
+        "train": ("train", image.parent, "--psf", world.field, "-o", out / "m.safetensors"),
+    }
+    finished = run(*arguments[command], *(("--steps", 1) if command == "train" else ()))
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    *warnings, line = finished.stderr.splitlines()
+    assert all(text.startswith("napari-coordgate: warning: ") for text in warnings)
+    assert line.startswith("napari-coordgate: ")
+    assert name in line
+    assert set(files_in(tmp_path)) == {image}
+
+
+@pytest.mark.parametrize("axes", ["XY", "YXQ", "Y", "YXX", "TCZYX", "ZYX"])
+def test_wrong_axes_are_named(run: Run, world: World, tmp_path: Path, axes: str) -> None:
+    flags = ("-m", world.model, "-o", tmp_path / "r.tif", "--axes", axes)
+    finished = run("deblur", world.blurred, *flags)
+    assert finished.returncode == 1
+    assert f'"{axes}"' in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("origin", ["3", "a,b", "-1,2", "3,4,5"])
+def test_an_origin_that_is_none_is_wrong_use(
+    run: Run, world: World, tmp_path: Path, origin: str
+) -> None:
+    flags = ("-m", world.model, "-o", tmp_path / "r.tif", f"--origin={origin}")
+    assert run("deblur", world.blurred, *flags).returncode == 2
+
+
+def of_another_version(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        ((key, header),) = file.metadata().items()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {key: json.dumps({**json.loads(header), "version": 99})})
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+BAD_MODELS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-500]),
+    "header cut": lambda path: path.write_bytes(path.read_bytes()[:50]),
+    "empty": lambda path: path.write_bytes(b""),
+    "unknown version": of_another_version,
+    "pickle": lambda path: path.write_bytes(pickle.dumps({"weights": [1, 2, 3]})),
+    "torch pickle": lambda path: torch.save({"weights": torch.ones(3)}, path),
+    "foreign tensors": lambda path: save_file({"weights": torch.ones(3)}, path),
+    "missing": lambda path: path.unlink(),
+    "folder": folder,
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MODELS)
+def test_a_bad_checkpoint_is_named_and_nothing_is_written(
+    run: Run, world: World, tmp_path: Path, kind: str
+) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(world.model.read_bytes())
+    BAD_MODELS[kind](model)
+    before = files_in(tmp_path)
+    init = ("train", world.sharp, "--init", model, "--steps", 1)
+    for command in (
+        ("deblur", world.blurred, "-m", model, "-o", tmp_path / "r.tif"),
+        ("gates", model, "-o", tmp_path / "g.tif"),
+        (*init, "-o", tmp_path / "new.safetensors"),
+    ):
+        finished = run(*command)
+        assert finished.returncode == 1
+        assert finished.stderr.startswith("napari-coordgate: ")
+        assert str(model) in finished.stderr
+        assert finished.stderr.count("\n") == 1
+        assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"no field", b"II*\0\x08\0\0\0"])
+def test_a_bad_psf_field_is_named(run: Run, world: World, tmp_path: Path, content: bytes) -> None:
+    field = tmp_path / "field.tif"
+    field.write_bytes(content)
+    for command in (
+        ("blur", world.blurred, "--psf", field, "-o", tmp_path / "out"),
+        ("train", world.sharp, "--psf", field, "-o", tmp_path / "m.safetensors", "--steps", 1),
+    ):
+        finished = run(*command)
+        assert finished.returncode == 1
+        assert str(field) in finished.stderr
+        assert finished.stderr.count("\n") == 1
+    assert files_in(tmp_path) == {field: content}
+
+
+def commands_into(folder: Path, world: World) -> dict[str, tuple[object, ...]]:
+    """Each command that writes, writing into a folder."""
+    training = ("train", world.sharp, "--psf", world.field, "--base-channels", 4, "--steps", 1)
+    return {
+        "psf": ("psf", world.lens, "--frame", "48x48", "-o", folder / "f.tif"),
+        "blur": ("blur", world.blurred, "--psf", world.field, "-o", folder),
+        "train": (*training, "-o", folder / "m.safetensors"),
+        "deblur": ("deblur", world.blurred, "-m", world.model, "-o", folder / "r.tif"),
+        "deblur to png": (
+            *("deblur", world.blurred, "-m", world.model, "--keep-dtype"),
+            *("-o", folder / "r.png"),
+        ),
+        "gates": ("gates", world.model, "-o", folder / "g.tif"),
+    }
+
+
+WRITING = ("psf", "blur", "train", "deblur", "deblur to png", "gates")
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_folder_that_cannot_be_written_to_is_named(
+    run: Run, world: World, tmp_path: Path, command: str
+) -> None:
+    # Not even root makes a folder of a file.
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    finished = run(*commands_into(blocked, world)[command])
+    assert finished.returncode == 1
+    assert str(blocked) in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert files_in(tmp_path) == {blocked: b"no folder"}
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond a few bytes; the settings fit, no result does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("command", WRITING)
+def test_a_full_disk_leaves_nothing_half_written(
+    run: Run, world: World, tmp_path: Path, command: str
+) -> None:
+    finished = run(*commands_into(tmp_path, world)[command])
+    assert finished.returncode == 1
+    assert finished.stderr.count("\n") == 1
+    assert finished.stderr.startswith(f"napari-coordgate: Cannot write {tmp_path}")
+    assert "disk" in finished.stderr
+    assert not [path for path in files_in(tmp_path) if path.suffix != ".yaml"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trian",),
+        ("train",),
+        ("deblur", "--nonsense"),
+        ("train", "x", "-o", "y", "--steps", "many"),
+        ("train", "x", "-o", "y", "--schedule", "sine"),
+        ("train", "x", "-o", "y", "--steps", "0"),
+        ("train", "x", "-o", "y", "--read-noise", "2"),
+        ("train", "x", "-o", "y", "--config", "missing.yaml"),
+        ("info",),
+    ],
+)
+def test_wrong_use_gets_one_line(run: Run, arguments: tuple[str, ...]) -> None:
+    finished = run(*arguments)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("napari-coordgate: ")
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_at_any_time_cancels(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def interrupted(path: Path) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("napari_coordgate.cli.describe.describe", interrupted)
+    finished = run("info", world.model)
+    assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Cancelled.\n")
+
+
+def test_a_defect_of_ours_keeps_its_traceback(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("napari_coordgate.cli.describe.describe", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run("info", world.model)

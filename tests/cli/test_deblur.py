@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import yaml
+
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.images import Image, read_image, write_image
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, World
+
+
+def test_the_result_is_that_of_the_library(run: Run, world: World, tmp_path: Path) -> None:
+    output = tmp_path / "restored.tif"
+    finished = run("deblur", world.blurred, "-m", world.model, "-o", output)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert str(output) in finished.stdout
+    restored = read_image(output)
+    np.testing.assert_array_equal(restored.data, deblur(read_image(world.blurred), world.model))
+    assert restored.data.dtype == np.float32
+    assert restored.pixel_size_um == pytest.approx((0.5, 0.5))
+
+
+def test_tiles_do_not_show_and_are_written_down(run: Run, world: World, tmp_path: Path) -> None:
+    restoring = ("deblur", world.blurred, "-m", world.model)
+    run(*restoring, "-o", tmp_path / "whole.npy")
+    run(*restoring, "-o", tmp_path / "tiled.npy", "--tile", 32, "--device", "cpu")
+    whole, tiled = (np.load(tmp_path / f"{name}.npy") for name in ("whole", "tiled"))
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.ptp(whole))
+    written = yaml.safe_load((tmp_path / "tiled.npy.yaml").read_text())
+    assert (written["tile"], written["device"]) == (32, "cpu")
+    assert run(*restoring, "-o", tmp_path / "b.npy", "--config", tmp_path / "tiled.npy.yaml")
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), tiled)
+
+
+def test_a_stack_keeps_its_axes_as_stated(run: Run, world: World, tmp_path: Path) -> None:
+    plane = read_image(world.blurred).data
+    np.save(tmp_path / "stack.npy", np.stack([plane, plane[::-1]])[None])
+    flags = ("-m", world.model, "-o", tmp_path / "restored.ome.tif", "--axes", "TCYX")
+    assert run("deblur", tmp_path / "stack.npy", *flags).returncode == 0
+    restored = read_image(tmp_path / "restored.ome.tif")
+    assert (restored.axes, restored.data.shape) == ("CYX", (2, 48, 48))
+
+
+def test_a_window_of_the_frame_is_deblurred_as_such(run: Run, world: World, tmp_path: Path) -> None:
+    window = read_image(world.blurred).data[3:32, 6:43]
+    np.save(tmp_path / "window.npy", window)
+    restoring = ("deblur", tmp_path / "window.npy", "-m", world.model)
+    assert run(*restoring, "-o", tmp_path / "r.npy", "--origin", "3,6").returncode == 0
+    expected = deblur(window, world.model, origin=(3, 6))
+    np.testing.assert_array_equal(np.load(tmp_path / "r.npy"), expected)
+    refused = run(*restoring, "-o", tmp_path / "r2.npy")
+    assert refused.returncode == 1
+    assert "origin" in refused.stderr
+    assert not (tmp_path / "r2.npy").exists()
+
+
+@pytest.mark.filterwarnings("always")
+def test_the_frame_at_another_size_is_taken_with_a_warning_of_one_line(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    small = np.random.default_rng(0).random((24, 24)).astype(np.float32)
+    np.save(tmp_path / "small.npy", small)
+    flags = ("-m", world.model, "-o", tmp_path / "r.npy")
+    finished = run("deblur", tmp_path / "small.npy", *flags)
+    assert finished.returncode == 0
+    assert finished.stderr.startswith("napari-coordgate: warning: ")
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["?", "u1", "i1", "u2", ">u2", "i2", "u4", ">i4", "f2", "f4", ">f4", "f8", ">f8", "u8"],
+)
+def test_every_pixel_type_is_deblurred_and_can_be_kept(
+    run: Run, world: World, tmp_path: Path, dtype: str
+) -> None:
+    pixels = read_image(world.blurred).data
+    typed = (pixels > 60) if dtype == "?" else (pixels // 2).astype(dtype)
+    np.save(tmp_path / "image.npy", typed)
+    flags = ("-m", world.model, "-o", tmp_path / "kept.tif", "--keep-dtype")
+    assert run("deblur", tmp_path / "image.npy", *flags).returncode == 0
+    assert read_image(tmp_path / "kept.tif").data.dtype == typed.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_colours_are_kept(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
+    pixels = read_image(world.blurred).data
+    colours = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
+    write_image(tmp_path / f"rgb.{suffix}", Image(colours, "YXS"))
+    output = tmp_path / f"restored.{suffix}"
+    flags = ("-m", world.model, "-o", output, "--keep-dtype")
+    assert run("deblur", tmp_path / f"rgb.{suffix}", *flags).returncode == 0
+    restored = read_image(output)
+    assert (restored.axes, restored.data.shape) == ("YXS", (48, 48, 3))
+
+
+def test_a_format_that_cannot_hold_the_result_is_refused(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    restoring = ("deblur", world.blurred, "-m", world.model, "-o")
+    assert run(*restoring, tmp_path / "r.png").returncode == 1
+    assert run(*restoring, tmp_path / "r.jpg").returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["r.tif", "r.tif.yaml"])
+def test_nothing_is_overwritten_unasked(run: Run, world: World, tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("precious")
+    restoring = ("deblur", world.blurred, "-m", world.model, "-o", tmp_path / "r.tif")
+    refused = run(*restoring)
+    assert refused.returncode == 1
+    assert "--overwrite" in refused.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+    assert run(*restoring, "--overwrite").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"r.tif", "r.tif.yaml"}
+
+
+def test_a_folder_of_images_is_refused(run: Run, world: World, tmp_path: Path) -> None:
+    finished = run("deblur", world.sharp, "-m", world.model, "-o", tmp_path / "r.tif")
+    assert finished.returncode == 1
+    assert "is a folder" in finished.stderr

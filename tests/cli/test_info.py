@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.config import GaussianLens, TrainingConfig, load_lens
+from napari_coordgate.images import Image, write_image
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, World
+
+
+def told(run: Run, path: Path) -> dict[str, Any]:
+    finished = run("info", path, "--json")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    description: dict[str, Any] = json.loads(finished.stdout)
+    assert description["file"] == str(path)
+    return description
+
+
+def test_a_checkpoint_tells_all_but_its_weights(run: Run, world: World) -> None:
+    description, checkpoint = told(run, world.model), load_checkpoint(world.model)
+    assert description["kind"] == "checkpoint"
+    assert TrainingConfig(**description["settings"]) == checkpoint.config
+    assert description["frame_shape"] == [48, 48]
+    assert description["pixel_size_um"] == 0.5
+    assert description["metrics"] == checkpoint.metrics
+    assert tuple(description["history"]) == checkpoint.history
+    assert description["parameters"] == sum(w.numel() for w in checkpoint.weights.values())
+    assert description["psf_field"]["frame_shape"] == [48, 48]
+
+
+def test_people_read_the_same_without_the_history(run: Run, world: World) -> None:
+    text = yaml.safe_load(run("info", world.model).stdout)
+    assert text["settings"] == told(run, world.model)["settings"]
+    assert "--json" in text["history"]
+
+
+def test_a_run_to_go_on_with_tells_that_it_is_one(run: Run, world: World) -> None:
+    last = world.model.with_name("model.last.safetensors")
+    assert told(run, last)["kind"] == "unfinished training"
+
+
+def test_a_psf_field_tells_its_lens(run: Run, world: World) -> None:
+    description = told(run, world.field)
+    assert description["kind"] == "PSF field"
+    assert GaussianLens(**description["source"]["lens"]) == load_lens(world.lens)
+
+
+def test_gating_maps_tell_their_gates(run: Run, world: World, tmp_path: Path) -> None:
+    run("gates", world.model, "-o", tmp_path / "gates.tif")
+    description = told(run, tmp_path / "gates.tif")
+    assert description["kind"] == "gating maps"
+    assert description["gates"]["gate down 1, 4 channels"] == [4, 48, 48]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "png", "npy"])
+def test_an_image_tells_its_axes_and_type(run: Run, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    write_image(path, Image(np.eye(20, 30, dtype=np.uint16), "YX", (0.5, 0.25)))
+    description = told(run, path)
+    size = pytest.approx([0.5, 0.25]) if "tif" in suffix else None
+    assert description == {
+        "file": str(path),
+        "kind": "image",
+        "axes": "YX",
+        "shape": [20, 30],
+        "dtype": "uint16",
+        "pixel_size_um": size,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("na: 0.7\n", "lens"),
+        ("sigma_edge_px: 3\n", "lens"),
+        ("steps: 5\nseed: 1\n", "settings of a training or blur"),
+        ("tile: 512\ndevice: cpu\n", "settings of a deblurring"),
+        ("tolerance: 0.01\n", "settings of a PSF field"),
+    ],
+)
+def test_a_yaml_file_tells_what_it_is_for(run: Run, tmp_path: Path, text: str, kind: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    description = told(run, path)
+    assert description["kind"] == kind
+    assert description["settings"].items() >= yaml.safe_load(text).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status"),
+    [
+        ("notes.txt", b"hello", 1),
+        ("model.pt", b"hello", 1),
+        ("model.safetensors", b"hello", 1),
+        ("image.tif", b"hello", 1),
+        ("image.npy", b"hello", 1),
+        ("run.yaml", b"zoom: 3", 2),
+        ("run.yaml", b"[1, 2]", 2),
+        ("run.yaml", b"\xff\xfe\x00", 2),
+    ],
+)
+def test_anything_else_gets_one_clear_line(
+    run: Run, tmp_path: Path, name: str, content: bytes, status: int
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    finished = run("info", path)
+    assert finished.returncode == status
+    assert finished.stdout == ""
+    assert str(path) in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.npy", "x.safetensors", "x.yaml", "x", "."])
+def test_a_missing_file_or_a_folder_gets_one_clear_line(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    finished = run("info", tmp_path / name)
+    assert finished.returncode in (1, 2)
+    assert finished.stderr.count("\n") == 1

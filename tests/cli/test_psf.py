@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import yaml
+
+from napari_coordgate.images import Image, write_image
+from napari_coordgate.optics import PSFField
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, World
+
+Measurement = tuple[Path, Path]
+
+
+@pytest.fixture
+def measurement(world: World, tmp_path: Path) -> Measurement:
+    """PSFs of a known field, as if measured at five places."""
+    field = PSFField.load(world.field)
+    places = [(4, 4), (4, 43), (24, 24), (43, 4), (43, 43)]
+    stack = np.stack([field.psf_at(*place) for place in places]).astype(np.float32)
+    write_image(tmp_path / "psfs.tif", Image(stack, "ZYX", (0.5, 0.5)))
+    lines = ["row,column", *(f"{row},{column}" for row, column in places)]
+    (tmp_path / "places.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "psfs.tif", tmp_path / "places.csv"
+
+
+def test_it_tells_what_it_made(run: Run, world: World, tmp_path: Path) -> None:
+    told = run("psf", world.lens, "--frame", "40x48", "-o", tmp_path / "f.tif").stdout
+    field = PSFField.load(tmp_path / "f.tif")
+    assert field.frame_shape == (40, 48)
+    summary = yaml.safe_load(told)
+    assert summary["rank"] == field.rank
+    assert summary["psf_size_px"] == field.size
+    sigmas = [summary["width_px"]["middle"], *summary["width_px"]["corners"]]
+    np.testing.assert_allclose(np.array(sigmas) / 2.355, [0.6, 1.2, 1.2, 1.2, 1.2], rtol=0.1)
+
+
+def test_a_flag_goes_before_the_file_and_both_are_written_down(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("tolerance: 0.5\nenclosed_energy: 0.9\n")
+    output = tmp_path / "coarse.tif"
+    making = ("psf", world.lens, "--frame", "48x48", "--config", config)
+    assert run(*making, "--tolerance", "0.2", "-o", output).returncode == 0
+    written = yaml.safe_load((tmp_path / "coarse.tif.yaml").read_text())
+    assert written == {"tolerance": 0.2, "enclosed_energy": 0.9}
+    assert PSFField.load(output).size < PSFField.load(world.field).size
+
+
+def test_the_settings_written_repeat_the_run(run: Run, world: World, tmp_path: Path) -> None:
+    making = ("psf", world.lens, "--frame", "48x48")
+    run(*making, "--tolerance", "0.05", "-o", tmp_path / "a.tif")
+    run(*making, "--config", tmp_path / "a.tif.yaml", "-o", tmp_path / "b.tif")
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_measured_psfs_make_a_field(
+    run: Run, world: World, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    assert run("psf", *flags, "-o", tmp_path / "measured.tif").returncode == 0
+    measured, known = PSFField.load(tmp_path / "measured.tif"), PSFField.load(world.field)
+    assert measured.pixel_size_um == pytest.approx(0.5)
+    np.testing.assert_allclose(measured.psf_at(24, 24), known.psf_at(24, 24), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "table", ["", "y,x\n1,2\n", "row,column\n1,2\n", "row,column\none,two\n" * 5]
+)
+def test_a_table_that_does_not_fit_the_psfs_is_an_error(
+    run: Run, measurement: Measurement, tmp_path: Path, table: str
+) -> None:
+    stack, places = measurement
+    places.write_text(table)
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    finished = run("psf", *flags, "-o", tmp_path / "f.tif")
+    assert finished.returncode == 1
+    assert str(places) in finished.stderr
+    assert not (tmp_path / "f.tif").exists()
+
+
+@pytest.mark.parametrize("frame", ["48", "48x", "axb", "-48x48", "48x48x48"])
+def test_a_frame_that_is_none_is_wrong_use(
+    run: Run, world: World, tmp_path: Path, frame: str
+) -> None:
+    finished = run("psf", world.lens, "--frame", frame, "-o", tmp_path / "f.tif")
+    assert finished.returncode == 2
+    assert "512x512" in finished.stderr
+
+
+def test_a_lens_or_a_measurement_must_be_given_and_not_both(
+    run: Run, world: World, measurement: Measurement, tmp_path: Path
+) -> None:
+    rest = ("--frame", "48x48", "-o", tmp_path / "f.tif")
+    stack, places = measurement
+    for given in ((), ("--measured", stack), (world.lens, "--positions", places)):
+        assert run("psf", *given, *rest).returncode == 2
+
+
+def test_a_lens_file_with_a_wrong_key_is_wrong_use(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lens.yaml").write_text("na: 0.5\nzoom: 3\n")
+    finished = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
+    assert finished.returncode == 2
+    assert "lens.yaml: zoom" in finished.stderr

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.config import TrainingConfig, load_settings
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, Start, World
+
+TINY = ("--base-channels", 4, "--depth", 2, "--batch-size", 2, "--window-size", 32)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    weights = [load_checkpoint(path).weights for path in (one, other)]
+    return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_leaves_its_settings_and_repeats_by_them(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    settings = world.model.with_name("model.safetensors.yaml")
+    assert load_settings(TrainingConfig, settings) == load_checkpoint(world.model).config
+    assert "train" in settings.read_text().splitlines()[0]
+    training = ("train", world.sharp, "--psf", world.field)
+    finished = run(*training, "-o", tmp_path / "again.safetensors", "--config", settings)
+    assert finished.returncode == 0
+    assert "Trained 4 steps" in finished.stdout
+    assert finished.stderr == ""
+    assert same_weights(world.model, tmp_path / "again.safetensors")
+
+
+def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> None:
+    settings = world.model.with_name("model.safetensors.yaml")
+    output = tmp_path / "unet.safetensors"
+    training = ("train", world.sharp, "--psf", world.field, "-o", output, "--config", settings)
+    flags = ("--network", "unet", "--no-residual", "--photons", 100, "--steps", 2)
+    assert run(*training, *flags).returncode == 0
+    config = load_checkpoint(output).config
+    assert (config.network.architecture, config.network.residual) == ("unet", False)
+    assert (config.network.base_channels, config.camera.photons, config.steps) == (4, 100.0, 2)
+
+
+def test_the_paper_protocol_takes_the_steps_that_are_asked_for(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "m.safetensors"
+    training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
+    assert run(*training, "--protocol", "paper", "--steps", 2).returncode == 0
+    checkpoint = load_checkpoint(output)
+    paper = TrainingConfig.paper()
+    assert checkpoint.config.sampling == paper.sampling
+    assert checkpoint.config.schedule == paper.schedule
+    assert (checkpoint.config.steps, checkpoint.config.epochs) == (2, None)
+
+
+def test_fine_tuning_takes_network_and_psf_field_from_the_checkpoint(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "tuned.safetensors"
+    training = ("train", world.sharp, "--init", world.model, "-o", output, "--batch-size", 2)
+    assert run(*training, "--steps", 2, "--window-size", 32).returncode == 0
+    tuned, first = load_checkpoint(output), load_checkpoint(world.model)
+    assert tuned.config.network == first.config.network
+    assert tuned.psf_field is not None
+    assert not same_weights(output, world.model)
+
+
+def test_a_flag_that_asks_for_another_network_than_the_checkpoint_is_wrong_use(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    training = ("train", world.sharp, "--init", world.model, "-o", tmp_path / "m.safetensors")
+    finished = run(*training, "--depth", 3, "--steps", 2)
+    assert finished.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_measured_pairs_train_without_a_psf_field(run: Run, world: World, tmp_path: Path) -> None:
+    output = tmp_path / "measured.safetensors"
+    training = ("train", world.sharp, "--blurred", world.blurred.parent, "-o", output, *TINY)
+    assert run(*training, "--steps", 2).returncode == 0
+    assert load_checkpoint(output).psf_field is None
+
+
+def test_without_a_blur_or_with_two_it_is_wrong_use(run: Run, world: World, tmp_path: Path) -> None:
+    training = ("train", world.sharp, "-o", tmp_path / "m.safetensors", "--steps", 1)
+    both = ("--psf", world.field, "--blurred", world.blurred.parent)
+    for blur in ((), both):
+        finished = run(*training, *blur)
+        assert finished.returncode == 2
+        assert "--blurred" in finished.stderr
+
+
+def test_nothing_is_overwritten_unasked(run: Run, world: World) -> None:
+    before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
+    finished = run("train", world.sharp, "--psf", world.field, "-o", world.model, "--steps", 1)
+    assert finished.returncode == 1
+    assert "--overwrite" in finished.stderr
+    assert {path: path.read_bytes() for path in world.model.parent.glob("model*")} == before
+
+
+def test_a_run_that_is_stopped_saves_itself_and_goes_on_later(
+    run: Run, start: Start, world: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "long.safetensors"
+    last = tmp_path / "long.last.safetensors"
+    training = ("train", world.sharp, "--psf", world.field, "-o", output)
+    with start(*training, *TINY, "--steps", 1_000_000, "--validate-every", 2) as process:
+        while not last.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("napari-coordgate: Stopped after")
+    step = json.loads(run("info", last, "--json").stdout)["step"]
+    # Settings, network and PSF field are those of the run, without naming them again.
+    resumed = run("train", world.sharp, "-o", output, "--resume", "--steps", step + 3)
+    assert resumed.returncode == 0
+    assert f"Trained {step + 3} steps" in resumed.stdout
+    settings = yaml.safe_load((tmp_path / "long.safetensors.yaml").read_text())
+    assert (settings["steps"], settings["network"]["base_channels"]) == (step + 3, 4)
+
+
+def test_a_run_goes_on_or_starts_anew(run: Run, world: World, tmp_path: Path) -> None:
+    flags = ("--init", world.model, "--resume", "-o", tmp_path / "m.safetensors")
+    finished = run("train", world.sharp, *flags)
+    assert finished.returncode == 2
+    assert "--init" in finished.stderr
