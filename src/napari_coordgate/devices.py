@@ -75,5 +75,6 @@ def to_device(network: N, device: torch.device) -> N:
     network.to(device)
     for parameter in network.parameters():
         if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            # `contiguous` passes over 1x1 and one-channel kernels, and features follow these.
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
     return network

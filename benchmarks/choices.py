@@ -1,0 +1,114 @@
+"""Which defaults deblur best after a given number of steps.
+
+Every variant differs from the base in what its name says. All see the same
+images, split, lens, noise and number of steps; the figures are of validation
+images held back from the same folder, never of test images.
+
+Run: ``python -m benchmarks.choices FOLDER OUTPUT.json [--seeds N] [--only NAME ...]``
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from napari_coordgate.config import Camera, Lens, NetworkConfig, TrainingConfig
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import finish
+from napari_coordgate.training import train
+
+FRAME = (128, 128)
+LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8)
+NETWORK = NetworkConfig(base_channels=16)
+BASE = TrainingConfig(
+    network=NETWORK,
+    camera=Camera(photons=5000, read_noise=3),
+    steps=1500,
+    batch_size=8,
+    window_size=64,
+    learning_rate=1e-3,
+    ema_decay=0.999,
+    precision="float32",
+    sampling="window",
+    validate_every=1500,
+    device="cpu",
+)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "no gates (U-Net)": {"network": {"architecture": "unet"}},
+    "gate g": {"network": {"gate_output": "identity"}},
+    "gate ReLU(g)": {"network": {"gate_output": "relu"}},
+    "encoder of 1 layer": {"network": {"encoder_layers": 1}},
+    "encoder of 3 layers": {"network": {"encoder_layers": 3}},
+    "no residual output": {"network": {"residual": False}},
+    "no residual output, no gates": {"network": {"residual": False, "architecture": "unet"}},
+    "whole frames": {"sampling": "frame", "batch_size": 2},
+    "learning rate 2e-3": {"learning_rate": 2e-3},
+    "learning rate 4e-3": {"learning_rate": 4e-3},
+    "no averaging": {"ema_decay": 0.0},
+    "bfloat16": {"precision": "bfloat16"},
+    "no brightness variation": {"gain": 1.0},
+    "window 32": {"window_size": 32, "batch_size": 32},
+}
+
+
+def variant(name: str, seed: int) -> TrainingConfig:
+    """Training settings of a variant."""
+    changes = dict(VARIANTS[name])
+    network = NETWORK.model_copy(update=changes.pop("network", {}))
+    return BASE.model_copy(update={**changes, "network": network, "seed": seed})
+
+
+def measure(name: str, seed: int, folder: Path, field: PSFField) -> dict[str, Any]:
+    """Figures of the last validation of a variant, and its time."""
+    start = time.perf_counter()
+    end = finish(train(variant(name, seed), folder, field))
+    figures = end.result.history[-1]
+    return {"variant": name, "seed": seed, "seconds": time.perf_counter() - start, **figures}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown table of the variants: mean over the seeds, and the difference from the base."""
+    names = dict.fromkeys(row["variant"] for row in rows)
+    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge", "ssim")
+    means = {
+        name: {
+            column: fmean(row[column] for row in rows if row["variant"] == name)
+            for column in columns
+        }
+        for name in names
+    }
+    lines = ["| variant | PSNR, dB | against base | centre | middle | edge | SSIM |"]
+    lines.append("|---" * 7 + "|")
+    for name, mean in means.items():
+        gain = mean["psnr"] - means["base"]["psnr"]
+        zones = " | ".join(f"{mean[column]:.2f}" for column in columns[1:4])
+        lines.append(
+            f"| {name} | {mean['psnr']:.2f} | {gain:+.2f} | {zones} | {mean['ssim']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure what is not in the output yet, and keep each figure as soon as it is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    options = parser.parse_args()
+    rows = json.loads(options.output.read_text()) if options.output.exists() else []
+    done = {(row["variant"], row["seed"]) for row in rows}
+    field = PSFField.from_lens(LENS, FRAME)
+    for seed in range(options.seeds):
+        for name in options.only:
+            if (name, seed) not in done:
+                rows.append(measure(name, seed, options.folder, field))
+                options.output.write_text(json.dumps(rows, indent=1) + "\n")
+                options.output.with_suffix(".md").write_text(table(rows))
+
+
+if __name__ == "__main__":
+    main()

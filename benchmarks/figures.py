@@ -1,0 +1,66 @@
+"""Figures, their targets, and the table that shows both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Figure", "as_table"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure.
+
+    Attributes
+    ----------
+    name : str
+        What was measured.
+    value : float
+        The figure.
+    unit : str
+        Its unit; empty for a ratio.
+    at_most, at_least : float or None
+        The target, if there is one.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def target(self) -> str:
+        """The target in words; empty without one."""
+        if self.at_most is not None:
+            return f"at most {self.at_most:g}"
+        return "" if self.at_least is None else f"at least {self.at_least:g}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target was met; empty without one."""
+        if not self.target:
+            return ""
+        low = -float("inf") if self.at_least is None else self.at_least
+        high = float("inf") if self.at_most is None else self.at_most
+        return "met" if low <= self.value <= high else "missed"
+
+
+def as_table(figures: Sequence[Figure]) -> str:
+    """Markdown table of figures, aligned so that it also reads well as plain text.
+
+    Parameters
+    ----------
+    figures : sequence of Figure
+        The rows.
+
+    Returns
+    -------
+    str
+        The table, a line for each figure.
+    """
+    rows = [("measured", "figure", "target", "")]
+    rows += [(f.name, f"{f.value:.3g} {f.unit}".strip(), f.target, f.verdict) for f in figures]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
+    cells = ([cell.ljust(n) for cell, n in zip(row, widths, strict=True)] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
