@@ -11,6 +11,7 @@ import pytest
 from napari_coordgate.checkpoint import load_checkpoint
 from napari_coordgate.config import load_lens
 from napari_coordgate.demo import STAGES, run_demo, sample_data_folder
+from napari_coordgate.errors import DeviceMemoryError
 from napari_coordgate.images import find_images, read_image
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
@@ -69,6 +70,26 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
     assert end.reason == "failed"
     assert str(tmp_path) in end.message
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (end,) = run_demo(tmp_path / "mine.txt")
+    assert isinstance(end, Finished)
+    assert (end.reason, "mine.txt is a file" in end.message) == ("failed", True)
+
+
+def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = DeviceMemoryError("The cpu ran out of memory.")
+    monkeypatch.setattr(
+        "napari_coordgate.demo.train",
+        lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
+    )
+    *_, end = run_demo(tmp_path / "out", device="cpu")
+    assert isinstance(end, Finished)
+    assert (end.reason, end.error) == ("failed", error)
 
 
 def test_it_can_be_cancelled(tmp_path: Path) -> None:

@@ -16,46 +16,67 @@ if TYPE_CHECKING:
     from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
     from napari_coordgate.config import (
         Camera,
+        DeblurConfig,
         GaussianLens,
         Lens,
         NetworkConfig,
+        Scaling,
         TrainingConfig,
+        load_lens,
     )
     from napari_coordgate.coordinates import Window
     from napari_coordgate.deblurring import deblur, gating_maps
+    from napari_coordgate.errors import CoordGateError
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.progress import Finished, Preview, Progress, finish
     from napari_coordgate.training import train
 
 _HOMES = {
     "Camera": "config",
     "Checkpoint": "checkpoint",
+    "CoordGateError": "errors",
+    "DeblurConfig": "config",
+    "Finished": "progress",
     "GaussianLens": "config",
     "Lens": "config",
     "NetworkConfig": "config",
     "PSFField": "optics",
+    "Preview": "progress",
+    "Progress": "progress",
+    "Scaling": "config",
     "TrainingConfig": "config",
     "Window": "coordinates",
     "build_network": "networks",
     "deblur": "deblurring",
+    "finish": "progress",
     "gating_maps": "deblurring",
     "load_checkpoint": "checkpoint",
+    "load_lens": "config",
     "train": "training",
 }
 
 __all__ = [
     "Camera",
     "Checkpoint",
+    "CoordGateError",
+    "DeblurConfig",
+    "Finished",
     "GaussianLens",
     "Lens",
     "NetworkConfig",
     "PSFField",
+    "Preview",
+    "Progress",
+    "Scaling",
     "TrainingConfig",
     "Window",
     "build_network",
     "deblur",
+    "finish",
     "gating_maps",
     "load_checkpoint",
+    "load_lens",
     "train",
 ]
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ VERSION = 1
 WEIGHTS, FIELD, STATE = "network.", "psf_field.", "training."
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Checkpoint:
     """A trained network and all that is known of it.
 
@@ -184,7 +184,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         checkpoint.network  # noqa: B018 - built now, so that a bad file fails here
     except ValidationError as error:
         raise CheckpointError(f"{path}: damaged settings: {explain(error)}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged header ({error!r}).") from None
     except (PSFError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -201,7 +201,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     f"{path}: holds tensors, but is no checkpoint of napari-coordgate."
                 )
             header = json.loads(metadata[FORMAT])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: no such file; 'napari-coordgate train' makes one."

@@ -24,8 +24,10 @@ from napari_coordgate.errors import SettingsError
 
 __all__ = [
     "AnyLens",
+    "Border",
     "Camera",
     "DeblurConfig",
+    "Device",
     "GaussianLens",
     "Lens",
     "NetworkConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "Scaling",
     "Settings",
     "TrainingConfig",
+    "explain",
     "load_lens",
     "load_settings",
 ]
@@ -47,9 +50,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def to_yaml(self) -> str:
-        """Text of a YAML file that loads as these settings."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+    def to_yaml(self, include: set[str] | None = None) -> str:
+        """Text of a YAML file that loads as these settings, or as those named here."""
+        return yaml.safe_dump(self.model_dump(mode="json", include=include), sort_keys=False)
 
 
 class Lens(Settings):

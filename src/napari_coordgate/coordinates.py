@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 
-__all__ = ["Window", "coordinate_axis", "frame_coordinates", "tiles"]
+__all__ = ["Window", "coordinate_axis", "frame_coordinates", "pixel_coordinates", "tiles"]
 
 
 class Window(NamedTuple):
@@ -100,6 +100,26 @@ class Window(NamedTuple):
         )
 
 
+def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np.float64]:
+    """Frame coordinates of pixels.
+
+    Parameters
+    ----------
+    pixels : array_like
+        Frame pixels i, whole or not, along one axis, or (y, x) in the last dimension.
+    frame_lengths : array_like
+        Pixels N of the whole frame along that axis, or along both.
+
+    Returns
+    -------
+    ndarray
+        (2i + 1) / N - 1.
+    """
+    centres = 2.0 * np.asarray(pixels, np.float64) + 1.0
+    coordinates: NDArray[np.float64] = centres / np.asarray(frame_lengths) - 1.0
+    return coordinates
+
+
 def coordinate_axis(start: int, length: int, frame_length: int) -> NDArray[np.float64]:
     """Coordinates of a run of pixels along one axis of the frame.
 
@@ -117,7 +137,7 @@ def coordinate_axis(start: int, length: int, frame_length: int) -> NDArray[np.fl
     ndarray, shape (length,)
         (2i + 1) / N - 1 at each pixel i.
     """
-    return (2.0 * np.arange(start, start + length) + 1.0) / frame_length - 1.0
+    return pixel_coordinates(np.arange(start, start + length), frame_length)
 
 
 def frame_coordinates(

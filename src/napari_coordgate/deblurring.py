@@ -185,6 +185,7 @@ class Deblurrer:
         self.device = resolve_device(config.device)
         self.network = to_device(checkpoint.network, self.device)
         self._maps: dict[Window, GatingMaps | None] = {}
+        self._used = False
 
     def events(
         self,
@@ -198,8 +199,11 @@ class Deblurrer:
         if out is None:
             out = np.empty(image.data.shape, output_dtype(image.data, self.config))
         work = list(tiles(shown.shape, self.tile_size, self.halo, self.multiple))
-        self._keep_maps([_in_frame(window, shown) for _, window in work])
         places = list(planes(image))
+        # Of a single image's maps there is no second use.
+        again = self._used or len(places) > 1
+        self._keep_maps([_in_frame(window, shown) for _, window in work if again])
+        self._used = True
         stopwatch = Stopwatch("deblurring", len(work) * len(places))
         done = 0
         for place in places:

@@ -14,7 +14,7 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig, Device, TrainingConfig
 from napari_coordgate.coordinates import Window
 from napari_coordgate.deblurring import deblur
-from napari_coordgate.errors import CancelledError, CoordGateError, OutputError
+from napari_coordgate.errors import CoordGateError, OutputError
 from napari_coordgate.files import writing
 from napari_coordgate.images import Image, find_images, read_image, write_image
 from napari_coordgate.intensities import intensity_range
@@ -104,6 +104,8 @@ def run_demo(
 def _demo(
     folder: Path, seconds: float, device: Device, cancel: threading.Event | None
 ) -> Iterator[Event]:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; choose a folder with -o.")
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; choose another folder with -o.")
     data = sample_data_folder()
@@ -111,7 +113,7 @@ def _demo(
     samples = [_blurred(path, starter, n) for n, path in enumerate(find_images(data / "test"))]
     config = DeblurConfig(device=device)
     yield from _deblurred(samples, "deblurred", starter, config)
-    tuning = _tuning(starter, data / "train", seconds, device)
+    tuning = _tuning(data / "train", starter, seconds, device, cancel)
     tuned = yield from _fine_tuned(data / "train", starter, tuning, folder, cancel)
     yield from _deblurred(samples, "fine-tuned", tuned, config)
     table = quality_table(samples, starter.frame_shape)
@@ -127,7 +129,12 @@ def _blurred(path: Path, starter: Checkpoint, number: int) -> Sample:
     sharp = read_image(path).data
     window = frame_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
     blurred = simulate(
-        sharp, starter.psf_field, starter.config.camera, SEED + number, name=path.name
+        sharp,
+        starter.psf_field,
+        starter.config.camera,
+        SEED + number,
+        scaling=starter.config.scaling,
+        name=path.name,
     )
     on_frame = sharp[window.within(Window.whole((sharp.shape[0], sharp.shape[1])))]
     low, high = intensity_range(on_frame, starter.config.scaling, path.name)
@@ -144,7 +151,13 @@ def _deblurred(
         yield stopwatch.progress(number)
 
 
-def _tuning(starter: Checkpoint, sharp: Path, seconds: float, device: Device) -> TrainingConfig:
+def _tuning(
+    sharp: Path,
+    starter: Checkpoint,
+    seconds: float,
+    device: Device,
+    cancel: threading.Event | None,
+) -> TrainingConfig:
     """Settings of a fine-tuning that takes about so many seconds on this machine."""
     trial = starter.config.model_copy(
         update={
@@ -157,7 +170,7 @@ def _tuning(starter: Checkpoint, sharp: Path, seconds: float, device: Device) ->
             "seed": SEED,
         }
     )
-    steps = max(TRIAL_STEPS, int(seconds / _seconds_a_step(trial, sharp, starter)))
+    steps = max(TRIAL_STEPS, int(seconds / _seconds_a_step(trial, sharp, starter, cancel)))
     return trial.model_copy(update={"steps": steps, "validate_every": max(1, steps // 4)})
 
 
@@ -174,20 +187,21 @@ def _fine_tuned(
     for event in events:
         if not isinstance(event, Finished):
             yield event
-        elif event.error is not None:
-            raise event.error
-        elif event.reason == "cancelled":
-            raise CancelledError(event.message)
+        else:
+            event.raise_unless_completed()
     return load_checkpoint(output)
 
 
-def _seconds_a_step(config: TrainingConfig, sharp: Path, starter: Checkpoint) -> float:
+def _seconds_a_step(
+    config: TrainingConfig, sharp: Path, starter: Checkpoint, cancel: threading.Event | None
+) -> float:
     """Time of a step on this machine, from a trial whose first steps do not count."""
-    times = [
-        event.seconds
-        for event in train(config, sharp, starter.psf_field, init=starter)
-        if isinstance(event, Progress) and event.stage == "training"
-    ]
+    times = []
+    for event in train(config, sharp, starter.psf_field, init=starter, cancel=cancel):
+        if isinstance(event, Finished):
+            event.raise_unless_completed()
+        elif isinstance(event, Progress) and event.stage == "training":
+            times.append(event.seconds)
     settled = times[2:-1]
     return (settled[-1] - settled[0]) / (len(settled) - 1)
 

@@ -5,13 +5,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_coordgate.errors import OutputError
 
-__all__ = ["reserve", "writing"]
+__all__ = ["check_free", "reserve", "writing"]
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -25,6 +25,29 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 _NAME_KEPT = 40
+_NAME_TAKEN = "choose another name or pass --overwrite"
+
+
+def check_free(paths: Iterable[str | Path], overwrite: bool, advice: str = _NAME_TAKEN) -> None:
+    """Make sure that nothing stands where a job is to write, before it does its work.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        The targets.
+    overwrite : bool
+        They may be replaced: nothing is looked at.
+    advice : str
+        What to do, for the error.
+
+    Raises
+    ------
+    OutputError
+        If there is something of that name, be it a link that leads nowhere.
+    """
+    for path in paths:
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"{path} already exists; {advice}.")
 
 
 @contextmanager
@@ -59,8 +82,7 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise OutputError(f"Cannot write {path}: it is a folder; give the name of a file.")
-        if not overwrite and os.path.lexists(path):
-            raise _already_exists(path)
+        check_free([path], overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
@@ -120,7 +142,7 @@ def _move_to_free_name(temporary: Path, path: Path) -> None:
             path.touch(exist_ok=False)
             temporary.replace(path)
     except FileExistsError as error:
-        raise _already_exists(path) from error
+        raise OutputError(f"{path} already exists; {_NAME_TAKEN}.") from error
 
 
 def _remove(path: Path) -> None:
@@ -138,10 +160,6 @@ def _concerns_another_file(error: OSError, temporary: Path, path: Path) -> bool:
     target = path.absolute()
     ours = (target, *target.parents, temporary.absolute())
     return Path(error.filename).absolute() not in ours
-
-
-def _already_exists(path: Path) -> OutputError:
-    return OutputError(f"{path} already exists; choose another name or pass --overwrite.")
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

@@ -239,6 +239,8 @@ def create_image(
 
     Raises
     ------
+    ImageError
+        If the axes do not fit the shape.
     OutputError
         If the file exists, cannot be written, or its format cannot hold the image.
     """

@@ -52,7 +52,7 @@ class Progress:
         return self.seconds * (self.total - self.done) / self.done
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preview:
     """A look at an unfinished result.
 
@@ -93,6 +93,19 @@ class Finished:
     outputs: tuple[Path, ...] = ()
     result: Any = None
     error: CoordGateError | None = None
+
+    def raise_unless_completed(self) -> None:
+        """Turn an end that came too early back into an error.
+
+        Raises
+        ------
+        CoordGateError
+            The job's own error if it failed; `CancelledError` if it was cancelled.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.reason == "cancelled":
+            raise CancelledError(self.message)
 
 
 Event = Progress | Preview | Finished
@@ -171,8 +184,5 @@ def finish(events: Iterable[Event]) -> Finished:
             end = event
     if end is None:
         raise CoordGateError("The job ended without saying why; please report this.")
-    if end.error is not None:
-        raise end.error
-    if end.reason == "cancelled":
-        raise CancelledError(end.message)
+    end.raise_unless_completed()
     return end

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import OutputError
 
-__all__ = ["PixelSize", "TiffLayout", "create_tiff", "read_tiff", "tiff_layout", "write_tiff"]
+__all__ = [
+    "PixelSize",
+    "TiffLayout",
+    "create_tiff",
+    "pixel_size_options",
+    "read_tiff",
+    "tiff_layout",
+    "write_tiff",
+]
 
 PixelSize = tuple[float, float]
 Flavour = Literal["ome", "imagej", "plain"]
@@ -131,7 +139,7 @@ def tiff_layout(
     flavour = _flavour(path, dtype, samples, nbytes)
     letters = "TZCYXS" if flavour == "imagej" else "YXS"  # others stay in front, in their order
     order = sorted(range(len(axes)), key=lambda axis: letters.find(axes[axis]))
-    options = _pixel_size_options(flavour, pixel_size_um)
+    options = pixel_size_options(flavour, pixel_size_um)
     options["metadata"]["axes"] = "".join(axes[axis] for axis in order)
     options["ome"] = flavour == "ome"
     options["imagej"] = flavour == "imagej"
@@ -246,8 +254,22 @@ def _flavour(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> Fla
     return "plain"
 
 
-def _pixel_size_options(flavour: Flavour, pixel_size_um: PixelSize | None) -> dict[str, Any]:
-    """Options that keep the size of a pixel; a resolution is (x, y) pixels per unit."""
+def pixel_size_options(flavour: Flavour, pixel_size_um: PixelSize | None) -> dict[str, Any]:
+    """Choose how a TIFF file keeps the size of a pixel.
+
+    Parameters
+    ----------
+    flavour : {"ome", "imagej", "plain"}
+        Kind of TIFF.
+    pixel_size_um : tuple of float, or None
+        (y, x).
+
+    Returns
+    -------
+    dict
+        What tifffile is told: ``metadata``, and for ImageJ's and plain files a
+        ``resolution``, which is (x, y) pixels per unit.
+    """
     if pixel_size_um is None:
         return {"metadata": {}}
     y, x = pixel_size_um

@@ -129,3 +129,16 @@ def test_values_that_are_not_finite_are_refused() -> None:
 def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
     with pytest.raises(PSFError, match="weighted by 1"):
         VaryingConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
+
+
+def test_what_inference_mode_left_behind_serves_gradients(
+    convolution: VaryingConvolution, rng: np.random.Generator
+) -> None:
+    scene = scene_around(convolution, WINDOW, rng)
+    with torch.inference_mode():
+        convolution.spread(scene, [WINDOW])
+    scene.requires_grad_()
+    light = convolution.spread(scene, [WINDOW])
+    light.sum().backward()
+    expected = convolution.gather(torch.ones_like(light), WINDOW)
+    torch.testing.assert_close(scene.grad, expected)

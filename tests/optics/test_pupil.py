@@ -319,6 +319,12 @@ def test_more_enclosed_energy_never_takes_a_smaller_window(
     assert smaller <= larger
 
 
+@pytest.mark.parametrize("pixel_size_um", [0.4, 0.5, 1.0])
+def test_a_pixel_as_large_as_the_blur_needs_few_of_them(pixel_size_um: float) -> None:
+    lens = with_(PERFECT, pixel_size_um=pixel_size_um)
+    assert psf_size(lens, SQUARE, 0.51) in (1, 3)
+
+
 def test_the_window_is_as_large_as_the_worst_place_needs() -> None:
     corner = np.array([[1.0, -1.0]])
     assert psf_size(Lens(), SQUARE, 0.9) == psf_size(Lens(), SQUARE, 0.9, corner)

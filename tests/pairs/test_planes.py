@@ -69,3 +69,19 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
         find_planes(tmp_path)
     with pytest.raises(ImageError, match=r"absent\.tif"):
         find_planes(tmp_path / "absent.tif")
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for plane in STACK[0].astype(np.uint8):
+        write_image(path, Image(plane, "YX"), overwrite=True)
+        (found,) = find_planes(path)
+        assert np.array_equal(found.read(), plane)
+
+
+def test_a_file_that_went_away_is_told(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
+    plane = find_planes(tmp_path / "a.tif")[0]
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(ImageError, match=r"a\.tif does not exist"):
+        plane.read()

@@ -263,6 +263,13 @@ def test_a_run_stopped_and_resumed_ends_as_one_that_was_not(
     assert all(torch.equal(one.state[name], other.state[name]) for name in one.state)
 
 
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 20), (3, 7), (4, 5), (7, 3)])
+def test_epochs_are_passes_over_all_images_whatever_the_batch(batch_size: int, steps: int) -> None:
+    config = with_(SMALL, **PLATEAU | {"batch_size": batch_size})
+    end = finish(train(config, blobs(6), FIELD))  # five to train on, one held back
+    assert f"Trained {steps} steps" in end.message
+
+
 def test_a_plateau_halves_the_rate_when_nothing_is_gained() -> None:
     config = with_(SMALL, **PLATEAU | {"epochs": 8, "learning_rate": 1e-7})
     steps = [e for e in train(config, SHARP, FIELD) if isinstance(e, Progress)]

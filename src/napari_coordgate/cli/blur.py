@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.cli.output import check_free, image_output, write_settings
+from napari_coordgate.cli.output import image_output, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.coordinates import Window
@@ -21,6 +21,7 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
+from napari_coordgate.files import check_free
 from napari_coordgate.images import Image, planes, read_image
 from napari_coordgate.intensities import cast
 from napari_coordgate.optics import PSFField

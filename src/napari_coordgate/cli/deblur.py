@@ -6,10 +6,11 @@ import typer
 
 from napari_coordgate.checkpoint import load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.cli.output import check_free, image_output, settings_path, write_settings
+from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.deblurring import deblur_events, output_dtype
+from napari_coordgate.files import check_free
 from napari_coordgate.images import read_image
 
 __all__ = ["deblur_image"]

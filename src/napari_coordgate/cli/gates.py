@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
 import typer
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.cli.describe import GATE
-from napari_coordgate.cli.output import check_free
 from napari_coordgate.deblurring import gating_maps
 from napari_coordgate.errors import CheckpointError, SettingsError
-from napari_coordgate.files import writing
+from napari_coordgate.files import check_free, writing
+from napari_coordgate.tiff import PixelSize, pixel_size_options
 
 __all__ = ["write_gates"]
 
@@ -37,26 +36,22 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
         tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as tiff,
     ):
         for name, gate in maps.items():
-            metadata = {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
-            size = _pixel_size(checkpoint.pixel_size_um, gate.shape[-1], checkpoint.frame_shape[1])
-            tiff.write(gate, photometric="minisblack", metadata={**metadata, **size})
+            size = _pixel_size(checkpoint, gate.shape[-1])
+            options = pixel_size_options("ome", size)
+            options["metadata"] |= {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
+            tiff.write(gate, photometric="minisblack", **options)
     if figure is not None:
         _draw(maps, figure, overwrite)
     shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
     typer.echo(f"{output}: {', '.join(shapes)}")
 
 
-def _pixel_size(pixel_size_um: float | None, width: int, frame_width: int) -> dict[str, Any]:
-    """Size of a map's pixel, which covers a power of two of the frame's, in the words of OME."""
-    if pixel_size_um is None:
-        return {}
-    side = pixel_size_um * 2 ** round(np.log2(frame_width / width))
-    return {
-        "PhysicalSizeY": side,
-        "PhysicalSizeX": side,
-        "PhysicalSizeYUnit": "µm",
-        "PhysicalSizeXUnit": "µm",
-    }
+def _pixel_size(checkpoint: Checkpoint, width: int) -> PixelSize | None:
+    """(y, x) size of the pixel of a map of this width, which covers 1, 2, 4 ... of the frame's."""
+    if checkpoint.pixel_size_um is None:
+        return None
+    side = checkpoint.pixel_size_um * 2 ** round(np.log2(checkpoint.frame_shape[1] / width))
+    return side, side
 
 
 def _draw(maps: Maps, path: Path, overwrite: bool) -> None:

@@ -29,7 +29,7 @@ def cancel_on_signal() -> Iterator[threading.Event]:
     """
     cancel = threading.Event()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(caught: int, frame: FrameType | None) -> None:
         cancel.set()
         for number in previous:
             signal.signal(number, signal.SIG_DFL)

@@ -1,9 +1,8 @@
 """What a command writes: images piece by piece, and the settings beside a result."""
 
-import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate import __version__
-from napari_coordgate.errors import OutputError
-from napari_coordgate.files import writing
+from napari_coordgate.files import check_free, writing
 from napari_coordgate.images import Image, create_image, write_image
 from napari_coordgate.png import png_picture
 
-__all__ = ["check_free", "image_output", "settings_path", "write_settings"]
+__all__ = ["image_output", "settings_path", "write_settings"]
 
 
 def settings_path(result: Path) -> Path:
     """Where the settings stand that made a result: ``NAME.tif.yaml`` beside ``NAME.tif``."""
     return result.with_name(f"{result.name}.yaml")
-
-
-def check_free(paths: Iterable[Path], overwrite: bool) -> None:
-    """Raise OutputError if a file stands where the command is to write, before it does its work."""
-    for path in paths:
-        if not overwrite and os.path.lexists(path):
-            raise OutputError(f"{path} already exists; choose another name or pass --overwrite.")
 
 
 def write_settings(path: Path, text: str, overwrite: bool) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import typer
-import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -79,9 +78,7 @@ class Given(Generic[S]):
 
     def to_yaml(self, settings: S) -> str:
         """Text of a file from which ``--config`` takes these settings."""
-        return yaml.safe_dump(
-            settings.model_dump(mode="json", include=set(self.names)), sort_keys=False
-        )
+        return settings.to_yaml(set(self.names))
 
 
 def settings_flags(

@@ -9,10 +9,11 @@ import typer
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.cli.output import check_free, settings_path, write_settings
+from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.files import check_free
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Progress
 from napari_coordgate.training import last_checkpoint_path, train

@@ -127,8 +127,9 @@ class VaryingConvolution:
         key = (*shape, like.dtype, like.device)
         spectra = self._spectra.get(key)
         if spectra is None:
-            kernels = torch.from_numpy(self.kernels).to(like)
-            spectra = torch.fft.rfft2(kernels, tuple(shape))
+            with torch.inference_mode(False):  # to be kept, and used with gradients too
+                kernels = torch.from_numpy(self.kernels).to(like)
+                spectra = torch.fft.rfft2(kernels, tuple(shape))
             self._spectra = {key: spectra}
         return spectra
 
@@ -139,7 +140,8 @@ class VaryingConvolution:
         key = (windows[0], like.dtype, like.device)
         maps = self._maps.get(key)
         if maps is None:
-            maps = self._sum_maps(windows, like)[0]
+            with torch.inference_mode(False):  # as above
+                maps = self._sum_maps(windows, like)[0]
             self._maps = {key: maps}
         return maps
 

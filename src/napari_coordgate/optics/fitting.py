@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.coordinates import pixel_coordinates
 from napari_coordgate.errors import PSFError
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
@@ -104,7 +105,7 @@ def _checked(
         )
     if stack.shape[1] > min(frame_shape):
         raise PSFError(f"PSFs of side {stack.shape[1]} outgrow {frame}; crop them.")
-    places = (2 * pixels + 1) / frame_shape - 1
+    places = pixel_coordinates(pixels, frame_shape)
     if not (np.abs(places) <= 1).all():
         raise PSFError(f"A PSF's position lies outside {frame}; give (row, column) in pixels.")
     if len(np.unique(pixels, axis=0)) < len(pixels):

@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.coordinates import Window
+from napari_coordgate.coordinates import Window, pixel_coordinates
 from napari_coordgate.errors import FrameMismatchError, PSFError
 from napari_coordgate.optics.convolution import VaryingConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
@@ -200,7 +200,7 @@ class PSFField:
         ndarray, shape (K, K)
             The PSF, of sum 1.
         """
-        place = (2 * np.array([[row, column]]) + 1) / self.frame_shape - 1
+        place = pixel_coordinates([[row, column]], self.frame_shape)
         weights = sum_series(self.coefficients, np.clip(place, -1, 1))[0]
         return np.tensordot(weights, self.kernels, axes=1)
 

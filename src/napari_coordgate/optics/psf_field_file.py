@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
 from napari_coordgate.files import writing
-from napari_coordgate.tiff import read_tiff
+from napari_coordgate.tiff import pixel_size_options, read_tiff
 
 __all__ = ["read_psf_field", "write_psf_field"]
 
@@ -49,16 +49,14 @@ def write_psf_field(
     OutputError
         If the file exists, or cannot be written.
     """
-    scale: dict[str, Any] = {}
-    if pixel_size_um := description["pixel_size_um"]:
-        per_cm = 1e4 / pixel_size_um
-        scale = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+    side = description["pixel_size_um"]
+    options = pixel_size_options("plain", None if side is None else (side, side))
+    options["metadata"] |= {"axes": "QYX", FORMAT: description}
     with writing(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
         tiff.write(
             kernels.astype(np.float32),
             photometric="minisblack",
-            metadata={"axes": "QYX", FORMAT: description},
-            **scale,
+            **options,
         )
         tiff.write(
             coefficients.astype(np.float32),

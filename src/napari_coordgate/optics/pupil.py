@@ -332,7 +332,7 @@ def _holding_side(wavefront: _Wavefronts, guess: int, limit: int, enclosed_energ
     if held[-1] >= enclosed_energy:
         return 2 * int(np.argmax(held >= enclosed_energy)) + 1
     if window < limit:
-        return _holding_side(wavefront, guess + guess // 4 * 2, limit, enclosed_energy)
+        return _holding_side(wavefront, guess + max(2, guess // 4 * 2), limit, enclosed_energy)
     # Far out, the light outside a window falls as one over its side.
     tail = _odd_side(window / 2.0 * (1.0 - held[-1]) / (1.0 - enclosed_energy))
     return max(limit + 2, min(guess, tail))

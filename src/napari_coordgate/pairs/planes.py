@@ -40,12 +40,18 @@ class Plane:
 
     def read(self) -> Pixels:
         """Pixels of the plane, shape (H, W); a file stays open for the next time."""
-        array = _open_image(self.source).data if isinstance(self.source, Path) else self.source
-        return array[self.index]
+        if not isinstance(self.source, Path):
+            return self.source[self.index]
+        try:
+            changed_ns = self.source.stat().st_mtime_ns
+        except OSError:
+            changed_ns = 0  # the reader says what is wrong
+        return _open_image(self.source, changed_ns).data[self.index]
 
 
 @lru_cache(maxsize=FILES_OPEN)
-def _open_image(path: Path) -> Image:
+def _open_image(path: Path, changed_ns: int) -> Image:
+    """Image in a file, as it is since its last change."""
     return read_image(path)
 
 

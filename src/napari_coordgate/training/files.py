@@ -4,6 +4,7 @@ from pathlib import Path
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
+from napari_coordgate.files import check_free
 
 __all__ = ["RunFiles", "last_checkpoint_path"]
 
@@ -54,12 +55,9 @@ class RunFiles:
         """
         if self.best is not None and self.best.suffix != ".safetensors":
             raise OutputError(f"{self.best}: a checkpoint's name must end in .safetensors.")
-        for path in (self.best, self.last):
-            if path is not None and path.exists() and not overwrite:
-                raise OutputError(
-                    f"{path} already exists; choose another name, go on with --resume, or "
-                    "replace it with --overwrite."
-                )
+        targets = [path for path in (self.best, self.last) if path is not None]
+        advice = "choose another name, go on with --resume, or replace it with --overwrite"
+        check_free(targets, overwrite, advice)
 
     def load_last(self) -> Checkpoint:
         """Checkpoint to go on from.

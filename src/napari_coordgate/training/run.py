@@ -63,8 +63,10 @@ class TrainingRun:
         self.validation = validation
         self.files = files
         self.device = resolve_device(config.device)
-        self.epoch_steps = max(1, len(pairs) // config.batch_size)
-        self.total = config.steps if config.epochs is None else config.epochs * self.epoch_steps
+        images, batch = len(pairs), config.batch_size
+        self.epoch_steps = max(1, round(images / batch))
+        # A batch may span two epochs, so that no image is ever left out.
+        self.total = config.steps if config.epochs is None else -(-config.epochs * images // batch)
         self.network = to_device(_seeded_network(config), self.device)
         self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
