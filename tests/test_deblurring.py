@@ -16,6 +16,7 @@ from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
 from napari_coordgate.config import DeblurConfig, NetworkConfig, Scaling, TrainingConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.deblurring import Deblurrer, deblur, deblur_events, gating_maps
+from napari_coordgate.deblurring.gates import KeptMaps
 from napari_coordgate.errors import (
     CancelledError,
     DeviceMemoryError,
@@ -75,7 +76,7 @@ def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> 
 def test_baked_gates_equal_computed_ones() -> None:
     checkpoint = random_checkpoint((40, 52))
     image = noise((40, 52))
-    worker = Deblurrer(checkpoint)
+    worker = Deblurrer(checkpoint, DeblurConfig())
 
     def run() -> Pixels:
         *_, end = worker.events(Image(image, "YX"))
@@ -247,12 +248,52 @@ def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, checkpoint), atol=1e-2)
 
 
+def test_pixels_of_another_size_than_the_frames_are_warned_of() -> None:
+    checkpoint = random_checkpoint((32, 32))
+    with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
+        deblur(Image(noise((32, 32)), "YX", (1.3, 1.3)), checkpoint)
+    with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
+        deblur(Image(noise((24, 16)), "YX", (1.3, 1.3)), checkpoint, origin=(0, 4))
+
+
+def test_axes_overrule_those_of_the_image() -> None:
+    image = Image(noise((3, 24, 20)), "CYX")
+    checkpoint = random_checkpoint((24, 20))
+    np.testing.assert_array_equal(
+        deblur(image, checkpoint, axes="ZYX"), deblur(image.data, checkpoint)
+    )
+
+
+def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
+    network = random_checkpoint((64, 64)).network
+    windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
+    coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
+    one = sum(gate.nbytes for gates in network.gating_maps(coordinates[0]) for gate in gates)
+    maps = KeptMaps(network, memory_gb=1.5 * one / 1e9)
+    first, second, third = (maps.of(windows[0], coordinates[0]) for _ in range(3))
+    assert first is not second
+    assert second is third
+    others = [maps.of(windows[1], coordinates[1]) for _ in range(3)]
+    assert others[1] is not others[2]
+    torch.testing.assert_close(others[1].down, others[2].down)
+
+
+def test_the_checkpoints_own_network_is_left_alone() -> None:
+    checkpoint = random_checkpoint((24, 24))
+    worker = Deblurrer(checkpoint, DeblurConfig())
+    assert worker.network is not checkpoint.network
+    list(worker.events(Image(noise((24, 24)), "YX")))
+    assert gating_maps(checkpoint)["down 1"].shape == (4, 24, 24)
+
+
 def test_out_of_memory_names_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(self: UNet, blurred: torch.Tensor, *_: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(UNet, "forward", forward)
-    with pytest.raises(DeviceMemoryError, match="tile of 48"):
+    with pytest.raises(DeviceMemoryError, match="tile of 60"):
+        deblur(noise((120, 120)), random_checkpoint((120, 120)))
+    with pytest.raises(DeviceMemoryError, match="no smaller tile"):
         deblur(noise((96, 96)), random_checkpoint((96, 96)))
 
 

@@ -304,7 +304,7 @@ class DeblurConfig(Settings):
         description="Largest side of a tile with its halo, pixels; none: chosen by memory.",
     )
     memory_gb: float = Field(
-        0.75, gt=0, description="Memory for a tile's features where the tile is chosen, GB."
+        0.75, gt=0, description="Memory for a tile's features, and as much for kept gating maps, GB."
     )
     keep_dtype: bool = Field(
         False, description="Write the input's pixel type (rounded and clipped) instead of float32."

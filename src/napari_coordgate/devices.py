@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from napari_coordgate.config import Device
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import DeviceMemoryError, SettingsError
 
 __all__ = ["is_out_of_memory", "resolve_device", "to_device"]
 
@@ -71,8 +71,21 @@ def to_device(network: N, device: torch.device) -> N:
     -------
     nn.Module
         The network.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the device has not the memory for it.
     """
-    network.to(device)
+    try:
+        network.to(device)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(
+                f"The {device.type} has no memory for the network itself; end other programs that "
+                "use it, or choose another device."
+            ) from None
+        raise
     for parameter in network.parameters():
         if parameter.ndim == 4:
             # `contiguous` passes over 1x1 and one-channel kernels, and features follow these.

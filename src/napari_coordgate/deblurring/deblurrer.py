@@ -1,0 +1,163 @@
+"""A trained network at work on the planes and tiles of images."""
+
+import copy
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.transform import resize
+from torch import Tensor
+
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.deblurring.gates import KeptMaps
+from napari_coordgate.deblurring.placement import window_shown
+from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
+from napari_coordgate.errors import CancelledError, DeviceMemoryError
+from napari_coordgate.images import Image, planes
+from napari_coordgate.intensities import cast, check_plane, intensity_range
+from napari_coordgate.progress import Event, Finished, Stopwatch
+
+__all__ = ["Deblurrer", "output_dtype"]
+
+Pixels = NDArray[Any]
+
+FEATURES_A_PIXEL = 10
+"""Feature maps at full resolution that are in memory at once, gating maps included; measured."""
+REUSED_BYTES = 2**25
+"""Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
+
+
+def output_dtype(image: Pixels, config: DeblurConfig) -> np.dtype[Any]:
+    """Pixel type of the result: float32, or the input's own where that is to be kept."""
+    return image.dtype.newbyteorder("=") if config.keep_dtype else np.dtype(np.float32)
+
+
+class Deblurrer:
+    """A network on its device, with the gating maps it has computed so far.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The trained network.
+    config : DeblurConfig
+        Tiles, pixel type and device.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: DeblurConfig) -> None:
+        self.checkpoint = checkpoint
+        self.config = config
+        self.device = resolve_device(config.device)
+        # A copy: the checkpoint's own network stays on the CPU.
+        self.network = to_device(copy.deepcopy(checkpoint.network), self.device)
+        self._maps = KeptMaps(self.network, config.memory_gb)
+
+    def events(
+        self,
+        image: Image,
+        origin: tuple[int, int] | None = None,
+        out: Pixels | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Deblur an image; the events are those of `deblur_events`, with errors raised."""
+        shown = window_shown(image, self.checkpoint, origin)
+        if out is None:
+            out = np.empty(image.data.shape, output_dtype(image.data, self.config))
+        work = list(tiles(shown.shape, self.tile_size, self.halo, self.multiple))
+        places = list(planes(image))
+        stopwatch = Stopwatch("deblurring", len(work) * len(places))
+        done = 0
+        for place in places:
+            name = image.name if len(places) == 1 else f"{image.name}, plane {_numbers(place)}"
+            for _ in self._plane(image.data[place], name, shown, work, out[place]):
+                done += 1
+                yield stopwatch.progress(done)
+                if cancel is not None and cancel.is_set() and done < stopwatch.total:
+                    raise CancelledError(f"Stopped after {done} of {stopwatch.total} tiles.")
+        count = f"{len(places)} planes" if len(places) > 1 else "1 plane"
+        message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
+        yield Finished("completed", message, result=out)
+
+    @property
+    def halo(self) -> int:
+        """Margin that makes a tile equal to the whole."""
+        return self.network.receptive_radius
+
+    @property
+    def multiple(self) -> int:
+        """Pixels to whose multiples tiles snap."""
+        return self.checkpoint.config.network.multiple
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile with its halo, as configured or as the memory allows."""
+        if self.config.tile is not None:
+            return self.config.tile
+        feature = 4 * self.checkpoint.config.network.base_channels
+        affordable = np.sqrt(self.config.memory_gb * 1e9 / (FEATURES_A_PIXEL * feature))
+        fastest = max(np.sqrt(REUSED_BYTES / feature), 8 * self.halo)
+        return max(int(min(affordable, fastest)), 2 * self.halo + 4 * self.multiple)
+
+    def _plane(
+        self,
+        plane: Pixels,
+        name: str,
+        shown: Window,
+        work: list[tuple[Window, Window]],
+        out: Pixels,
+    ) -> Iterator[None]:
+        """Deblur one plane into ``out``; yields after each tile."""
+        check_plane(plane, name)
+        if plane.shape != shown.shape:
+            frame = resize(plane.astype(np.float32), shown.shape, order=3, mode="symmetric")
+            restored = np.empty(shown.shape, np.float32)
+            yield from self._plane(frame, name, shown, work, restored)
+            out[...] = cast(resize(restored, plane.shape, order=3, mode="symmetric"), out.dtype)
+            return
+        scaling = intensity_range(plane, self.checkpoint.config.scaling, name)
+        whole = Window.whole(plane.shape)
+        for tile, window in work:
+            blurred = torch.from_numpy(scaling.scale(plane[window.within(whole)]))
+            deblurred = self._tile(blurred, _in_frame(window, shown))[tile.within(window)]
+            out[tile.within(whole)] = scaling.restore(deblurred, out.dtype)
+            yield
+
+    @torch.inference_mode()
+    def _tile(self, blurred: Tensor, place: Window) -> NDArray[np.float32]:
+        """Network's output for a scaled tile (H, W) that lies at this window of the frame."""
+        try:
+            array = frame_coordinates(self.checkpoint.frame_shape, place)
+            coordinates = torch.from_numpy(array)[None].to(self.device)
+            maps = self._maps.of(place, coordinates)
+            restored = self.network(blurred[None, None].to(self.device), coordinates, maps)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._too_large(place) from None
+        deblurred: NDArray[np.float32] = restored[0, 0].cpu().numpy()
+        return deblurred
+
+    def _too_large(self, place: Window) -> DeviceMemoryError:
+        """Error that names a tile which may fit where this window did not."""
+        smaller = max(place.shape) // 2
+        if smaller < 2 * self.halo + self.multiple:
+            advice = "no smaller tile is possible: choose a device with more memory"
+        else:
+            advice = f"choose a tile of {smaller}"
+        return DeviceMemoryError(
+            f"The {self.device.type} ran out of memory at a tile of "
+            f"{place.height}x{place.width} pixels; {advice}."
+        )
+
+
+def _in_frame(window: Window, shown: Window) -> Window:
+    """Window of an image, in pixels of the frame of which the image shows a part."""
+    return window._replace(y0=window.y0 + shown.y0, x0=window.x0 + shown.x0)
+
+
+def _numbers(place: tuple[int | slice, ...]) -> str:
+    return ", ".join(str(i) for i in place if isinstance(i, int))

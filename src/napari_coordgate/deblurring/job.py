@@ -1,0 +1,133 @@
+"""Deblurring as users call it: an array back, or a job of events."""
+
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.deblurring.deblurrer import Deblurrer
+from napari_coordgate.errors import ImageError
+from napari_coordgate.images import Image
+from napari_coordgate.progress import Event, finish, reporting_end
+
+__all__ = ["deblur", "deblur_events"]
+
+Pixels = NDArray[Any]
+
+DEFAULTS = DeblurConfig()
+
+
+def deblur(
+    image: Pixels | Image,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    config: DeblurConfig = DEFAULTS,
+    cancel: threading.Event | None = None,
+) -> Pixels:
+    """Deblur an image, or each plane of a stack.
+
+    Parameters
+    ----------
+    image : ndarray, shape (..., H, W), or Image
+        Blurred image in its own units.
+    checkpoint : str, Path or Checkpoint
+        The trained network.
+    axes : str, optional
+        Letters of TCZYX and S for the array's axes; when not given, an `Image`'s
+        own, or the last of TCZYX.
+    origin : tuple of int, optional
+        The image is the window of the trained frame that begins at this pixel
+        (a region of interest of the camera), not the whole frame.
+    config : DeblurConfig
+        Tiles, pixel type and device.
+    cancel : threading.Event, optional
+        Once set, the work ends.
+
+    Returns
+    -------
+    ndarray, shape of ``image``
+        Deblurred image in the input's units; float32 unless configured otherwise.
+
+    Raises
+    ------
+    FrameMismatchError
+        If the image is neither the frame nor a declared window of it.
+    ImageError
+        If a plane holds nothing to work with.
+    CheckpointError
+        If the checkpoint cannot be read.
+    DeviceMemoryError
+        If the memory does not suffice; the message names a tile that may fit.
+    CancelledError
+        If cancelled.
+
+    Warns
+    -----
+    FrameMismatchWarning
+        If the image shows the frame at another size: it is resampled to the
+        frame, deblurred, and resampled back. Also if its pixels are known to be
+        of another size than the frame's.
+    """
+    events = deblur_events(
+        image, checkpoint, axes=axes, origin=origin, config=config, cancel=cancel
+    )
+    result: Pixels = finish(events).result
+    return result
+
+
+def deblur_events(
+    image: Pixels | Image,
+    checkpoint: str | Path | Checkpoint,
+    *,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    config: DeblurConfig = DEFAULTS,
+    out: Pixels | None = None,
+    cancel: threading.Event | None = None,
+) -> Generator[Event]:
+    """Deblur an image as a job of events; see `deblur` for what is not said here.
+
+    Parameters
+    ----------
+    image, checkpoint, axes, origin, config, cancel
+        As for `deblur`.
+    out : ndarray, shape of ``image``, optional
+        Where to write, for example a memory-mapped file.
+
+    Yields
+    ------
+    Progress
+        After each tile.
+    Finished
+        Once, at the end. If completed, its result is the deblurred array.
+    """
+
+    def events() -> Iterator[Event]:
+        known = _named_axes(image, axes)
+        model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+        yield from Deblurrer(model, config).events(known, origin, out, cancel)
+
+    return reporting_end(events())
+
+
+def _named_axes(image: Pixels | Image, axes: str | None) -> Image:
+    """Image with the axes given, its own, or the last letters of TCZYX."""
+    if isinstance(image, Image):
+        return image if axes is None else replace(image, axes=axes)
+    array = np.asarray(image)
+    if axes is None:
+        if not 2 <= array.ndim <= 5:
+            raise ImageError(
+                f"An array of shape {array.shape} is no image; give (H, W), or up to three axes "
+                "before these."
+            )
+        axes = "TCZYX"[-array.ndim :]
+    return Image(array, axes)
