@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.checkpoint import load_checkpoint
-from napari_coordgate.config import load_lens
+from napari_coordgate.config import DemoConfig, load_lens
 from napari_coordgate.demo import STAGES, run_demo, sample_data_folder
 from napari_coordgate.errors import DeviceMemoryError
 from napari_coordgate.images import find_images, read_image
@@ -18,11 +18,12 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Finished, Progress
 
 PROMISED_GAIN_DB = 5.0
+SHORT = DemoConfig(seconds=1, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
-    return list(run_demo(tmp_path_factory.mktemp("demo") / "out", seconds=1.0, device="cpu"))
+    return list(run_demo(tmp_path_factory.mktemp("demo") / "out", SHORT))
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
         "napari_coordgate.demo.train",
         lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
     )
-    *_, end = run_demo(tmp_path / "out", device="cpu")
+    *_, end = run_demo(tmp_path / "out", SHORT)
     assert isinstance(end, Finished)
     assert (end.reason, end.error) == ("failed", error)
 
@@ -95,7 +96,7 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
 def test_it_can_be_cancelled(tmp_path: Path) -> None:
     cancel = threading.Event()
     seen = []
-    for event in run_demo(tmp_path / "out", seconds=600, device="cpu", cancel=cancel):
+    for event in run_demo(tmp_path / "out", DemoConfig(seconds=600, device="cpu"), cancel):
         seen.append(event)
         if isinstance(event, Progress) and event.stage == "training":
             cancel.set()

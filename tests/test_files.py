@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import reserve, writing
+from napari_coordgate.files import check_writable, reserve, writing
 
 
 @contextmanager
@@ -46,6 +46,25 @@ def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
         temporary.write_bytes(b"whole")
     assert target.read_bytes() == b"whole"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_trying_to_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    for target in (tmp_path / "there", tmp_path / "new" / "folder" / "result"):
+        check_writable(target)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_trying_to_write_finds_what_stands_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(0o555)
+    tmp_path.chmod(0o755)
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(OutputError, match="not a file"):
+        check_writable(tmp_path / "file" / "result")
+    with ordinary_user(), pytest.raises(OutputError, match="that you may write to"):
+        check_writable(tmp_path / "closed" / "result")
 
 
 def test_a_relative_name_and_a_text_are_paths_too(

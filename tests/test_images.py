@@ -91,6 +91,11 @@ def test_png_keeps_pixels(tmp_path: Path, axes: str, dtype: str) -> None:
     assert np.array_equal(image.data, numbers(axes, dtype))
 
 
+def test_an_image_that_is_none_for_png_is_told_what_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"choose \.tif, or --keep-dtype\."):
+        write_image(tmp_path / "image.png", Image(numbers("YX", "f4"), "YX"))
+
+
 def test_a_big_endian_image_becomes_a_true_png(tmp_path: Path) -> None:
     write_image(tmp_path / "image.png", Image(numbers("YX", ">u2"), "YX"))
     assert np.array_equal(read_image(tmp_path / "image.png").data, numbers("YX"))

@@ -12,6 +12,8 @@ instant and brings in no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_coordgate.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
     from napari_coordgate.config import (
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField
     from napari_coordgate.progress import Finished, Preview, Progress, finish
+    from napari_coordgate.simulation import simulate
     from napari_coordgate.training import train
 
 _HOMES = {
@@ -53,6 +56,7 @@ _HOMES = {
     "gating_maps": "deblurring",
     "load_checkpoint": "checkpoint",
     "load_lens": "config",
+    "simulate": "simulation",
     "train": "training",
 }
 
@@ -77,9 +81,9 @@ __all__ = [
     "gating_maps",
     "load_checkpoint",
     "load_lens",
+    "simulate",
     "train",
 ]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -17,12 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_coordgate import __version__
 from napari_coordgate.config import TrainingConfig, explain
 from napari_coordgate.errors import CheckpointError, PSFError
 from napari_coordgate.files import writing
 from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
+from napari_coordgate.version import __version__
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 

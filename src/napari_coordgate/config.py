@@ -27,7 +27,9 @@ __all__ = [
     "Border",
     "Camera",
     "DeblurConfig",
+    "DemoConfig",
     "Device",
+    "GateOutput",
     "GaussianLens",
     "Lens",
     "NetworkConfig",
@@ -42,6 +44,7 @@ __all__ = [
 
 Border = Literal["scene", "mirror"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+GateOutput = Literal["identity", "relu", "one_plus"]
 Pair = tuple[float, float]
 
 
@@ -201,7 +204,7 @@ class NetworkConfig(Settings):
     encoder_layers: int = Field(
         2, ge=1, le=8, description="Fully connected layers of each coordinate encoder."
     )
-    gate_output: Literal["identity", "relu", "one_plus"] = Field(
+    gate_output: GateOutput = Field(
         "one_plus",
         description="What multiplies the features: g, ReLU(g), or 1 + g starting at g = 0.",
     )
@@ -256,7 +259,7 @@ class TrainingConfig(Settings):
     patience_epochs: int = Field(
         20,
         ge=1,
-        description="Epochs without a lower validation loss before a plateau halves the rate.",
+        description="Epochs without a lower validation loss after which a plateau halves the rate.",
     )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0: none."
@@ -304,11 +307,18 @@ class DeblurConfig(Settings):
         description="Largest side of a tile with its halo, pixels; none: chosen by memory.",
     )
     memory_gb: float = Field(
-        0.75, gt=0, description="Memory for a tile's features, and as much for kept gating maps, GB."
+        0.75, gt=0, description="Memory for a tile's features, GB; gating maps kept take as much."
     )
     keep_dtype: bool = Field(
         False, description="Write the input's pixel type (rounded and clipped) instead of float32."
     )
+    device: Device = Field("auto", description="Where to compute.")
+
+
+class DemoConfig(Settings):
+    """How long the demonstration trains, and where."""
+
+    seconds: float = Field(60.0, ge=1, description="Time for the training, about.")
     device: Device = Field("auto", description="Where to compute.")
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-from napari_coordgate.config import DeblurConfig, Device, TrainingConfig
+from napari_coordgate.config import DeblurConfig, DemoConfig, TrainingConfig
 from napari_coordgate.coordinates import Window
 from napari_coordgate.deblurring import deblur
 from napari_coordgate.errors import CoordGateError, OutputError
@@ -20,7 +20,7 @@ from napari_coordgate.images import Image, find_images, read_image, write_image
 from napari_coordgate.intensities import intensity_range
 from napari_coordgate.metrics import ZONES, field_radius, quality
 from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, reporting_end
-from napari_coordgate.simulate import frame_window, simulate
+from napari_coordgate.simulation import frame_window, simulate
 from napari_coordgate.training import train
 
 __all__ = ["STAGES", "Sample", "run_demo", "sample_data_folder"]
@@ -73,8 +73,7 @@ def sample_data_folder() -> Path:
 
 def run_demo(
     folder: Path,
-    seconds: float = 60.0,
-    device: Device = "auto",
+    config: DemoConfig | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event]:
     """Deblur sample images that no network has seen, before and after fine-tuning.
@@ -83,10 +82,8 @@ def run_demo(
     ----------
     folder : Path
         Where images, table and figure are written; must not exist, or be empty.
-    seconds : float
-        Time for fine-tuning, about.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
+    config : DemoConfig, optional
+        How long to fine-tune, and where to compute.
     cancel : threading.Event, optional
         Once set, the demonstration ends.
 
@@ -98,12 +95,10 @@ def run_demo(
         Once, at the end. If completed, its result is the table: for each stage its
         name and the mean figures of `quality`.
     """
-    return reporting_end(_demo(folder, seconds, device, cancel))
+    return reporting_end(_demo(folder, config or DemoConfig(), cancel))
 
 
-def _demo(
-    folder: Path, seconds: float, device: Device, cancel: threading.Event | None
-) -> Iterator[Event]:
+def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> Iterator[Event]:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; choose a folder with -o.")
     if folder.exists() and any(folder.iterdir()):
@@ -111,11 +106,11 @@ def _demo(
     data = sample_data_folder()
     starter = load_checkpoint(data / "starter.safetensors")
     samples = [_blurred(path, starter, n) for n, path in enumerate(find_images(data / "test"))]
-    config = DeblurConfig(device=device)
-    yield from _deblurred(samples, "deblurred", starter, config)
-    tuning = _tuning(data / "train", starter, seconds, device, cancel)
+    deblurring = DeblurConfig(device=config.device)
+    yield from _deblurred(samples, "deblurred", starter, deblurring)
+    tuning = _tuning(data / "train", starter, config, cancel)
     tuned = yield from _fine_tuned(data / "train", starter, tuning, folder, cancel)
-    yield from _deblurred(samples, "fine-tuned", tuned, config)
+    yield from _deblurred(samples, "fine-tuned", tuned, deblurring)
     table = quality_table(samples, starter.frame_shape)
     outputs = _write(folder, samples, starter, table)
     gain = table[-1][1]["psnr"] - table[0][1]["psnr"]
@@ -154,14 +149,13 @@ def _deblurred(
 def _tuning(
     sharp: Path,
     starter: Checkpoint,
-    seconds: float,
-    device: Device,
+    config: DemoConfig,
     cancel: threading.Event | None,
 ) -> TrainingConfig:
-    """Settings of a fine-tuning that takes about so many seconds on this machine."""
+    """Settings of a fine-tuning that takes about as long as asked for on this machine."""
     trial = starter.config.model_copy(
         update={
-            "device": device,
+            "device": config.device,
             "steps": TRIAL_STEPS,
             "validate_every": TRIAL_STEPS,
             "learning_rate": 2e-4,
@@ -170,7 +164,7 @@ def _tuning(
             "seed": SEED,
         }
     )
-    steps = max(TRIAL_STEPS, int(seconds / _seconds_a_step(trial, sharp, starter, cancel)))
+    steps = max(TRIAL_STEPS, int(config.seconds / _seconds_a_step(trial, sharp, starter, cancel)))
     return trial.model_copy(update={"steps": steps, "validate_every": max(1, steps // 4)})
 
 

@@ -1,8 +1,8 @@
 """The one family of errors whose message is meant for the user.
 
 Every error of this family says in one line what was wrong, with which file or
-value, and what to do. The command line prints the line and exits; the plugin
-shows it. Any other exception is a defect of ours and keeps its traceback.
+value, and what to do. The command line prints the line and exits. Any other
+exception is a defect of ours and keeps its traceback.
 """
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "OutputError",
     "PSFError",
     "SettingsError",
+    "ToleranceWarning",
+    "TrainingError",
 ]
 
 
@@ -37,6 +39,14 @@ class OutputError(CoordGateError):
 
 class PSFError(CoordGateError):
     """A lens or PSF field that cannot be built, read or applied."""
+
+
+class ToleranceWarning(UserWarning):
+    """A PSF field that is less exact than was asked for."""
+
+
+class TrainingError(CoordGateError):
+    """A training that came to nothing."""
 
 
 class CheckpointError(CoordGateError):

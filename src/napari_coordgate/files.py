@@ -5,13 +5,14 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_coordgate.errors import OutputError
 
-__all__ = ["check_free", "reserve", "writing"]
+__all__ = ["check_free", "check_writable", "reserve", "writing"]
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -50,6 +51,29 @@ def check_free(paths: Iterable[str | Path], overwrite: bool, advice: str = _NAME
             raise OutputError(f"{path} already exists; {advice}.")
 
 
+def check_writable(path: str | Path) -> None:
+    """Make sure that a file can be begun, before a job does its work; nothing is left behind.
+
+    Parameters
+    ----------
+    path : str or Path
+        The target. Folders on the way to it may be missing.
+
+    Raises
+    ------
+    OutputError
+        If the target is a folder, or its folder cannot be written to.
+    """
+    path = Path(path)
+    try:
+        _check_no_folder(path)
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 @contextmanager
 def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Write a file that appears under its name only when it is whole.
@@ -80,8 +104,7 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     # The end of the name keeps its suffixes; a part of it keeps clear of the longest name allowed.
     temporary = path.parent / f".{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
     try:
-        if path.is_dir():
-            raise OutputError(f"Cannot write {path}: it is a folder; give the name of a file.")
+        _check_no_folder(path)
         check_free([path], overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -121,6 +144,11 @@ def reserve(path: Path) -> None:
     if sys.platform == "linux":
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _check_no_folder(path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a folder; give the name of a file.")
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ __all__ = ["ZONES", "field_radius", "psnr", "quality", "ssim", "zone_psnr"]
 
 Image = NDArray[np.floating]
 
-WINDOW = 11
+SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, pixels."""
 
 ZONES: Mapping[str, tuple[float, float]] = {
@@ -20,7 +20,7 @@ ZONES: Mapping[str, tuple[float, float]] = {
     "middle": (1 / 3, 2 / 3),
     "edge": (2 / 3, np.inf),
 }
-"""Bounds of each zone in field radius, which is 1 at half the frame's diagonal."""
+"""Bounds of each zone in `field_radius`."""
 
 
 def psnr(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
@@ -59,7 +59,7 @@ def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
         1 where the images are equal.
     """
     # With Gaussian weights, scikit-image takes this as the border to leave out, and nothing else.
-    win_size = min(WINDOW, (min(sharp.shape) - 1) // 2 * 2 + 1)
+    win_size = min(SSIM_WINDOW, (min(sharp.shape) - 1) // 2 * 2 + 1)
     value = structural_similarity(
         np.asarray(sharp, np.float64),
         np.asarray(restored, np.float64),
@@ -74,6 +74,9 @@ def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
 
 def field_radius(frame_shape: tuple[int, int], window: Window | None = None) -> NDArray[np.float64]:
     """Distance of each pixel from the frame's middle; 1 at half the frame's diagonal.
+
+    It is a lens's field radius where the optical axis goes through the middle; figures
+    of quality measure from there wherever the axis is.
 
     Parameters
     ----------

@@ -62,8 +62,9 @@ def png_picture(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
     grey = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
     colour = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
     if not (grey or colour):
+        or_keep = ", or --keep-dtype" if data.dtype.kind == "f" else ""
         raise OutputError(
             f"Cannot write {path}: PNG holds no {data.dtype.name} image of axes {axes}; "
-            "choose .tif."
+            f"choose .tif{or_keep}."
         )
     return PIL.Image.fromarray(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))

@@ -1,7 +1,7 @@
 """Events of a long job.
 
-A long job is a generator of frozen events. The command line prints them, the
-plugin draws them, tests collect them; none of them is needed for the job to
+A long job is a generator of frozen events. The command line prints them, a
+window may draw them, tests collect them; none of them is needed for the job to
 run. Every job ends exactly once, with a `Finished` that says why.
 """
 

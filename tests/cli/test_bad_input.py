@@ -241,6 +241,13 @@ def test_wrong_use_gets_one_line(run: Run, arguments: tuple[str, ...]) -> None:
     assert finished.stderr.count("\n") == 1
 
 
+def test_a_wrong_key_in_a_file_of_settings_is_named_with_the_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("stepz: 3")
+    finished = run("train", "x", "-o", "y", "--config", tmp_path / "run.yaml")
+    assert finished.returncode == 2
+    assert "run.yaml: stepz" in finished.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_at_any_time_cancels(
     run: Run, world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

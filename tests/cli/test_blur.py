@@ -27,6 +27,15 @@ def test_images_keep_name_type_axes_and_pixel_size(run: Run, world: World, tmp_p
     assert blurred.pixel_size_um == pytest.approx((0.25, 0.25))
 
 
+def test_an_image_without_a_pixel_size_gets_the_one_of_the_psf_field(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "spots.tif", Image(SPOTS, "YX"))
+    run("blur", tmp_path / "spots.tif", "--psf", world.field, "-o", tmp_path / "out")
+    blurred = read_image(tmp_path / "out" / "spots.tif")
+    assert blurred.pixel_size_um == pytest.approx((0.5, 0.5))
+
+
 def test_an_image_of_the_frame_is_blurred_as_the_field_says(
     run: Run, world: World, tmp_path: Path
 ) -> None:

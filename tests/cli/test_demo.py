@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_coordgate.config import DemoConfig
 from napari_coordgate.progress import Event, Finished
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ def test_the_table_and_the_conclusion_are_printed(
 ) -> None:
     asked = []
 
-    def run_demo(folder: Path, seconds: float, device: str, _: object) -> Iterator[Event]:
-        asked.append((folder, seconds, device))
+    def run_demo(folder: Path, config: DemoConfig, _: object) -> Iterator[Event]:
+        asked.append((folder, config))
         table = [
             ("blurred", {"psnr": 25.0, "ssim": 0.7, "psnr_edge": 22.125}),
             ("deblurred", {"psnr": 31.5, "ssim": 0.9, "psnr_edge": 28.0}),
@@ -27,7 +28,7 @@ def test_the_table_and_the_conclusion_are_printed(
 
     monkeypatch.setattr("napari_coordgate.cli.demo.run_demo", run_demo)
     finished = run("demo", "-o", tmp_path / "out", "--seconds", 5, "--device", "cpu")
-    assert asked == [(tmp_path / "out", 5.0, "cpu")]
+    assert asked == [(tmp_path / "out", DemoConfig(seconds=5, device="cpu"))]
     assert (finished.returncode, finished.stderr) == (0, "")
     for words in ("PSNR dB edge", "deblurred", "31.50", "0.900", "6.5 dB nearer."):
         assert words in finished.stdout

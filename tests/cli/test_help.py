@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_coordgate import __version__
-from napari_coordgate.config import DeblurConfig, NetworkConfig, PSFFieldConfig, TrainingConfig
+from napari_coordgate.config import (
+    DeblurConfig,
+    DemoConfig,
+    NetworkConfig,
+    PSFFieldConfig,
+    TrainingConfig,
+)
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -72,6 +78,7 @@ def test_the_version_is_told(run: Run) -> None:
     [
         ("psf", PSFFieldConfig.model_fields),
         ("deblur", DeblurConfig.model_fields),
+        ("demo", DemoConfig.model_fields),
         ("train", TrainingConfig.model_fields.keys() - {"camera", "scaling"}),
         ("train", NetworkConfig.model_fields.keys() - {"architecture"}),
         ("train", ["photons", "read_noise", "low_percentile", "high_percentile"]),

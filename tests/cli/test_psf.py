@@ -70,6 +70,18 @@ def test_measured_psfs_make_a_field(
     np.testing.assert_allclose(measured.psf_at(24, 24), known.psf_at(24, 24), atol=2e-3)
 
 
+@pytest.mark.filterwarnings("always")
+def test_measured_psfs_that_miss_the_tolerance_are_warned_of(
+    run: Run, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    finished = run("psf", *flags, "--tolerance", 1e-12, "-o", tmp_path / "measured.tif")
+    assert finished.returncode == 0
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("napari-coordgate: warning: The measured PSFs are kept to")
+
+
 @pytest.mark.parametrize(
     "table", ["", "y,x\n1,2\n", "row,column\n1,2\n", "row,column\none,two\n" * 5]
 )

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 import yaml
 
@@ -48,17 +49,28 @@ def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> Non
     assert (config.network.base_channels, config.camera.photons, config.steps) == (4, 100.0, 2)
 
 
+@pytest.mark.parametrize("place", ["flag", "file"])
 def test_the_paper_protocol_takes_the_steps_that_are_asked_for(
-    run: Run, world: World, tmp_path: Path
+    run: Run, world: World, tmp_path: Path, place: str
 ) -> None:
-    output = tmp_path / "m.safetensors"
+    output, file = tmp_path / "m.safetensors", tmp_path / "run.yaml"
+    file.write_text("steps: 2\n")
     training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
-    assert run(*training, "--protocol", "paper", "--steps", 2).returncode == 0
+    steps = {"flag": ("--steps", 2), "file": ("--config", file)}[place]
+    assert run(*training, "--protocol", "paper", *steps).returncode == 0
     checkpoint = load_checkpoint(output)
     paper = TrainingConfig.paper()
     assert checkpoint.config.sampling == paper.sampling
     assert checkpoint.config.schedule == paper.schedule
     assert (checkpoint.config.steps, checkpoint.config.epochs) == (2, None)
+
+
+def test_epochs_beside_the_steps_of_a_file_count(run: Run, world: World, tmp_path: Path) -> None:
+    output, file = tmp_path / "m.safetensors", tmp_path / "run.yaml"
+    file.write_text("steps: 50\nepochs: 1\n")
+    training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
+    finished = run(*training, "--protocol", "paper", "--config", file)
+    assert "Trained 2 steps" in finished.stdout  # of two images, three to train on
 
 
 def test_fine_tuning_takes_network_and_psf_field_from_the_checkpoint(
@@ -122,6 +134,7 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_later(
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith("napari-coordgate: Stopped after")
+    assert "--resume" in err
     step = json.loads(run("info", last, "--json").stdout)["step"]
     # Settings, network and PSF field are those of the run, without naming them again.
     resumed = run("train", world.sharp, "-o", output, "--resume", "--steps", step + 3)
@@ -129,6 +142,17 @@ def test_a_run_that_is_stopped_saves_itself_and_goes_on_later(
     assert f"Trained {step + 3} steps" in resumed.stdout
     settings = yaml.safe_load((tmp_path / "long.safetensors.yaml").read_text())
     assert (settings["steps"], settings["network"]["base_channels"]) == (step + 3, 4)
+
+
+def test_a_training_that_diverges_failed_and_was_no_wrong_use(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    training = ("train", world.sharp, "--psf", world.field, "-o", tmp_path / "m.safetensors")
+    network = ("--network", "unet", "--base-channels", 4, "--depth", 6, "--batch-size", 2)
+    rate = ("--schedule", "plateau", "--learning-rate", 1, "--window-size", 32)
+    finished = run(*training, *network, *rate)
+    assert finished.returncode == 1
+    assert "diverged" in finished.stderr
 
 
 def test_a_run_goes_on_or_starts_anew(run: Run, world: World, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_coordgate.config import GateOutput
 from napari_coordgate.coordinates import frame_coordinates
-from napari_coordgate.networks.coordgate import CoordGate, GateOutput, coordinate_encoder
+from napari_coordgate.networks.coordgate import CoordGate, coordinate_encoder
 
 CHANNELS = 6
 OUTPUTS: list[GateOutput] = ["identity", "relu", "one_plus"]

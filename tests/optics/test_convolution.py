@@ -28,7 +28,10 @@ def rng() -> np.random.Generator:
 def convolution(rng: np.random.Generator) -> VaryingConvolution:
     coefficients = rng.normal(size=(3, 4, 4))
     coefficients[0] = np.eye(4) * [1, 0, 0, 0]
-    return VaryingConvolution(rng.normal(size=(3, 5, 5)), coefficients, FRAME)
+    kernels = rng.normal(size=(3, 5, 5))
+    kernels -= kernels.mean(axis=(1, 2), keepdims=True)
+    kernels[0] += 1 / 25
+    return VaryingConvolution(kernels, coefficients, FRAME)
 
 
 def scene_around(
@@ -129,6 +132,13 @@ def test_values_that_are_not_finite_are_refused() -> None:
 def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
     with pytest.raises(PSFError, match="weighted by 1"):
         VaryingConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
+
+
+@pytest.mark.parametrize("sums", [(1.01,), (0.99,), (0.0,), (1.0, 0.01), (1.0, 1.0)])
+def test_kernels_that_do_not_keep_light_are_refused(sums: tuple[float, ...]) -> None:
+    kernels = np.full((len(sums), 3, 3), np.array(sums)[:, None, None] / 9)
+    with pytest.raises(PSFError, match="keep light"):
+        VaryingConvolution(kernels, np.ones((len(sums), 1, 1)), FRAME)
 
 
 def test_what_inference_mode_left_behind_serves_gradients(

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import PSFError
+from napari_coordgate.errors import PSFError, ToleranceWarning
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.pupil import lens_psfs
 
@@ -108,6 +108,14 @@ def test_measured_psfs_are_kept_where_they_were_measured(positions: Array) -> No
     assert error <= 1e-3
     assert field.source["relative_error"] == pytest.approx(error, rel=1e-3, abs=1e-6)
     assert field.source["measured_psfs"] == len(positions)
+
+
+def test_measured_psfs_that_miss_the_tolerance_are_told_with_the_error_reached() -> None:
+    noise = RNG.random((100, SIZE, SIZE))
+    with pytest.warns(ToleranceWarning) as caught:
+        field = PSFField.from_psfs(noise, scattered(100), FRAME)
+    assert f"{field.source['relative_error']:.1e}" in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def test_one_measured_psf_holds_all_over_the_frame() -> None:

@@ -57,6 +57,24 @@ def test_an_uncompressed_file_is_mapped_and_not_loaded(tmp_path: Path) -> None:
     assert isinstance(pixels, np.memmap)
 
 
+@pytest.mark.parametrize(
+    ("kind", "other", "limit", "value"),
+    [("png", "tif", "BYTES_LOADED", 5 * 20), ("tif", "png", "FILES_MAPPED", 5)],
+)
+def test_loaded_files_are_kept_by_their_bytes_and_mapped_ones_by_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, other: str, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(f"napari_coordgate.pairs.planes.{limit}", value)
+    names = [f"{number}.{kind}" for number in range(8)]
+    for name in (*names, f"other.{other}"):
+        write_image(tmp_path / name, Image(STACK[0, 0].astype(np.uint8), "YX"))
+    planes = find_planes(tmp_path)
+    first = [plane.read() for plane in planes]
+    latest = zip(planes[:1:-1], first[:1:-1], strict=True)
+    kept = [np.shares_memory(plane.read(), pixels) for plane, pixels in latest]
+    assert kept == [True] * 6 + [False]  # the one of another kind, then five, then one too many
+
+
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"Image 1 has shape \(5,\)"):
         find_planes([STACK, np.zeros(5)])

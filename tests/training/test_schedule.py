@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_coordgate.training.schedule import averaging, cosine_factor
+from napari_coordgate.training.schedule import averaging, cosine_factor, plateau
 
 
 def test_the_cosine_rises_and_falls_to_nothing() -> None:
@@ -28,3 +28,16 @@ def test_averaged_weights_stay_where_the_weights_stay(decay: float) -> None:
     torch.testing.assert_close(mean[0], torch.ones(2), atol=0.02, rtol=0)
     if decay == 0:
         assert torch.equal(mean[0], torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("fall", "halvings"), [(0.0, [0, 0, 1, 1, 2, 2, 3]), (1e-6, [0, 0, 0, 0, 0, 0, 0])]
+)
+def test_a_plateau_lasts_as_long_as_its_patience(fall: float, halvings: list[int]) -> None:
+    optimizer = torch.optim.Adam([torch.zeros(1)], lr=1.0)
+    scheduler = plateau(optimizer, patience=2)
+    rates = []
+    for validation in range(7):
+        scheduler.step(1 - fall * validation)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [0.5**count for count in halvings]

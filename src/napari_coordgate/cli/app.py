@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from napari_coordgate import __version__
 from napari_coordgate.cli.settings_flags import Given, settings_flags
-from napari_coordgate.config import DeblurConfig, Device, PSFFieldConfig, TrainingConfig
+from napari_coordgate.config import DeblurConfig, DemoConfig, PSFFieldConfig, TrainingConfig
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.version import __version__
 
 __all__ = ["app"]
 
@@ -172,17 +172,17 @@ def info(
 
 
 @app.command()
+@settings_flags(DemoConfig)
 def demo(
+    given: Given[DemoConfig],
     folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write to; new, or empty.")
     ] = Path("napari-coordgate-demo"),
-    seconds: Annotated[float, typer.Option(min=1, help="Time for the training, about.")] = 60.0,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
 ) -> None:
     """See the whole job on sample images: blur, deblur, train further, deblur better."""
     from napari_coordgate.cli.demo import show_demo
 
-    show_demo(folder, seconds, device)
+    show_demo(folder, given.settings())
 
 
 def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:

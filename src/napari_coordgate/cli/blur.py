@@ -5,6 +5,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from napari_coordgate.images import Image, planes, read_image
 from napari_coordgate.intensities import cast
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Finished, Stopwatch, reporting_end
-from napari_coordgate.simulate import frame_window, simulate
+from napari_coordgate.simulation import frame_window, simulate
 
 __all__ = ["blur_images"]
 
@@ -122,6 +123,9 @@ def _blur_image(
     whole = Window.whole(image.frame_shape)
     scene = window if config.border == "mirror" else whole
     name_number = zlib.crc32(target.name.encode())
+    side = field.pixel_size_um
+    if image.pixel_size_um is None and side is not None:
+        image = replace(image, pixel_size_um=(side, side))  # as the simulation takes it
     with image_output(target, image, shape, dtype, overwrite) as out:
         for number, index in enumerate(planes(image)):
             # The noise of an image depends on no other image.

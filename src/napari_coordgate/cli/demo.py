@@ -7,16 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.config import Device
+from napari_coordgate.config import DemoConfig
 from napari_coordgate.demo import run_demo
 
 __all__ = ["show_demo"]
 
 
-def show_demo(folder: Path, seconds: float, device: Device) -> None:
+def show_demo(folder: Path, config: DemoConfig) -> None:
     """Run the demonstration and print what came of it."""
     with cancel_on_signal() as cancel:
-        end = follow(run_demo(folder, seconds, device, cancel))
+        end = follow(run_demo(folder, config, cancel))
     rows: list[tuple[str, dict[str, float]]] = end.result or []
     if rows:
         table = Table("", *(_heading(name) for name in rows[0][1]))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate import __version__
 from napari_coordgate.files import check_free, writing
 from napari_coordgate.images import Image, create_image, write_image
 from napari_coordgate.png import png_picture
+from napari_coordgate.version import __version__
 
 __all__ = ["image_output", "settings_path", "write_settings"]
 

@@ -38,14 +38,14 @@ class Given(Generic[S]):
         Fields of the model that the command has flags for.
     flags : dict
         Values of the flags on the command line, nested like the model.
-    file : Path or None
-        YAML file of settings.
+    file : dict
+        Those in the YAML file, nested likewise; empty where there is none.
     """
 
     model: type[S]
     names: tuple[str, ...]
     flags: dict[str, Any]
-    file: Path | None = None
+    file: dict[str, Any]
 
     def settings(self, *defaults: Mapping[str, Any]) -> S:
         """Settings to use.
@@ -65,12 +65,8 @@ class Given(Generic[S]):
         SettingsError
             If they do not make settings; the message names each wrong one.
         """
-        layers = [*defaults, self.flags]
-        if self.file is not None:
-            file = load_settings(self.model, self.file)
-            layers.insert(-1, file.model_dump(exclude_unset=True))
         try:
-            return self.model.model_validate(_overlaid(*layers))
+            return self.model.model_validate(_overlaid(*defaults, self.file, self.flags))
         except ValidationError as error:
             raise SettingsError(
                 f"{explain(error).rstrip('.')}; see the command's --help."
@@ -110,7 +106,9 @@ def settings_flags(
                 value = values.pop(flag.parameter.name)
                 if _is_given(context, flag.parameter.name):
                     given = _overlaid(given, flag.nested(value))
-            command(**values, given=Given(model, names, given, config))
+            file = Settings() if config is None else load_settings(model, config)
+            named = file.model_dump(exclude_unset=True)
+            command(**values, given=Given(model, names, given, named))
 
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -96,10 +96,13 @@ def _settings(
         defaults.append(origin.config.model_dump(include=kept))
     if start.paper:
         defaults.append(TrainingConfig.paper().model_dump(exclude_unset=True))
-    if "steps" in given.flags:
-        # Epochs from elsewhere would silently outweigh the steps that were asked for.
-        given = replace(given, flags={"epochs": None, **given.flags})
+    given = replace(given, file=_with_own_length(given.file), flags=_with_own_length(given.flags))
     return given.settings(*defaults)
+
+
+def _with_own_length(layer: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose steps, if they ask for some, are not outweighed by epochs from elsewhere."""
+    return {"epochs": None, **layer} if "steps" in layer else layer
 
 
 def _with_settings(

@@ -8,14 +8,12 @@ Convolutions in Convolutional Neural Networks", section 3, Eq. 3::
 at pixel i and channel a: features h(x), coordinates C, coordinate encoder g.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CoordGate", "coordinate_encoder"]
+from napari_coordgate.config import GateOutput
 
-GateOutput = Literal["identity", "relu", "one_plus"]
+__all__ = ["CoordGate", "coordinate_encoder"]
 
 PIXELS_IN_CACHE = 8192
 """Pixels whose features are gated at once on a CPU; measured."""

@@ -25,6 +25,8 @@ __all__ = ["VaryingConvolution"]
 
 Float64 = NDArray[np.float64]
 
+SUM_TOLERANCE = 1e-3
+
 
 class VaryingConvolution:
     """Low-rank convolution over a frame, and its transpose.
@@ -32,7 +34,7 @@ class VaryingConvolution:
     Parameters
     ----------
     kernels : ndarray, shape (R, K, K)
-        Kernels b_r, K odd.
+        Kernels b_r, K odd; kernel 0 sums to 1, the others to 0, so that light is kept.
     coefficients : ndarray, shape (R, G, G)
         Chebyshev coefficients of the maps a_r over the frame's (y, x); map 0 is 1.
     frame_shape : tuple of int
@@ -183,3 +185,6 @@ def _check(kernels: Float64, coefficients: Float64, frame_shape: tuple[int, int]
     constant[0, 0] = 1
     if not np.allclose(coefficients[0], constant, atol=1e-6):
         raise PSFError("The PSF field's mean PSF is not weighted by 1 all over; make it anew.")
+    sums = kernels.sum(axis=(1, 2))
+    if not np.allclose(sums, np.arange(len(sums)) == 0, rtol=0, atol=SUM_TOLERANCE):
+        raise PSFError("The PSF field's kernels do not keep light (sum 1, then 0); make it anew.")

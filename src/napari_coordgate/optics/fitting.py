@@ -1,5 +1,6 @@
 """Kernels and coefficient maps of a PSF field, fitted to a lens or to measured PSFs."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.coordinates import pixel_coordinates
-from napari_coordgate.errors import PSFError
+from napari_coordgate.errors import PSFError, ToleranceWarning
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
@@ -86,6 +87,13 @@ def fit_measured_psfs(
         error = relative_error(sum_series(coefficients, places) @ kernels, measured)
         if error <= tolerance:
             break
+    else:
+        warnings.warn(
+            f"The measured PSFs are kept to a relative error of {error:.1e}, not to the tolerance "
+            f"of {tolerance:g}; neighbours among them differ too much.",
+            ToleranceWarning,
+            stacklevel=3,  # who called PSFField.from_psfs
+        )
     return Fit(kernels.reshape(-1, *stack.shape[1:]), coefficients, error)
 
 

@@ -168,7 +168,7 @@ class PSFField:
             (height, width) of the frame, in pixels.
         tolerance : float
             Relative error (2-norm) of a measured PSF at its place to aim at; the
-            one reached stands in ``source["relative_error"]``.
+            one reached stands in ``source["relative_error"]``, and warns if it is larger.
         pixel_size_um : float, optional
             Side of a pixel in the object, um.
 

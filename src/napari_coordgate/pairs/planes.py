@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,10 @@ from napari_coordgate.images import Image, find_images, planes, read_image
 
 __all__ = ["Images", "Plane", "find_planes"]
 
-FILES_OPEN = 256
+FILES_MAPPED = 256
+"""Files kept mapped into memory; each holds one of the process's few file handles."""
+BYTES_LOADED = 2**30
+"""Pixels kept of files that cannot be mapped, such as compressed ones."""
 
 Pixels = NDArray[Any]
 Images = str | Path | Pixels | Sequence[str | Path | Pixels]
@@ -39,20 +41,44 @@ class Plane:
     index: tuple[int | slice, ...] = ()
 
     def read(self) -> Pixels:
-        """Pixels of the plane, shape (H, W); a file stays open for the next time."""
+        """Pixels of the plane, shape (H, W); a file is kept for the next time."""
         if not isinstance(self.source, Path):
             return self.source[self.index]
         try:
             changed_ns = self.source.stat().st_mtime_ns
         except OSError:
             changed_ns = 0  # the reader says what is wrong
-        return _open_image(self.source, changed_ns).data[self.index]
+        return _kept.image(self.source, changed_ns).data[self.index]
 
 
-@lru_cache(maxsize=FILES_OPEN)
-def _open_image(path: Path, changed_ns: int) -> Image:
-    """Image in a file, as it is since its last change."""
-    return read_image(path)
+class _KeptImages:
+    """Images of files, in the order of their last use."""
+
+    def __init__(self) -> None:
+        self._images: dict[tuple[Path, int], Image] = {}
+
+    def image(self, path: Path, changed_ns: int) -> Image:
+        """Image in a file, as it is since its last change."""
+        key = path, changed_ns
+        kept = self._images.pop(key, None)
+        image = self._images[key] = kept or read_image(path)
+        if kept is None:
+            self._shed()
+        return image
+
+    def _shed(self) -> None:
+        """Let go of what is too much, but never of the last used one."""
+        for oldest in list(self._images)[:-1]:
+            if not self._is_too_much():
+                break
+            self._images.pop(oldest, None)
+
+    def _is_too_much(self) -> bool:
+        loaded = [i.data.nbytes for i in self._images.values() if not isinstance(i.data, np.memmap)]
+        return sum(loaded) > BYTES_LOADED or len(self._images) - len(loaded) > FILES_MAPPED
+
+
+_kept = _KeptImages()
 
 
 def find_planes(images: Images) -> list[Plane]:

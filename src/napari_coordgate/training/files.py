@@ -4,7 +4,7 @@ from pathlib import Path
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
-from napari_coordgate.files import check_free
+from napari_coordgate.files import check_free, check_writable
 
 __all__ = ["RunFiles", "last_checkpoint_path"]
 
@@ -51,13 +51,15 @@ class RunFiles:
         Raises
         ------
         OutputError
-            If a name is wrong, or taken and not to be overwritten.
+            If a name is wrong, taken and not to be overwritten, or cannot be written.
         """
         if self.best is not None and self.best.suffix != ".safetensors":
             raise OutputError(f"{self.best}: a checkpoint's name must end in .safetensors.")
         targets = [path for path in (self.best, self.last) if path is not None]
         advice = "choose another name, go on with --resume, or replace it with --overwrite"
         check_free(targets, overwrite, advice)
+        for path in targets:
+            check_writable(path)
 
     def load_last(self) -> Checkpoint:
         """Checkpoint to go on from.
@@ -68,12 +70,15 @@ class RunFiles:
             If the run writes no files.
         CheckpointError
             If there is no checkpoint that a run can go on from.
+        OutputError
+            If it cannot be replaced by a later one.
         """
         if self.last is None:
             raise SettingsError("Resuming needs the output of the run to go on with.")
         checkpoint = load_checkpoint(self.last)
         if not checkpoint.state:
             raise CheckpointError(f"{self.last}: holds a finished model, not a run to go on with.")
+        check_writable(self.last)
         return checkpoint
 
     def load_best(self) -> Checkpoint | None:

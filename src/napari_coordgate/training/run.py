@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.devices import resolve_device, to_device
-from napari_coordgate.errors import CancelledError, SettingsError
+from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
 from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Batch, Pairs, Sample
 from napari_coordgate.progress import Event, Finished, Preview, Stopwatch
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.memory import attempt, step_too_large, validation_too_large
-from napari_coordgate.training.schedule import averaging, cosine_factor
+from napari_coordgate.training.schedule import averaging, cosine_factor, plateau
 from napari_coordgate.training.state import load_tensors, state_tensors
 from napari_coordgate.training.validation import validate
 
@@ -93,7 +93,7 @@ class TrainingRun:
         if self.config.schedule != "plateau":
             return None
         validations = self.config.patience_epochs * self.epoch_steps / self.validate_every
-        return ReduceLROnPlateau(self.optimizer, factor=0.5, patience=max(1, round(validations)))
+        return plateau(self.optimizer, max(1, round(validations)))
 
     def initialise(self, checkpoint: Checkpoint) -> None:
         """Start from a checkpoint's weights instead of random ones."""
@@ -139,7 +139,8 @@ class TrainingRun:
         for samples in self._loader():
             if cancel is not None and cancel.is_set():
                 self.files.save_last(self._last())
-                raise CancelledError(f"Stopped after {self.step} of {self.total} steps.")
+                advice = "; --resume (resume=True) goes on." if self.files.last else "."
+                raise CancelledError(f"Stopped after {self.step} of {self.total} steps{advice}")
             figures = self._optimise(samples)
             previews: list[Preview] = []
             if self.step % self.validate_every == 0 or self.step == self.total:
@@ -177,7 +178,7 @@ class TrainingRun:
         if loss is None:
             raise step_too_large(samples, self.device, self._fits)
         if not np.isfinite(loss):
-            raise SettingsError(
+            raise TrainingError(
                 f"The training diverged at step {self.step} (loss: {loss}); "
                 "choose a lower learning rate."
             )

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-__all__ = ["averaging", "cosine_factor"]
+__all__ = ["averaging", "cosine_factor", "plateau"]
 
 TensorList = Sequence[Tensor] | tuple[Tensor, ...]
 
@@ -30,6 +32,25 @@ def cosine_factor(step: int, total: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def plateau(optimizer: Optimizer, patience: int) -> ReduceLROnPlateau:
+    """Learning rate that halves when the loss has not fallen for so many validations.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose rate it is.
+    patience : int
+        The validations, at least one.
+
+    Returns
+    -------
+    ReduceLROnPlateau
+        To be told the loss of each validation.
+    """
+    # Torch lets its patience pass, and halves at the validation after that.
+    return ReduceLROnPlateau(optimizer, factor=0.5, patience=patience - 1, threshold=0, eps=0)
 
 
 def averaging(decay: float) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from napari_coordgate.config import Camera, GaussianLens, Scaling
 from napari_coordgate.coordinates import Window
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.simulate import frame_window, simulate
+from napari_coordgate.simulation import frame_window, simulate
 
 FRAME = (40, 48)
 

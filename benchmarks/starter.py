@@ -1,0 +1,78 @@
+"""What the starter network reaches on images it was not trained on.
+
+Run: ``python -m benchmarks.starter FOLDER OUTPUT.json``
+
+Each image of the folder is blurred as the starter's lens and camera would record
+it (noise seeded by its place in the folder) and deblurred by the starter.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_coordgate import deblur, load_checkpoint
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.coordinates import Window
+from napari_coordgate.demo import sample_data_folder
+from napari_coordgate.images import find_images, read_image
+from napari_coordgate.intensities import intensity_range
+from napari_coordgate.metrics import field_radius, quality
+from napari_coordgate.simulation import frame_window, simulate
+
+
+def measure(path: Path, seed: int, starter: Checkpoint) -> dict[str, dict[str, float]]:
+    """Figures of one image, blurred and deblurred."""
+    assert starter.psf_field is not None
+    image = read_image(path).data
+    shape = image.shape[0], image.shape[1]
+    window = frame_window(shape, starter.frame_shape, path.name)
+    sharp = image[window.within(Window.whole(shape))]
+    low, high = intensity_range(sharp, starter.config.scaling, path.name)
+    blurred = simulate(image, starter.psf_field, starter.config.camera, seed, name=path.name)
+    radius = field_radius(starter.frame_shape)
+    return {
+        stage: quality(sharp, restored, radius, high - low)
+        for stage, restored in (("blurred", blurred), ("deblurred", deblur(blurred, starter)))
+    }
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """Markdown tables: means over the images, and the validations of the training."""
+    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge", "ssim")
+    heading = "PSNR, dB | centre | middle | edge | SSIM |\n" + "|---" * 6 + "|"
+    lines = [f"| {report['images']} images | {heading}"]
+    lines += [
+        f"| {stage} | " + " | ".join(f"{report[stage][c]:.3g}" for c in columns) + " |"
+        for stage in ("blurred", "deblurred")
+    ]
+    lines += ["", f"| validation at step | {heading}"]
+    lines += [
+        f"| {row['step']:.0f} | " + " | ".join(f"{row[c]:.3g}" for c in columns) + " |"
+        for row in report["history"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure every image, and write the means with the history of the training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    options = parser.parse_args()
+    starter = load_checkpoint(sample_data_folder() / "starter.safetensors")
+    rows = [measure(p, n, starter) for n, p in enumerate(find_images(options.folder))]
+    report: dict[str, Any] = {"images": len(rows), "history": list(starter.history)}
+    for stage in ("blurred", "deblurred"):
+        names = rows[0][stage]
+        report[stage] = {name: float(np.mean([r[stage][name] for r in rows])) for name in names}
+    gains = [row["deblurred"]["psnr"] - row["blurred"]["psnr"] for row in rows]
+    report["smallest_gain_db"], report["median_gain_db"] = min(gains), float(np.median(gains))
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    options.output.with_suffix(".md").write_text(as_table(report))
+
+
+if __name__ == "__main__":
+    main()
