@@ -41,19 +41,17 @@ def measure(path: Path, seed: int, starter: Checkpoint) -> dict[str, dict[str, f
 
 def as_table(report: dict[str, Any]) -> str:
     """Markdown tables: means over the images, and the validations of the training."""
-    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge", "ssim")
     heading = "PSNR, dB | centre | middle | edge | SSIM |\n" + "|---" * 6 + "|"
     lines = [f"| {report['images']} images | {heading}"]
-    lines += [
-        f"| {stage} | " + " | ".join(f"{report[stage][c]:.3g}" for c in columns) + " |"
-        for stage in ("blurred", "deblurred")
-    ]
+    lines += [f"| {stage} | " + _cells(report[stage]) + " |" for stage in ("blurred", "deblurred")]
     lines += ["", f"| validation at step | {heading}"]
-    lines += [
-        f"| {row['step']:.0f} | " + " | ".join(f"{row[c]:.3g}" for c in columns) + " |"
-        for row in report["history"]
-    ]
+    lines += [f"| {row['step']:.0f} | " + _cells(row) + " |" for row in report["history"]]
     return "\n".join(lines) + "\n"
+
+
+def _cells(figures: dict[str, float]) -> str:
+    zones = [f"{figures[name]:.2f}" for name in ("psnr", "psnr_centre", "psnr_middle", "psnr_edge")]
+    return " | ".join([*zones, f"{figures['ssim']:.3f}"])
 
 
 def main() -> None:
