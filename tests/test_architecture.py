@@ -21,6 +21,7 @@ ROOT = Path(napari_coordgate.__file__).parent
 FLOORS = (
     {
         "errors",
+        "complaints",
         "config",
         "progress",
         "coordinates",

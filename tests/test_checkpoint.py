@@ -147,7 +147,7 @@ def test_a_damaged_header_is_refused(file: Path, name: str, value: Any) -> None:
 
 def test_a_wrong_setting_in_the_header_is_named(file: Path) -> None:
     config = CONFIG.model_dump(mode="json") | {"momentum": 0.9}
-    assert_refused(with_header(file, config=config), "damaged settings: momentum")
+    assert_refused(with_header(file, config=config), "damaged settings: unknown setting 'momentum'")
 
 
 def test_weights_of_another_network_are_refused(file: Path) -> None:

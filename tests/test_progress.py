@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import CancelledError, CoordGateError, ImageError
-from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, finish, reporting_end
+from napari_coordgate.progress import (
+    Event,
+    Finished,
+    Progress,
+    Stopwatch,
+    counted,
+    finish,
+    reporting_end,
+)
 
 OUTPUT = Path("written.tif")
 
@@ -93,3 +101,8 @@ def test_events_are_frozen() -> None:
         event.done = 2  # type: ignore[misc]  # the very thing that must fail
     with pytest.raises(TypeError):
         event.metrics["loss"] = 0.0  # type: ignore[index]  # likewise
+
+
+def test_one_thing_is_named_as_one() -> None:
+    named = [counted(number, "image") for number in (0, 1, 2)]
+    assert named == ["0 images", "1 image", "2 images"]

@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_coordgate.config import TrainingConfig, explain
+from napari_coordgate.complaints import explain
+from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import CheckpointError, PSFError
 from napari_coordgate.files import writing
 from napari_coordgate.networks import UNet, build_network
@@ -208,6 +209,10 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path}: no such file; 'napari-coordgate train' makes one."
         ) from None
     except (SafetensorError, OSError, ValueError) as error:
+        if Path(path).suffix.lower() in (".tif", ".tiff"):
+            raise CheckpointError(
+                f"{path}: is no checkpoint but a TIFF file; give a .safetensors file."
+            ) from None
         raise CheckpointError(
             f"{path}: is no whole checkpoint ({' '.join(str(error).split())}); train it anew, "
             "or copy it again."

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from napari_coordgate.complaints import explain
 from napari_coordgate.errors import SettingsError
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "Scaling",
     "Settings",
     "TrainingConfig",
-    "explain",
     "load_lens",
     "load_settings",
 ]
@@ -128,6 +128,15 @@ class GaussianLens(Settings):
     axis: Pair = Field(
         (0.0, 0.0), description="Optical axis (y, x) in frame coordinates; the frame is [-1, 1]."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_pupil(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() & (Lens.model_fields.keys() - cls.model_fields):
+            raise ValueError(
+                "give either a pupil (na, ...) or the blur's width (sigma_...), not both."
+            )
+        return value
 
 
 def _lens_kind(value: Any) -> str:
@@ -346,7 +355,7 @@ def load_settings(model: type[S], source: str | Path) -> S:
     SettingsError
         If the file cannot be read, is no YAML mapping, or names a wrong key or value.
     """
-    return _validated(TypeAdapter(model), source)
+    return _validated(TypeAdapter(model), source, model)
 
 
 def load_lens(source: str | Path) -> Lens | GaussianLens:
@@ -367,10 +376,12 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     SettingsError
         If the file cannot be read, is no YAML mapping, or names a wrong key or value.
     """
-    return _validated(TypeAdapter[Lens | GaussianLens](AnyLens), source)
+    adapter = TypeAdapter[Lens | GaussianLens](AnyLens)
+    return _validated(adapter, source, Lens, GaussianLens)
 
 
-def _validated(adapter: TypeAdapter[T], source: str | Path) -> T:
+def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settings]) -> T:
+    """Content of a YAML file; ``models`` hold the names that it may use."""
     try:
         mapping = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -384,15 +395,4 @@ def _validated(adapter: TypeAdapter[T], source: str | Path) -> T:
     try:
         return adapter.validate_python(mapping)
     except ValidationError as error:
-        raise SettingsError(f"{source}: {explain(error)}") from None
-
-
-def explain(error: ValidationError) -> str:
-    """One line that names each wrong setting, what it was and what is allowed."""
-    complaints = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"] if part not in ("pupil", "gaussian"))
-        message = item["msg"].removeprefix("Value error, ")
-        given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
-        complaints.append(f"{name}: {message}{given}" if name else message)
-    return "; ".join(complaints)
+        raise SettingsError(f"{source}: {explain(error, *models)}") from None

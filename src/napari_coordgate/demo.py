@@ -113,8 +113,9 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
     yield from _deblurred(samples, "fine-tuned", tuned, deblurring)
     table = quality_table(samples, starter.frame_shape)
     outputs = _write(folder, samples, starter, table)
-    gain = table[-1][1]["psnr"] - table[0][1]["psnr"]
-    message = f"{gain:.1f} dB nearer to the sharp images; they and a figure are in {folder}."
+    reached = ", ".join(f"{stage} {figures['psnr']:.1f} dB" for stage, figures in table)
+    sentence = reached[0].upper() + reached[1:]
+    message = f"{sentence}; images, table.json and figure.png are in {folder}."
     yield Finished("completed", message, outputs=outputs, result=table)
 
 
@@ -263,7 +264,7 @@ def draw(samples: list[Sample], table: Table) -> Figure:
     Returns
     -------
     Figure
-        A row for each sample shown, and a row of bars.
+        A row for each sample shown, and a plot below them.
     """
     stages = ("sharp", *STAGES)
     shown = samples[:SHOWN]
@@ -278,12 +279,12 @@ def draw(samples: list[Sample], table: Table) -> Figure:
             if row == 0:
                 axes.set_title(stage)
     axes = figure.add_subplot(grid[-1, :])
-    for number, (stage, figures) in enumerate(table):
-        places = np.arange(len(ZONES)) + 0.25 * (number - 1)
-        axes.bar(places, [figures[f"psnr_{zone}"] for zone in ZONES], 0.22, label=stage)
+    for stage, figures in table:
+        values = [figures[f"psnr_{zone}"] for zone in ZONES]
+        axes.plot(range(len(ZONES)), values, "o-", label=stage)
     axes.set_xticks(range(len(ZONES)), list(ZONES))
-    lowest = min(figures[f"psnr_{zone}"] for _, figures in table for zone in ZONES)
-    axes.set_ylim(bottom=max(0.0, lowest - 5))
+    axes.set_xlabel("thirds of the field radius")
     axes.set_ylabel("PSNR, dB")
+    axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, ncols=len(STAGES), loc="upper right")
     return figure

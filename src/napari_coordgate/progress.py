@@ -137,6 +137,24 @@ class Stopwatch:
         return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 image``, ``2 images``.
+
+    Parameters
+    ----------
+    number : int
+        How many there are.
+    thing : str
+        What one of them is called.
+
+    Returns
+    -------
+    str
+        Number and name.
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Generator[Event]:
     """Pass events on, and turn a user's error or cancel into the job's one `Finished`.
 

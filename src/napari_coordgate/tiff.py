@@ -5,6 +5,7 @@ Everything about the format stands here; `napari_coordgate.images` is the door.
 
 import logging
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,14 +16,22 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import OutputError
 
 __all__ = [
+    "GATE",
+    "PSF_FIELD",
     "PixelSize",
     "TiffLayout",
     "create_tiff",
+    "own_kind",
     "pixel_size_options",
     "read_tiff",
     "tiff_layout",
     "write_tiff",
 ]
+
+PSF_FIELD = "napari-coordgate psf field"
+"""Key in the first page's description of a PSF field."""
+GATE = "gate "
+"""How the name of a gating map begins in a file of them."""
 
 PixelSize = tuple[float, float]
 Flavour = Literal["ome", "imagej", "plain"]
@@ -85,6 +94,30 @@ def read_tiff(path: Path) -> tuple[NDArray[np.generic], str, PixelSize | None]:
         if series.dataoffset is None:
             return np.asarray(series.asarray()), series.axes, pixel_size_um
     return tifffile.memmap(path, series=0, mode="r"), series.axes, pixel_size_um
+
+
+def own_kind(path: Path) -> Literal["PSF field", "gating maps"] | None:
+    """What a TIFF file of this program is that is no microscope image.
+
+    Parameters
+    ----------
+    path : Path
+        Any file.
+
+    Returns
+    -------
+    str or None
+        None for images, and for what cannot be read: the image's reader says what is wrong.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            description = tiff.pages.first.description
+    except Exception:  # a damaged or foreign file can fail anywhere
+        return None
+    if PSF_FIELD in description:
+        return "PSF field"
+    is_gate = re.search(rf'Name="{GATE}(down|up) \d+, \d+ channels"', description)
+    return "gating maps" if is_gate else None
 
 
 class TiffLayout(NamedTuple):

@@ -101,6 +101,20 @@ def test_an_origin_that_is_none_is_wrong_use(
     assert run("deblur", world.blurred, *flags).returncode == 2
 
 
+def test_numbers_that_are_none_or_negative_are_told(run: Run, world: World, tmp_path: Path) -> None:
+    frame = run("psf", world.lens, "--frame", "0x10", "-o", tmp_path / "f.tif")
+    assert (frame.returncode, "holds no pixels" in frame.stderr) == (2, True)
+    flags = ("-m", world.model, "-o", tmp_path / "r.tif", "--origin=-5,0")
+    origin = run("deblur", world.blurred, *flags)
+    assert (origin.returncode, "must not be negative" in origin.stderr) == (2, True)
+
+
+def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None:
+    finished = run("deblur", world.blurred, "-m", world.field, "-o", tmp_path / "r.tif")
+    assert finished.returncode == 1
+    assert "no checkpoint but a TIFF" in finished.stderr
+
+
 def of_another_version(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         ((key, header),) = file.metadata().items()
@@ -245,7 +259,7 @@ def test_a_wrong_key_in_a_file_of_settings_is_named_with_the_file(run: Run, tmp_
     (tmp_path / "run.yaml").write_text("stepz: 3")
     finished = run("train", "x", "-o", "y", "--config", tmp_path / "run.yaml")
     assert finished.returncode == 2
-    assert "run.yaml: stepz" in finished.stderr
+    assert "run.yaml: unknown setting 'stepz'; did you mean 'steps'?" in finished.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

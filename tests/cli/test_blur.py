@@ -120,6 +120,19 @@ def test_no_image_is_written_when_one_is_unfit(run: Run, world: World, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("pixel", [np.nan, 0.0])
+def test_no_image_is_written_when_a_later_one_holds_nothing_to_blur(
+    run: Run, world: World, tmp_path: Path, pixel: float
+) -> None:
+    np.save(tmp_path / "empty.npy", np.full((2, 48, 48), pixel, np.float32))
+    first = next(world.sharp.iterdir())
+    out = tmp_path / "out"
+    finished = run("blur", first, tmp_path / "empty.npy", "--psf", world.field, "-o", out)
+    assert finished.returncode == 1
+    assert "empty.npy" in finished.stderr
+    assert not out.exists()
+
+
 def test_images_of_one_name_do_not_replace_each_other(
     run: Run, world: World, tmp_path: Path
 ) -> None:

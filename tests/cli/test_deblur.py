@@ -87,14 +87,17 @@ def test_every_pixel_type_is_deblurred_and_can_be_kept(
     assert read_image(tmp_path / "kept.tif").data.dtype == typed.dtype.newbyteorder("=")
 
 
+@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("suffix", ["tif", "png"])
-def test_colours_are_kept(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
+def test_colours_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
     pixels = read_image(world.blurred).data
     colours = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
     write_image(tmp_path / f"rgb.{suffix}", Image(colours, "YXS"))
     output = tmp_path / f"restored.{suffix}"
     flags = ("-m", world.model, "-o", output, "--keep-dtype")
-    assert run("deblur", tmp_path / f"rgb.{suffix}", *flags).returncode == 0
+    finished = run("deblur", tmp_path / f"rgb.{suffix}", *flags)
+    assert finished.returncode == 0
+    assert "each of its 3 samples" in finished.stderr
     restored = read_image(output)
     assert (restored.axes, restored.data.shape) == ("YXS", (48, 48, 3))
 

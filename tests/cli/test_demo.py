@@ -30,5 +30,5 @@ def test_the_table_and_the_conclusion_are_printed(
     finished = run("demo", "-o", tmp_path / "out", "--seconds", 5, "--device", "cpu")
     assert asked == [(tmp_path / "out", DemoConfig(seconds=5, device="cpu"))]
     assert (finished.returncode, finished.stderr) == (0, "")
-    for words in ("PSNR dB edge", "deblurred", "31.50", "0.900", "6.5 dB nearer."):
+    for words in ("PSNR (dB), SSIM", "edge", "deblurred", "31.50", "0.900", "6.5 dB nearer."):
         assert words in finished.stdout

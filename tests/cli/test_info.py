@@ -126,3 +126,7 @@ def test_a_missing_file_or_a_folder_gets_one_clear_line(
     finished = run("info", tmp_path / name)
     assert finished.returncode in (1, 2)
     assert finished.stderr.count("\n") == 1
+
+
+def test_a_missing_file_without_a_suffix_is_said_to_be_missing(run: Run, tmp_path: Path) -> None:
+    assert f"{tmp_path / 'x'} does not exist" in run("info", tmp_path / "x").stderr

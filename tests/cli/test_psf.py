@@ -35,7 +35,7 @@ def test_it_tells_what_it_made(run: Run, world: World, tmp_path: Path) -> None:
     summary = yaml.safe_load(told)
     assert summary["rank"] == field.rank
     assert summary["psf_size_px"] == field.size
-    sigmas = [summary["width_px"]["middle"], *summary["width_px"]["corners"]]
+    sigmas = [summary["fwhm_px"]["middle"], *summary["fwhm_px"]["corners"]]
     np.testing.assert_allclose(np.array(sigmas) / 2.355, [0.6, 1.2, 1.2, 1.2, 1.2], rtol=0.1)
 
 
@@ -119,4 +119,4 @@ def test_a_lens_file_with_a_wrong_key_is_wrong_use(run: Run, tmp_path: Path) -> 
     (tmp_path / "lens.yaml").write_text("na: 0.5\nzoom: 3\n")
     finished = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
     assert finished.returncode == 2
-    assert "lens.yaml: zoom" in finished.stderr
+    assert "lens.yaml: unknown setting 'zoom'" in finished.stderr

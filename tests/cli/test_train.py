@@ -114,6 +114,8 @@ def test_nothing_is_overwritten_unasked(run: Run, world: World) -> None:
     before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
     finished = run("train", world.sharp, "--psf", world.field, "-o", world.model, "--steps", 1)
     assert finished.returncode == 1
+    assert f"{world.model} already exists" in finished.stderr
+    assert "--resume" in finished.stderr
     assert "--overwrite" in finished.stderr
     assert {path: path.read_bytes() for path in world.model.parent.glob("model*")} == before
 
@@ -153,6 +155,27 @@ def test_a_training_that_diverges_failed_and_was_no_wrong_use(
     finished = run(*training, *network, *rate)
     assert finished.returncode == 1
     assert "diverged" in finished.stderr
+
+
+def test_a_run_that_is_past_the_steps_asked_for_says_so(run: Run, world: World) -> None:
+    before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
+    finished = run("train", world.sharp, "-o", world.model, "--resume", "--steps", 2)
+    assert finished.returncode == 2
+    assert "already at step 4; ask for more steps" in finished.stderr
+    assert {path: path.read_bytes() for path in world.model.parent.glob("model*")} == before
+
+
+def test_our_own_products_are_no_images_to_train_on(run: Run, world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "sharp"
+    folder.mkdir()
+    assert run("gates", world.model, "-o", folder / "gates.tif").returncode == 0
+    training = ("train", folder, "--psf", world.field, "-o", tmp_path / "m.safetensors")
+    finished = run(*training, "--steps", 1)
+    assert finished.returncode == 1
+    assert "gates.tif holds gating maps" in finished.stderr
+    (folder / "gates.tif").unlink()
+    (folder / "field.tif").write_bytes(world.field.read_bytes())
+    assert "field.tif holds a PSF field" in run(*training, "--steps", 1).stderr
 
 
 def test_a_run_goes_on_or_starts_anew(run: Run, world: World, tmp_path: Path) -> None:

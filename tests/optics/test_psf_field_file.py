@@ -11,7 +11,8 @@ import tifffile
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import OutputError, PSFError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.optics.psf_field_file import FORMAT, write_psf_field
+from napari_coordgate.optics.psf_field_file import write_psf_field
+from napari_coordgate.tiff import PSF_FIELD
 
 FRAME = (40, 60)
 
@@ -197,7 +198,7 @@ def test_a_series_that_claims_a_huge_size_is_refused(series: int, path: Path) ->
 
 
 def test_a_description_that_claims_a_huge_stack_is_refused(field: PSFField, path: Path) -> None:
-    text = json.dumps({FORMAT: field.description(), "shape": [10**6, 10**6, 10**6]})
+    text = json.dumps({PSF_FIELD: field.description(), "shape": [10**6, 10**6, 10**6]})
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages.first.tags["ImageDescription"].overwrite(text)
     refusal(path)

@@ -61,6 +61,8 @@ def psf(
     from napari_coordgate.cli.psf import make_psf_field
 
     shape = _two_numbers(frame, "x", "--frame", "512x512")
+    if 0 in shape:
+        raise SettingsError(f"--frame {frame!r} holds no pixels; it is of the form 512x512.")
     make_psf_field(lens, measured, positions, output, shape, given, overwrite)
 
 
@@ -179,7 +181,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder to write to; new, or empty.")
     ] = Path("napari-coordgate-demo"),
 ) -> None:
-    """See the whole job on sample images: blur, deblur, train further, deblur better."""
+    """See the whole job on sample images: blur, deblur, fine-tune, and by how much each helped."""
     from napari_coordgate.cli.demo import show_demo
 
     show_demo(folder, given.settings())
@@ -187,7 +189,9 @@ def demo(
 
 def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:
     """Numbers of a flag such as ``512x512``."""
-    match = re.fullmatch(rf"(\d+)\s*{separator}\s*(\d+)", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(rf"(-?\d+)\s*{separator}\s*(-?\d+)", text.strip(), re.IGNORECASE)
     if match is None:
         raise SettingsError(f"{flag} {text!r} is not of the form {example}.")
+    if "-" in text:
+        raise SettingsError(f"{flag} {text!r} must not be negative; it is of the form {example}.")
     return int(match[1]), int(match[2])

@@ -24,9 +24,9 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.files import check_free
 from napari_coordgate.images import Image, planes, read_image
-from napari_coordgate.intensities import cast
+from napari_coordgate.intensities import cast, check_plane
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Stopwatch, reporting_end
+from napari_coordgate.progress import Event, Finished, Stopwatch, counted, reporting_end
 from napari_coordgate.simulation import frame_window, simulate
 
 __all__ = ["blur_images"]
@@ -90,21 +90,23 @@ def _blur_events(
             done += 1
             yield stopwatch.progress(done)
             if cancel.is_set() and done < total:
-                raise CancelledError(f"Stopped after {done} of {total} planes.")
-    yield Finished("completed", f"{len(images)} images blurred.", outputs=tuple(targets))
+                raise CancelledError(f"Stopped after {done} of {counted(total, 'plane')}.")
+    yield Finished("completed", f"Blurred {counted(len(images), 'image')}.", outputs=tuple(targets))
 
 
 def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
-    """Number of planes in all; warns of images that are larger than the frame."""
+    """Number of planes, all good to blur; warns of images that are larger than the frame."""
     total, larger = 0, 0
     for path in images:
         image = read_image(path)
         frame_window(image.frame_shape, frame_shape, image.name)
         larger += image.frame_shape != frame_shape
-        total += len(list(planes(image)))
+        for index in planes(image):
+            check_plane(image.data[index], image.name)
+            total += 1
     if larger:
         warnings.warn(
-            f"{larger} of {len(images)} images are larger than the frame: their central "
+            f"Larger than the frame: {larger} of {counted(len(images), 'image')}. Their central "
             f"{frame_shape[0]} x {frame_shape[1]} pixels are taken for it.",
             FrameMismatchWarning,
             stacklevel=2,

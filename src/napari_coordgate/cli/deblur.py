@@ -1,5 +1,6 @@
 """Deblur one image file."""
 
+import warnings
 from pathlib import Path
 
 import typer
@@ -11,7 +12,7 @@ from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.deblurring import deblur_events, output_dtype
 from napari_coordgate.files import check_free
-from napari_coordgate.images import read_image
+from napari_coordgate.images import Image, read_image
 
 __all__ = ["deblur_image"]
 
@@ -30,6 +31,8 @@ def deblur_image(
     check_free([output, settings_path(output)], overwrite)
     checkpoint = load_checkpoint(model)
     image = read_image(path, axes)
+    if axes is None and "S" in image.axes:
+        _warn_of_colour(image)
     dtype = output_dtype(image.data, config)
     with (
         cancel_on_signal() as cancel,
@@ -41,3 +44,14 @@ def deblur_image(
         end = follow(events)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
     typer.echo(f"{output}: {end.message}")
+
+
+def _warn_of_colour(image: Image) -> None:
+    """Say that samples were taken for colours; an undeclared stack can look like them."""
+    samples = image.data.shape[image.axes.index("S")]
+    stack = image.axes.replace("S", "Z")
+    warnings.warn(
+        f"{image.name} is taken for colour: each of its {samples} samples is deblurred as a plane; "
+        f"if it is a stack, say --axes {stack}",
+        stacklevel=2,
+    )

@@ -12,6 +12,8 @@ from napari_coordgate.demo import run_demo
 
 __all__ = ["show_demo"]
 
+CAPTION = "centre, middle, edge: thirds of the field radius"
+
 
 def show_demo(folder: Path, config: DemoConfig) -> None:
     """Run the demonstration and print what came of it."""
@@ -19,16 +21,17 @@ def show_demo(folder: Path, config: DemoConfig) -> None:
         end = follow(run_demo(folder, config, cancel))
     rows: list[tuple[str, dict[str, float]]] = end.result or []
     if rows:
-        table = Table("", *(_heading(name) for name in rows[0][1]))
+        columns = sorted(rows[0][1], key="ssim".__eq__)  # SSIM stands last
+        table = Table("", *map(_heading, columns), title="PSNR (dB), SSIM", caption=CAPTION)
         for name, figures in rows:
-            table.add_row(name, *(_in_digits(*figure) for figure in figures.items()))
+            table.add_row(name, *(_in_digits(column, figures[column]) for column in columns))
         Console().print(table)
     typer.echo(end.message)
 
 
 def _heading(name: str) -> str:
     """Heading of a column of figures."""
-    return name.replace("_", " ").replace("psnr", "PSNR dB").replace("ssim", "SSIM")
+    return {"psnr": "all", "ssim": "SSIM"}.get(name, name.removeprefix("psnr_"))
 
 
 def _in_digits(name: str, value: float) -> str:

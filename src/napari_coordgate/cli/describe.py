@@ -20,14 +20,12 @@ from napari_coordgate.config import (
 from napari_coordgate.errors import CoordGateError
 from napari_coordgate.images import SUFFIXES, read_image
 from napari_coordgate.optics import PSFField
-from napari_coordgate.optics.psf_field_file import FORMAT
+from napari_coordgate.progress import counted
+from napari_coordgate.tiff import own_kind
 
 __all__ = ["as_json", "as_text", "describe", "describe_field"]
 
 Description = dict[str, Any]
-
-GATE = "gate "
-"""How the name of a gating map begins in a file of them."""
 
 
 def describe(path: Path) -> Description:
@@ -57,6 +55,8 @@ def describe(path: Path) -> Description:
         return _describe_tiff(path)
     if suffix in SUFFIXES or path.is_dir():
         return _describe_image(path)
+    if not path.exists():
+        raise CoordGateError(f"{path} does not exist; check the name.")
     raise CoordGateError(
         f"{path} is nothing that napari-coordgate knows; give a checkpoint (.safetensors), "
         "a PSF field or image (.tif, .png, .npy), or settings (.yaml)."
@@ -72,7 +72,7 @@ def as_text(description: Description) -> str:
     """Text of a description that people read, without the history of a training."""
     shown = dict(description)
     if "history" in shown:
-        shown["history"] = f"{len(shown['history'])} validations (see --json)"
+        shown["history"] = f"{counted(len(shown['history']), 'validation')} (see --json)"
     text = yaml.safe_dump(_rounded(shown), sort_keys=False, default_flow_style=None, width=100)
     return str(text).rstrip()
 
@@ -80,19 +80,19 @@ def as_text(description: Description) -> str:
 def describe_field(field: PSFField) -> Description:
     """What there is to know of a PSF field at a glance."""
     rows, columns = ((0, (side - 1) / 2, side - 1) for side in field.frame_shape)
-    corners = [_width_px(field, row, column) for row in rows[::2] for column in columns[::2]]
+    corners = [_fwhm_px(field, row, column) for row in rows[::2] for column in columns[::2]]
     return {
         "kind": "PSF field",
         "frame_shape": list(field.frame_shape),
         "pixel_size_um": field.pixel_size_um,
         "psf_size_px": field.size,
         "rank": field.rank,
-        "width_px": {"middle": _width_px(field, rows[1], columns[1]), "corners": corners},
+        "fwhm_px": {"middle": _fwhm_px(field, rows[1], columns[1]), "corners": corners},
         "source": field.source,
     }
 
 
-def _width_px(field: PSFField, row: float, column: float) -> float:
+def _fwhm_px(field: PSFField, row: float, column: float) -> float:
     """Full width at half maximum of the Gaussian with the PSF's noise-equivalent area, pixels."""
     area = 1 / np.sum(np.square(field.psf_at(row, column)))
     return float(2 * np.sqrt(np.log(2) * area / (2 * np.pi)))
@@ -136,16 +136,13 @@ def _describe_settings(path: Path) -> Description:
 
 
 def _describe_tiff(path: Path) -> Description:
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            is_field = FORMAT in tiff.pages.first.description
-            gates = {s.name: list(s.shape) for s in tiff.series if s.name.startswith(GATE)}
-    except Exception:  # a damaged file can fail anywhere; the image's reader says what is wrong
-        return _describe_image(path)
-    if is_field:
+    kind = own_kind(path)
+    if kind == "PSF field":
         return {"file": str(path), **describe_field(PSFField.load(path))}
-    if gates:
-        return {"file": str(path), "kind": "gating maps", "gates": gates}
+    if kind == "gating maps":
+        with tifffile.TiffFile(path) as tiff:
+            gates = {series.name: list(series.shape) for series in tiff.series}
+        return {"file": str(path), "kind": kind, "gates": gates}
     return _describe_image(path)
 
 

@@ -9,11 +9,10 @@ import typer
 from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-from napari_coordgate.cli.describe import GATE
 from napari_coordgate.deblurring import gating_maps
 from napari_coordgate.errors import CheckpointError, SettingsError
 from napari_coordgate.files import check_free, writing
-from napari_coordgate.tiff import PixelSize, pixel_size_options
+from napari_coordgate.tiff import GATE, PixelSize, pixel_size_options
 
 __all__ = ["write_gates"]
 

@@ -15,7 +15,8 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from napari_coordgate.config import Settings, explain, load_settings
+from napari_coordgate.complaints import explain
+from napari_coordgate.config import Settings, load_settings
 from napari_coordgate.errors import SettingsError
 
 __all__ = ["Given", "settings_flags"]
@@ -69,7 +70,7 @@ class Given(Generic[S]):
             return self.model.model_validate(_overlaid(*defaults, self.file, self.flags))
         except ValidationError as error:
             raise SettingsError(
-                f"{explain(error).rstrip('.')}; see the command's --help."
+                f"{explain(error, self.model).rstrip('.')}; see the command's --help."
             ) from None
 
     def to_yaml(self, settings: S) -> str:

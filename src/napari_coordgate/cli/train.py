@@ -16,7 +16,7 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.files import check_free
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Progress
-from napari_coordgate.training import last_checkpoint_path, train
+from napari_coordgate.training import TAKEN, last_checkpoint_path, train
 
 __all__ = ["Start", "train_network"]
 
@@ -57,7 +57,7 @@ def train_network(
     origin = _origin(output, start)
     config = _settings(origin, start, given)
     replaced = start.overwrite or start.resume
-    check_free([settings_path(output)], replaced)
+    check_free([output, settings_path(output)], replaced, TAKEN)
     field = PSFField.load(psf) if psf is not None else None
     if field is None and blurred is None and origin is not None:
         field = origin.psf_field

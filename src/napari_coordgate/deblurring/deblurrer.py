@@ -20,7 +20,7 @@ from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
 from napari_coordgate.errors import CancelledError, DeviceMemoryError
 from napari_coordgate.images import Image, planes
 from napari_coordgate.intensities import cast, check_plane, intensity_range
-from napari_coordgate.progress import Event, Finished, Stopwatch
+from napari_coordgate.progress import Event, Finished, Stopwatch, counted
 
 __all__ = ["Deblurrer", "output_dtype"]
 
@@ -77,8 +77,10 @@ class Deblurrer:
                 done += 1
                 yield stopwatch.progress(done)
                 if cancel is not None and cancel.is_set() and done < stopwatch.total:
-                    raise CancelledError(f"Stopped after {done} of {stopwatch.total} tiles.")
-        count = f"{len(places)} planes" if len(places) > 1 else "1 plane"
+                    raise CancelledError(
+                        f"Stopped after {done} of {counted(stopwatch.total, 'tile')}."
+                    )
+        count = counted(len(places), "plane")
         message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=out)
 

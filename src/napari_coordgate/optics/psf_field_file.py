@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
 from napari_coordgate.files import writing
-from napari_coordgate.tiff import pixel_size_options, read_tiff
+from napari_coordgate.tiff import PSF_FIELD, pixel_size_options, read_tiff
 
 __all__ = ["read_psf_field", "write_psf_field"]
-
-FORMAT = "napari-coordgate psf field"
 
 
 def write_psf_field(
@@ -51,7 +49,7 @@ def write_psf_field(
     """
     side = description["pixel_size_um"]
     options = pixel_size_options("plain", None if side is None else (side, side))
-    options["metadata"] |= {"axes": "QYX", FORMAT: description}
+    options["metadata"] |= {"axes": "QYX", PSF_FIELD: description}
     with writing(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
         tiff.write(
             kernels.astype(np.float32),
@@ -88,7 +86,7 @@ def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
     try:
         kernels, _, _ = read_tiff(Path(path))
         with tifffile.TiffFile(path) as tiff:
-            description = json.loads(tiff.pages.first.description)[FORMAT]
+            description = json.loads(tiff.pages.first.description)[PSF_FIELD]
             _, series = tiff.series
             # Stored uncompressed: what claims more than the file holds gets no memory.
             if series.nbytes > tiff.filehandle.size:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.images import Image, find_images, planes, read_image
+from napari_coordgate.tiff import own_kind
 
 __all__ = ["Images", "Plane", "find_planes"]
 
@@ -17,6 +18,7 @@ FILES_MAPPED = 256
 """Files kept mapped into memory; each holds one of the process's few file handles."""
 BYTES_LOADED = 2**30
 """Pixels kept of files that cannot be mapped, such as compressed ones."""
+_OWN = {"PSF field": "a PSF field", "gating maps": "gating maps"}
 
 Pixels = NDArray[Any]
 Images = str | Path | Pixels | Sequence[str | Path | Pixels]
@@ -97,7 +99,8 @@ def find_planes(images: Images) -> list[Plane]:
     Raises
     ------
     ImageError
-        If there is none, or a file is no image.
+        If there is none, or a file is no image, or one of this program's own making that
+        is none: a PSF field or gating maps.
     """
     if isinstance(images, str | Path) and Path(images).is_dir():
         images = find_images(images)
@@ -114,6 +117,9 @@ def find_planes(images: Images) -> list[Plane]:
 
 
 def _planes_of_file(path: Path) -> Iterator[Plane]:
+    kind = own_kind(path)
+    if kind is not None:
+        raise ImageError(f"{path} holds {_OWN[kind]}, no image to train on; move it elsewhere.")
     for index in planes(read_image(path)):
         place = [i for i in index if isinstance(i, int)]
         yield Plane(f"{path}, plane {place}" if any(place) else str(path), path, index)

@@ -1,6 +1,6 @@
 """One training loop: sharp images and a PSF field, or measured pairs, to a checkpoint."""
 
-from napari_coordgate.training.files import last_checkpoint_path
+from napari_coordgate.training.files import TAKEN, last_checkpoint_path
 from napari_coordgate.training.job import train
 
-__all__ = ["last_checkpoint_path", "train"]
+__all__ = ["TAKEN", "last_checkpoint_path", "train"]

@@ -6,7 +6,10 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
 from napari_coordgate.files import check_free, check_writable
 
-__all__ = ["RunFiles", "last_checkpoint_path"]
+__all__ = ["TAKEN", "RunFiles", "last_checkpoint_path"]
+
+TAKEN = "choose another name, go on with --resume, or replace it with --overwrite"
+"""Advice where an earlier run stands in the way."""
 
 
 def last_checkpoint_path(output: str | Path) -> Path:
@@ -56,8 +59,7 @@ class RunFiles:
         if self.best is not None and self.best.suffix != ".safetensors":
             raise OutputError(f"{self.best}: a checkpoint's name must end in .safetensors.")
         targets = [path for path in (self.best, self.last) if path is not None]
-        advice = "choose another name, go on with --resume, or replace it with --overwrite"
-        check_free(targets, overwrite, advice)
+        check_free(targets, overwrite, TAKEN)
         for path in targets:
             check_writable(path)
 

@@ -21,7 +21,7 @@ from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
 from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Batch, Pairs, Sample
-from napari_coordgate.progress import Event, Finished, Preview, Stopwatch
+from napari_coordgate.progress import Event, Finished, Preview, Stopwatch, counted
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.memory import attempt, step_too_large, validation_too_large
 from napari_coordgate.training.schedule import averaging, cosine_factor, plateau
@@ -120,6 +120,11 @@ class TrainingRun:
             raise SettingsError(
                 f"The run to go on with had another {', '.join(changed)}; start a new run."
             )
+        if checkpoint.step > self.total:
+            raise SettingsError(
+                f"The run to go on with is already at step {checkpoint.step}; "
+                f"ask for more steps than that, not {self.total}."
+            )
         self.step = checkpoint.step
         self.history = checkpoint.history
         self.averaged.module.load_state_dict(dict(checkpoint.weights))
@@ -139,8 +144,10 @@ class TrainingRun:
         for samples in self._loader():
             if cancel is not None and cancel.is_set():
                 self.files.save_last(self._last())
-                advice = "; --resume (resume=True) goes on." if self.files.last else "."
-                raise CancelledError(f"Stopped after {self.step} of {self.total} steps{advice}")
+                advice = "; --resume goes on." if self.files.last else "."
+                raise CancelledError(
+                    f"Stopped after {self.step} of {counted(self.total, 'step')}{advice}"
+                )
             figures = self._optimise(samples)
             previews: list[Preview] = []
             if self.step % self.validate_every == 0 or self.step == self.total:
@@ -151,7 +158,7 @@ class TrainingRun:
             yield from previews
         yield Finished(
             "completed",
-            f"Trained {self.step} steps; best validation PSNR "
+            f"Trained {counted(self.step, 'step')}; best validation PSNR "
             f"{self.best.metrics.get('psnr', float('nan')):.2f} dB at step {self.best.step}.",
             outputs=tuple(self.files.written),
             result=self.best,

@@ -1,0 +1,76 @@
+"""What is wrong with settings, in words that need no knowledge of pydantic."""
+
+import difflib
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+__all__ = ["explain"]
+
+_NUMBER = "must be a number"
+_WHOLE_NUMBER = "must be a whole number"
+_YES_OR_NO = "must be true or false"
+_PHRASES = {
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "finite_number": "must be a finite number",
+    "int_parsing": _WHOLE_NUMBER,
+    "int_type": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "bool_parsing": _YES_OR_NO,
+    "bool_type": _YES_OR_NO,
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+"""Our words for pydantic's types of error; those not named here keep pydantic's."""
+
+
+def explain(error: ValidationError, *models: type[BaseModel]) -> str:
+    """One line that names each wrong setting, what it was and what is allowed.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic found.
+    *models : type of BaseModel
+        Models whose settings may have been meant by an unknown name.
+
+    Returns
+    -------
+    str
+        The line.
+    """
+    known = {path.rpartition(".")[2]: path for model in models for path in _paths(model)}
+    return "; ".join(_complaint(item, known) for item in error.errors())
+
+
+def _complaint(item: ErrorDetails, known: dict[str, str]) -> str:
+    """What is wrong with one setting."""
+    parts = [str(part) for part in item["loc"] if part not in ("pupil", "gaussian")]
+    name, kind, given = ".".join(parts), item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        similar = difflib.get_close_matches(parts[-1], known, n=1)
+        meant = known[similar[0]] if similar else name
+        return f"unknown setting {name!r}" + (f"; did you mean {meant!r}?" if meant != name else "")
+    if kind == "literal_error":
+        choices = str(item["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+        message = f"must be one of {choices}"
+    elif kind in _PHRASES:
+        message = _PHRASES[kind].format(**item.get("ctx", {}))
+    else:
+        message = item["msg"].removeprefix("Value error, ")
+    if kind not in ("missing", "value_error"):
+        advice = "; write a decimal point" if kind == "float_parsing" and "," in str(given) else ""
+        message += f" (given: {given!r}{advice})"
+    return f"{name}: {message}" if name else message
+
+
+def _paths(model: type[BaseModel]) -> Iterator[str]:
+    """Dotted names of a model's settings, and of those of the models in it."""
+    for name, field in model.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{path}" for path in _paths(field.annotation))
