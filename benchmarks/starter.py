@@ -15,27 +15,19 @@ import numpy as np
 
 from napari_coordgate import deblur, load_checkpoint
 from napari_coordgate.checkpoint import Checkpoint
-from napari_coordgate.coordinates import Window
-from napari_coordgate.demo import sample_data_folder
-from napari_coordgate.images import find_images, read_image
-from napari_coordgate.intensities import intensity_range
+from napari_coordgate.demo import blurred_sample, sample_data_folder
+from napari_coordgate.images import find_images
 from napari_coordgate.metrics import field_radius, quality
-from napari_coordgate.simulation import frame_window, simulate
 
 
 def measure(path: Path, seed: int, starter: Checkpoint) -> dict[str, dict[str, float]]:
     """Figures of one image, blurred and deblurred."""
-    assert starter.psf_field is not None
-    image = read_image(path).data
-    shape = image.shape[0], image.shape[1]
-    window = frame_window(shape, starter.frame_shape, path.name)
-    sharp = image[window.within(Window.whole(shape))]
-    low, high = intensity_range(sharp, starter.config.scaling, path.name)
-    blurred = simulate(image, starter.psf_field, starter.config.camera, seed, name=path.name)
-    radius = field_radius(starter.frame_shape)
+    sample = blurred_sample(path, starter, seed)
+    sample.images["deblurred"] = deblur(sample.images["blurred"], starter)
+    sharp, radius = sample.images["sharp"], field_radius(starter.frame_shape)
     return {
-        stage: quality(sharp, restored, radius, high - low)
-        for stage, restored in (("blurred", blurred), ("deblurred", deblur(blurred, starter)))
+        stage: quality(sharp, sample.images[stage], radius, sample.data_range)
+        for stage in ("blurred", "deblurred")
     }
 
 

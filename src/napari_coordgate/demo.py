@@ -23,7 +23,7 @@ from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, repo
 from napari_coordgate.simulation import frame_window, simulate
 from napari_coordgate.training import train
 
-__all__ = ["STAGES", "Sample", "run_demo", "sample_data_folder"]
+__all__ = ["STAGES", "Sample", "blurred_sample", "run_demo", "sample_data_folder"]
 
 STAGES = ("blurred", "deblurred", "fine-tuned")
 SEED = 20
@@ -105,7 +105,8 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
         raise OutputError(f"{folder} is not empty; choose another folder with -o.")
     data = sample_data_folder()
     starter = load_checkpoint(data / "starter.safetensors")
-    samples = [_blurred(path, starter, n) for n, path in enumerate(find_images(data / "test"))]
+    paths = find_images(data / "test")
+    samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
     deblurring = DeblurConfig(device=config.device)
     yield from _deblurred(samples, "deblurred", starter, deblurring)
     tuning = _tuning(data / "train", starter, config, cancel)
@@ -119,8 +120,23 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
     yield Finished("completed", message, outputs=outputs, result=table)
 
 
-def _blurred(path: Path, starter: Checkpoint, number: int) -> Sample:
-    """Sharp image on the frame, and as the demonstration's lens and camera record it."""
+def blurred_sample(path: Path, starter: Checkpoint, seed: int) -> Sample:
+    """Sharp image on the frame, and as the starter's lens and camera record it.
+
+    Parameters
+    ----------
+    path : Path
+        The sharp image, one plane of the frame's size or larger.
+    starter : Checkpoint
+        Trained on simulated pairs; its PSF field, camera and scaling are used.
+    seed : int
+        Seed of the camera's noise.
+
+    Returns
+    -------
+    Sample
+        With the images ``sharp`` and ``blurred``.
+    """
     assert starter.psf_field is not None
     sharp = read_image(path).data
     window = frame_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
@@ -128,7 +144,7 @@ def _blurred(path: Path, starter: Checkpoint, number: int) -> Sample:
         sharp,
         starter.psf_field,
         starter.config.camera,
-        SEED + number,
+        seed,
         scaling=starter.config.scaling,
         name=path.name,
     )
