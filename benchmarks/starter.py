@@ -15,7 +15,8 @@ import numpy as np
 
 from napari_coordgate import deblur, load_checkpoint
 from napari_coordgate.checkpoint import Checkpoint
-from napari_coordgate.demo import blurred_sample, sample_data_folder
+from napari_coordgate.demo import blurred_sample
+from napari_coordgate.files import sample_data_folder
 from napari_coordgate.images import find_images
 from napari_coordgate.metrics import field_radius, quality
 

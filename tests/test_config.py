@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -10,10 +10,14 @@ from pydantic import ValidationError
 
 from napari_coordgate import config
 from napari_coordgate.config import (
+    LENS_PRESETS,
+    PRESET_DESCRIPTIONS,
+    PRESETS,
     Camera,
     GaussianLens,
     Lens,
     NetworkConfig,
+    PresetName,
     Scaling,
     Settings,
     TrainingConfig,
@@ -21,6 +25,7 @@ from napari_coordgate.config import (
     load_settings,
 )
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.optics import PSFField
 
 MODELS = [
     model
@@ -186,6 +191,38 @@ def test_the_protocol_of_the_paper_can_be_changed_and_nothing_else_invented() ->
     assert (paper.schedule, paper.sampling, paper.epochs) == ("plateau", "frame", 3)
     with pytest.raises(ValidationError):
         TrainingConfig.paper(momentum=0.9)
+
+
+def test_every_preset_has_a_name_and_a_line_of_its_own() -> None:
+    assert list(PRESETS) == list(PRESET_DESCRIPTIONS) == list(get_args(PresetName))
+    for text in PRESET_DESCRIPTIONS.values():
+        assert len(text.splitlines()) == 1
+
+
+def test_presets_go_from_a_first_look_to_the_paper_and_the_balanced_one_is_the_defaults() -> None:
+    assert PRESETS["balanced"] == TrainingConfig()
+    assert PRESETS["paper"] == TrainingConfig.paper()
+    steps = [PRESETS[name].steps for name in ("quick", "balanced", "thorough")]
+    assert steps == sorted(set(steps))
+    # The rest is alike, and stays out of the way of a file or a checkpoint.
+    assert all(PRESETS[name].model_fields_set <= {"steps"} for name in ("quick", "thorough"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_a_file(name: str, file: Path) -> None:
+    file.write_text(PRESETS[name].to_yaml())
+    assert load_settings(TrainingConfig, file) == PRESETS[name]
+
+
+@pytest.mark.parametrize("name", LENS_PRESETS)
+def test_a_lens_to_start_from_survives_a_file_and_blurs_a_common_frame(
+    name: str, file: Path
+) -> None:
+    file.write_text(LENS_PRESETS[name].to_yaml())
+    assert load_lens(file) == LENS_PRESETS[name]
+    field = PSFField.from_lens(LENS_PRESETS[name], (512, 512))
+    centre, corner = field.psf_at(255, 255), field.psf_at(0, 0)
+    assert corner.max() < centre.max() / 3
 
 
 def test_no_mutable_default_is_shared() -> None:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_coordgate.coordinates import Window, coordinate_axis, frame_coordinates, tiles
+from napari_coordgate.coordinates import (
+    Window,
+    coordinate_axis,
+    field_radius,
+    field_vectors,
+    frame_coordinates,
+    tiles,
+)
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 
 lengths = st.integers(1, 60)
@@ -48,6 +55,17 @@ def test_an_expanded_window_holds_the_window_in_its_middle(window: Window, margi
     assert (rows.start, columns.start) == (margin, margin)
     assert (rows.stop - rows.start, columns.stop - columns.start) == window.shape
     assert (around.y1 - window.y1, around.x1 - window.x1) == (margin, margin)
+
+
+@given(windows, st.sampled_from([1, 2, 8]))
+def test_a_snapped_window_is_the_smallest_around_it_on_multiples(
+    window: Window, multiple: int
+) -> None:
+    snapped = window.snapped(multiple)
+    assert snapped.contains(window)
+    assert all(side % multiple == 0 for side in (*snapped.origin, snapped.y1, snapped.x1))
+    assert max(snapped.height - window.height, snapped.width - window.width) <= 2 * (multiple - 1)
+    assert snapped.snapped(multiple) == snapped
 
 
 @given(windows, shapes)
@@ -106,3 +124,35 @@ def test_a_tile_of_halo_alone_names_the_smallest_that_works() -> None:
     with pytest.raises(SettingsError, match="at least 44 pixels"):
         list(tiles((100, 100), 40, 18, 4))
     assert list(tiles((100, 100), 44, 18, 4))
+
+
+@given(shapes)
+def test_field_radius_is_one_at_the_corners_of_the_frame(shape: tuple[int, int]) -> None:
+    height, width = shape
+    radius = field_radius(shape)
+    # The middle of the corner pixel lies half a pixel within the corner.
+    inset = np.hypot(height - 1, width - 1) / np.hypot(height, width)
+    assert radius[0, 0] == pytest.approx(inset)
+    assert radius.max() == pytest.approx(inset)
+    assert radius.max() < 1
+    np.testing.assert_allclose(radius, radius[::-1, ::-1])
+
+
+def test_field_radius_of_a_window_is_cut_out_of_the_frame() -> None:
+    window = Window(3, 5, 7, 11)
+    cut = field_radius((20, 30))[window.within(Window.whole((20, 30)))]
+    assert np.array_equal(cut, field_radius((20, 30), window))
+
+
+@given(shapes, st.floats(-1, 1), st.floats(-1, 1))
+def test_field_radius_is_the_distance_from_the_optical_axis(
+    shape: tuple[int, int], y: float, x: float
+) -> None:
+    height, width = shape
+    rows, columns = np.indices(shape)
+    axis_row, axis_column = (y + 1) * height / 2 - 0.5, (x + 1) * width / 2 - 0.5
+    pixels = np.hypot(rows - axis_row, columns - axis_column)
+    expected = pixels / (np.hypot(height, width) / 2)
+    np.testing.assert_allclose(field_radius(shape, axis=(y, x)), expected, atol=1e-12)
+    vectors = field_vectors(np.moveaxis(frame_coordinates(shape), 0, -1), shape, (y, x))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), expected, atol=1e-6)

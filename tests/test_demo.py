@@ -10,8 +10,9 @@ import pytest
 
 from napari_coordgate.checkpoint import load_checkpoint
 from napari_coordgate.config import DemoConfig, load_lens
-from napari_coordgate.demo import STAGES, run_demo, sample_data_folder
+from napari_coordgate.demo import STAGES, run_demo
 from napari_coordgate.errors import DeviceMemoryError
+from napari_coordgate.files import sample_data_folder
 from napari_coordgate.images import find_images, read_image
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
@@ -85,7 +86,7 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
 ) -> None:
     error = DeviceMemoryError("The cpu ran out of memory.")
     monkeypatch.setattr(
-        "napari_coordgate.demo.train",
+        "napari_coordgate.demo.rehearse",
         lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
     )
     *_, end = run_demo(tmp_path / "out", SHORT)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from napari_coordgate.config import Device
-from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
+from napari_coordgate.devices import free_memory, is_out_of_memory, resolve_device, to_device
 from napari_coordgate.errors import SettingsError
 
 
@@ -32,6 +32,27 @@ def test_a_device_that_is_not_there_is_told(
     pretend(monkeypatch, cuda=False, mps=False)
     with pytest.raises(SettingsError, match=f"'{device}' is not available.*'cpu'"):
         resolve_device(device)
+
+
+def test_free_memory_is_told_in_bytes() -> None:
+    assert 2**20 < free_memory(torch.device("cpu")) < 2**50
+
+
+def test_memory_that_pytorch_holds_in_reserve_on_a_gpu_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
+    assert free_memory(torch.device("cuda")) == 130
+
+
+def test_an_apple_gpu_has_what_is_left_of_what_is_recommended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 100)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 30)
+    assert free_memory(torch.device("mps")) == 70
 
 
 def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:

@@ -8,13 +8,16 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.images import (
     Image,
+    as_pixels,
     create_image,
     find_images,
+    is_pixels,
     planes,
     read_image,
     write_image,
@@ -34,7 +37,8 @@ def numbers(axes: str, dtype: str = "u2") -> NDArray[Any]:
 def rearranged(image: Image, axes: str) -> NDArray[Any]:
     """Pixels of an image with its axes in another order."""
     assert sorted(image.axes) == sorted(axes)
-    return image.data.transpose([image.axes.index(letter) for letter in axes])
+    pixels: NDArray[Any] = image.data.transpose([image.axes.index(letter) for letter in axes])
+    return pixels
 
 
 def assert_refused(path: Path, problem: str) -> None:
@@ -171,6 +175,26 @@ def test_planes_cover_an_image_once(axes: str) -> None:
         assert image.data[index].shape == image.frame_shape == (6, 7)
         image.data[index] += 1
     assert (image.data == 1).all()
+
+
+def test_arrays_serve_as_they_are_and_anything_else_becomes_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", numbers("ZYX"))
+    mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
+    for array in (numbers("YX"), mapped):
+        assert is_pixels(array)
+        assert as_pixels(array) is array
+    assert not is_pixels([[1, 2], [3, 4]])
+    assert not is_pixels(tmp_path)
+    assert as_pixels([[1, 2], [3, 4]]).shape == (2, 2)
+    tensor = torch.ones(3, 4)
+    assert not is_pixels(tensor)
+    assert isinstance(as_pixels(tensor), np.ndarray)
+
+
+def test_an_image_gives_its_planes_and_all_its_pixels() -> None:
+    image = Image(numbers("ZYX"), "ZYX")
+    np.testing.assert_array_equal([image.plane(index) for index in planes(image)], image.pixels)
+    np.testing.assert_array_equal(image.pixels, numbers("ZYX"))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_coordgate.coordinates import Window
-from napari_coordgate.metrics import ZONES, field_radius, psnr, quality, ssim, zone_psnr
+from napari_coordgate.coordinates import field_radius
+from napari_coordgate.metrics import ZONES, psnr, quality, ssim, zone_psnr
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -56,23 +56,6 @@ def test_ssim_of_an_image_of_eleven_pixels_is_the_formula_at_its_middle() -> Non
     expected = (2 * means[0] * means[1] + c1) * (2 * both + c2)
     expected /= (means[0] ** 2 + means[1] ** 2 + c1) * (sum(spread) + c2)
     assert ssim(sharp, restored) == pytest.approx(expected, rel=1e-9)
-
-
-@given(shapes)
-def test_field_radius_is_one_at_the_corners_of_the_frame(shape: tuple[int, int]) -> None:
-    height, width = shape
-    radius = field_radius(shape)
-    # The middle of the corner pixel lies half a pixel within the corner.
-    inset = np.hypot(height - 1, width - 1) / np.hypot(height, width)
-    assert radius[0, 0] == pytest.approx(inset)
-    assert radius.max() == radius[0, 0] < 1
-    np.testing.assert_allclose(radius, radius[::-1, ::-1])
-
-
-def test_field_radius_of_a_window_is_cut_out_of_the_frame() -> None:
-    window = Window(3, 5, 7, 11)
-    cut = field_radius((20, 30))[window.within(Window.whole((20, 30)))]
-    assert np.array_equal(cut, field_radius((20, 30), window))
 
 
 @given(shapes)

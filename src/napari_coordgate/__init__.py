@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
     from napari_coordgate.progress import Finished, Preview, Progress, finish
     from napari_coordgate.simulation import simulate
-    from napari_coordgate.training import train
+    from napari_coordgate.training import Estimate, rehearse, train
 
 _HOMES = {
     "Camera": "config",
     "Checkpoint": "checkpoint",
     "CoordGateError": "errors",
     "DeblurConfig": "config",
+    "Estimate": "training",
     "Finished": "progress",
     "GaussianLens": "config",
     "Lens": "config",
@@ -56,6 +57,7 @@ _HOMES = {
     "gating_maps": "deblurring",
     "load_checkpoint": "checkpoint",
     "load_lens": "config",
+    "rehearse": "training",
     "simulate": "simulation",
     "train": "training",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "Checkpoint",
     "CoordGateError",
     "DeblurConfig",
+    "Estimate",
     "Finished",
     "GaussianLens",
     "Lens",
@@ -81,6 +84,7 @@ __all__ = [
     "gating_maps",
     "load_checkpoint",
     "load_lens",
+    "rehearse",
     "simulate",
     "train",
 ]

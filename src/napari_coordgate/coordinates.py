@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 
-__all__ = ["Window", "coordinate_axis", "frame_coordinates", "pixel_coordinates", "tiles"]
+__all__ = [
+    "Window",
+    "coordinate_axis",
+    "field_radius",
+    "field_vectors",
+    "frame_coordinates",
+    "pixel_coordinates",
+    "tiles",
+]
 
 
 class Window(NamedTuple):
@@ -68,6 +76,12 @@ class Window(NamedTuple):
             self.height + 2 * margin,
             self.width + 2 * margin,
         )
+
+    def snapped(self, multiple: int) -> Window:
+        """Smallest window around this one whose sides lie at multiples of so many pixels."""
+        y0, x0 = (start // multiple * multiple for start in self.origin)
+        y1, x1 = (_up_to(end, multiple) for end in (self.y1, self.x1))
+        return Window(y0, x0, y1 - y0, x1 - x0)
 
     def clipped(self, shape: tuple[int, int]) -> Window:
         """Part of the window that lies within a frame of this shape."""
@@ -161,6 +175,61 @@ def frame_coordinates(
     y = coordinate_axis(window.y0, window.height, frame_shape[0])
     x = coordinate_axis(window.x0, window.width, frame_shape[1])
     return np.stack(np.meshgrid(y, x, indexing="ij")).astype(np.float32)
+
+
+def field_vectors(
+    coordinates: ArrayLike, frame_shape: tuple[int, int], axis: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.float64]:
+    """From the optical axis to places in the frame, as a part of half the frame's diagonal.
+
+    Parameters
+    ----------
+    coordinates : array_like, shape (..., 2)
+        Frame coordinates (y, x).
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+    axis : tuple of float
+        Frame coordinates (y, x) of the optical axis.
+
+    Returns
+    -------
+    ndarray, shape (..., 2)
+        Field vectors (y, x); their length is the field radius.
+    """
+    vectors: NDArray[np.float64] = (
+        (np.asarray(coordinates, np.float64) - axis) * frame_shape / np.hypot(*frame_shape)
+    )
+    return vectors
+
+
+def field_radius(
+    frame_shape: tuple[int, int],
+    window: Window | None = None,
+    axis: tuple[float, float] = (0.0, 0.0),
+) -> NDArray[np.float64]:
+    """Distance of each pixel from the optical axis; 1 at half the frame's diagonal.
+
+    Parameters
+    ----------
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+    window : Window, optional
+        Part of the frame; all of it when not given.
+    axis : tuple of float
+        Frame coordinates (y, x) of the optical axis; figures of quality measure from
+        the frame's middle wherever it is.
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        Field radius at pixel centres.
+    """
+    window = window or Window.whole(frame_shape)
+    y = coordinate_axis(window.y0, window.height, frame_shape[0])
+    x = coordinate_axis(window.x0, window.width, frame_shape[1])
+    places = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
+    radius: NDArray[np.float64] = np.linalg.norm(field_vectors(places, frame_shape, axis), axis=-1)
+    return radius
 
 
 def tiles(

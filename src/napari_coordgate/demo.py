@@ -14,16 +14,16 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig, DemoConfig, TrainingConfig
 from napari_coordgate.coordinates import Window
 from napari_coordgate.deblurring import deblur
-from napari_coordgate.errors import CoordGateError, OutputError
-from napari_coordgate.files import writing
+from napari_coordgate.errors import OutputError
+from napari_coordgate.files import sample_data_folder, writing
 from napari_coordgate.images import Image, find_images, read_image, write_image
 from napari_coordgate.intensities import intensity_range
 from napari_coordgate.metrics import ZONES, field_radius, quality
-from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, reporting_end
+from napari_coordgate.progress import Event, Finished, Stopwatch, finish, reporting_end
 from napari_coordgate.simulation import frame_window, simulate
-from napari_coordgate.training import train
+from napari_coordgate.training import rehearse, train
 
-__all__ = ["STAGES", "Sample", "blurred_sample", "run_demo", "sample_data_folder"]
+__all__ = ["STAGES", "Sample", "blurred_sample", "run_demo"]
 
 STAGES = ("blurred", "deblurred", "fine-tuned")
 SEED = 20
@@ -49,26 +49,6 @@ class Sample(NamedTuple):
     name: str
     images: dict[str, Pixels]
     data_range: float
-
-
-def sample_data_folder() -> Path:
-    """Folder of the sample data: inside the installed package, or in the source tree.
-
-    Returns
-    -------
-    Path
-        The folder; see its README for what it holds.
-
-    Raises
-    ------
-    CoordGateError
-        If it is missing from the installation.
-    """
-    package = Path(__file__).parent
-    for folder in (package / "sample_data", package.parents[1] / "sample_data"):
-        if folder.is_dir():
-            return folder
-    raise CoordGateError(f"{package / 'sample_data'} is missing; install napari-coordgate again.")
 
 
 def run_demo(
@@ -181,7 +161,10 @@ def _tuning(
             "seed": SEED,
         }
     )
-    steps = max(TRIAL_STEPS, int(config.seconds / _seconds_a_step(trial, sharp, starter, cancel)))
+    events = rehearse(
+        trial, sharp, starter.psf_field, init=starter, cancel=cancel, steps=TRIAL_STEPS
+    )
+    steps = max(TRIAL_STEPS, int(config.seconds / finish(events).result.seconds_per_step))
     return trial.model_copy(update={"steps": steps, "validate_every": max(1, steps // 4)})
 
 
@@ -201,20 +184,6 @@ def _fine_tuned(
         else:
             event.raise_unless_completed()
     return load_checkpoint(output)
-
-
-def _seconds_a_step(
-    config: TrainingConfig, sharp: Path, starter: Checkpoint, cancel: threading.Event | None
-) -> float:
-    """Time of a step on this machine, from a trial whose first steps do not count."""
-    times = []
-    for event in train(config, sharp, starter.psf_field, init=starter, cancel=cancel):
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
-        elif isinstance(event, Progress) and event.stage == "training":
-            times.append(event.seconds)
-    settled = times[2:-1]
-    return (settled[-1] - settled[0]) / (len(settled) - 1)
 
 
 Table = list[tuple[str, dict[str, float]]]

@@ -8,7 +8,7 @@ from torch import nn
 from napari_coordgate.config import Device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 
-__all__ = ["is_out_of_memory", "resolve_device", "to_device"]
+__all__ = ["free_memory", "is_out_of_memory", "resolve_device", "to_device"]
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -44,6 +44,30 @@ def resolve_device(device: Device) -> torch.device:
             f"PyTorch build that supports it."
         )
     return torch.device(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Memory of a device that this process may still take.
+
+    Parameters
+    ----------
+    device : torch.device
+        The device.
+
+    Returns
+    -------
+    int
+        Bytes; on a GPU with those that PyTorch holds in reserve. On an Apple GPU, what is left
+        of the most that the system recommends.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

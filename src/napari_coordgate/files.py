@@ -10,9 +10,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_coordgate.errors import OutputError
+from napari_coordgate.errors import CoordGateError, OutputError
 
-__all__ = ["check_free", "check_writable", "reserve", "writing"]
+__all__ = [
+    "check_free",
+    "check_writable",
+    "last_checkpoint_path",
+    "reserve",
+    "sample_data_folder",
+    "writing",
+]
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -72,6 +79,43 @@ def check_writable(path: str | Path) -> None:
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def sample_data_folder() -> Path:
+    """Folder of the sample data: inside the installed package, or in the source tree.
+
+    Returns
+    -------
+    Path
+        The folder; see its README for what it holds.
+
+    Raises
+    ------
+    CoordGateError
+        If it is missing from the installation.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "sample_data", package.parents[1] / "sample_data"):
+        if folder.is_dir():
+            return folder
+    raise CoordGateError(f"{package / 'sample_data'} is missing; install napari-coordgate again.")
+
+
+def last_checkpoint_path(output: str | Path) -> Path:
+    """Where the state of a training stands from which it can be resumed.
+
+    Parameters
+    ----------
+    output : str or Path
+        The run's checkpoint.
+
+    Returns
+    -------
+    Path
+        ``NAME.last.safetensors`` beside ``NAME.safetensors``.
+    """
+    path = Path(output)
+    return path.with_name(f"{path.stem}.last{path.suffix}")
 
 
 @contextmanager

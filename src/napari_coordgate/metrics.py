@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from napari_coordgate.coordinates import Window
+from napari_coordgate.coordinates import field_radius
 
 __all__ = ["ZONES", "field_radius", "psnr", "quality", "ssim", "zone_psnr"]
 
@@ -70,32 +70,6 @@ def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
         use_sample_covariance=False,
     )
     return float(value)
-
-
-def field_radius(frame_shape: tuple[int, int], window: Window | None = None) -> NDArray[np.float64]:
-    """Distance of each pixel from the frame's middle; 1 at half the frame's diagonal.
-
-    It is a lens's field radius where the optical axis goes through the middle; figures
-    of quality measure from there wherever the axis is.
-
-    Parameters
-    ----------
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    window : Window, optional
-        Part of the frame; all of it when not given.
-
-    Returns
-    -------
-    ndarray, shape (H, W)
-        Field radius at pixel centres.
-    """
-    window = window or Window.whole(frame_shape)
-    height, width = frame_shape
-    y = np.arange(window.y0, window.y1) + 0.5 - height / 2
-    x = np.arange(window.x0, window.x1) + 0.5 - width / 2
-    radius: NDArray[np.float64] = np.hypot(y[:, None], x) / np.hypot(height / 2, width / 2)
-    return radius
 
 
 def zone_psnr(

@@ -5,6 +5,7 @@ window may draw them, tests collect them; none of them is needed for the job to
 run. Every job ends exactly once, with a `Finished` that says why.
 """
 
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,18 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import CancelledError, CoordGateError
 
-__all__ = ["Event", "Finished", "Preview", "Progress", "Stopwatch", "finish", "reporting_end"]
+__all__ = [
+    "Event",
+    "Finished",
+    "PlaneDone",
+    "Preview",
+    "Progress",
+    "Stopwatch",
+    "counted",
+    "finish",
+    "raise_if_cancelled",
+    "reporting_end",
+]
 
 Reason = Literal["completed", "cancelled", "failed"]
 
@@ -71,6 +83,19 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class PlaneDone:
+    """One plane of an unfinished result is whole.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Its index over the axes other than Y and X; empty where there are none.
+    """
+
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Finished:
     """The one end of a job.
 
@@ -108,7 +133,7 @@ class Finished:
             raise CancelledError(self.message)
 
 
-Event = Progress | Preview | Finished
+Event = Progress | Preview | PlaneDone | Finished
 
 
 class Stopwatch:
@@ -153,6 +178,25 @@ def counted(number: int, thing: str) -> str:
         Number and name.
     """
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def raise_if_cancelled(cancel: threading.Event | None, message: str) -> None:
+    """Stop a job that was asked to.
+
+    Parameters
+    ----------
+    cancel : threading.Event, optional
+        The request, once it is set.
+    message : str
+        One line for the user: what there is, and what not.
+
+    Raises
+    ------
+    CancelledError
+        If the event is set.
+    """
+    if cancel is not None and cancel.is_set():
+        raise CancelledError(message)
 
 
 def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Generator[Event]:

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from napari_coordgate.checkpoint import load_checkpoint
-from napari_coordgate.config import TrainingConfig, load_settings
+from napari_coordgate.config import PRESETS, TrainingConfig, load_settings
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World
@@ -50,26 +50,44 @@ def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("place", ["flag", "file"])
-def test_the_paper_protocol_takes_the_steps_that_are_asked_for(
+def test_a_preset_takes_the_steps_that_are_asked_for(
     run: Run, world: World, tmp_path: Path, place: str
 ) -> None:
     output, file = tmp_path / "m.safetensors", tmp_path / "run.yaml"
     file.write_text("steps: 2\n")
     training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
     steps = {"flag": ("--steps", 2), "file": ("--config", file)}[place]
-    assert run(*training, "--protocol", "paper", *steps).returncode == 0
-    checkpoint = load_checkpoint(output)
-    paper = TrainingConfig.paper()
-    assert checkpoint.config.sampling == paper.sampling
-    assert checkpoint.config.schedule == paper.schedule
-    assert (checkpoint.config.steps, checkpoint.config.epochs) == (2, None)
+    assert run(*training, "--preset", "paper", *steps).returncode == 0
+    config, paper = load_checkpoint(output).config, PRESETS["paper"]
+    assert (config.sampling, config.schedule) == (paper.sampling, paper.schedule)
+    assert (config.steps, config.epochs) == (2, None)
+
+
+def test_a_preset_outweighs_the_run_that_is_gone_on_with_but_not_a_flag(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "m.safetensors"
+    training = ("train", world.sharp, "-o", output)
+    assert run(*training, "--psf", world.field, *TINY, "--epochs", 1).returncode == 0
+    longer = run(*training, "--resume", "--preset", "thorough", "--steps", 5)
+    assert "Trained 5 steps" in longer.stdout
+    assert load_checkpoint(output).config.epochs is None
+
+
+def test_an_unknown_preset_is_wrong_use_and_the_known_ones_are_named(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    training = ("train", world.sharp, "--psf", world.field, "-o", tmp_path / "m.safetensors")
+    finished = run(*training, "--preset", "best")
+    assert finished.returncode == 2
+    assert all(name in finished.stderr for name in PRESETS)
 
 
 def test_epochs_beside_the_steps_of_a_file_count(run: Run, world: World, tmp_path: Path) -> None:
     output, file = tmp_path / "m.safetensors", tmp_path / "run.yaml"
     file.write_text("steps: 50\nepochs: 1\n")
     training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
-    finished = run(*training, "--protocol", "paper", "--config", file)
+    finished = run(*training, "--preset", "paper", "--config", file)
     assert "Trained 2 steps" in finished.stdout  # of two images, three to train on
 
 

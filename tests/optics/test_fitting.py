@@ -1,5 +1,6 @@
 """Laws of a PSF field fitted to a lens, or to measured PSFs."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import PSFError, ToleranceWarning
+from napari_coordgate.errors import CancelledError, PSFError, ToleranceWarning
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.pupil import lens_psfs
 
@@ -171,3 +172,29 @@ def test_a_measurement_that_cannot_be_used_is_refused(
     with pytest.raises(PSFError, match=message) as caught:
         PSFField.from_psfs(**(usable | changes), frame_shape=FRAME)
     assert "\n" not in str(caught.value)
+
+
+class CancelLater(threading.Event):
+    """Event that is set when it has been asked for a while."""
+
+    asked = 0
+
+    def is_set(self) -> bool:
+        self.asked += 1
+        return self.asked > 30
+
+
+@pytest.mark.parametrize("lens", [LENS, GaussianLens()], ids=["pupil", "gaussian"])
+def test_a_cancelled_fit_ends(lens: Lens | GaussianLens) -> None:
+    cancel = threading.Event()
+    assert PSFField.from_lens(lens, FRAME, cancel=cancel).rank > 0
+    cancel.set()
+    with pytest.raises(CancelledError):
+        PSFField.from_lens(lens, FRAME, cancel=cancel)
+
+
+def test_a_fit_can_be_cancelled_while_its_psfs_are_computed() -> None:
+    cancel = CancelLater()
+    with pytest.raises(CancelledError):
+        PSFField.from_lens(LENS, FRAME, cancel=cancel)
+    assert cancel.asked == 31

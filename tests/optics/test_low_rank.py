@@ -33,9 +33,10 @@ def gaussians(count: int) -> Array:
     return psfs
 
 
+@pytest.mark.parametrize("count", [40, 200])
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-4, 1e-8])
-def test_few_components_stand_for_all_psfs_to_the_tolerance(tolerance: float) -> None:
-    psfs = gaussians(40)
+def test_few_components_stand_for_all_psfs_to_the_tolerance(tolerance: float, count: int) -> None:
+    psfs = gaussians(count)
     kernels, weights = principal_components(psfs, tolerance)
     assert relative_error(weights @ kernels, psfs) <= tolerance
     without_last = weights[:, :-1] @ kernels[:-1]
@@ -49,9 +50,21 @@ def test_the_mean_keeps_the_light_and_components_carry_none() -> None:
     np.testing.assert_allclose(weights[:, 1:] * kernels[1:].sum(axis=1), 0, atol=1e-14)
 
 
-def test_components_are_orthonormal() -> None:
-    kernels, _ = principal_components(gaussians(30), 1e-6)
+@pytest.mark.parametrize("count", [30, 200])
+def test_components_are_orthonormal(count: int) -> None:
+    kernels, _ = principal_components(gaussians(count), 1e-6)
     np.testing.assert_allclose(kernels[1:] @ kernels[1:].T, np.eye(len(kernels) - 1), atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [5, 50, 150])
+def test_many_psfs_have_the_components_of_their_singular_value_decomposition(
+    rank: int, rng: np.random.Generator
+) -> None:
+    psfs = rng.random((200, rank)) @ (rng.random((rank, 225)) / rank)
+    kernels, weights = principal_components(psfs, 1e-6)
+    assert len(kernels) - 1 <= rank
+    expected = np.linalg.svd(psfs - psfs.mean(axis=0), compute_uv=False)[: len(kernels) - 1]
+    np.testing.assert_allclose(np.linalg.norm(weights[:, 1:], axis=0), expected, rtol=1e-6)
 
 
 def test_equal_psfs_need_their_mean_alone() -> None:

@@ -224,6 +224,20 @@ def test_tilt_defocuses_the_frames_two_sides_in_opposite_senses() -> None:
     assert difference(left, right) > 0.1
 
 
+@pytest.mark.parametrize("tilt_um", [(0.0, 0.0), (2.0, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize("lens", [MIXED, GaussianLens(sigma_edge_px=4)])
+def test_where_a_lens_is_symmetric_its_psfs_are_those_of_one_that_almost_is(
+    lens: Lens | GaussianLens, tilt_um: tuple[float, float]
+) -> None:
+    if isinstance(lens, Lens):
+        lens = with_(lens, tilt_um=tilt_um)
+    almost = lens.model_copy(update={"axis": (1e-9, 1e-9)})
+    grid = np.linspace(-1.1, 1.1, 4)
+    positions = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    exact, found = (lens_psfs(one, positions, WIDE, 21) for one in (almost, lens))
+    np.testing.assert_allclose(found, exact, atol=1e-8)
+
+
 # Sampling
 
 

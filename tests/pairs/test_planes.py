@@ -1,15 +1,33 @@
 """Laws of finding the planes of images."""
 
+import gc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.images import Image, write_image
 from napari_coordgate.pairs import find_planes
+from napari_coordgate.pairs import planes as planes_module
 
 STACK = np.arange(2 * 3 * 5 * 4, dtype=np.uint16).reshape(2, 3, 5, 4)
+
+
+class LazyArray:
+    """Array that is loaded when it is indexed, as those of dask and zarr; it counts."""
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        self._pixels = pixels
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.loaded: list[tuple[int, ...]] = []
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        self.loaded.append(self._pixels[index].shape)
+        return self._pixels[index].copy()
 
 
 def test_a_stack_in_memory_is_its_planes_without_a_copy() -> None:
@@ -103,3 +121,48 @@ def test_a_file_that_went_away_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.tif").unlink()
     with pytest.raises(ImageError, match=r"a\.tif does not exist"):
         plane.read()
+
+
+def test_a_lazy_stack_is_loaded_plane_by_plane_and_only_when_read() -> None:
+    lazy = LazyArray(STACK)
+    found = find_planes([lazy, STACK[0, 0]])
+    assert len(found) == 7
+    assert [plane.name for plane in find_planes(lazy)] == [plane.name for plane in found[:6]]
+    assert lazy.loaded == []
+    assert np.array_equal([plane.read() for plane in found[:6]], STACK.reshape(6, 5, 4))
+    assert lazy.loaded == 6 * [(5, 4)]
+
+
+def test_a_lazy_plane_is_kept_for_the_next_time() -> None:
+    lazy = LazyArray(STACK)
+    plane, other = find_planes(lazy)[:2]
+    assert plane.read() is plane.read()
+    other.read()
+    plane.read()
+    assert len(lazy.loaded) == 2
+
+
+def test_lazy_planes_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes_module, "BYTES_LOADED", 2 * STACK[0, 0].nbytes)
+    lazy = LazyArray(STACK)
+    first, second, third = find_planes(lazy)[:3]
+    for plane in (first, second, third, third, second):
+        plane.read()
+    assert len(lazy.loaded) == 3
+    first.read()
+    assert len(lazy.loaded) == 4
+
+
+def test_pixels_go_when_their_plane_goes() -> None:
+    found = find_planes(LazyArray(STACK))
+    pixels = weakref.ref(found[0].read())
+    assert pixels() is not None
+    del found
+    gc.collect()
+    assert pixels() is None
+
+
+def test_a_plane_knows_its_shape(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK.transpose(0, 2, 1, 3), "TYZX"))
+    for images in (STACK, LazyArray(STACK), tmp_path / "a.tif"):
+        assert {plane.shape for plane in find_planes(images)} == {(5, 4)}

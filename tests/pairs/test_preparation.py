@@ -106,9 +106,23 @@ def test_progress_counts_the_images() -> None:
     ]
 
 
+def test_images_to_validate_on_are_not_trained_on() -> None:
+    sharp, held_out = stack(3), stack(2) + 1
+    _, (training, validation) = drained(prepare_pairs(CONFIG, sharp, FIELD, None, held_out))
+    for pairs, source, images in ((training, sharp, 3), (validation, held_out, 2)):
+        assert len(pairs) == images
+        for plane, image in zip(pairs.sharp, source, strict=True):
+            np.testing.assert_array_equal(plane.read(), image)
+
+
+def test_measured_pairs_validate_on_a_part_of_themselves() -> None:
+    with pytest.raises(SettingsError, match="Measured pairs"):
+        drained(prepare_pairs(CONFIG, stack(3), None, stack(3), stack(1)))
+
+
 def test_cancel_ends_the_reading() -> None:
     cancel = threading.Event()
-    events = prepare_pairs(CONFIG, stack(3), FIELD, None, cancel)
+    events = prepare_pairs(CONFIG, stack(3), FIELD, None, cancel=cancel)
     next(events)
     cancel.set()
     with pytest.raises(CancelledError):

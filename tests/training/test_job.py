@@ -19,10 +19,11 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
+from napari_coordgate.files import last_checkpoint_path
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Finished, Preview, Progress, finish
-from napari_coordgate.training import last_checkpoint_path, train
+from napari_coordgate.training import train
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)

@@ -5,12 +5,19 @@ Imports of those modules wait until a command runs, so that ``--help`` is instan
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from napari_coordgate.cli.settings_flags import Given, settings_flags
-from napari_coordgate.config import DeblurConfig, DemoConfig, PSFFieldConfig, TrainingConfig
+from napari_coordgate.config import (
+    PRESET_DESCRIPTIONS,
+    DeblurConfig,
+    DemoConfig,
+    PresetName,
+    PSFFieldConfig,
+    TrainingConfig,
+)
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.version import __version__
 
@@ -22,6 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+_PRESETS_TOLD = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS.items())
+
+DEMO_FOLDER = "napari-coordgate-demo"
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
@@ -100,10 +111,13 @@ def train(
         Path | None,
         typer.Option(help="Measured blurred images of the same scenes, instead of a PSF field."),
     ] = None,
-    protocol: Annotated[
-        Literal["quick", "paper"],
-        typer.Option(help="Defaults of the settings: the best for few steps, or the paper's."),
-    ] = "quick",
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Sharp images to validate on, instead of a part that is held back."),
+    ] = None,
+    preset: Annotated[
+        PresetName, typer.Option(help=f"Defaults of the settings. {_PRESETS_TOLD}")
+    ] = "balanced",
     init: Annotated[
         Path | None,
         typer.Option(help="Checkpoint to fine-tune; its network and PSF field serve as defaults."),
@@ -114,10 +128,10 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network on sharp images, blurred as the PSF field says."""
-    from napari_coordgate.cli.train import Start, train_network
+    from napari_coordgate.cli.train import Start, TrainingImages, train_network
 
-    start = Start(protocol == "paper", init, resume, overwrite)
-    train_network(sharp, psf, blurred, output, start, given)
+    start = Start(preset, init, resume, overwrite)
+    train_network(TrainingImages(sharp, blurred, validation), psf, output, start, given)
 
 
 @app.command()
@@ -178,13 +192,28 @@ def info(
 def demo(
     given: Given[DemoConfig],
     folder: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write to; new, or empty.")
-    ] = Path("napari-coordgate-demo"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write to, new or empty; given one, the demo stays in the terminal.",
+        ),
+    ] = None,
+    headless: Annotated[
+        bool,
+        typer.Option("--headless", help=f"Stay in the terminal, and write to {DEMO_FOLDER}."),
+    ] = False,
 ) -> None:
-    """See the whole job on sample images: blur, deblur, fine-tune, and by how much each helped."""
-    from napari_coordgate.cli.demo import show_demo
+    """See the whole job on sample images: in napari, or as files, a table and a figure.
 
-    show_demo(folder, given.settings())
+    In the terminal it also fine-tunes the network, and tells by how much each step helped.
+    """
+    from napari_coordgate.cli.demo import can_open_a_window, open_demo, show_demo
+
+    if headless or folder is not None or not can_open_a_window():
+        show_demo(folder or Path(DEMO_FOLDER), given.settings())
+    elif status := open_demo():
+        raise typer.Exit(status)
 
 
 def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:

@@ -1,5 +1,9 @@
-"""The demonstration, with its table on the terminal."""
+"""The demonstration: in a window of napari's, or with its table on the terminal."""
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -10,9 +14,26 @@ from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.config import DemoConfig
 from napari_coordgate.demo import run_demo
 
-__all__ = ["show_demo"]
+__all__ = ["can_open_a_window", "open_demo", "show_demo"]
+
+WINDOW = "napari_coordgate.widgets.demo"
+QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 CAPTION = "centre, middle, edge: thirds of the field radius"
+
+
+def can_open_a_window() -> bool:
+    """Whether napari is installed here, and there is a screen to show it on."""
+    has_napari = find_spec("napari") is not None and any(map(find_spec, QT_BINDINGS))
+    has_screen = sys.platform != "linux" or any(os.environ.get(name) for name in SCREENS)
+    return has_napari and has_screen
+
+
+def open_demo() -> int:
+    """Open the demonstration in napari, a process of its own; returns its exit status."""
+    typer.echo("Opening napari; 'napari-coordgate demo --headless' stays in the terminal.")
+    return subprocess.run([sys.executable, "-m", WINDOW], check=False).returncode
 
 
 def show_demo(folder: Path, config: DemoConfig) -> None:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tifffile
 import yaml
 
@@ -80,22 +79,16 @@ def as_text(description: Description) -> str:
 def describe_field(field: PSFField) -> Description:
     """What there is to know of a PSF field at a glance."""
     rows, columns = ((0, (side - 1) / 2, side - 1) for side in field.frame_shape)
-    corners = [_fwhm_px(field, row, column) for row in rows[::2] for column in columns[::2]]
+    corners = [field.fwhm_px(row, column) for row in rows[::2] for column in columns[::2]]
     return {
         "kind": "PSF field",
         "frame_shape": list(field.frame_shape),
         "pixel_size_um": field.pixel_size_um,
         "psf_size_px": field.size,
         "rank": field.rank,
-        "fwhm_px": {"middle": _fwhm_px(field, rows[1], columns[1]), "corners": corners},
+        "fwhm_px": {"middle": field.fwhm_px(rows[1], columns[1]), "corners": corners},
         "source": field.source,
     }
-
-
-def _fwhm_px(field: PSFField, row: float, column: float) -> float:
-    """Full width at half maximum of the Gaussian with the PSF's noise-equivalent area, pixels."""
-    area = 1 / np.sum(np.square(field.psf_at(row, column)))
-    return float(2 * np.sqrt(np.log(2) * area / (2 * np.pi)))
 
 
 def _describe_checkpoint(path: Path) -> Description:

@@ -1,24 +1,18 @@
 """Gating maps as images: what a network learned of the frame."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import tifffile
 import typer
-from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-from napari_coordgate.deblurring import gating_maps
+from napari_coordgate.deblurring import draw_gates, gating_maps
 from napari_coordgate.errors import CheckpointError, SettingsError
 from napari_coordgate.files import check_free, writing
 from napari_coordgate.tiff import GATE, PixelSize, pixel_size_options
 
 __all__ = ["write_gates"]
-
-COLUMNS = 8
-
-Maps = Mapping[str, NDArray[np.float32]]
 
 
 def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool) -> None:
@@ -40,7 +34,8 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
             options["metadata"] |= {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
             tiff.write(gate, photometric="minisblack", **options)
     if figure is not None:
-        _draw(maps, figure, overwrite)
+        with writing(figure, overwrite) as temporary:
+            draw_gates(maps).savefig(temporary, dpi=120)
     shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
     typer.echo(f"{output}: {', '.join(shapes)}")
 
@@ -51,22 +46,3 @@ def _pixel_size(checkpoint: Checkpoint, width: int) -> PixelSize | None:
         return None
     side = checkpoint.pixel_size_um * 2 ** round(np.log2(checkpoint.frame_shape[1] / width))
     return side, side
-
-
-def _draw(maps: Maps, path: Path, overwrite: bool) -> None:
-    """Picture with a row of maps for each gate, those that vary most."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.6 * COLUMNS, 1.9 * len(maps)), layout="constrained")
-    axes = figure.subplots(len(maps), COLUMNS, squeeze=False)
-    for row, (name, gate) in zip(axes, maps.items(), strict=True):
-        liveliest = np.argsort(-gate.std(axis=(1, 2)), kind="stable")[:COLUMNS]
-        for place, cell in enumerate(row):
-            cell.set_axis_off()
-            if place < len(liveliest):
-                shown = gate[liveliest[place]]
-                cell.imshow(shown, cmap="viridis")
-                title = f"{name}, map {liveliest[place]}\n{shown.min():.3g} to {shown.max():.3g}"
-                cell.set_title(title, fontsize=7)
-    with writing(path, overwrite) as temporary:
-        figure.savefig(temporary, dpi=120)

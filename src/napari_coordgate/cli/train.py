@@ -11,14 +11,14 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.files import check_free
+from napari_coordgate.files import check_free, last_checkpoint_path
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Progress
-from napari_coordgate.training import TAKEN, last_checkpoint_path, train
+from napari_coordgate.training import TAKEN, train
 
-__all__ = ["Start", "train_network"]
+__all__ = ["Start", "TrainingImages", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Start:
 
     Attributes
     ----------
-    paper : bool
-        Follow the paper's protocol where the settings do not say otherwise.
+    preset : str
+        One of `PRESETS`, followed where the settings do not say otherwise.
     init : Path or None
         Checkpoint to fine-tune.
     resume : bool
@@ -37,16 +37,34 @@ class Start:
         Replace the output.
     """
 
-    paper: bool
+    preset: PresetName
     init: Path | None
     resume: bool
     overwrite: bool
 
 
+@dataclass(frozen=True)
+class TrainingImages:
+    """Where the images lie.
+
+    Attributes
+    ----------
+    sharp : Path
+        Sharp images.
+    blurred : Path or None
+        Measured blurred images of the same scenes.
+    validation : Path or None
+        Sharp images to validate on.
+    """
+
+    sharp: Path
+    blurred: Path | None
+    validation: Path | None
+
+
 def train_network(
-    sharp: Path,
+    images: TrainingImages,
     psf: Path | None,
-    blurred: Path | None,
     output: Path,
     start: Start,
     given: Given[TrainingConfig],
@@ -59,16 +77,17 @@ def train_network(
     replaced = start.overwrite or start.resume
     check_free([output, settings_path(output)], replaced, TAKEN)
     field = PSFField.load(psf) if psf is not None else None
-    if field is None and blurred is None and origin is not None:
+    if field is None and images.blurred is None and origin is not None:
         field = origin.psf_field
-    if (field is None) == (blurred is None):
+    if (field is None) == (images.blurred is None):
         raise SettingsError("Give either --psf, or --blurred with measured images.")
     with cancel_on_signal() as cancel:
         events = train(
             config,
-            sharp,
+            images.sharp,
             field,
-            blurred=blurred,
+            blurred=images.blurred,
+            validation=images.validation,
             output=output,
             init=None if start.resume else origin,
             resume=start.resume,
@@ -89,13 +108,13 @@ def _origin(output: Path, start: Start) -> Checkpoint | None:
 def _settings(
     origin: Checkpoint | None, start: Start, given: Given[TrainingConfig]
 ) -> TrainingConfig:
-    """Settings of the run: the origin's and the protocol's stand in place of the defaults."""
+    """Settings of the run: the origin's and the preset's stand in place of the defaults."""
     defaults: list[Mapping[str, Any]] = []
     if origin is not None:
         kept = None if start.resume else {"network", "scaling"}
         defaults.append(origin.config.model_dump(include=kept))
-    if start.paper:
-        defaults.append(TrainingConfig.paper().model_dump(exclude_unset=True))
+    preset = PRESETS[start.preset].model_dump(exclude_unset=True)
+    defaults.append(_with_own_length(preset))
     given = replace(given, file=_with_own_length(given.file), flags=_with_own_length(given.flags))
     return given.settings(*defaults)
 
@@ -111,7 +130,7 @@ def _with_settings(
     """Pass events on, and write the settings once the run is under way: its input is good."""
     written = False
     for event in events:
-        if not written and isinstance(event, Progress) and event.stage == "training":
+        if not written and isinstance(event, Progress) and event.stage != "reading images":
             write_settings(settings_path(output), settings, replaced)
             written = True
         yield event

@@ -1,7 +1,20 @@
-"""Deblur images with a trained network: whole, or tile by tile."""
+"""Deblur images with a trained network: whole, or tile by tile; and see what it learned."""
 
 from napari_coordgate.deblurring.deblurrer import Deblurrer, output_dtype
-from napari_coordgate.deblurring.gates import gating_maps
+from napari_coordgate.deblurring.gates import draw_gates, gating_maps, liveliest
 from napari_coordgate.deblurring.job import deblur, deblur_events
+from napari_coordgate.deblurring.kernels import effective_kernel
+from napari_coordgate.deblurring.placement import Placement, placement
 
-__all__ = ["Deblurrer", "deblur", "deblur_events", "gating_maps", "output_dtype"]
+__all__ = [
+    "Deblurrer",
+    "Placement",
+    "deblur",
+    "deblur_events",
+    "draw_gates",
+    "effective_kernel",
+    "gating_maps",
+    "liveliest",
+    "output_dtype",
+    "placement",
+]

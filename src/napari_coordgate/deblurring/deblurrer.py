@@ -1,8 +1,11 @@
 """A trained network at work on the planes and tiles of images."""
 
 import copy
+import math
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,16 +18,24 @@ from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.coordinates import Window, frame_coordinates, tiles
 from napari_coordgate.deblurring.gates import KeptMaps
-from napari_coordgate.deblurring.placement import window_shown
+from napari_coordgate.deblurring.placement import Placement, placement
 from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
-from napari_coordgate.errors import CancelledError, DeviceMemoryError
-from napari_coordgate.images import Image, planes
+from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
+from napari_coordgate.images import Image, PixelArray, planes
 from napari_coordgate.intensities import cast, check_plane, intensity_range
-from napari_coordgate.progress import Event, Finished, Stopwatch, counted
+from napari_coordgate.progress import (
+    Event,
+    Finished,
+    PlaneDone,
+    Stopwatch,
+    counted,
+    raise_if_cancelled,
+)
 
 __all__ = ["Deblurrer", "output_dtype"]
 
 Pixels = NDArray[Any]
+Place = tuple[int, ...]
 
 FEATURES_A_PIXEL = 10
 """Feature maps at full resolution that are in memory at once, gating maps included; measured."""
@@ -32,7 +43,7 @@ REUSED_BYTES = 2**25
 """Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
 
 
-def output_dtype(image: Pixels, config: DeblurConfig) -> np.dtype[Any]:
+def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
     """Pixel type of the result: float32, or the input's own where that is to be kept."""
     return image.dtype.newbyteorder("=") if config.keep_dtype else np.dtype(np.float32)
 
@@ -59,30 +70,43 @@ class Deblurrer:
     def events(
         self,
         image: Image,
-        origin: tuple[int, int] | None = None,
+        origin: tuple[int, int] | Placement | None = None,
         out: Pixels | None = None,
         cancel: threading.Event | None = None,
+        first: Callable[[], Place] | None = None,
     ) -> Iterator[Event]:
         """Deblur an image; the events are those of `deblur_events`, with errors raised."""
-        shown = window_shown(image, self.checkpoint, origin)
+        shown = self._window(image, origin)
         if out is None:
             out = np.empty(image.data.shape, output_dtype(image.data, self.config))
         work = list(tiles(shown.shape, self.tile_size, self.halo, self.multiple))
-        places = list(planes(image))
-        stopwatch = Stopwatch("deblurring", len(work) * len(places))
-        done = 0
-        for place in places:
-            name = image.name if len(places) == 1 else f"{image.name}, plane {_numbers(place)}"
-            for _ in self._plane(image.data[place], name, shown, work, out[place]):
+        indices = {_place(index): index for index in planes(image)}
+        stopwatch = Stopwatch("deblurring", len(work) * len(indices))
+        done, all_tiles = 0, counted(stopwatch.total, "tile")
+        for place in _as_wanted(indices, first):
+            index = indices[place]
+            numbers = ", ".join(map(str, place))
+            name = f"{image.name}, plane {numbers}" if len(indices) > 1 else image.name
+            for _ in self._plane(image.plane(index), name, shown, work, out[index]):
                 done += 1
                 yield stopwatch.progress(done)
-                if cancel is not None and cancel.is_set() and done < stopwatch.total:
-                    raise CancelledError(
-                        f"Stopped after {done} of {counted(stopwatch.total, 'tile')}."
-                    )
-        count = counted(len(places), "plane")
+                if done % len(work):
+                    raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+            yield PlaneDone(place)
+            if done < stopwatch.total:
+                raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+        count = counted(len(indices), "plane")
         message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=out)
+
+    def _window(self, image: Image, origin: tuple[int, int] | Placement | None) -> Window:
+        """Window of the frame that an image shows; warns unless its caller knows it already."""
+        if isinstance(origin, Placement):
+            return origin.window
+        window, note = placement(image, self.checkpoint, origin)
+        if note:
+            warnings.warn(note, FrameMismatchWarning, stacklevel=2)
+        return window
 
     @property
     def halo(self) -> int:
@@ -161,5 +185,18 @@ def _in_frame(window: Window, shown: Window) -> Window:
     return window._replace(y0=window.y0 + shown.y0, x0=window.x0 + shown.x0)
 
 
-def _numbers(place: tuple[int | slice, ...]) -> str:
-    return ", ".join(str(i) for i in place if isinstance(i, int))
+def _place(index: tuple[int | slice, ...]) -> Place:
+    """Index of a plane over the axes other than Y and X."""
+    return tuple(i for i in index if isinstance(i, int))
+
+
+def _as_wanted(places: Iterable[Place], first: Callable[[], Place] | None) -> Iterator[Place]:
+    """Places in their order; if it is said which is wanted, always the nearest to that one."""
+    left = list(places)
+    if first is None:
+        yield from left
+        return
+    while left:
+        nearest = min(left, key=partial(math.dist, first()))
+        left.remove(nearest)
+        yield nearest

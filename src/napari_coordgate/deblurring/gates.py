@@ -1,6 +1,10 @@
 """Gating maps: what a network has learned of each place in the frame."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,11 +15,16 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.networks import GatingMaps, UNet
 
-__all__ = ["KeptMaps", "gating_maps"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KeptMaps", "draw_gates", "gating_maps", "liveliest"]
 
 
 def gating_maps(
-    checkpoint: str | Path | Checkpoint, window: Window | None = None
+    checkpoint: str | Path | Checkpoint,
+    window: Window | None = None,
+    longest_side: int | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Gating maps that a network has learned, as images.
 
@@ -25,6 +34,9 @@ def gating_maps(
         The trained network.
     window : Window, optional
         Part of the frame; all of it when not given.
+    longest_side : int, optional
+        Most pixels along a side of the maps of a whole frame, to look at: maps are
+        smooth, and those of a large frame fill the memory.
 
     Returns
     -------
@@ -34,13 +46,74 @@ def gating_maps(
         full resolution; ``"down 2"`` at half of it. Empty for a network without gates.
     """
     model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-    coordinates = torch.from_numpy(frame_coordinates(model.frame_shape, window))[None]
+    shape = model.frame_shape
+    if window is None and longest_side is not None:
+        shape = _shrunk(shape, longest_side, model.config.network.multiple)
+    coordinates = torch.from_numpy(frame_coordinates(shape, window))[None]
     maps = model.network.gating_maps(coordinates)
     return {
         f"{place} {level}": gate[0].numpy()
         for place, gates in maps._asdict().items()
         for level, gate in enumerate(gates, start=1)
     }
+
+
+def _shrunk(shape: tuple[int, int], longest_side: int, multiple: int) -> tuple[int, int]:
+    """Frame of the same view in fewer pixels: its coordinates reach over [-1, 1] as well.
+
+    Its sides are multiples of what a coarsest feature covers, so that no map is padded.
+    """
+    factor = multiple * max(shape) / longest_side
+    if factor <= multiple:
+        return shape
+    height, width = (multiple * max(1, round(side / factor)) for side in shape)
+    return height, width
+
+
+def liveliest(gate: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Order of a gate's maps by how much they vary over the frame.
+
+    Parameters
+    ----------
+    gate : ndarray, shape (n_c, h, w)
+        Maps of one gate.
+
+    Returns
+    -------
+    ndarray, shape (n_c,)
+        Numbers of the maps, those that vary most first.
+    """
+    return np.argsort(-gate.std(axis=(1, 2)), kind="stable")
+
+
+def draw_gates(maps: Mapping[str, NDArray[np.float32]], columns: int = 8) -> Figure:
+    """Contact sheet: a row of maps for each gate, those that vary most.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray, shape (n_c, h, w)
+        From `gating_maps`; not empty.
+    columns : int
+        Maps shown of each gate.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The sheet, of no window; ``figure.savefig(path)`` writes it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.6 * columns, 1.9 * len(maps)), layout="constrained")
+    axes = figure.subplots(len(maps), columns, squeeze=False)
+    for row, (name, gate) in zip(axes, maps.items(), strict=True):
+        for cell in row:
+            cell.set_axis_off()
+        for cell, number in zip(row, liveliest(gate), strict=False):
+            shown = gate[number]
+            cell.imshow(shown, cmap="viridis")
+            title = f"{name}, map {number}\n{shown.min():.3g} to {shown.max():.3g}"
+            cell.set_title(title, fontsize=7)
+    return figure
 
 
 class KeptMaps:

@@ -1,19 +1,19 @@
 """Deblurring as users call it: an array back, or a job of events."""
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.deblurring.deblurrer import Deblurrer
+from napari_coordgate.deblurring.placement import Placement
 from napari_coordgate.errors import ImageError
-from napari_coordgate.images import Image
+from napari_coordgate.images import Image, PixelArray, as_pixels
 from napari_coordgate.progress import Event, finish, reporting_end
 
 __all__ = ["deblur", "deblur_events"]
@@ -24,7 +24,7 @@ DEFAULTS = DeblurConfig()
 
 
 def deblur(
-    image: Pixels | Image,
+    image: PixelArray | Image,
     checkpoint: str | Path | Checkpoint,
     *,
     axes: str | None = None,
@@ -36,8 +36,9 @@ def deblur(
 
     Parameters
     ----------
-    image : ndarray, shape (..., H, W), or Image
-        Blurred image in its own units.
+    image : array, shape (..., H, W), or Image
+        Blurred image in its own units. Of an array of dask, zarr and the like, one
+        plane is loaded at a time.
     checkpoint : str, Path or Checkpoint
         The trained network.
     axes : str, optional
@@ -84,28 +85,37 @@ def deblur(
 
 
 def deblur_events(
-    image: Pixels | Image,
+    image: PixelArray | Image,
     checkpoint: str | Path | Checkpoint,
     *,
     axes: str | None = None,
-    origin: tuple[int, int] | None = None,
+    origin: tuple[int, int] | Placement | None = None,
     config: DeblurConfig = DEFAULTS,
     out: Pixels | None = None,
     cancel: threading.Event | None = None,
+    first: Callable[[], tuple[int, ...]] | None = None,
 ) -> Generator[Event]:
     """Deblur an image as a job of events; see `deblur` for what is not said here.
 
     Parameters
     ----------
-    image, checkpoint, axes, origin, config, cancel
+    image, checkpoint, axes, config, cancel
         As for `deblur`.
+    origin : tuple of int or Placement, optional
+        As for `deblur`; or where the image lies as `placement` told it to the caller,
+        who then needs no warning.
     out : ndarray, shape of ``image``, optional
         Where to write, for example a memory-mapped file.
+    first : callable, optional
+        Asked before each plane for the one wanted most, say the one on view: its
+        index over the axes other than Y and X. The nearest that is left is next.
 
     Yields
     ------
     Progress
         After each tile.
+    PlaneDone
+        After each plane.
     Finished
         Once, at the end. If completed, its result is the deblurred array.
     """
@@ -113,16 +123,16 @@ def deblur_events(
     def events() -> Iterator[Event]:
         known = _named_axes(image, axes)
         model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-        yield from Deblurrer(model, config).events(known, origin, out, cancel)
+        yield from Deblurrer(model, config).events(known, origin, out, cancel, first)
 
     return reporting_end(events())
 
 
-def _named_axes(image: Pixels | Image, axes: str | None) -> Image:
+def _named_axes(image: PixelArray | Image, axes: str | None) -> Image:
     """Image with the axes given, its own, or the last letters of TCZYX."""
     if isinstance(image, Image):
         return image if axes is None else replace(image, axes=axes)
-    array = np.asarray(image)
+    array = as_pixels(image)
     if axes is None:
         if not 2 <= array.ndim <= 5:
             raise ImageError(

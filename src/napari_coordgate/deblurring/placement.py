@@ -1,21 +1,39 @@
 """Where in the trained frame an image lies."""
 
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.coordinates import Window
-from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning
+from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.images import Image
 
-__all__ = ["window_shown"]
+__all__ = ["Placement", "placement"]
 
 SAME_VIEW = 0.02
 """Relative difference up to which two fields of view are the same."""
 
 
-def window_shown(image: Image, checkpoint: Checkpoint, origin: tuple[int, int] | None) -> Window:
+class Placement(NamedTuple):
+    """Where in the trained frame an image lies.
+
+    Attributes
+    ----------
+    window : Window
+        In pixels of the frame; of another shape than the image where that shows
+        the whole frame at another size.
+    note : str
+        What its user should know of it; empty where all is as it was in training.
+    """
+
+    window: Window
+    note: str = ""
+
+
+def placement(
+    image: Image, checkpoint: Checkpoint, origin: tuple[int, int] | None = None
+) -> Placement:
     """Window of the trained frame that an image shows.
 
     Parameters
@@ -29,19 +47,14 @@ def window_shown(image: Image, checkpoint: Checkpoint, origin: tuple[int, int] |
 
     Returns
     -------
-    Window
-        In pixels of the frame; of another shape than the image where that shows
-        the whole frame at another size.
+    Placement
+        The window; its note says so if the image shows the frame at another size, or
+        its pixels are of another size.
 
     Raises
     ------
     FrameMismatchError
         If the image shows neither the frame nor a window of it.
-
-    Warns
-    -----
-    FrameMismatchWarning
-        If the image shows the frame at another size, or its pixels are of another size.
     """
     frame = Window.whole(checkpoint.frame_shape)
     shape, name = image.frame_shape, image.name
@@ -52,23 +65,24 @@ def window_shown(image: Image, checkpoint: Checkpoint, origin: tuple[int, int] |
             f"{_size(frame.shape)}; correct the origin."
         )
     if window.shape == shape:
-        if not _same_view(image, checkpoint, window):
-            _warn(
-                f"{name} has pixels of {image.pixel_size_um} um, but the network was trained for "
-                f"{checkpoint.pixel_size_um} um: the blur may be another than it learned."
-            )
-    elif _same_view(image, checkpoint, window):
-        _warn(
+        if _same_view(image, checkpoint, window):
+            return Placement(window)
+        return Placement(
+            window,
+            f"{name} has pixels of {image.pixel_size_um} um, but the network was trained for "
+            f"{checkpoint.pixel_size_um} um: the blur may be another than it learned.",
+        )
+    if _same_view(image, checkpoint, window):
+        return Placement(
+            window,
             f"{name} is {_size(shape)} pixels and is taken for the whole frame of "
-            f"{_size(frame.shape)} at another size: it is resampled for the network and back."
+            f"{_size(frame.shape)} at another size: it is resampled for the network and back.",
         )
-    else:
-        raise FrameMismatchError(
-            f"{name} is {_size(shape)} pixels, but the network serves a frame of "
-            f"{_size(frame.shape)}; state the origin of the window that it shows, or train a "
-            "network for this frame."
-        )
-    return window
+    raise FrameMismatchError(
+        f"{name} is {_size(shape)} pixels, but the network serves a frame of "
+        f"{_size(frame.shape)}; state the origin of the window that it shows, or train a "
+        "network for this frame."
+    )
 
 
 def _same_view(image: Image, checkpoint: Checkpoint, window: Window) -> bool:
@@ -81,10 +95,6 @@ def _same_view(image: Image, checkpoint: Checkpoint, window: Window) -> bool:
         return True
     pixels = np.divide(image.pixel_size_um, checkpoint.pixel_size_um)
     return bool(np.all(np.abs(scales * pixels - 1) < SAME_VIEW))
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, FrameMismatchWarning, stacklevel=2)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -2,5 +2,7 @@
 
 from napari_coordgate.optics.camera import expose
 from napari_coordgate.optics.psf_field import PSFField
+from napari_coordgate.optics.psf_grid import PSFGrid
+from napari_coordgate.optics.width import fwhm_px
 
-__all__ = ["PSFField", "expose"]
+__all__ = ["PSFField", "PSFGrid", "expose", "fwhm_px"]

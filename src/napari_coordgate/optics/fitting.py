@@ -1,5 +1,6 @@
 """Kernels and coefficient maps of a PSF field, fitted to a lens or to measured PSFs."""
 
+import threading
 import warnings
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from napari_coordgate.optics.low_rank import (
     sum_series,
 )
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
+from napari_coordgate.progress import raise_if_cancelled
 
 __all__ = ["Fit", "fit_lens", "fit_measured_psfs"]
 
@@ -51,19 +53,23 @@ def fit_lens(
     frame_shape: tuple[int, int],
     tolerance: float,
     enclosed_energy: float,
+    cancel: threading.Event | None = None,
 ) -> Fit:
     """Fit the PSFs of a lens; see `PSFField.from_lens`, also for the errors."""
     size = psf_size(lens, frame_shape, enclosed_energy)
 
     def psfs_at(places: Float64) -> Float64:
-        return lens_psfs(lens, places, frame_shape, size).reshape(len(places), -1)
+        return lens_psfs(lens, places, frame_shape, size, cancel).reshape(len(places), -1)
 
     probes = np.random.default_rng(0).uniform(-1, 1, (_PROBES, 2))
     exact = psfs_at(probes)
     for order in _ORDERS:
-        kernels, weights = principal_components(
-            psfs_at(chebyshev_nodes(order)), _RANK_SHARE * tolerance
-        )
+        psfs = psfs_at(chebyshev_nodes(order))
+        raise_if_cancelled(cancel, "Stopped before the PSF field of the lens was made.")
+        error = relative_error(_between_nodes(order, probes) @ psfs, exact)
+        if error > tolerance:
+            continue  # Fewer kernels than PSFs come no nearer; finding them takes long.
+        kernels, weights = principal_components(psfs, _RANK_SHARE * tolerance)
         coefficients = fit_series(weights, order)
         error = relative_error(sum_series(coefficients, probes) @ kernels, exact)
         if error <= tolerance:
@@ -72,6 +78,11 @@ def fit_lens(
         f"The PSF varies too fast over the frame for a tolerance of {tolerance:g} "
         f"(reached: {error:.1e}); allow a larger tolerance or describe smaller aberrations."
     )
+
+
+def _between_nodes(order: int, places: Float64) -> Float64:
+    """Matrix (N, order**2) from values at the nodes to those of their series at places."""
+    return sum_series(fit_series(np.eye(order**2), order), places)
 
 
 def fit_measured_psfs(

@@ -16,6 +16,9 @@ __all__ = [
 
 Float64 = NDArray[np.float64]
 
+_NEGLIGIBLE = 1e-3  # Part of a tolerance that need not be counted.
+_MIXTURES = 32  # More than the rank of most lenses.
+
 
 def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Float64]:
     """Mean PSF and the components about it that stand for all PSFs to a tolerance.
@@ -38,7 +41,7 @@ def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Floa
         Weight of each kernel in each PSF; 1 for the mean.
     """
     mean = psfs.mean(axis=0)
-    left, strengths, components = np.linalg.svd(psfs - mean, full_matrices=False)
+    left, strengths, components = _decomposed(psfs, mean, _NEGLIGIBLE * tolerance)
     scores = left * strengths
     # Mean part of a PSF's squared norm that each component holds, then all from it on.
     parts = np.mean(scores**2 / np.sum(psfs**2, axis=1, keepdims=True), axis=0)
@@ -47,6 +50,24 @@ def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Floa
     kernels = np.vstack([mean, components[:rank]])
     weights = np.hstack([np.ones((len(psfs), 1)), scores[:, :rank]])
     return kernels, weights
+
+
+def _decomposed(psfs: Float64, mean: Float64, negligible: float) -> tuple[Float64, ...]:
+    """Singular value decomposition of the PSFs about their mean, to a relative error.
+
+    A few random mixtures of the PSFs span all of them, which is checked (Halko,
+    Martinsson and Tropp 2011, algorithm 4.1); of many PSFs it is far sooner known.
+    """
+    about, rng = psfs - mean, np.random.default_rng(0)
+    mixtures = _MIXTURES
+    while 2 * mixtures < min(about.shape):
+        basis = np.linalg.qr((rng.standard_normal((mixtures, len(psfs))) @ about).T).Q
+        inside = about @ basis
+        if relative_error(mean + inside @ basis.T, psfs) <= negligible:
+            left, strengths, components = np.linalg.svd(inside, full_matrices=False)
+            return left, strengths, components @ basis.T
+        mixtures *= 2
+    return tuple(np.linalg.svd(about, full_matrices=False))
 
 
 def chebyshev_nodes(order: int) -> Float64:

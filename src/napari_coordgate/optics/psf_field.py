@@ -20,6 +20,7 @@ Light from beyond the frame spreads by the PSF at the nearest border.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,11 +33,12 @@ from torch import Tensor
 from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
 from napari_coordgate.coordinates import Window, pixel_coordinates
 from napari_coordgate.errors import FrameMismatchError, PSFError
+from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import VaryingConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
 from napari_coordgate.optics.low_rank import sum_series
-from napari_coordgate.optics.psf_field_file import read_psf_field, write_psf_field
 from napari_coordgate.optics.scene import as_tensor, fold_scene, locate, take_scene
+from napari_coordgate.optics.width import fwhm_px
 
 __all__ = ["PSFField"]
 
@@ -44,7 +46,6 @@ Array = TypeVar("Array", NDArray[Any], Tensor)
 Float64 = NDArray[np.float64]
 
 DEFAULTS = PSFFieldConfig()
-VERSION = 1
 
 
 class PSFField:
@@ -115,6 +116,7 @@ class PSFField:
         frame_shape: tuple[int, int],
         tolerance: float = DEFAULTS.tolerance,
         enclosed_energy: float = DEFAULTS.enclosed_energy,
+        cancel: threading.Event | None = None,
     ) -> PSFField:
         """PSF field of a lens.
 
@@ -129,6 +131,8 @@ class PSFField:
             so the one to expect of a blur against the exact sum over all PSFs.
         enclosed_energy : float
             Part of each PSF's light that its window holds.
+        cancel : threading.Event, optional
+            Once set, the work ends.
 
         Returns
         -------
@@ -139,8 +143,10 @@ class PSFField:
         ------
         PSFError
             If the PSF outgrows the frame, or varies too fast for the tolerance.
+        CancelledError
+            If cancelled.
         """
-        fit = fit_lens(lens, frame_shape, tolerance, enclosed_energy)
+        fit = fit_lens(lens, frame_shape, tolerance, enclosed_energy, cancel)
         source = {"lens": lens.model_dump(mode="json"), "relative_error": fit.relative_error}
         return cls(fit.kernels, fit.coefficients, frame_shape, lens.pixel_size_um, source)
 
@@ -203,6 +209,10 @@ class PSFField:
         place = pixel_coordinates([[row, column]], self.frame_shape)
         weights = sum_series(self.coefficients, np.clip(place, -1, 1))[0]
         return np.tensordot(weights, self.kernels, axes=1)
+
+    def fwhm_px(self, row: float, column: float) -> float:
+        """Width of the PSF that `psf_at` tells, pixels; see `napari_coordgate.optics.fwhm_px`."""
+        return float(fwhm_px(self.psf_at(row, column)))
 
     def blur(
         self, image: Array, *, origin: tuple[int, int] = (0, 0), window: Window | None = None
@@ -316,7 +326,7 @@ class PSFField:
             If the file exists, or cannot be written.
         """
         arrays = self.kernels, self.coefficients
-        write_psf_field(path, self.description(), *arrays, overwrite=overwrite)
+        psf_field_file.write_psf_field(path, self.description(), *arrays, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> PSFField:
@@ -337,13 +347,13 @@ class PSFField:
         PSFError
             If the file is missing, damaged, of a newer version, or no PSF field.
         """
-        description, kernels, coefficients = read_psf_field(path)
+        description, kernels, coefficients = psf_field_file.read_psf_field(path)
         return cls.from_description(description, kernels, coefficients, str(path))
 
     def description(self) -> dict[str, Any]:
         """What belongs to the field beside its two arrays, as plain JSON values."""
         return {
-            "version": VERSION,
+            "version": psf_field_file.VERSION,
             "frame_shape": list(self.frame_shape),
             "pixel_size_um": self.pixel_size_um,
             "source": self.source,
@@ -378,19 +388,7 @@ class PSFField:
         PSFError
             If the version is unknown, an entry is missing or the shapes do not fit.
         """
-        version = description.get("version") if isinstance(description, dict) else None
-        if version != VERSION:
-            raise PSFError(
-                f"{name}: PSF field of version {version!r}, but this program knows {VERSION}; "
-                "update napari-coordgate."
-            )
         try:
-            height, width = description["frame_shape"]
-            pixel_size_um, source = description["pixel_size_um"], description["source"]
-            return cls(kernels, coefficients, (height, width), pixel_size_um, source)
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise PSFError(
-                f"{name}: damaged description of a PSF field ({error!r}); make the field anew."
-            ) from None
+            return cls(kernels, coefficients, *psf_field_file.parse_description(description))
         except PSFError as error:
             raise PSFError(f"{name}: {error}") from None

@@ -16,7 +16,9 @@ from napari_coordgate.errors import PSFError
 from napari_coordgate.files import writing
 from napari_coordgate.tiff import PSF_FIELD, pixel_size_options, read_tiff
 
-__all__ = ["read_psf_field", "write_psf_field"]
+__all__ = ["VERSION", "parse_description", "read_psf_field", "write_psf_field"]
+
+VERSION = 1
 
 
 def write_psf_field(
@@ -101,3 +103,44 @@ def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
             "make one with 'napari-coordgate psf'."
         ) from error
     return description, kernels, coefficients
+
+
+def parse_description(
+    description: Any,
+) -> tuple[tuple[int, int], float | None, dict[str, Any]]:
+    """What `PSFField.description` told.
+
+    Parameters
+    ----------
+    description : any JSON value
+        As it came from a file.
+
+    Returns
+    -------
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+    pixel_size_um : float or None
+        Side of a pixel in the object, um.
+    source : dict
+        What the field was made from.
+
+    Raises
+    ------
+    PSFError
+        If the version is unknown, or an entry is missing or no such value.
+    """
+    version = description.get("version") if isinstance(description, dict) else None
+    if version != VERSION:
+        raise PSFError(
+            f"PSF field of version {version!r}, but this program knows {VERSION}; "
+            "update napari-coordgate."
+        )
+    try:
+        height, width = description["frame_shape"]
+        side = description["pixel_size_um"]
+        pixel_size_um = None if side is None else float(side)
+        return (int(height), int(width)), pixel_size_um, dict(description["source"])
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise PSFError(
+            f"damaged description of a PSF field ({error!r}); make the field anew."
+        ) from None

@@ -17,6 +17,7 @@ frame. The one over a pixel has positive weights, so no PSF is ever negative.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,9 @@ from numpy.typing import NDArray
 from scipy.special import erf, erfinv, roots_chebyu, roots_legendre
 
 from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.coordinates import field_vectors
 from napari_coordgate.errors import PSFError
+from napari_coordgate.progress import raise_if_cancelled
 
 __all__ = ["lens_psfs", "psf_size"]
 
@@ -38,7 +41,11 @@ _RAYS_ACROSS = 48  # Order of the disk rule that looks at slopes, not at phases.
 
 
 def lens_psfs(
-    lens: Lens | GaussianLens, positions: Array, frame_shape: tuple[int, int], size: int
+    lens: Lens | GaussianLens,
+    positions: Array,
+    frame_shape: tuple[int, int],
+    size: int,
+    cancel: threading.Event | None = None,
 ) -> Array:
     """Point spread functions of a lens at places in the frame.
 
@@ -52,6 +59,8 @@ def lens_psfs(
         (height, width) of the frame, in pixels.
     size : int
         Side of the PSFs in pixels, odd; the ideal image point is at the centre.
+    cancel : threading.Event, optional
+        Once set, the work ends.
 
     Returns
     -------
@@ -63,6 +72,8 @@ def lens_psfs(
     ------
     PSFError
         If the size has no central pixel.
+    CancelledError
+        If cancelled.
 
     Notes
     -----
@@ -72,12 +83,15 @@ def lens_psfs(
     """
     if size < 1 or size % 2 == 0:
         raise PSFError(f"A PSF of side {size} has no central pixel; choose an odd size.")
-    places = np.asarray(positions, dtype=np.float64)
+    places, number, side = _folded(lens, np.asarray(positions, dtype=np.float64))
     if isinstance(lens, GaussianLens):
         light = _gaussian_light(_gaussian_sigma(lens, places, frame_shape), size)
     else:
-        light = _pupil_light(_Wavefronts.of(lens, places, frame_shape), size)
-    psfs: Array = light / light.sum(axis=(1, 2), keepdims=True)
+        light = _pupil_light(_Wavefronts.of(lens, places, frame_shape), size, cancel)
+    psfs: Array = (light / light.sum(axis=(1, 2), keepdims=True))[number]
+    for axis in (0, 1):
+        mirrored = side[:, axis] < 0
+        psfs[mirrored] = np.flip(psfs[mirrored], axis + 1)
     return psfs
 
 
@@ -114,7 +128,7 @@ def psf_size(
     if positions is None:
         grid = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, 5)] * 2), axis=-1).reshape(-1, 2)
         positions = np.concatenate([grid, np.clip([lens.axis], -1.0, 1.0)])
-    places = np.asarray(positions, dtype=np.float64)
+    places, _, _ = _folded(lens, np.asarray(positions, dtype=np.float64))
     limit = (min(frame_shape) - 1) // 2 * 2 + 1
     if isinstance(lens, GaussianLens):
         sigma = _gaussian_sigma(lens, places, frame_shape).max()
@@ -137,17 +151,24 @@ def _odd_side(half_side: float) -> int:
     return 2 * int(np.ceil(half_side - 0.5)) + 1
 
 
-def _field_vectors(axis: tuple[float, float], places: Array, frame_shape: tuple[int, int]) -> Array:
-    """Pixels from the optical axis to each place, as a part of half the frame's diagonal."""
-    vectors: Array = (places - axis) * frame_shape / np.hypot(*frame_shape)
-    return vectors
+def _folded(lens: Lens | GaussianLens, places: Array) -> tuple[Array, NDArray[np.intp], Array]:
+    """Places that differ by more than a mirror which the lens does not notice.
+
+    Returns them, the number among them of each place, and the sign (y, x) of its side.
+    """
+    tilt = lens.tilt_um if isinstance(lens, Lens) else (0.0, 0.0)
+    even = [not axis and not slope for axis, slope in zip(lens.axis, tilt, strict=True)]
+    side = np.where(even & (places < 0), -1.0, 1.0)
+    # Two pixels that mirror each other are so up to rounding.
+    distinct, number = np.unique(np.round(places * side, 12), axis=0, return_inverse=True)
+    return distinct, number.reshape(-1), side
 
 
 # A Gaussian lens
 
 
 def _gaussian_sigma(lens: GaussianLens, places: Array, frame_shape: tuple[int, int]) -> Array:
-    field = _field_vectors(lens.axis, places, frame_shape)
+    field = field_vectors(places, frame_shape, lens.axis)
     center, edge = lens.sigma_center_px**2, lens.sigma_edge_px**2
     variance = center + (edge - center) * np.sum(field**2, axis=-1)
     # Where the edge is the sharper, the law would reach zero beyond the frame.
@@ -186,7 +207,7 @@ class _Wavefronts:
     @classmethod
     def of(cls, lens: Lens, places: Array, frame_shape: tuple[int, int]) -> _Wavefronts:
         """Wavefronts at frame coordinates (y, x), shape (N, 2)."""
-        field = _field_vectors(lens.axis, places, frame_shape)
+        field = field_vectors(places, frame_shape, lens.axis)
         curvature = lens.field_curvature_um * np.sum(field**2, axis=-1)
         return cls(lens, field, lens.defocus_um + curvature + places @ np.asarray(lens.tilt_um))
 
@@ -254,41 +275,50 @@ def _pixel_rule(pixel: float) -> tuple[Array, Array]:
     return pixel * point / 2.0, pixel * weight / 2.0
 
 
-def _pupil_light(wavefronts: _Wavefronts, size: int) -> Array:
+def _pupil_light(
+    wavefronts: _Wavefronts, size: int, cancel: threading.Event | None = None
+) -> Array:
     """Part of the light that falls on each pixel of the window, (N, size, size)."""
     disk = _disk_rule(_disk_order(wavefronts, size))
     points, weight = _pixel_rule(wavefronts.pixel)
-    centers = wavefronts.pixel * np.arange(-(size // 2), size // 2 + 1, dtype=np.float64)
     order, places = len(disk[0]), len(wavefronts.defocus_um)
     step = max(1, _CHUNK_BYTES // (16 * order * (2 * order + size * len(points))))
     light = np.empty((places, size, size))
     for start in range(0, places, step):
         part = wavefronts.part(slice(start, start + step))
-        for place, field in enumerate(_fields(part, disk, centers, points), start):
-            intensity = (field.real**2 + field.imag**2).reshape(size, len(points), size, -1)
-            light[place] = np.einsum("ymxn,m,n->yx", intensity, weight, weight) / np.pi
+        for place, field in enumerate(_fields(part, disk, size, points), start):
+            raise_if_cancelled(cancel, "Stopped before the PSFs of the lens were computed.")
+            intensity = (field.real**2 + field.imag**2).reshape(len(points), size, -1, size)
+            light[place] = np.einsum("mynx,m,n->yx", intensity, weight, weight) / np.pi
     return light
 
 
 def _fields(
-    wavefronts: _Wavefronts, disk: tuple[Array, Array, Array], centers: Array, points: Array
+    wavefronts: _Wavefronts, disk: tuple[Array, Array, Array], size: int, points: Array
 ) -> Iterator[Field]:
-    """Fourier transforms of the pupils, one by one, at all points across all pixels (y, x)."""
+    """Fourier transforms of the pupils, one by one, at all points across all pixels (y, x).
+
+    Points come first, so that each is a window of pixels: (points * size, points * size).
+    """
     y, x, weight = disk
     pupils = weight * np.exp(2j * np.pi * wavefronts.waves(y, x))
-    rows = np.empty((len(pupils), len(y), centers.size * points.size), dtype=np.complex128)
+    to_points = np.exp(-2j * np.pi * x[:, None] * points[:, None])
+    rows = np.empty((len(pupils), len(y), points.size * size), dtype=np.complex128)
     for index, row_x in enumerate(x):  # Each row of the disk has its own length, hence kernel.
-        rows[:, index] = pupils[:, index] @ _fourier_kernel(row_x, centers, points)
-    columns = _fourier_kernel(y[:, 0], centers, points).T
-    return (columns @ row for row in rows)
+        at_points = (pupils[:, index, None] * to_points[index]).reshape(-1, row_x.size)
+        at_pixels = at_points @ _pixel_kernel(row_x, wavefronts.pixel, size)
+        rows[:, index] = at_pixels.reshape(len(pupils), -1)
+    column_y = y[:, 0]
+    at_points = np.exp(-2j * np.pi * points[:, None] * column_y)
+    columns = at_points[:, None] * _pixel_kernel(column_y, wavefronts.pixel, size).T
+    return (columns.reshape(-1, len(y)) @ row for row in rows)
 
 
-def _fourier_kernel(pupil: Array, centers: Array, points: Array) -> Field:
-    """Exp(-2 pi i p (center + point)), (len(pupil), len(centers) * len(points))."""
-    at_center, at_point = (
-        np.exp(-2j * np.pi * np.multiply.outer(pupil, offset)) for offset in (centers, points)
-    )
-    return (at_center[:, :, None] * at_point[:, None, :]).reshape(len(pupil), -1)
+def _pixel_kernel(pupil: Array, pixel: float, size: int) -> Field:
+    """Exp(-2 pi i p x) at the centres x of the window's pixels, (len(pupil), size)."""
+    # Powers of the first: an exponential for each pixel would take most of the time.
+    powers = np.vander(np.exp(-2j * np.pi * pixel * pupil), size // 2 + 1, increasing=True)
+    return np.hstack([powers[:, :0:-1].conj(), powers])
 
 
 def _pupil_size(wavefronts: _Wavefronts, limit: int, enclosed_energy: float) -> int:

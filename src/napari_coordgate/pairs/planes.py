@@ -1,6 +1,7 @@
-"""Planes to train on: images (H, W) in memory, or read from their file when needed."""
+"""Planes to train on: images (H, W) in memory, or loaded when needed."""
 
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.images import Image, find_images, planes, read_image
+from napari_coordgate.images import (
+    Image,
+    PixelArray,
+    as_pixels,
+    find_images,
+    is_pixels,
+    planes,
+    read_image,
+)
 from napari_coordgate.tiff import own_kind
 
 __all__ = ["Images", "Plane", "find_planes"]
@@ -17,11 +26,11 @@ __all__ = ["Images", "Plane", "find_planes"]
 FILES_MAPPED = 256
 """Files kept mapped into memory; each holds one of the process's few file handles."""
 BYTES_LOADED = 2**30
-"""Pixels kept of files that cannot be mapped, such as compressed ones."""
+"""Pixels kept of what cannot be mapped: compressed files, and arrays that load lazily."""
 _OWN = {"PSF field": "a PSF field", "gating maps": "gating maps"}
 
 Pixels = NDArray[Any]
-Images = str | Path | Pixels | Sequence[str | Path | Pixels]
+Images = str | Path | PixelArray | Image | Sequence[str | Path | PixelArray | Image]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,55 +41,72 @@ class Plane:
     ----------
     name : str
         What errors call it.
-    source : ndarray or Path
+    source : PixelArray or Path
         The array or the file that holds it.
     index : tuple of int and slice
         Its index within the source's array.
+    shape : tuple of int
+        (height, width) in pixels, as it was when the plane was found.
     """
 
     name: str
-    source: Pixels | Path
-    index: tuple[int | slice, ...] = ()
+    source: PixelArray | Path
+    index: tuple[int | slice, ...]
+    shape: tuple[int, int]
 
     def read(self) -> Pixels:
-        """Pixels of the plane, shape (H, W); a file is kept for the next time."""
-        if not isinstance(self.source, Path):
-            return self.source[self.index]
+        """Pixels of the plane, shape (H, W); what had to be loaded is kept for the next time."""
+        source, index = self.source, self.index
+        if isinstance(source, np.ndarray):
+            return np.asarray(source[index])
+        if not isinstance(source, Path):
+            # No longer than the plane itself: nobody else will ask for it.
+            mine = weakref.ref(self, _kept.forget)
+            return _kept.array(mine, lambda: np.asarray(source[index]))
         try:
-            changed_ns = self.source.stat().st_mtime_ns
+            changed_ns = source.stat().st_mtime_ns
         except OSError:
             changed_ns = 0  # the reader says what is wrong
-        return _kept.image(self.source, changed_ns).data[self.index]
+        return _kept.array((source, changed_ns), lambda: _pixels_of(source))[index]
 
 
-class _KeptImages:
-    """Images of files, in the order of their last use."""
+class _KeptArrays:
+    """Arrays that were loaded or mapped, in the order of their last use."""
 
     def __init__(self) -> None:
-        self._images: dict[tuple[Path, int], Image] = {}
+        self._arrays: dict[Hashable, Pixels] = {}
 
-    def image(self, path: Path, changed_ns: int) -> Image:
-        """Image in a file, as it is since its last change."""
-        key = path, changed_ns
-        kept = self._images.pop(key, None)
-        image = self._images[key] = kept or read_image(path)
+    def array(self, key: Hashable, load: Callable[[], Pixels]) -> Pixels:
+        """Array of this key, loaded unless it was kept."""
+        kept = self._arrays.pop(key, None)
+        array = self._arrays[key] = load() if kept is None else kept
         if kept is None:
             self._shed()
-        return image
+        return array
+
+    def forget(self, key: Hashable) -> None:
+        """Let go of an array."""
+        self._arrays.pop(key, None)
 
     def _shed(self) -> None:
         """Let go of what is too much, but never of the last used one."""
-        for oldest in list(self._images)[:-1]:
+        for oldest in list(self._arrays)[:-1]:
             if not self._is_too_much():
                 break
-            self._images.pop(oldest, None)
+            self.forget(oldest)
 
     def _is_too_much(self) -> bool:
-        loaded = [i.data.nbytes for i in self._images.values() if not isinstance(i.data, np.memmap)]
-        return sum(loaded) > BYTES_LOADED or len(self._images) - len(loaded) > FILES_MAPPED
+        arrays = list(self._arrays.values())
+        loaded = [array.nbytes for array in arrays if not isinstance(array, np.memmap)]
+        return sum(loaded) > BYTES_LOADED or len(arrays) - len(loaded) > FILES_MAPPED
 
 
-_kept = _KeptImages()
+_kept = _KeptArrays()
+
+
+def _pixels_of(path: Path) -> Pixels:
+    pixels: Pixels = read_image(path).data
+    return pixels
 
 
 def find_planes(images: Images) -> list[Plane]:
@@ -88,8 +114,10 @@ def find_planes(images: Images) -> list[Plane]:
 
     Parameters
     ----------
-    images : path, ndarray of shape (..., H, W), or sequence of either
-        A folder stands for all images in it.
+    images : path, array of shape (..., H, W), Image, or sequence of these
+        A folder stands for all images in it. An array of dask, zarr and the like
+        serves as it is: planes are loaded one by one. An `Image` tells its axes, and
+        the name that errors call it.
 
     Returns
     -------
@@ -104,13 +132,16 @@ def find_planes(images: Images) -> list[Plane]:
     """
     if isinstance(images, str | Path) and Path(images).is_dir():
         images = find_images(images)
-    several = [images] if isinstance(images, str | Path | np.ndarray) else images
+    is_one = isinstance(images, str | Path | Image) or is_pixels(images)
+    several: Any = [images] if is_one else images
     found: list[Plane] = []
     for number, item in enumerate(several):
         if isinstance(item, str | Path):
             found += _planes_of_file(Path(item))
+        elif isinstance(item, Image):
+            found += _planes_of_image(item, item.data, item.name)
         else:
-            found += _planes_of_array(np.asarray(item), number)
+            found += _planes_of_array(as_pixels(item), number)
     if not found:
         raise ImageError("No image was given; name a folder of sharp images, or pass arrays.")
     return found
@@ -120,13 +151,19 @@ def _planes_of_file(path: Path) -> Iterator[Plane]:
     kind = own_kind(path)
     if kind is not None:
         raise ImageError(f"{path} holds {_OWN[kind]}, no image to train on; move it elsewhere.")
-    for index in planes(read_image(path)):
+    yield from _planes_of_image(read_image(path), path, str(path))
+
+
+def _planes_of_image(image: Image, source: PixelArray | Path, name: str) -> Iterator[Plane]:
+    for index in planes(image):
         place = [i for i in index if isinstance(i, int)]
-        yield Plane(f"{path}, plane {place}" if any(place) else str(path), path, index)
+        title = f"{name}, plane {place}" if any(place) else name
+        yield Plane(title, source, index, image.frame_shape)
 
 
-def _planes_of_array(array: Pixels, number: int) -> Iterator[Plane]:
+def _planes_of_array(array: PixelArray, number: int) -> Iterator[Plane]:
     if array.ndim < 2:
         raise ImageError(f"Image {number} has shape {array.shape}; it must be (..., H, W).")
-    for place, index in enumerate(np.ndindex(array.shape[:-2])):
-        yield Plane(f"image {number}, plane {place}", array, index)
+    *stack, height, width = array.shape
+    for place, index in enumerate(np.ndindex(*stack)):
+        yield Plane(f"image {number}, plane {place}", array, index, (height, width))

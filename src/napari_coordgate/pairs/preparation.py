@@ -5,7 +5,6 @@ from collections.abc import Generator, Sequence
 
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import (
-    CancelledError,
     FrameMismatchError,
     ImageError,
     SettingsError,
@@ -16,7 +15,7 @@ from napari_coordgate.pairs.measured import MeasuredPairs
 from napari_coordgate.pairs.planes import Images, Plane, find_planes
 from napari_coordgate.pairs.sampling import Stream, random_stream
 from napari_coordgate.pairs.simulated import SimulatedPairs
-from napari_coordgate.progress import Event, Stopwatch
+from napari_coordgate.progress import Event, Stopwatch, raise_if_cancelled
 
 __all__ = ["Pairs", "prepare_pairs"]
 
@@ -30,6 +29,7 @@ def prepare_pairs(
     sharp: Images,
     field: PSFField | None,
     blurred: Images | None,
+    validation: Images | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event, None, tuple[Pairs, Pairs]]:
     """Look at every image once, and split them into training and validation pairs.
@@ -40,12 +40,14 @@ def prepare_pairs(
     ----------
     config : TrainingConfig
         How to train.
-    sharp : path, ndarray of shape (..., H, W), or sequence of either
+    sharp : path, array of shape (..., H, W), or sequence of either
         Sharp images.
     field : PSFField, optional
         Blur of the lens; not given with ``blurred``.
     blurred : like ``sharp``, optional
         Measured blurred images, whole frames, in the order of the sharp ones.
+    validation : like ``sharp``, optional
+        Sharp images to validate on, in place of a part of ``sharp`` that is held back.
     cancel : threading.Event, optional
         Once set, the reading ends.
 
@@ -62,7 +64,8 @@ def prepare_pairs(
     Raises
     ------
     SettingsError
-        If neither or both of ``field`` and ``blurred`` are given.
+        If neither or both of ``field`` and ``blurred`` are given, or ``validation``
+        with ``blurred``.
     ImageError
         If images cannot be trained on; the message names them.
     FrameMismatchError
@@ -71,21 +74,36 @@ def prepare_pairs(
         If the reading was cancelled.
     """
     if field is not None and blurred is None:
-        return (yield from _simulated(config, find_planes(sharp), field, cancel))
+        held_out = [] if validation is None else find_planes(validation)
+        return (yield from _simulated(config, find_planes(sharp), held_out, field, cancel))
     if blurred is not None and field is None:
+        if validation is not None:
+            raise SettingsError("Measured pairs validate on a part of themselves; leave it out.")
         return (yield from _measured(config, find_planes(sharp), find_planes(blurred), cancel))
     raise SettingsError("Give either a PSF field or measured blurred images.")
 
 
 def _simulated(
-    config: TrainingConfig, sharp: list[Plane], field: PSFField, cancel: threading.Event | None
+    config: TrainingConfig,
+    sharp: list[Plane],
+    held_out: list[Plane],
+    field: PSFField,
+    cancel: threading.Event | None,
 ) -> Generator[Event, None, tuple[SimulatedPairs, SimulatedPairs]]:
-    ranges = yield from _survey(sharp, config, cancel)
+    planes = [*sharp, *held_out]
+    ranges = yield from _survey(planes, config, cancel)
+    parts = _split(len(sharp), config)
+    if held_out:
+        parts = list(range(len(sharp))), list(range(len(sharp), len(planes)))
     training, validation = (
         SimulatedPairs(
-            [sharp[n] for n in part], [ranges[n] for n in part], field, config, validation=held_back
+            [planes[n] for n in part],
+            [ranges[n] for n in part],
+            field,
+            config,
+            validation=held_back,
         )
-        for held_back, part in zip((False, True), _split(len(sharp), config), strict=True)
+        for held_back, part in zip((False, True), parts, strict=True)
     )
     return training, validation
 
@@ -132,8 +150,7 @@ def _survey(
     stopwatch = Stopwatch("reading images", len(found))
     ranges, complaints = [], []
     for number, plane in enumerate(found):
-        if cancel is not None and cancel.is_set():
-            raise CancelledError("Stopped while reading the images; nothing was written.")
+        raise_if_cancelled(cancel, "Stopped while reading the images; nothing was written.")
         try:
             pixels = plane.read()
             check_plane(pixels, plane.name)
@@ -151,12 +168,11 @@ def _survey(
 
 def _one_frame(planes: Sequence[Plane]) -> tuple[int, int]:
     """Shape of the frame that all measured images share."""
-    height, width = planes[0].read().shape
+    shape = planes[0].shape
     for plane in planes:
-        shape = plane.read().shape
-        if shape != (height, width):
+        if plane.shape != shape:
             raise FrameMismatchError(
-                f"{plane.name} has shape {shape}, but {planes[0].name} {(height, width)}; "
+                f"{plane.name} has shape {plane.shape}, but {planes[0].name} {shape}; "
                 "measured pairs must all be whole frames of one size."
             )
-    return height, width
+    return shape

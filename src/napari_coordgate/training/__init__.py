@@ -1,6 +1,7 @@
 """One training loop: sharp images and a PSF field, or measured pairs, to a checkpoint."""
 
-from napari_coordgate.training.files import TAKEN, last_checkpoint_path
+from napari_coordgate.training.files import TAKEN
 from napari_coordgate.training.job import train
+from napari_coordgate.training.rehearsal import Estimate, rehearse
 
-__all__ = ["TAKEN", "last_checkpoint_path", "train"]
+__all__ = ["TAKEN", "Estimate", "rehearse", "train"]

@@ -4,29 +4,12 @@ from pathlib import Path
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
-from napari_coordgate.files import check_free, check_writable
+from napari_coordgate.files import check_free, check_writable, last_checkpoint_path
 
-__all__ = ["TAKEN", "RunFiles", "last_checkpoint_path"]
+__all__ = ["TAKEN", "RunFiles"]
 
 TAKEN = "choose another name, go on with --resume, or replace it with --overwrite"
 """Advice where an earlier run stands in the way."""
-
-
-def last_checkpoint_path(output: str | Path) -> Path:
-    """Where the state of a run stands from which it can be resumed.
-
-    Parameters
-    ----------
-    output : str or Path
-        The run's checkpoint.
-
-    Returns
-    -------
-    Path
-        ``NAME.last.safetensors`` beside ``NAME.safetensors``.
-    """
-    path = Path(output)
-    return path.with_name(f"{path.stem}.last{path.suffix}")
 
 
 class RunFiles:

@@ -22,11 +22,14 @@ def train(
     field: PSFField | None = None,
     *,
     blurred: Images | None = None,
+    validation: Images | None = None,
     output: str | Path | None = None,
     init: str | Path | Checkpoint | None = None,
     resume: bool = False,
     overwrite: bool = False,
     cancel: threading.Event | None = None,
+    stop: threading.Event | None = None,
+    preview_seconds: float | None = None,
 ) -> Generator[Event]:
     """Train a network to deblur.
 
@@ -40,6 +43,9 @@ def train(
         Blur of the lens, which makes the training pairs. Not given with ``blurred``.
     blurred : like ``sharp``, optional
         Measured blurred images of the same scenes, whole frames, in the same order.
+    validation : like ``sharp``, optional
+        Sharp images to validate on; when not given, a part of ``sharp`` is held back.
+        Not given with ``blurred``.
     output : str or Path, optional
         Checkpoint to write, suffix ``.safetensors``: the best weights by validation
         loss. Beside it, `last_checkpoint_path` is kept for going on. Without
@@ -51,31 +57,55 @@ def train(
     overwrite : bool
         Replace a checkpoint of that name.
     cancel : threading.Event, optional
-        Once set, the run is saved and ends.
+        Once set, the run is saved as it is and ends as cancelled, at once; it can go on later.
+    stop : threading.Event, optional
+        Once set, the run is validated and completes with the best weights by now; it can
+        go on later as well. Before the first step it is a cancel.
+    preview_seconds : float, optional
+        Also show previews between validations, about every so many seconds, but
+        never for more than a tenth of the time. They change nothing in the training.
 
     Yields
     ------
     Progress
-        After each image looked at, and after each optimiser step, with
-        ``loss`` and ``learning_rate``, and the figures of a validation after one.
+        After each image looked at (stage ``reading images``), after each validation
+        image (``validating``), and after each optimiser step (``training``), with
+        ``loss`` and ``learning_rate``, and the figures of a validation after one. A
+        validation that no step precedes, as first or last of a run that is resumed
+        or stopped, is told by figures alone.
     Preview
-        After each validation: one validation image as the network deblurs it by now.
+        After each validation, and as ``preview_seconds`` tells: the first validation
+        image as the averaged weights deblur it by now.
     Finished
         Once, at the end. If completed, its result is the best `Checkpoint`.
     """
     files = RunFiles(output)
+    cancel, stop = cancel or threading.Event(), stop or threading.Event()
 
     def events() -> Iterator[Event]:
         start = _start(files, init, resume, overwrite)
-        pairs, validation = yield from prepare_pairs(config, sharp, field, blurred, cancel)
-        run = TrainingRun(config, pairs, validation, field, files)
+        pairs, held_back = yield from prepare_pairs(
+            config, sharp, field, blurred, validation, _AnyOf(cancel, stop)
+        )
+        run = TrainingRun(config, pairs, held_back, field, files)
         if start is not None and resume:
             run.restore(start)
         elif start is not None:
             run.initialise(start)
-        yield from run.steps(cancel)
+        yield from run.steps(cancel, stop, preview_seconds)
 
     return reporting_end(events(), files.written)
+
+
+class _AnyOf(threading.Event):
+    """Set once any of several events is."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        super().__init__()
+        self._events = events
+
+    def is_set(self) -> bool:
+        return any(event.is_set() for event in self._events)
 
 
 def _start(

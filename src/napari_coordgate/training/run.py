@@ -1,32 +1,28 @@
-"""One run: network, optimiser, averaged weights, and what was reached."""
+"""One run: its steps, its validations, and what was reached."""
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision, Precision
-from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.devices import resolve_device, to_device
+from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
-from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.pairs import Batch, Pairs, Sample
+from napari_coordgate.pairs import Pairs, Sample
 from napari_coordgate.progress import Event, Finished, Preview, Stopwatch, counted
 from napari_coordgate.training.files import RunFiles
-from napari_coordgate.training.memory import attempt, step_too_large, validation_too_large
-from napari_coordgate.training.schedule import averaging, cosine_factor, plateau
+from napari_coordgate.training.learner import Learner
+from napari_coordgate.training.memory import attempt, step_too_large
+from napari_coordgate.training.schedule import cosine_factor, plateau
 from napari_coordgate.training.state import load_tensors, state_tensors
-from napari_coordgate.training.validation import validate
+from napari_coordgate.training.validation import PreviewPace, look, validate
 
 __all__ = ["TrainingRun"]
 
@@ -36,7 +32,7 @@ MAY_CHANGE = {"steps", "epochs", "device", "workers", "validate_every"}
 
 
 class TrainingRun:
-    """State of one run: network, optimiser, averaged weights, and what was reached.
+    """State of one run: what learns, how far it has come, and what was reached.
 
     Parameters
     ----------
@@ -67,14 +63,8 @@ class TrainingRun:
         self.epoch_steps = max(1, round(images / batch))
         # A batch may span two epochs, so that no image is ever left out.
         self.total = config.steps if config.epochs is None else -(-config.epochs * images // batch)
-        self.network = to_device(_seeded_network(config), self.device)
-        self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.learner = Learner(config, self.device)
         self.plateau = self._build_plateau()
-        self.fabric = _build_fabric(config, self.device)
-        self.model, self.fabric_optimizer = self.fabric.setup(
-            self.network, self.optimizer, move_to_device=False
-        )
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()
         pixel_size_um = None if field is None else field.pixel_size_um
@@ -89,11 +79,22 @@ class TrainingRun:
             return self.epoch_steps
         return max(1, self.total // VALIDATIONS_OF_A_RUN)
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether the weights of this very step were validated."""
+        return bool(self.history) and self.history[-1]["step"] == self.step
+
+    @property
+    def is_validation_due(self) -> bool:
+        """Whether these weights are to be validated before the next step."""
+        on_schedule = self.step % self.validate_every == 0 or self.step == self.total
+        return self.step > 0 and on_schedule and not self.is_validated
+
     def _build_plateau(self) -> ReduceLROnPlateau | None:
         if self.config.schedule != "plateau":
             return None
         validations = self.config.patience_epochs * self.epoch_steps / self.validate_every
-        return plateau(self.optimizer, max(1, round(validations)))
+        return plateau(self.learner.optimizer, max(1, round(validations)))
 
     def initialise(self, checkpoint: Checkpoint) -> None:
         """Start from a checkpoint's weights instead of random ones."""
@@ -102,8 +103,7 @@ class TrainingRun:
                 f"The checkpoint to fine-tune holds another network ({checkpoint.config.network}); "
                 "train with that one, or without it."
             )
-        self.network.load_state_dict(dict(checkpoint.weights))
-        self.averaged.module.load_state_dict(dict(checkpoint.weights))
+        self.learner.initialise(checkpoint.weights)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a run exactly where it stopped."""
@@ -127,44 +127,95 @@ class TrainingRun:
             )
         self.step = checkpoint.step
         self.history = checkpoint.history
-        self.averaged.module.load_state_dict(dict(checkpoint.weights))
-        self.averaged.n_averaged.fill_(self.step)
-        load_tensors(checkpoint.state, self.network, self.optimizer)
+        self.learner.averaged.module.load_state_dict(dict(checkpoint.weights))
+        self.learner.averaged.n_averaged.fill_(self.step)
+        load_tensors(checkpoint.state, self.learner.network, self.learner.optimizer)
+        self.learner.rate = checkpoint.progress["learning_rate"]
         if self.plateau is not None:
             self.plateau.load_state_dict(checkpoint.progress["plateau"])
-            self._set_rate(checkpoint.progress["learning_rate"])
         best = self.files.load_best() if self.history else None
         if best is not None:
             self.best = replace(best, config=self.config)
 
-    def steps(self, cancel: threading.Event | None) -> Iterator[Event]:
-        """Train to the last step, with a validation now and then."""
-        stopwatch = Stopwatch("training", self.total - self.step)
-        first = self.step
-        for samples in self._loader():
-            if cancel is not None and cancel.is_set():
-                self.files.save_last(self._last())
-                advice = "; --resume goes on." if self.files.last else "."
-                raise CancelledError(
-                    f"Stopped after {self.step} of {counted(self.total, 'step')}{advice}"
-                )
-            figures = self._optimise(samples)
-            previews: list[Preview] = []
-            if self.step % self.validate_every == 0 or self.step == self.total:
-                validated, preview = self._validate()
-                figures |= validated
-                previews.append(preview)
-            yield stopwatch.progress(self.step - first, **figures)
-            yield from previews
+    def steps(
+        self,
+        cancel: threading.Event,
+        stop: threading.Event,
+        preview_seconds: float | None = None,
+    ) -> Iterator[Event]:
+        """Train to the last step, with a validation now and then.
+
+        Parameters
+        ----------
+        cancel : threading.Event
+            Once set, the run is saved as it is and ends, to go on later.
+        stop : threading.Event
+            Once set, the run is validated and saved, and completes as it is.
+        preview_seconds : float, optional
+            Time between previews beside those of the validations, about.
+
+        Yields
+        ------
+        Progress, Preview, Finished
+            As `train` tells.
+
+        Raises
+        ------
+        CancelledError
+            If it was cancelled, or stopped before the first step.
+        """
+        try:
+            yield from self._steps(cancel, stop, PreviewPace(preview_seconds))
+        except CancelledError:
+            self.files.save_last(self._last())
+            advice = "; --resume goes on." if self.files.last else "."
+            raise CancelledError(
+                f"Stopped after {self.step} of {counted(self.total, 'step')}{advice}"
+            ) from None
+        done = f"Trained {counted(self.step, 'step')}"
+        if self.step < self.total:
+            done = f"Stopped after {self.step} of {counted(self.total, 'step')}"
         yield Finished(
             "completed",
-            f"Trained {counted(self.step, 'step')}; best validation PSNR "
+            f"{done}; best validation PSNR "
             f"{self.best.metrics.get('psnr', float('nan')):.2f} dB at step {self.best.step}.",
             outputs=tuple(self.files.written),
             result=self.best,
         )
 
-    def _loader(self) -> DataLoader[Sample]:
+    def _steps(
+        self, cancel: threading.Event, stop: threading.Event, pace: PreviewPace
+    ) -> Iterator[Event]:
+        stopwatch = Stopwatch("training", self.total - self.step)
+        first = self.step
+        if self.is_validation_due:  # it was cancelled amid this validation
+            figures, preview = yield from self._validate(cancel)
+            yield stopwatch.progress(0, **figures)
+            yield preview
+        for samples in self.loader():
+            if cancel.is_set():
+                raise CancelledError
+            if stop.is_set():
+                break
+            figures = self.optimise(samples)
+            shown = None
+            if self.is_validation_due:
+                validated, shown = yield from self._validate(cancel)
+                figures |= validated
+                pace.shown()
+            elif pace.is_due:
+                shown = self._preview(pace)
+            yield stopwatch.progress(self.step - first, **figures)
+            if shown is not None:
+                yield shown
+        if self.step == 0:
+            raise CancelledError
+        if not self.is_validated:  # it was stopped between two validations
+            figures, preview = yield from self._validate(cancel)
+            yield stopwatch.progress(self.step - first, **figures)
+            yield preview
+
+    def loader(self) -> DataLoader[Sample]:
         """Samples of the steps to come; the global random numbers are left alone."""
         batch_size = self.config.batch_size
         return DataLoader(
@@ -176,55 +227,42 @@ class TrainingRun:
             generator=torch.Generator(),
         )
 
-    def _optimise(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """One step of the optimiser."""
+    def optimise(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """One step of the optimiser; its loss and learning rate."""
         if self.plateau is None:
             factor = cosine_factor(self.step, self.total, self.config.warmup_steps)
-            self._set_rate(self.config.learning_rate * factor)
-        loss = attempt(lambda: self._descend(samples))
+            self.learner.rate = self.config.learning_rate * factor
+        loss = attempt(
+            lambda: self.learner.descend(self.pairs.to_batch(samples, self.device, self.step))
+        )
         if loss is None:
-            raise step_too_large(samples, self.device, self._fits)
+            raise step_too_large(samples, self.device, self.learner.fits)
         if not np.isfinite(loss):
             raise TrainingError(
                 f"The training diverged at step {self.step} (loss: {loss}); "
                 "choose a lower learning rate."
             )
-        self.averaged.update_parameters(self.network)
+        self.learner.averaged.update_parameters(self.learner.network)
         self.step += 1
-        return {"loss": loss, "learning_rate": self._rate}
+        return {"loss": loss, "learning_rate": self.learner.rate}
 
-    def _descend(self, samples: Sequence[Sample]) -> float:
-        """Loss before a step down its gradient."""
-        loss = self._gradient(self.pairs.to_batch(samples, self.device, self.step))
-        self.fabric_optimizer.step()
-        return loss.item()
+    def _preview(self, pace: PreviewPace) -> Preview:
+        """First validation pair by the averaged weights, between two validations."""
+        start = time.perf_counter()
+        preview, _ = look(self.learner.averaged.module, self.validation, 0, self.device, self.step)
+        pace.shown(time.perf_counter() - start)
+        return preview
 
-    def _gradient(self, batch: Batch) -> Tensor:
-        """Mean squared error, weighted so that every pixel of the frame counts alike."""
-        self.optimizer.zero_grad()
-        restored = self.model(batch.blurred, batch.coordinates)
-        loss: Tensor = (batch.weights * (restored.float() - batch.sharp).square()).mean()
-        self.fabric.backward(loss)
-        return loss.detach()
-
-    def _fits(self, batch_size: int, window_size: int) -> bool:
-        """Whether the gradient of so many windows of this size stays within the memory."""
-        shape = batch_size, 1, window_size, window_size
-
-        def compute() -> Tensor:
-            image = torch.zeros(shape, device=self.device)
-            return self._gradient(Batch(image, image, image.expand(-1, 2, -1, -1), image))
-
-        return attempt(compute) is not None
-
-    def _validate(self) -> tuple[dict[str, float], Preview]:
+    def _validate(
+        self, cancel: threading.Event
+    ) -> Generator[Event, None, tuple[dict[str, float], Preview]]:
         """Figures of the averaged weights by now; saves the run, and its weights if the best."""
-        network, count = self.averaged.module, self.config.validation_images
-        outcome = attempt(lambda: validate(network, self.validation, count, self.device, self.step))
-        if outcome is None:
-            raise validation_too_large(self.validation.frame_shape, self.device)
-        figures, preview = outcome
-        if self.plateau is not None:
+        network, count = self.learner.averaged.module, self.config.validation_images
+        figures, preview = yield from validate(
+            network, self.validation, count, self.device, self.step, cancel
+        )
+        # One that a stop asked for is no word on the schedule: a resumed run would differ by it.
+        if self.plateau is not None and self.step % self.validate_every == 0:
             self.plateau.step(figures["validation_loss"])
         self.history = (*self.history, {"step": float(self.step), **figures})
         if figures["validation_loss"] < self.best.metrics.get("validation_loss", np.inf):
@@ -240,43 +278,14 @@ class TrainingRun:
         """All that is needed to go on with the run from this step."""
         return replace(
             self.best,
-            weights=self.averaged.module.state_dict(),
+            weights=self.learner.averaged.module.state_dict(),
             step=self.step,
             history=self.history,
             metrics=self.history[-1] if self.history else {},
-            state=state_tensors(self.network, self.optimizer),
+            state=state_tensors(self.learner.network, self.learner.optimizer),
             progress={
                 "images": len(self.pairs),
-                "learning_rate": self._rate,
+                "learning_rate": self.learner.rate,
                 "plateau": self.plateau.state_dict() if self.plateau else None,
             },
         )
-
-    @property
-    def _rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def _set_rate(self, rate: float) -> None:
-        self.optimizer.param_groups[0]["lr"] = rate
-
-
-def _seeded_network(config: TrainingConfig) -> UNet:
-    """Network whose random weights follow from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return build_network(config.network)
-
-
-class _Autocast(MixedPrecision):
-    """Mixed precision that leaves the inputs alone: the residual output adds them unrounded."""
-
-    def convert_input(self, data: Any) -> Any:
-        return data
-
-
-def _build_fabric(config: TrainingConfig, device: torch.device) -> Fabric:
-    """Engine of the run; given its precision ready-made, it prints nothing about it."""
-    precision = Precision()
-    if config.precision == "bfloat16":
-        precision = _Autocast("bf16-mixed", device.type)
-    return Fabric(accelerator=device.type, devices=1, plugins=[precision])

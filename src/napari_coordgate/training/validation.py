@@ -1,20 +1,34 @@
 """How near a network comes to the sharp validation images."""
 
+import math
+import threading
+import time
+from collections.abc import Generator
+
 import numpy as np
 import torch
 from torch import nn
 
-from napari_coordgate.metrics import field_radius, quality
+from napari_coordgate.coordinates import Window, field_radius
+from napari_coordgate.metrics import quality
 from napari_coordgate.pairs import Pairs
-from napari_coordgate.progress import Preview
+from napari_coordgate.progress import Event, Preview, Stopwatch, raise_if_cancelled
+from napari_coordgate.training.memory import attempt, validation_too_large
 
-__all__ = ["validate"]
+__all__ = ["PreviewPace", "look", "validate"]
+
+REST = 10
+"""A preview is followed by a rest of so many times what it cost."""
 
 
-@torch.no_grad()
 def validate(
-    network: nn.Module, pairs: Pairs, images: int, device: torch.device, step: int
-) -> tuple[dict[str, float], Preview]:
+    network: nn.Module,
+    pairs: Pairs,
+    images: int,
+    device: torch.device,
+    step: int,
+    cancel: threading.Event,
+) -> Generator[Event, None, tuple[dict[str, float], Preview]]:
     """Figures of a network on validation pairs.
 
     Parameters
@@ -29,6 +43,13 @@ def validate(
         Where the network is.
     step : int
         Training step, for the preview.
+    cancel : threading.Event
+        Once set, the validation ends.
+
+    Yields
+    ------
+    Progress
+        After each pair.
 
     Returns
     -------
@@ -37,21 +58,102 @@ def validate(
         the figures of `quality`.
     preview : Preview
         The first pair.
+
+    Raises
+    ------
+    CancelledError
+        If it was cancelled.
+    DeviceMemoryError
+        If the memory does not suffice for a whole frame.
     """
+    count = min(len(pairs), images)
+    stopwatch = Stopwatch("validating", count)
     rows: list[dict[str, float]] = []
-    preview = None
-    for number in range(min(len(pairs), images)):
+    first = None
+    for number in range(count):
+        raise_if_cancelled(cancel, "Stopped while validating.")
+        preview, window = look(network, pairs, number, device, step)
+        loss = float(np.mean(np.square(preview.deblurred - preview.sharp)))
+        radius = field_radius(pairs.frame_shape, window)
+        figures = quality(preview.sharp, preview.deblurred, radius)
+        rows.append({"validation_loss": loss, **figures})
+        first = first or preview
+        yield stopwatch.progress(number + 1)
+    assert first is not None
+    names = dict.fromkeys(name for row in rows for name in row)
+    means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+    return means, first
+
+
+def look(
+    network: nn.Module, pairs: Pairs, number: int, device: torch.device, step: int
+) -> tuple[Preview, Window]:
+    """One pair as a network deblurs it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The network.
+    pairs : Pairs
+        Validation pairs.
+    number : int
+        Which of them.
+    device : torch.device
+        Where the network is.
+    step : int
+        Training step, for the preview.
+
+    Returns
+    -------
+    preview : Preview
+        The pair.
+    window : Window
+        Where it lies in the frame.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the memory does not suffice for it.
+    """
+
+    @torch.no_grad()
+    def compute() -> tuple[Preview, Window]:
         sample = pairs[number]
         batch = pairs.to_batch([sample], device, number)
         restored = network(batch.blurred, batch.coordinates)
-        sharp, blurred, deblurred = (
-            image[0, 0].cpu().numpy() for image in (batch.sharp, batch.blurred, restored)
-        )
-        loss = float(np.mean(np.square(deblurred - sharp)))
-        radius = field_radius(pairs.frame_shape, sample.window)
-        rows.append({"validation_loss": loss, **quality(sharp, deblurred, radius)})
-        preview = preview or Preview(step, sharp, blurred, deblurred)
-    assert preview is not None
-    names = dict.fromkeys(name for row in rows for name in row)
-    figures = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-    return figures, preview
+        images = (batch.sharp, batch.blurred, restored)
+        return Preview(step, *(image[0, 0].cpu().numpy() for image in images)), sample.window
+
+    seen = attempt(compute)
+    if seen is None:
+        raise validation_too_large(pairs.frame_shape, device)
+    return seen
+
+
+class PreviewPace:
+    """When to show an unfinished result: now and then, in at most a tenth of the time.
+
+    Parameters
+    ----------
+    seconds : float or None
+        Time between previews, about; none: never.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = math.inf if seconds is None else seconds
+        self.shown()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for one."""
+        return time.perf_counter() >= self._next
+
+    def shown(self, cost: float = 0.0) -> None:
+        """Rest after a preview.
+
+        Parameters
+        ----------
+        cost : float
+            Time that it took to make, in seconds.
+        """
+        self._next = time.perf_counter() + max(self._seconds, REST * cost)

@@ -1,7 +1,8 @@
 """Tiles, windows, types and bad input of deblurring; the networks are small and untrained."""
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import DeblurConfig, NetworkConfig, Scaling, TrainingConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.deblurring import Deblurrer, deblur, deblur_events, gating_maps
-from napari_coordgate.deblurring.gates import KeptMaps
 from napari_coordgate.errors import (
     CancelledError,
     DeviceMemoryError,
@@ -26,7 +26,7 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.images import Image
 from napari_coordgate.networks import UNet, build_network
-from napari_coordgate.progress import Finished, Progress
+from napari_coordgate.progress import Event, Finished, PlaneDone, Progress
 
 Pixels = NDArray[Any]
 WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
@@ -50,6 +50,20 @@ def identity_checkpoint(frame: tuple[int, int]) -> Checkpoint:
     torch.nn.init.zeros_(network.head.bias)
     config = TrainingConfig(network=network.config, device="cpu")
     return Checkpoint(config, network.state_dict(), frame)
+
+
+class LazyArray:
+    """Array that is loaded when it is indexed, as those of dask and zarr; it counts."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.loaded: list[tuple[int, ...]] = []
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> Pixels:
+        part: Pixels = self._pixels[index]
+        self.loaded.append(part.shape)
+        return part
 
 
 def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) -> Pixels:
@@ -264,20 +278,6 @@ def test_axes_overrule_those_of_the_image() -> None:
     )
 
 
-def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
-    network = random_checkpoint((64, 64)).network
-    windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
-    coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
-    one = sum(gate.nbytes for gates in network.gating_maps(coordinates[0]) for gate in gates)
-    maps = KeptMaps(network, memory_gb=1.5 * one / 1e9)
-    first, second, third = (maps.of(windows[0], coordinates[0]) for _ in range(3))
-    assert first is not second
-    assert second is third
-    others = [maps.of(windows[1], coordinates[1]) for _ in range(3)]
-    assert others[1] is not others[2]
-    torch.testing.assert_close(others[1].down, others[2].down)
-
-
 def test_the_checkpoints_own_network_is_left_alone() -> None:
     checkpoint = random_checkpoint((24, 24))
     worker = Deblurrer(checkpoint, DeblurConfig())
@@ -297,18 +297,87 @@ def test_out_of_memory_names_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         deblur(noise((96, 96)), random_checkpoint((96, 96)))
 
 
-def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
-    checkpoint = random_checkpoint((40, 56))
-    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
-    maps = gating_maps(tmp_path / "model.safetensors")
-    assert {name: gate.shape for name, gate in maps.items()} == {
-        "down 1": (4, 40, 56),
-        "down 2": (8, 20, 28),
-        "up 1": (4, 40, 56),
-        "up 2": (8, 20, 28),
-    }
-    window = gating_maps(checkpoint, Window(8, 12, 16, 20))
-    np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
-    plain = build_network(NetworkConfig(architecture="unet", base_channels=4))
-    config = TrainingConfig(network=plain.config)
-    assert gating_maps(Checkpoint(config, plain.state_dict(), (40, 56))) == {}
+def test_a_lazy_stack_is_loaded_plane_by_plane() -> None:
+    checkpoint, stack = random_checkpoint((24, 20)), noise((2, 3, 24, 20))
+    lazy = LazyArray(stack)
+    np.testing.assert_array_equal(deblur(lazy, checkpoint), deblur(stack, checkpoint))
+    assert lazy.loaded == 6 * [(24, 20)]
+    lazy = LazyArray(stack)
+    events = deblur_events(Image(lazy, "TCYX"), checkpoint)
+    while not isinstance(next(events), PlaneDone):
+        pass
+    assert lazy.loaded == [(24, 20)]
+
+
+def done_planes(events: Iterable[Event]) -> list[tuple[int, ...]]:
+    return [event.index for event in events if isinstance(event, PlaneDone)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected"),
+    [
+        ((24, 20), "YX", [()]),
+        ((3, 24, 20), "ZYX", [(0,), (1,), (2,)]),
+        ((24, 2, 20), "YCX", [(0,), (1,)]),
+        ((2, 24, 20, 2), "TYXS", [(0, 0), (0, 1), (1, 0), (1, 1)]),
+    ],
+)
+def test_each_plane_is_told_when_it_is_whole(
+    shape: tuple[int, ...], axes: str, expected: list[tuple[int, ...]]
+) -> None:
+    events = deblur_events(noise(shape), random_checkpoint((24, 20)), axes=axes)
+    assert done_planes(events) == expected
+
+
+def test_a_plane_that_is_told_of_is_final() -> None:
+    checkpoint, stack = random_checkpoint((90, 90), depth=2), noise((3, 90, 90))
+    out, config = np.zeros_like(stack), DeblurConfig(tile=64)
+    expected = deblur(stack, checkpoint, config=config)
+    for event in deblur_events(stack, checkpoint, out=out, config=config):
+        if isinstance(event, PlaneDone):
+            np.testing.assert_array_equal(out[event.index], expected[event.index])
+            assert not out[event.index[0] + 1 :].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 4), min_size=0, max_size=2).map(tuple),
+    wishes=st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 5)), min_size=1),
+)
+def test_every_plane_is_done_once_whatever_is_wanted_first(
+    lengths: tuple[int, ...], wishes: list[tuple[int, int]]
+) -> None:
+    wish = itertools.cycle(wishes)
+    events = deblur_events(
+        noise((*lengths, 8, 8)),
+        identity_checkpoint((8, 8)),
+        axes="TC"[: len(lengths)] + "YX",
+        first=lambda: next(wish)[: len(lengths)],
+    )
+    assert sorted(done_planes(events)) == list(np.ndindex(lengths))
+
+
+def test_the_plane_that_is_wanted_comes_first_and_then_its_neighbours_in_order() -> None:
+    checkpoint = identity_checkpoint((8, 8))
+    order = done_planes(deblur_events(noise((6, 8, 8)), checkpoint, first=lambda: (3,)))
+    assert order == [(3,), (2,), (4,), (1,), (5,), (0,)]
+
+
+def test_what_is_wanted_may_change_meanwhile() -> None:
+    wanted, seen = [4], []
+    checkpoint = identity_checkpoint((8, 8))
+    for event in deblur_events(noise((6, 8, 8)), checkpoint, first=lambda: (wanted[0],)):
+        if isinstance(event, PlaneDone):
+            seen.append(event.index)
+            wanted[0] = 0
+    assert seen == [(4,), (0,), (1,), (2,), (3,), (5,)]
+
+
+def test_a_cancelled_job_tells_of_the_plane_it_has_just_done() -> None:
+    cancel = threading.Event()
+    checkpoint = identity_checkpoint((8, 8))
+    seen = []
+    for event in deblur_events(noise((3, 8, 8)), checkpoint, cancel=cancel):
+        seen.append(type(event))
+        cancel.set()
+    assert seen == [Progress, PlaneDone, Finished]

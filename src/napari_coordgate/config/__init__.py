@@ -1,0 +1,42 @@
+"""Every setting and its default.
+
+Flags, forms and files of settings derive from these models: a field's
+description is its help text and tooltip, its default is written here and
+nowhere else. All models are frozen, and an unknown key is an error.
+"""
+
+from napari_coordgate.config.base import Device, Settings
+from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens, PSFFieldConfig
+from napari_coordgate.config.loading import load_lens, load_settings
+from napari_coordgate.config.networks import GateOutput, NetworkConfig
+from napari_coordgate.config.presets import (
+    LENS_PRESETS,
+    PRESET_DESCRIPTIONS,
+    PRESETS,
+    PresetName,
+)
+from napari_coordgate.config.running import DeblurConfig, DemoConfig
+from napari_coordgate.config.training import Border, Camera, Scaling, TrainingConfig
+
+__all__ = [
+    "LENS_PRESETS",
+    "PRESETS",
+    "PRESET_DESCRIPTIONS",
+    "AnyLens",
+    "Border",
+    "Camera",
+    "DeblurConfig",
+    "DemoConfig",
+    "Device",
+    "GateOutput",
+    "GaussianLens",
+    "Lens",
+    "NetworkConfig",
+    "PSFFieldConfig",
+    "PresetName",
+    "Scaling",
+    "Settings",
+    "TrainingConfig",
+    "load_lens",
+    "load_settings",
+]

@@ -1,0 +1,160 @@
+"""Pixels and what they stand for; they need not be in memory."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_coordgate.errors import ImageError
+from napari_coordgate.tiff import PixelSize
+
+__all__ = ["AXES", "Image", "PixelArray", "as_pixels", "check_axes", "is_pixels", "planes"]
+
+AXES = "TCZYXS"
+"""Letters that axes can have."""
+
+
+class PixelArray(Protocol):
+    """Pixels in memory, in a file or not yet computed: an array of NumPy, dask, zarr, HDF5 ..."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        ...
+
+    def __getitem__(self, index: tuple[int | slice, ...], /) -> Any:
+        """Part of the array, which ``np.asarray`` loads."""
+        ...
+
+
+def is_pixels(value: object) -> TypeGuard[PixelArray]:
+    """Whether a value is a `PixelArray`; a list is none, nor is a tensor of another library."""
+    return isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "__getitem__")
+
+
+def as_pixels(array: ArrayLike | PixelArray) -> PixelArray:
+    """Array as it is where it serves as pixels, else NumPy's of it; nothing is loaded.
+
+    Parameters
+    ----------
+    array : array_like or PixelArray
+        Numbers of any kind.
+
+    Returns
+    -------
+    PixelArray
+        The array.
+    """
+    return array if is_pixels(array) else np.asarray(array)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pixels, and what they stand for.
+
+    Attributes
+    ----------
+    data : PixelArray
+        The pixels, of real numbers (bool too) in any byte order; a memory map
+        where they are of a file that allows it.
+    axes : str
+        A letter of TCZYX or S for each axis of ``data``; Y before X.
+    pixel_size_um : tuple of float, or None
+        (y, x) size of a pixel in the object.
+    path : Path, or None
+        The file it was read from.
+    title : str, or None
+        What it is called where it is in no file.
+
+    Raises
+    ------
+    ImageError
+        If the axes do not fit the pixels, or there are none.
+    """
+
+    data: Any  # a PixelArray; most callers know it for a NumPy array
+    axes: str
+    pixel_size_um: PixelSize | None = None
+    path: Path | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the pixels and the axes."""
+        if self.data.dtype.kind not in "buif":
+            raise ImageError(
+                f"{self.name} holds {self.data.dtype} values; give an image of real numbers."
+            )
+        check_axes(self.axes, self.data.shape, self.name)
+        if math.prod(self.data.shape) == 0:
+            raise ImageError(f"{self.name} holds no pixels; give an image that does.")
+
+    @property
+    def name(self) -> str:
+        """The file, or what it is called where there is none."""
+        return (self.title or "The image") if self.path is None else str(self.path)
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """All pixels, loaded where they are not yet in memory or mapped into it."""
+        return np.asarray(self.data)
+
+    def plane(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Pixels of one plane, shape (H, W), loaded alone; the index is one of `planes`."""
+        return np.asarray(self.data[index])
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.data.shape[self.axes.index("Y")], self.data.shape[self.axes.index("X")]
+
+
+def planes(image: Image) -> Iterator[tuple[int | slice, ...]]:
+    """Walk through the planes of an image, whatever the order of its axes.
+
+    Parameters
+    ----------
+    image : Image
+        A single plane, or a stack of any axes; each colour sample is a plane.
+
+    Yields
+    ------
+    tuple of int and slice
+        ``image.plane(index)`` is the plane, shape (H, W).
+    """
+    yield from itertools.product(
+        *(
+            [slice(None)] if letter in "YX" else range(length)
+            for letter, length in zip(image.axes, image.data.shape, strict=True)
+        )
+    )
+
+
+def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
+    """Raise ImageError unless the axes are a letter for each length, Y before X."""
+    lengths = " x ".join(str(length) for length in shape)
+    problem = None
+    if len(axes) != len(shape):
+        problem = f"are {len(axes)} letters for {len(shape)} axes ({lengths})"
+    elif not set(axes) <= set(AXES):
+        problem = f"have letters other than {AXES}"
+    elif len(set(axes)) != len(axes):
+        problem = "name one axis twice"
+    elif not 0 <= axes.find("Y") < axes.find("X"):
+        problem = "do not hold Y and then X"
+    if problem:
+        raise ImageError(f'{name}: the axes "{axes}" {problem}; state axes such as "TCYX".')

@@ -1,0 +1,144 @@
+"""Laws of a rehearsal: it foretells a run, and leaves nothing behind."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_coordgate import rehearse
+from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.errors import DeviceMemoryError, SettingsError
+from napari_coordgate.networks import UNet
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Finished, Progress, finish
+from napari_coordgate.training import Estimate, rehearsal, train
+
+FRAME = (32, 40)
+FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
+SHARP = np.random.default_rng(0).random((8, *FRAME))
+SMALL: dict[str, Any] = {
+    "network": {"base_channels": 8, "depth": 2},
+    "window_size": 16,
+    "batch_size": 4,
+    "steps": 1000,
+    "device": "cpu",
+}
+
+
+def estimate(field: PSFField = FIELD, **changes: Any) -> Estimate:
+    result = finish(rehearse(TrainingConfig(**SMALL | changes), SHARP, field)).result
+    assert isinstance(result, Estimate)
+    return result
+
+
+def end_of(config: TrainingConfig, **arguments: Any) -> Finished:
+    *_, end = rehearse(config, SHARP, FIELD, **arguments)
+    assert isinstance(end, Finished)
+    return end
+
+
+def test_it_ends_with_an_estimate_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events = list(rehearse(TrainingConfig(**SMALL), SHARP, FIELD))
+    steps = [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert isinstance(events[-1], Finished)
+    result = events[-1].result
+    assert result.device == "cpu"
+    assert result.fits
+    assert result.seconds > 1000 * result.seconds_per_step > 0
+    assert events[-1].message == str(result)
+    assert len(events[-1].message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_longer_run_takes_longer_and_so_do_more_validations() -> None:
+    one, two = (estimate(steps=steps, validate_every=10**6) for steps in (10**6, 10**7))
+    each = [run.seconds / run.seconds_per_step for run in (one, two)]
+    np.testing.assert_allclose(each, [1e6, 1e7], rtol=0.1)
+    looked_at = estimate(steps=1000, validate_every=1)
+    assert looked_at.seconds > 1.2 * 1000 * looked_at.seconds_per_step
+
+
+def test_the_memory_is_counted_the_same_each_time() -> None:
+    assert estimate().memory_bytes == estimate(seed=1).memory_bytes
+
+
+def test_the_memory_of_a_step_grows_in_proportion_to_its_pixels() -> None:
+    few, more, most, wide = (
+        estimate(batch_size=batch, window_size=side).memory_bytes
+        for batch, side in ((32, 16), (64, 16), (96, 16), (32, 32))
+    )
+    assert most - more == more - few > 0
+    assert wide - few == pytest.approx(3 * (more - few), rel=0.01)
+
+
+def test_large_frames_count_even_where_the_windows_are_small() -> None:
+    frame = (512, 512)
+    field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), frame)
+    assert estimate(field, batch_size=1).memory_bytes > 10 * 8 * 4 * frame[0] * frame[1]
+
+
+def test_the_weights_count_five_times() -> None:
+    shape = {"base_channels": 64, "depth": 4}
+    network = UNet(NetworkConfig(**shape))
+    weights = sum(weight.nbytes for weight in network.parameters())
+    counted = estimate(network=shape, batch_size=1, window_size=8).memory_bytes
+    assert 5 * weights < counted < 6 * weights
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_shorter_than_the_trial_is_foretold(steps: int) -> None:
+    assert estimate(steps=steps).seconds > 0
+
+
+def test_a_run_that_the_free_memory_does_not_hold_is_not_tried_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "free_memory", lambda _: 1000)
+    end = end_of(TrainingConfig(**SMALL))
+    assert end.reason == "completed"
+    assert not end.result.fits
+    assert np.isnan(end.result.seconds)
+    assert "lower the batch size" in end.message
+
+
+def test_too_little_memory_ends_it_and_names_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = UNet.forward
+
+    def limited(self: UNet, blurred: Tensor, *arguments: Any) -> Tensor:
+        if blurred.numel() > 2 * 16 * 16:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, blurred, *arguments)
+
+    monkeypatch.setattr(UNet, "forward", limited)
+    end = end_of(TrainingConfig(**SMALL))
+    assert end.reason == "failed"
+    assert isinstance(end.error, DeviceMemoryError)
+    assert "batch_size 2 with windows of 16 pixels fits" in end.message
+
+
+def test_it_can_be_cancelled() -> None:
+    cancel = threading.Event()
+    events = []
+    for event in rehearse(TrainingConfig(**SMALL), SHARP, FIELD, cancel=cancel):
+        events.append(event)
+        if isinstance(event, Progress) and event.stage == "rehearsing":
+            cancel.set()
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "cancelled"
+    assert [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"] == [1]
+
+
+def test_it_starts_where_the_run_would(tmp_path: Path) -> None:
+    output = tmp_path / "model.safetensors"
+    finish(train(TrainingConfig(**SMALL | {"steps": 2}), SHARP, FIELD, output=output))
+    assert end_of(TrainingConfig(**SMALL), init=output).reason == "completed"
+    other = TrainingConfig(**SMALL | {"network": {"base_channels": 4, "depth": 2}})
+    assert isinstance(end_of(other, init=output).error, SettingsError)

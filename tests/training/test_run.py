@@ -1,0 +1,216 @@
+"""Laws of the ways in which a run ends early, goes on, and is looked at meanwhile."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Finished, Preview, Progress
+from napari_coordgate.training import train
+from napari_coordgate.training.validation import PreviewPace
+
+FRAME = (32, 40)
+FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
+SHARP = np.random.default_rng(0).random((12, 48, 56)).astype(np.float32)
+COSINE = TrainingConfig(
+    network=NetworkConfig(base_channels=4, depth=2),
+    window_size=16,
+    batch_size=2,
+    steps=12,
+    validate_every=4,
+    validation_fraction=0.3,
+    device="cpu",
+)
+PLATEAU = COSINE.model_copy(
+    update={"schedule": "plateau", "ema_decay": 0.0, "patience_epochs": 1, "learning_rate": 1e-12}
+)
+BOTH = pytest.mark.parametrize("config", [COSINE, PLATEAU], ids=["cosine", "plateau"])
+
+When = Callable[[Event], bool]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+def events_of(config: TrainingConfig, **arguments: Any) -> list[Event]:
+    """Events of a run, known to end once, at its end."""
+    events = list(train(config, SHARP, FIELD, **arguments))
+    assert [isinstance(event, Finished) for event in events] == [False] * (len(events) - 1) + [True]
+    return events
+
+
+def ended_early(request: str, when: When, config: TrainingConfig, output: Path) -> Finished:
+    """End of a run that is asked to stop, or cancelled, at an event."""
+    flag = threading.Event()
+    arguments: dict[str, Any] = {"output": output, request: flag}
+
+    def watched() -> Iterator[Event]:
+        for event in train(config, SHARP, FIELD, **arguments):
+            if when(event):
+                flag.set()
+            yield event
+
+    *_, end = watched()
+    assert isinstance(end, Finished)
+    return end
+
+
+def step(number: int) -> When:
+    return lambda e: isinstance(e, Progress) and (e.stage, e.done) == ("training", number)
+
+
+def validating(number: int, image: int) -> When:
+    """An image of a validation, by the numbers of both."""
+    seen = []
+
+    def when(event: Event) -> bool:
+        if not isinstance(event, Progress) or event.stage != "validating":
+            return False
+        seen.append(event)
+        return (event.done, len(seen)) == (image, (number - 1) * event.total + image)
+
+    return when
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Best and last checkpoints are equal, to the last bit."""
+    for first, second in ((one, other), tuple(map(last_checkpoint_path, (one, other)))):
+        a, b = load_checkpoint(first), load_checkpoint(second)
+        assert a.header() == b.header()
+        assert_same_weights(a, b)
+        assert all(torch.equal(a.state[name], b.state[name]) for name in a.state)
+
+
+def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+# A validation is told, and can be cancelled
+
+
+def test_every_image_of_a_validation_is_told() -> None:
+    told = [e for e in events_of(COSINE) if isinstance(e, Progress) and e.stage == "validating"]
+    assert [(e.done, e.total) for e in told] == 3 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@BOTH
+@pytest.mark.parametrize(("number", "image"), [(1, 1), (2, 2), (2, 3), (3, 2)])
+def test_a_run_cancelled_amid_a_validation_goes_on_as_one_that_was_not(
+    tmp_path: Path, config: TrainingConfig, number: int, image: int
+) -> None:
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    events_of(config, output=whole)
+    end = ended_early("cancel", validating(number, image), config, parts)
+    assert end.reason == "cancelled"
+    assert f"{4 * number} of 12 steps; --resume" in end.message
+    assert load_checkpoint(last_checkpoint_path(parts)).step == 4 * number
+    assert len(load_checkpoint(last_checkpoint_path(parts)).history) == number - 1
+    events = events_of(config, output=parts, resume=True)
+    first = next(e for e in events if isinstance(e, Progress) and e.stage != "reading images")
+    assert first.stage == "validating"
+    assert_same_run(whole, parts)
+
+
+# Stop
+
+
+@BOTH
+def test_a_run_that_is_stopped_validates_and_completes_with_its_best_weights(
+    config: TrainingConfig, output: Path
+) -> None:
+    end = ended_early("stop", step(6), config, output)
+    assert end.reason == "completed"
+    assert end.message.startswith("Stopped after 6 of 12 steps; best validation PSNR ")
+    assert end.outputs == (output, last_checkpoint_path(output))
+    last = load_checkpoint(last_checkpoint_path(output))
+    assert [figures["step"] for figures in last.history] == [4, 6]
+    best = min(last.history, key=lambda figures: figures["validation_loss"])
+    assert end.result.step == load_checkpoint(output).step == best["step"]
+    assert_same_weights(end.result, load_checkpoint(output))
+
+
+def test_a_run_stopped_at_or_amid_a_validation_validates_once(tmp_path: Path) -> None:
+    for name, when in {"at": step(8), "amid": validating(2, 2)}.items():
+        end = ended_early("stop", when, COSINE, tmp_path / f"{name}.safetensors")
+        assert end.message.startswith("Stopped after 8 of 12 steps")
+        last = load_checkpoint(last_checkpoint_path(tmp_path / f"{name}.safetensors"))
+        assert [figures["step"] for figures in last.history] == [4, 8]
+
+
+@BOTH
+def test_a_stopped_run_goes_on_as_if_nobody_had_looked(
+    tmp_path: Path, config: TrainingConfig
+) -> None:
+    whole, parts = (last_checkpoint_path(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
+    events_of(config, output=tmp_path / "one.safetensors")
+    ended_early("stop", step(5), config, tmp_path / "two.safetensors")
+    events_of(config, output=tmp_path / "two.safetensors", resume=True)
+    one, two = load_checkpoint(whole), load_checkpoint(parts)
+    assert_same_weights(one, two)
+    assert one.progress == two.progress
+    assert [figures for figures in two.history if figures["step"] != 5] == list(one.history)
+
+
+def test_a_stop_before_the_first_step_is_a_cancel(output: Path) -> None:
+    def reading(event: Event) -> bool:
+        return isinstance(event, Progress) and event.stage == "reading images"
+
+    end = ended_early("stop", reading, COSINE, output)
+    assert end.reason == "cancelled"
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_stop_at_the_last_step_is_none(output: Path) -> None:
+    end = ended_early("stop", step(12), COSINE, output)
+    assert end.message.startswith("Trained 12 steps")
+
+
+# Previews
+
+
+def test_previews_between_validations_change_nothing() -> None:
+    plain, looked_at = events_of(COSINE), events_of(COSINE, preview_seconds=0.0)
+    steps = [e.step for e in looked_at if isinstance(e, Preview)]
+    assert {4, 8, 12} < set(steps)
+    assert steps == sorted(set(steps))
+    assert [e.step for e in plain if isinstance(e, Preview)] == [4, 8, 12]
+    results = [e.result for e in (plain[-1], looked_at[-1]) if isinstance(e, Finished)]
+    assert_same_weights(*results)
+    assert results[0].history == results[1].history
+
+
+def test_a_preview_shows_the_first_image_of_a_validation() -> None:
+    seen = [e for e in events_of(COSINE, preview_seconds=0.0) if isinstance(e, Preview)]
+    assert all(np.array_equal(e.blurred, seen[0].blurred) for e in seen)
+
+
+@pytest.mark.parametrize(("seconds", "cost"), [(5.0, 0.1), (5.0, 3.0), (0.5, 1.0)])
+def test_previews_come_as_asked_for_but_never_take_more_than_a_tenth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, cost: float
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: clock)
+    pace, shown = PreviewPace(seconds), []
+    for _ in range(2000):
+        clock += 0.25
+        if pace.is_due:
+            shown.append(clock)
+            clock += cost
+            pace.shown(cost)
+    assert len(shown) * cost <= clock / 10
+    gaps = np.diff(shown)[1:]
+    np.testing.assert_allclose(gaps, max(seconds, 10 * cost) + cost, atol=0.26)
+
+
+def test_without_a_wish_for_previews_none_is_ever_due() -> None:
+    assert not PreviewPace(None).is_due
