@@ -1,0 +1,75 @@
+"""Make the blurred sample images: nuclei and beads behind the demonstration's lens.
+
+Run: ``python -m benchmarks.samples [FOLDER]``
+
+The noise is seeded, so the files come out the same each time.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+
+from napari_coordgate import load_checkpoint
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.demo import SEED, blurred_sample
+from napari_coordgate.files import sample_data_folder, writing
+from napari_coordgate.images import find_images
+from napari_coordgate.intensities import cast
+from napari_coordgate.optics import expose
+from napari_coordgate.tiff import tiff_layout
+
+SPACING_PX = 36
+JITTER_PX = 8
+OFFSET = 100
+"""Grey value of no light."""
+STEP = 1 / 8
+"""Part of a grey value, well below the noise of the dimmest image."""
+
+
+def nuclei(starter: Checkpoint) -> NDArray[np.float32]:
+    """The test images, (N, H, W), as the demonstration blurs them; fine steps pack well."""
+    paths = find_images(sample_data_folder() / "test")
+    samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
+    blurred = np.stack([sample.images["blurred"] for sample in samples])
+    return (blurred / STEP).round().astype(np.float32) * np.float32(STEP)
+
+
+def beads(starter: Checkpoint) -> NDArray[np.uint16]:
+    """Beads far smaller than a pixel, each in the middle of one; a grey value is an electron."""
+    field, camera = starter.psf_field, starter.config.camera
+    assert field is not None and camera.photons is not None
+    generator = np.random.default_rng(SEED)
+    height, width = field.frame_shape
+    nodes = (np.arange(SPACING_PX // 2, side, SPACING_PX) for side in (height, width))
+    places = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    places += generator.integers(-JITTER_PX, JITTER_PX + 1, places.shape)
+    points = np.zeros(field.frame_shape)
+    points[places[:, 0], places[:, 1]] = generator.uniform(0.7, 1.3, len(places))
+    light = field.blur(torch.from_numpy(points))
+    recorded = expose(light / light.max(), camera, SEED).numpy()
+    return cast(OFFSET + camera.photons * recorded, np.dtype(np.uint16))
+
+
+def main() -> None:
+    """Write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=sample_data_folder() / "blurred")
+    folder = parser.parse_args().folder
+    starter = load_checkpoint(sample_data_folder() / "starter.safetensors")
+    side = starter.pixel_size_um
+    assert side is not None
+    for path, pixels, axes in (
+        (folder / "nuclei.tif", nuclei(starter), "ZYX"),
+        (folder / "beads.tif", beads(starter), "YX"),
+    ):
+        options = tiff_layout(path, pixels.shape, pixels.dtype, axes, (side, side)).options
+        with writing(path) as temporary:
+            tifffile.imwrite(temporary, pixels, compression="zlib", predictor=True, **options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Pictures of every widget in each of its states, from real work on the sample images.
+
+Run: ``python -m benchmarks.screenshots FOLDER`` on a screen, or under ``xvfb-run -a -s
+"-screen 0 1280x800x24"``. Those in ``docs/images`` came from ``docs/images`` as the folder
+and ``--kept``. The training is real: 400 steps, a minute or two on two CPU cores.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QWidget
+
+from benchmarks.window import wait
+from napari_coordgate.config import PRESETS, Camera, load_lens
+from napari_coordgate.files import sample_data_folder
+from napari_coordgate.widgets.contributions.samples import nuclei_blurred, nuclei_to_train_on
+from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.gating_maps import GatingMapsWidget
+from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.panel import JobBar
+from napari_coordgate.widgets.shared_files import load_checkpoint_file
+from napari_coordgate.widgets.train import TrainWidget
+
+__all__ = ["main"]
+
+WINDOW = (1280, 760)
+STEPS = 400
+KEPT = ("lens-filled", "train-running", "gates-filled", "deblur-done")
+
+
+class Album:
+    """One viewer, photographed again and again.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the pictures go.
+    names : tuple of str, or None
+        Pictures to take; all of them when none.
+    """
+
+    def __init__(self, folder: Path, names: tuple[str, ...] | None) -> None:
+        self.folder, self.names = folder, names
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, widget: Callable[[Viewer], QWidget], name: str, *samples: Any) -> Any:
+        """Open a viewer with samples and one widget."""
+        self.viewer = napari.Viewer()
+        self.viewer.window.resize(*WINDOW)
+        for sample in samples:
+            for pixels, options, _ in sample():
+                self.viewer.add_image(pixels, **options)
+        opened = widget(self.viewer)
+        self.viewer.window.add_dock_widget(opened, name=name)
+        wait(500)
+        return opened
+
+    def take(self, name: str) -> None:
+        """Take a picture, when the window has settled."""
+        wait(800)
+        if self.names is None or name in self.names:
+            self.viewer.window.screenshot(
+                str(self.folder / f"widget-{name}.png"), canvas_only=False
+            )
+
+    def close(self) -> None:
+        """Close the viewer."""
+        self.viewer.close()
+        wait(200)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Let the window live until a condition holds."""
+    while not condition():
+        wait(100)
+
+
+def end_of(bar: JobBar) -> None:
+    """Let the window live until a job has ended."""
+    until(lambda: bar.job is not None and bar.job.end is not None)
+
+
+def lens(album: Album) -> None:
+    """Lens PSF: empty, filled, with a mistake, done."""
+    widget: LensPSFWidget = album.open(LensPSFWidget, "Lens PSF")
+    album.take("lens-empty")
+    album.close()
+    widget = album.open(LensPSFWidget, "Lens PSF", nuclei_to_train_on)
+    widget.set_lens(load_lens(sample_data_folder() / "lens.yaml"))
+    until(lambda: not widget.latest.is_busy)
+    album.take("lens-filled")
+    widget.forms["pupil"].editors["na"].set_value(1.2)
+    album.take("lens-mistake")
+    widget.forms["pupil"].editors["na"].set_value(0.5)
+    widget.bar.run.click()
+    end_of(widget.bar)
+    album.take("lens-done")
+    album.close()
+
+
+def train(album: Album) -> None:
+    """Train: empty, filled, running, stopped, failed."""
+    widget: TrainWidget = album.open(TrainWidget, "Train")
+    album.take("train-empty")
+    album.close()
+    from napari_coordgate.optics import PSFField
+
+    widget = album.open(TrainWidget, "Train", nuclei_to_train_on)
+    field = PSFField.from_lens(load_lens(sample_data_folder() / "lens.yaml"), (256, 256))
+    widget.session.psf_fields["20x 0.5"] = field
+    widget.inputs.layers.tick(widget.viewer.layers)
+    widget.camera.set_settings(Camera(photons=5000, read_noise=3))
+    settings = PRESETS["quick"].model_copy(update={"steps": STEPS, "validate_every": 40})
+    widget.form.set_settings(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        widget.output.value = Path(folder) / "nuclei.safetensors"
+        album.take("train-filled")
+        widget.bar.run.click()
+        until(lambda: widget.curves.isVisible() and widget.bar.bar.value() > STEPS * 0.7)
+        album.take("train-running")
+        widget.bar.stop.click()
+        end_of(widget.bar)
+        album.take("train-stopped")
+        flat = widget.viewer.add_image(np.ones((256, 256)), name="flat", contrast_limits=(0, 1))
+        widget.inputs.layers.tick([flat])
+        widget.output.value = Path(folder) / "other.safetensors"
+        widget.bar.run.click()
+        end_of(widget.bar)
+        album.take("train-failed")
+        album.close()
+
+
+def gates(album: Album) -> None:
+    """Gating maps: empty, filled."""
+    widget: GatingMapsWidget = album.open(GatingMapsWidget, "Gating maps", nuclei_blurred)
+    album.take("gates-empty")
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.maps)
+    widget.show_maps.click()
+    widget.look_at(20, 200)
+    until(lambda: not widget.at_place.is_busy)
+    album.take("gates-filled")
+    album.close()
+
+
+def deblur(album: Album) -> None:
+    """Deblur: empty, an image of another frame, done."""
+    widget: DeblurWidget = album.open(DeblurWidget, "Deblur")
+    album.take("deblur-empty")
+    album.close()
+    widget = album.open(DeblurWidget, "Deblur", nuclei_to_train_on)
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.checkpoint.value is not None)
+    album.take("deblur-mismatch")
+    album.close()
+    widget = album.open(DeblurWidget, "Deblur", nuclei_blurred)
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.checkpoint.value is not None)
+    album.take("deblur-filled")
+    widget.bar.run.click()
+    end_of(widget.bar)
+    side_by_side(album.viewer)
+    album.take("deblur-done")
+    album.close()
+
+
+def side_by_side(viewer: Viewer) -> None:
+    """Lay the deblurred image beside the blurred one."""
+    blurred, deblurred = (layer for layer in viewer.layers if isinstance(layer, ImageLayer))
+    width = blurred.extent.world[1][-1]
+    deblurred.translate = (*deblurred.translate[:-1], width * 1.02)
+    viewer.reset_view()
+
+
+def main() -> None:
+    """Take the pictures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kept", action="store_true", help="only those that the docs show")
+    options = parser.parse_args()
+    album = Album(options.folder, KEPT if options.kept else None)
+    for widget in (lens, train, gates, deblur):
+        widget(album)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What napari's menus reach without a widget: samples, readers, writers, preferences."""

@@ -1,0 +1,101 @@
+"""PSF fields and checkpoints as layers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from napari_coordgate.errors import CheckpointError
+from napari_coordgate.tiff import own_kind
+from napari_coordgate.widgets.contributions.gate_layers import LONGEST_SIDE, gate_layers
+from napari_coordgate.widgets.contributions.layer_metadata import (
+    LayerData,
+    field_metadata,
+    on_frame,
+)
+
+__all__ = ["get_checkpoint_reader", "get_field_reader"]
+
+Paths = str | list[str]
+Reader = Callable[[Paths], list[LayerData]]
+
+
+def get_field_reader(path: Paths) -> Reader | None:
+    """Reader of PSF fields, if that is what the files hold.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file or several.
+
+    Returns
+    -------
+    callable or None
+        Makes a layer of each field: its PSFs, at their places in the frame. None for any
+        other TIFF file, whole or damaged.
+    """
+    are_fields = all(own_kind(file) == "PSF field" for file in _files(path))
+    return _read_fields if are_fields else None
+
+
+def get_checkpoint_reader(path: Paths) -> Reader | None:
+    """Reader of checkpoints, unless the files are someone else's.
+
+    Parameters
+    ----------
+    path : str or list of str
+        One file or several.
+
+    Returns
+    -------
+    callable or None
+        Makes a layer of the maps of each gate. None for whole files of
+        other programs; of damaged ones the reader says what is wrong.
+    """
+    return None if any(map(_is_foreign, _files(path))) else _read_checkpoints
+
+
+def _files(path: Paths) -> list[Path]:
+    return [Path(name) for name in ([path] if isinstance(path, str) else path)]
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether a file is whole, and holds the tensors of another program."""
+    from safetensors import SafetensorError, safe_open
+
+    from napari_coordgate.checkpoint import FORMAT  # brings in torch
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return FORMAT not in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def _read_fields(path: Paths) -> list[LayerData]:
+    from napari_coordgate.optics import PSFField, PSFGrid
+
+    layers: list[LayerData] = []
+    for file in _files(path):
+        field = PSFField.load(file)
+        options = {
+            **on_frame((), field.pixel_size_um),
+            "name": f"{file.stem.removesuffix('.psf')} psf field",
+            "colormap": "gray",
+            "contrast_limits": (0.0, 1.0),
+            "metadata": field_metadata(field, file),
+        }
+        layers.append((PSFGrid.from_field(field).montage(), options, "image"))
+    return layers
+
+
+def _read_checkpoints(path: Paths) -> list[LayerData]:
+    from napari_coordgate.checkpoint import load_checkpoint
+    from napari_coordgate.deblurring import gating_maps
+
+    layers: list[LayerData] = []
+    for file in _files(path):
+        checkpoint = load_checkpoint(file)
+        maps = gating_maps(checkpoint, longest_side=LONGEST_SIDE)
+        if not maps:
+            raise CheckpointError(f"{file} holds a network without gates; give a cg-unet.")
+        layers += gate_layers(checkpoint, maps, file.stem, str(file))
+    return layers

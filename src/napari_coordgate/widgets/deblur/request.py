@@ -1,0 +1,100 @@
+"""What a deblurring is asked to do: a frozen snapshot, taken before it begins."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.errors import OutputError
+from napari_coordgate.images import Image
+from napari_coordgate.progress import Event
+from napari_coordgate.widgets.jobs import Job
+
+if TYPE_CHECKING:
+    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.deblurring import Placement
+
+__all__ = ["DeblurRequest", "result_array"]
+
+LARGEST_IN_MEMORY = 2 * 2**30
+"""Bytes of a result above which it is kept in a temporary file."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeblurRequest:
+    """An image, a network, and how to run it.
+
+    Attributes
+    ----------
+    image : Image
+        Blurred image, as lazy as its layer.
+    checkpoint : Checkpoint
+        The network.
+    config : DeblurConfig
+        Settings.
+    placement : Placement
+        Where in the frame the image lies.
+    out : ndarray
+        Where the result goes.
+    visible : callable
+        Returns the plane that is looked at by now, which is deblurred next.
+    """
+
+    image: Image
+    checkpoint: "Checkpoint"
+    config: DeblurConfig
+    placement: "Placement"
+    out: NDArray[Any]
+    visible: Callable[[], tuple[int, ...]]
+
+    def events(self, job: Job) -> Iterator[Event]:
+        """Events of the deblurring; for the background thread."""
+        from napari_coordgate.deblurring import deblur_events  # brings in torch
+
+        return deblur_events(
+            self.image,
+            self.checkpoint,
+            origin=self.placement,
+            config=self.config,
+            out=self.out,
+            first=self.visible,
+            cancel=job.cancel_requested,
+        )
+
+
+def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros for a result: in memory, or in a temporary file where they are many.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the result.
+    dtype : data type
+        Type of its pixels.
+
+    Returns
+    -------
+    ndarray
+        A memory map of a file without a name, which goes as the last layer of it does.
+
+    Raises
+    ------
+    OutputError
+        If the disk of temporary files has not enough room.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size <= LARGEST_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    folder = tempfile.gettempdir()
+    if shutil.disk_usage(folder).free < size:
+        raise OutputError(
+            f"The result takes {size / 1e9:.1f} GB, more than is free in {folder}; deblur a part, "
+            "or the file with the command line."
+        )
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype, "w+", shape=shape)

@@ -1,0 +1,157 @@
+"""The Deblur widget."""
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
+
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
+from napari_coordgate.images import Image
+from napari_coordgate.widgets.choices import Choice, image_layers
+from napari_coordgate.widgets.contributions.preferences import load_preferences
+from napari_coordgate.widgets.deblur.request import DeblurRequest, result_array
+from napari_coordgate.widgets.deblur.shown import DeblurredLayer, PlaneOnView
+from napari_coordgate.widgets.forms import SettingsForm, collapsible
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.layers import guess_axes, image_of
+from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.shared_files import checkpoint_choice
+
+if TYPE_CHECKING:
+    from napari_coordgate.deblurring import Placement
+
+__all__ = ["DeblurWidget"]
+
+DEBLURRING = "Deblurring"
+FARTHEST = 1_000_000
+
+
+class DeblurWidget(Panel):
+    """Deblur an image layer: what is visible first, then the rest.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.image = Choice(lambda: image_layers(viewer, colour=True))
+        self.checkpoint = checkpoint_choice(self.session)
+        self.axes = QLineEdit()
+        self.is_part = QCheckBox("A part of the frame")
+        self.origin = (QSpinBox(), QSpinBox())
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.add_choice("Image", self.image, "The blurred image, or a stack of some.")
+        self.add_choice("Network", self.checkpoint, "A checkpoint, trained for this frame.")
+        self.add_row("Axes", self.axes, "A letter of TCZYX for each axis; S for colour samples.")
+        self.add_row("", self.is_part, "A region of interest of the camera, say.")
+        self.add_row("It begins at", self._origin_row(), "Frame pixel of its first one.")
+        self.rows.addRow(self.note)
+        preferences = load_preferences()
+        self.form = SettingsForm(
+            DeblurConfig(device=preferences.device, memory_gb=preferences.memory_gb)
+        )
+        self.body.addWidget(collapsible("Settings", self.form))
+        self.body.addStretch(1)
+        self.bar = JobBar("Deblur")
+        self.foot.addWidget(self.bar)
+        self._connect()
+        self._guess()
+
+    def _origin_row(self) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for box, axis in zip(self.origin, ("y", "x"), strict=True):
+            box.setRange(0, FARTHEST)
+            box.setPrefix(f"{axis} ")
+            layout.addWidget(box)
+        return row
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._guess)
+        self.checkpoint.changed.connect(self._check)
+        self.axes.textChanged.connect(self._check)
+        self.is_part.toggled.connect(self._check)
+        for box in self.origin:
+            box.valueChanged.connect(self._check)
+        self.form.changed.connect(self._check)
+        self.bar.run_clicked.connect(self.deblur)
+
+    def _guess(self) -> None:
+        """Show what the axes of the image are likely to be."""
+        layer = self.image.value
+        try:
+            self.axes.setText("" if layer is None else guess_axes(layer))
+        except ImageError:
+            self.axes.setText("")
+        self._check()
+
+    def _check(self, *_: object) -> None:
+        """Allow the start if the image matches the network; say how it does."""
+        self.rows.setRowVisible(self.origin[0].parentWidget(), self.is_part.isChecked())
+        note, problem = "", ""
+        try:
+            note = self._placement().note
+        except CoordGateError as error:
+            problem = str(error)
+        self.note.setText(note)
+        self.bar.set_problem(problem)
+
+    def _placement(self) -> "Placement":
+        """Where the image lies in the network's frame.
+
+        Raises
+        ------
+        CoordGateError
+            If it does not, or something is missing.
+        """
+        image, checkpoint = self._image(), self.checkpoint.value
+        if checkpoint is None:
+            raise SettingsError("Choose a network: load a checkpoint, or train one.")
+        if self.form.settings is None:
+            raise SettingsError("; ".join(self.form.problems.values()))
+        from napari_coordgate.deblurring import placement  # torch is here with the checkpoint
+
+        return placement(image, checkpoint, self._origin())
+
+    def _image(self) -> Image:
+        layer: ImageLayer | None = self.image.value
+        if layer is None:
+            raise SettingsError("Choose an image; open one first.")
+        return image_of(layer, self.axes.text().upper().strip())
+
+    def _origin(self) -> tuple[int, int] | None:
+        if not self.is_part.isChecked():
+            return None
+        return self.origin[0].value(), self.origin[1].value()
+
+    def deblur(self) -> None:
+        """Deblur the image in the background."""
+        layer, image = cast(ImageLayer, self.image.value), self._image()
+        config = cast(DeblurConfig, self.form.settings)
+        try:
+            dtype = image.data.dtype if config.keep_dtype else np.float32
+            out = result_array(image.data.shape, dtype)
+        except CoordGateError as error:
+            self.bar.tell(str(error), "#e5534b")
+            return
+        request = DeblurRequest(
+            image=image,
+            checkpoint=self.checkpoint.value,
+            config=config,
+            placement=self._placement(),
+            out=out,
+            visible=PlaneOnView(self.viewer, layer),
+        )
+        shown = DeblurredLayer(self.viewer, layer, request, self.checkpoint.name)
+        job = Job(f"{DEBLURRING} {layer.name}", request.events, shown)
+        job.happened.connect(shown.show)
+        self.bar.follow(job)
+        self.session.start(job)

@@ -1,0 +1,62 @@
+"""The demonstration in a window: blurred nuclei, deblurred, and all widgets beside them.
+
+Run: ``python -m napari_coordgate.widgets.demo``, or ``napari-coordgate demo``.
+"""
+
+import napari
+from napari.viewer import Viewer
+
+from napari_coordgate.files import sample_data_folder
+from napari_coordgate.progress import Finished
+from napari_coordgate.widgets.contributions.samples import nuclei_blurred
+from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.shared_files import load_checkpoint_file
+
+__all__ = ["main", "show_demo"]
+
+PLUGIN = "napari-coordgate"
+OTHERS = ("Lens PSF", "Train", "Gating maps")
+
+
+def show_demo(viewer: Viewer) -> DeblurWidget:
+    """Fill a viewer with the demonstration; the deblurring goes on in the background.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        An empty viewer.
+
+    Returns
+    -------
+    DeblurWidget
+        The widget that deblurs.
+    """
+    for pixels, options, _ in nuclei_blurred():
+        viewer.add_image(pixels, **options)
+    for name in OTHERS:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+        if isinstance(widget, LensPSFWidget):
+            widget.show_blurred.setChecked(False)  # this image is blurred already
+            widget.show_psfs.setChecked(False)
+    _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
+    assert isinstance(deblur, DeblurWidget)
+
+    def go_on(end: Finished) -> None:
+        if end.reason == "completed":
+            deblur.deblur()
+
+    starter = sample_data_folder() / "starter.safetensors"
+    load_checkpoint_file(deblur.session, starter).finished.connect(go_on)
+    return deblur
+
+
+def main() -> None:
+    """Open napari with the demonstration, and stay until it is closed."""
+    viewer = napari.Viewer(title="napari-coordgate")
+    show_demo(viewer)
+    napari.run()
+
+
+if __name__ == "__main__":
+    main()

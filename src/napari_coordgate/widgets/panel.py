@@ -1,0 +1,197 @@
+"""What all widgets of the plugin share: a form that scrolls, and its job's controls below."""
+
+from datetime import timedelta
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.widgets.choices import Choice
+from napari_coordgate.widgets.forms import add_row, form_rows
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.listening import listen
+from napari_coordgate.widgets.session import session_of
+
+__all__ = ["JobBar", "Panel"]
+
+WIDTH = 340
+"""Least width, pixels: forms are read without scrolling sideways."""
+ENDS = {"completed": "Completed", "cancelled": "Stopped", "failed": "Failed"}
+COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": "#e5534b"}
+
+
+class Panel(QWidget):
+    """A dock widget of one viewer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer.
+
+    Attributes
+    ----------
+    session : Session
+        What the widgets of this viewer share.
+    rows : QFormLayout
+        Rows at the top of the part that scrolls.
+    body, foot : QVBoxLayout
+        What scrolls, and what stays below it.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.session = session_of(viewer)
+        self._choices: list[Choice] = []
+        inner = QWidget()
+        self.body, self.rows, self.foot = QVBoxLayout(inner), form_rows(), QVBoxLayout()
+        self.body.addLayout(self.rows)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(area, 1)
+        layout.addLayout(self.foot)
+        self.setMinimumWidth(WIDTH)
+        listen(self, self.session.changed, self.reset_choices)
+
+    def add_row(self, label: str, widget: QWidget, tooltip: str = "") -> None:
+        """Add a row with its label to `rows`."""
+        add_row(self.rows, label, widget, tooltip)
+
+    def add_choice(self, label: str, choice: Choice, tooltip: str = "") -> None:
+        """Add a row with a choice that follows the viewer and its session."""
+        self._choices.append(choice)
+        self.add_row(label, choice, tooltip)
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists by now; napari calls this as layers come and go."""
+        for choice in self._choices:
+            choice.renew()
+
+
+class JobBar(QWidget):
+    """Buttons of a job, how far it is, and how it ended.
+
+    Parameters
+    ----------
+    verb : str
+        What the button says that starts the job.
+    can_pause, can_stop : bool
+        Whether the job can rest, or end early and keep what it reached.
+    """
+
+    run_clicked = Signal()
+
+    def __init__(self, verb: str, *, can_pause: bool = False, can_stop: bool = False) -> None:
+        super().__init__()
+        self.job: Job | None = None
+        self._problem, self._shows_problem = "", True
+        self.run, self.pause = QPushButton(verb), QPushButton("Pause")
+        self.stop, self.cancel = QPushButton("Stop and keep"), QPushButton("Cancel")
+        self.bar, self.message = QProgressBar(), QLabel()
+        self.bar.setTextVisible(True)
+        self.message.setWordWrap(True)
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout, row = QVBoxLayout(self), QHBoxLayout()
+        layout.setContentsMargins(0, 0, 0, 0)
+        for button in (self.run, self.pause, self.stop, self.cancel):
+            row.addWidget(button)
+        layout.addLayout(row)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message)
+        self._while_running = [self.cancel, *[self.pause] * can_pause, *[self.stop] * can_stop]
+        self.run.clicked.connect(self.run_clicked)
+        self.pause.clicked.connect(self._toggle_pause)
+        self.stop.clicked.connect(self._stop)
+        self.cancel.clicked.connect(self._cancel)
+        self._refresh()
+
+    def set_problem(self, problem: str) -> None:
+        """Say why the job cannot start; empty where it can."""
+        self._problem = problem
+        self._refresh()
+        if not self.message.text() or self._shows_problem:
+            self.tell(problem)
+            self._shows_problem = True
+
+    def tell(self, text: str, colour: str = "") -> None:
+        """Show a sentence below the buttons."""
+        self._shows_problem = False
+        self.message.setText(text)
+        self.message.setStyleSheet(f"color: {colour};" if colour else "")
+        self.message.setVisible(bool(text))
+
+    def follow(self, job: Job) -> None:
+        """Show a job from now on."""
+        self.job = job
+        listen(self, job.happened, self._show)
+        listen(self, job.finished, self._end)
+        listen(self, job.paused_changed, self._show_pause)
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("starting")
+        self.tell("")
+        self._refresh()
+
+    def _refresh(self) -> None:
+        running = self.job is not None and self.job.end is None
+        self.run.setVisible(not running)
+        self.run.setEnabled(not self._problem)
+        self.run.setToolTip(self._problem)
+        for button in (self.pause, self.stop, self.cancel):
+            button.setVisible(running and button in self._while_running)
+            button.setEnabled(True)
+        self.pause.setText("Pause")
+        self.bar.setVisible(running)
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.bar.setRange(0, event.total)
+            self.bar.setValue(event.done)
+            self.bar.setFormat(progress_text(event))
+
+    def _show_pause(self, paused: bool) -> None:
+        self.pause.setText("Resume" if paused else "Pause")
+        self.pause.setEnabled(True)
+        if paused:
+            self.bar.setFormat("paused")
+
+    def _end(self, end: Finished) -> None:
+        self._refresh()
+        self.tell(f"{ENDS[end.reason]}: {end.message}", COLOURS[end.reason])
+
+    def _toggle_pause(self) -> None:
+        if self.job is not None:
+            self.pause.setEnabled(False)
+            (self.job.resume if self.job.is_paused else self.job.pause)()
+
+    def _stop(self) -> None:
+        if self.job is not None:
+            self.stop.setEnabled(False)
+            self.bar.setFormat("stopping")
+            self.job.stop()
+
+    def _cancel(self) -> None:
+        if self.job is not None:
+            self.cancel.setEnabled(False)
+            self.bar.setFormat("cancelling")
+            self.job.cancel()
+
+
+def progress_text(event: Progress) -> str:
+    """Words of a progress bar: stage, units done, and time left."""
+    text = f"{event.stage} {event.done}/{event.total}"
+    left = event.seconds_left
+    return text if left is None else f"{text}, {timedelta(seconds=round(left))} left"

@@ -1,0 +1,93 @@
+"""Plots beside the forms, in the colours of napari's theme."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyqtgraph
+from napari.utils.theme import get_theme
+from napari.viewer import Viewer
+from numpy.typing import ArrayLike
+from qtpy.QtWidgets import QSizePolicy
+
+__all__ = ["Plot"]
+
+HEIGHT = 170
+COLOURS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
+"""Of the curves in turn; told apart also by those who see red and green alike."""
+
+
+class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
+    """Axes with a few named curves.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose theme it follows.
+    x_label, y_label : str
+        Labels of the axes.
+    log : bool
+        Draw y on a logarithmic scale.
+    """
+
+    def __init__(self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.setFixedHeight(HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setLabel("bottom", x_label)
+        self.setLabel("left", y_label)
+        self.setLogMode(y=log)
+        self.getAxis("left").enableAutoSIPrefix(False)
+        self.getAxis("bottom").enableAutoSIPrefix(False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.legend = self.addLegend(offset=(-5, 5))
+        self._items: dict[str, pyqtgraph.PlotDataItem] = {}
+        self._follow_theme()
+        viewer.events.theme.connect(self._follow_theme)  # napari holds it weakly
+
+    def draw(
+        self, name: str, x: ArrayLike, y: ArrayLike, *, line: bool = True, points: bool = False
+    ) -> None:
+        """Draw a curve, or draw it anew.
+
+        Parameters
+        ----------
+        name : str
+            The curve, for the legend.
+        x, y : array_like, shape (N,)
+            Its points.
+        line, points : bool
+            Join them by a line; mark each by a dot.
+        """
+        if name not in self._items:
+            colour = COLOURS[len(self._items) % len(COLOURS)]
+            style = {"pen": pyqtgraph.mkPen(colour, width=2) if line else None}
+            if points:
+                style |= {"symbol": "o", "symbolSize": 5, "symbolPen": None}
+                style["symbolBrush"] = colour
+            self._items[name] = self.plot(name=name, **style)
+            self.legend.setVisible(len(self._items) > 1)
+        self._items[name].setData(np.asarray(x, float), np.asarray(y, float))
+
+    def draw_bars(self, heights: Sequence[float]) -> None:
+        """Draw bars side by side in place of what was drawn before."""
+        self.clear()
+        self._items.clear()
+        x = np.arange(len(heights))
+        self.addItem(pyqtgraph.BarGraphItem(x=x, height=heights, width=0.8, brush=COLOURS[0]))
+
+    def clear_curves(self) -> None:
+        """Take all curves away."""
+        self.clear()
+        self._items.clear()
+
+    def _follow_theme(self, *_: object) -> None:
+        theme = get_theme(self.viewer.theme)
+        self.setBackground(theme.background.as_hex())
+        for side in ("left", "bottom"):
+            axis = self.getAxis(side)
+            axis.setPen(theme.secondary.as_hex())
+            axis.setTextPen(theme.text.as_hex())
+            axis.setLabel(axis.labelText, color=theme.text.as_hex())
+        self.legend.setLabelTextColor(theme.text.as_hex())

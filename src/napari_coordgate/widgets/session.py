@@ -1,0 +1,70 @@
+"""What exists in one viewer, shared by all widgets in it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from napari.viewer import Viewer
+from psygnal import Signal
+from psygnal.containers import EventedDict
+
+from napari_coordgate.widgets.jobs import Job
+
+if TYPE_CHECKING:
+    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.optics import PSFField
+
+__all__ = ["Session", "session_of"]
+
+
+class Session:
+    """PSF fields, checkpoints and running jobs of one viewer.
+
+    What a widget adds is offered in all others at once.
+
+    Attributes
+    ----------
+    psf_fields : evented dict of str to PSFField
+        By the names that users see.
+    checkpoints : evented dict of str to Checkpoint
+        Likewise.
+    """
+
+    changed = Signal()
+    """A PSF field or checkpoint has come or gone."""
+    job_started = Signal(Job)
+
+    def __init__(self) -> None:
+        self.psf_fields: EventedDict[str, PSFField] = EventedDict()
+        self.checkpoints: EventedDict[str, Checkpoint] = EventedDict()
+        self._jobs: list[Job] = []
+        for shared in (self.psf_fields, self.checkpoints):
+            for signal in (shared.events.added, shared.events.removed, shared.events.changed):
+                signal.connect(self._tell)
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+    def start(self, job: Job) -> None:
+        """Start a job, and know of it until it ends."""
+        self._jobs.append(job)
+        job.finished.connect(self._forget_ended)
+        job.start()
+        self.job_started.emit(job)
+
+    def running(self, title: str) -> Iterator[Job]:
+        """Jobs of this title that are running, the latest last."""
+        return (job for job in self._jobs if job.title == title and job.is_running)
+
+    def _forget_ended(self) -> None:
+        self._jobs = [job for job in self._jobs if job.is_running]
+
+
+_sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
+
+
+def session_of(viewer: Viewer) -> Session:
+    """Session of a viewer; made when it is first asked for."""
+    if viewer not in _sessions:
+        _sessions[viewer] = Session()
+    return _sessions[viewer]

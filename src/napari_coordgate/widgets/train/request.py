@@ -1,0 +1,126 @@
+"""What a training is asked to do: a frozen snapshot, taken before it begins.
+
+Everything here is decided without a window, and without loading torch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_coordgate.config import TrainingConfig
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.images import Image
+from napari_coordgate.progress import Event
+from napari_coordgate.widgets.jobs import Job
+
+if TYPE_CHECKING:
+    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.optics import PSFField
+
+__all__ = ["TrainingRequest", "free_name"]
+
+PREVIEW_SECONDS = 3.0
+"""Time between previews, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRequest:
+    """All that one run needs.
+
+    Attributes
+    ----------
+    config : TrainingConfig
+        Settings.
+    sharp : path or list of Image
+        Sharp images, as lazy as their layers.
+    field : PSFField or None
+        Blur of the lens.
+    blurred : list of Image, or None
+        Measured blurred images, instead of a PSF field.
+    validation : list of Image, or None
+        Images to validate on; a part of the sharp ones is held back when not given.
+    init : Checkpoint or None
+        Network to fine-tune.
+    output : Path
+        Checkpoint to write.
+    resume : bool
+        Go on with the run that was to write the output.
+    """
+
+    config: TrainingConfig
+    sharp: Path | list[Image]
+    field: "PSFField | None"
+    blurred: list[Image] | None
+    validation: list[Image] | None
+    init: "Checkpoint | None"
+    output: Path
+    resume: bool = False
+
+    def rehearse(self, job: Job) -> Iterator[Event]:
+        """Events of a rehearsal, whose result is the estimate; for the background thread."""
+        from napari_coordgate.training import rehearse  # brings in torch
+
+        return rehearse(self.config, **self._images(), init=self.init, cancel=job.cancel_requested)
+
+    def train(self, job: Job) -> Iterator[Event]:
+        """Events of the training; for the background thread."""
+        from napari_coordgate.training import train  # brings in torch
+
+        return train(
+            self.config,
+            **self._images(),
+            init=self.init,
+            output=self.output,
+            resume=self.resume,
+            cancel=job.cancel_requested,
+            stop=job.stop_requested,
+            preview_seconds=PREVIEW_SECONDS,
+        )
+
+    def _images(self) -> dict[str, Any]:
+        return {
+            "sharp": self.sharp,
+            "field": self.field,
+            "blurred": self.blurred,
+            "validation": self.validation,
+        }
+
+    def check(self) -> None:
+        """Make sure that there is something to train on, and a way to blur it.
+
+        Raises
+        ------
+        SettingsError
+            If images, their blur or the output's name are missing or wrong.
+        """
+        if not self.sharp:
+            raise SettingsError("Choose sharp images: tick layers, or name a folder.")
+        if self.field is None and not self.blurred:
+            raise SettingsError("Choose a PSF field; the Lens PSF widget makes one.")
+        if self.output.suffix != ".safetensors":
+            raise SettingsError("Name the model to write; its name ends in .safetensors.")
+        if self.output.exists() and not self.resume:
+            raise SettingsError(f"{self.output.name} already exists; choose another name.")
+
+
+def free_name(folder: Path, stem: str = "model") -> Path:
+    """Name for a new checkpoint that overwrites nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is to stand.
+    stem : str
+        The name to begin with.
+
+    Returns
+    -------
+    Path
+        ``model.safetensors``, or the first free of ``model-2.safetensors``, ...
+    """
+    path, number = folder / f"{stem}.safetensors", 1
+    while path.exists() or path.with_name(f"{path.stem}.last.safetensors").exists():
+        number += 1
+        path = folder / f"{stem}-{number}.safetensors"
+    return path

@@ -1,0 +1,207 @@
+"""The Train widget."""
+
+from pathlib import Path
+from typing import cast
+
+from magicgui.types import FileDialogMode
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
+
+from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
+from napari_coordgate.errors import CoordGateError
+from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.progress import Event, Finished, Preview, Progress
+from napari_coordgate.widgets.choices import file_edit, path_of
+from napari_coordgate.widgets.contributions.preferences import load_preferences
+from napari_coordgate.widgets.forms import SettingsForm, collapsible
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.listening import listen
+from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.shared_files import checkpoint_choice
+from napari_coordgate.widgets.train.inputs import TrainingInputs
+from napari_coordgate.widgets.train.request import TrainingRequest, free_name
+from napari_coordgate.widgets.train.view import TrainingCurves, TrainingPreview
+
+__all__ = ["TrainWidget"]
+
+TOOLTIP = Qt.ItemDataRole.ToolTipRole
+ESTIMATE, TRAINING = "Estimate", "Training"
+NEW = ("a new network", None)
+
+
+class TrainWidget(Panel):
+    """Train a network on sharp images, and watch how it learns.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.inputs = TrainingInputs(viewer, self.session)
+        self.body.insertWidget(0, self.inputs)
+        self.start_from = checkpoint_choice(self.session, NEW)
+        self.preset = QComboBox()
+        for name, description in PRESET_DESCRIPTIONS.items():
+            self.preset.addItem(name)
+            self.preset.setItemData(self.preset.count() - 1, description, TOOLTIP)
+        self.preset.setCurrentText("balanced")
+        self.output = file_edit(FileDialogMode.OPTIONAL_FILE, "Checkpoints (*.safetensors)")
+        self.resume = QCheckBox("Resume this run")
+        self.add_choice("Start from", self.start_from, "A new network, or one to fine-tune.")
+        self.add_row("Preset", self.preset, "How long to train; the settings below follow it.")
+        self.add_row("Save as", self.output.native, "The checkpoint; nothing is overwritten.")
+        self.add_row("", self.resume, "A run that was to write this checkpoint was interrupted.")
+        self.camera = SettingsForm(Camera())
+        self.form = SettingsForm(
+            self._preset_config(), TrainingConfig.model_fields.keys() - {"camera"}
+        )
+        self.body.addWidget(collapsible("Camera noise", self.camera))
+        self.body.addWidget(collapsible("All settings", self.form))
+        self.curves = TrainingCurves(viewer)
+        self.curves.setVisible(False)
+        self.body.addWidget(self.curves)
+        self.body.addStretch(1)
+        self.bar = JobBar("Train", can_pause=True, can_stop=True)
+        self.anyway = QPushButton("Train all the same")
+        self.anyway.setVisible(False)
+        self.estimate = QLabel()
+        self.estimate.setWordWrap(True)
+        self.foot.addWidget(self.bar)
+        self.foot.addWidget(self.estimate)
+        self.foot.addWidget(self.anyway)
+        self._pending: TrainingRequest | None = None
+        self._preview: TrainingPreview | None = None
+        self.output.value = free_name(load_preferences().model_folder)
+        self._connect()
+        self._check()
+        for job in self.session.running(TRAINING):
+            self._follow(job)
+
+    def _connect(self) -> None:
+        self.bar.run_clicked.connect(self._estimate)
+        self.anyway.clicked.connect(self._train)
+        self.preset.currentTextChanged.connect(self._show_preset)
+        self.start_from.changed.connect(self._show_origin)
+        self.output.changed.connect(self._check)
+        self.resume.toggled.connect(self._check)
+        for part in (self.inputs, self.camera, self.form):
+            part.changed.connect(self._check)
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists by now."""
+        super().reset_choices()
+        self.inputs.renew()
+
+    def request(self) -> TrainingRequest:
+        """Snapshot of what is asked for.
+
+        Raises
+        ------
+        CoordGateError
+            If something is missing or wrong.
+        """
+        config, camera = self.form.settings, self.camera.settings
+        problems = {**self.camera.problems, **self.form.problems}
+        if config is None or camera is None:
+            raise CoordGateError("; ".join(problems.values()))
+        request = TrainingRequest(
+            config=cast(TrainingConfig, config).model_copy(update={"camera": camera}),
+            sharp=self.inputs.sharp,
+            field=self.inputs.psf_field,
+            blurred=self.inputs.measured,
+            validation=self.inputs.held_out,
+            init=None if self._resumes else self.start_from.value,
+            output=path_of(self.output) or Path(),
+            resume=self._resumes,
+        )
+        request.check()
+        return request
+
+    @property
+    def _resumes(self) -> bool:
+        return self.resume.isVisibleTo(self) and self.resume.isChecked()
+
+    def _check(self, *_: object) -> None:
+        """Allow the start if nothing is missing."""
+        interrupted = last_checkpoint_path(path_of(self.output) or Path("none")).exists()
+        self.rows.setRowVisible(self.resume, interrupted)
+        try:
+            self.request()
+        except CoordGateError as error:
+            self.bar.set_problem(str(error))
+        else:
+            self.bar.set_problem("")
+
+    def _preset_config(self) -> TrainingConfig:
+        config = PRESETS[self.preset.currentText()]
+        return config.model_copy(update={"device": load_preferences().device})
+
+    def _show_preset(self, *_: object) -> None:
+        self.form.set_settings(self._with_origin(self._preset_config()))
+        self._check()
+
+    def _show_origin(self) -> None:
+        self.form.set_settings(self._with_origin(cast(TrainingConfig, self.form.settings)))
+        self._check()
+
+    def _with_origin(self, config: TrainingConfig) -> TrainingConfig:
+        """Settings with the network and scaling of the checkpoint to fine-tune."""
+        origin = self.start_from.value
+        if origin is None:
+            return config
+        kept = {"network": origin.config.network, "scaling": origin.config.scaling}
+        return config.model_copy(update=kept)
+
+    def _estimate(self) -> None:
+        """Measure a few steps, and train if they fit."""
+        self._pending = self.request()
+        self.estimate.setText("")
+        self.anyway.setVisible(False)
+        job = Job(ESTIMATE, self._pending.rehearse, self._pending)
+        self.bar.follow(job)
+        listen(self, job.finished, self._weigh)
+        self.session.start(job)
+
+    def _weigh(self, end: Finished) -> None:
+        if end.reason != "completed":
+            return
+        self.estimate.setText(end.message)
+        if end.result.fits:
+            self._train()
+        else:
+            self.anyway.setVisible(True)
+
+    def _train(self) -> None:
+        self.anyway.setVisible(False)
+        assert self._pending is not None
+        job = Job(TRAINING, self._pending.train, self._pending)
+        self._follow(job)
+        self.session.start(job)
+
+    def _follow(self, job: Job) -> None:
+        """Show a training, this widget's own or one that runs already."""
+        request = cast(TrainingRequest, job.subject)
+        self.curves.clear()
+        self.curves.setVisible(True)
+        pixel_size_um = request.field.pixel_size_um if request.field is not None else None
+        self._preview = TrainingPreview(
+            self.viewer, f"{request.output.stem} preview", pixel_size_um
+        )
+        self.bar.follow(job)
+        listen(self, job.happened, self._show)
+        listen(self, job.finished, self._end)
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "training":
+            self.curves.add(event)
+        elif isinstance(event, Preview) and self._preview is not None:
+            self._preview.show(event)
+
+    def _end(self, end: Finished) -> None:
+        if end.reason == "completed" and self._pending is not None:
+            self.session.checkpoints[self._pending.output.stem] = end.result
+        self._check()

@@ -1,0 +1,32 @@
+"""What a person does in a window: click, choose, wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QAbstractButton
+
+    from napari_coordgate.progress import Finished
+    from napari_coordgate.widgets.panel import JobBar
+
+WAIT_MS = 30_000
+
+
+def click(button: QAbstractButton) -> None:
+    """Click a button that can be clicked."""
+    assert button.isVisible()
+    assert button.isEnabled(), button.toolTip()
+    QtBot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def wait_for_end(qtbot: QtBot, bar: JobBar) -> Finished:
+    """Wait until the job of a bar has ended."""
+    job = bar.job
+    assert job is not None
+    qtbot.waitUntil(lambda: job.end is not None, timeout=WAIT_MS)
+    assert job.end is not None
+    return job.end

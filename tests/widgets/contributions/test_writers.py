@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.layers import Image, Points
+
+from napari_coordgate.errors import OutputError
+from napari_coordgate.optics import PSFField
+from napari_coordgate.widgets.contributions.layer_metadata import LayerData, field_metadata
+from napari_coordgate.widgets.contributions.writers import write_field
+
+
+@pytest.fixture
+def field() -> PSFField:
+    return PSFField.from_psfs(np.ones((1, 3, 3)), [(4, 4)], (8, 8), pixel_size_um=0.2)
+
+
+@pytest.fixture
+def layers(field: PSFField) -> list[LayerData]:
+    image = Image(np.zeros((8, 8)), name="lens", metadata=field_metadata(field))
+    return [layer.as_layer_data_tuple() for layer in (Points(np.zeros((1, 2))), image)]
+
+
+def test_what_is_saved_is_the_field_that_the_layer_carries(
+    tmp_path: Path, field: PSFField, layers: list[LayerData]
+) -> None:
+    (path,) = write_field(str(tmp_path / "lens.psf.tif"), layers)
+    saved = PSFField.load(path)
+    assert saved.description() == field.description()
+    np.testing.assert_array_equal(saved.kernels, field.kernels)
+
+
+def test_a_name_without_a_suffix_gets_one(tmp_path: Path, layers: list[LayerData]) -> None:
+    assert write_field(str(tmp_path / "lens"), layers) == [str(tmp_path / "lens.psf.tif")]
+
+
+def test_a_file_that_napari_did_not_ask_about_is_not_replaced(
+    tmp_path: Path, layers: list[LayerData]
+) -> None:
+    (tmp_path / "lens.psf.tif").write_text("precious")
+    with pytest.raises(OutputError, match="already exists; choose another name"):
+        write_field(str(tmp_path / "lens"), layers)
+    assert (tmp_path / "lens.psf.tif").read_text() == "precious"
+
+
+def test_an_image_without_a_field_is_refused(tmp_path: Path) -> None:
+    layer = Image(np.zeros((8, 8)), name="cells").as_layer_data_tuple()
+    with pytest.raises(OutputError, match="cells carries no PSF field"):
+        write_field(str(tmp_path / "lens.psf.tif"), [layer])
+    assert not list(tmp_path.iterdir())

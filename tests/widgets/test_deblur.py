@@ -1,0 +1,253 @@
+"""The Deblur widget, clicked as a person would."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.errors import DeviceMemoryError
+from napari_coordgate.metrics import psnr
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event
+from napari_coordgate.widgets.contributions.layer_metadata import provenance
+from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.session import session_of
+from tests.widgets.acting import WAIT_MS, click, wait_for_end
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+PLACE = {
+    "scale": (1, 0.5, 0.5),
+    "translate": (0, 7, 9),
+    "units": ("pixel", "um", "um"),
+    "axis_labels": ("t", "y", "x"),
+}
+
+
+@pytest.fixture
+def widget(viewer: Viewer, checkpoint: Checkpoint) -> DeblurWidget:
+    """The widget in a dock, with a network to choose."""
+    widget = DeblurWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Deblur")
+    session_of(viewer).checkpoints["tiny"] = checkpoint
+    return widget
+
+
+@pytest.fixture
+def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
+    return field.blur(sharp.astype(np.float32))
+
+
+def test_a_stack_becomes_a_sharper_layer_that_lies_where_it_does(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    sharp: NDArray[np.uint8],
+    checkpoint: Checkpoint,
+) -> None:
+    source = viewer.add_image(blurred, name="cells", contrast_limits=(5, 200), **PLACE)
+    assert widget.axes.text() == "TYX"
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    result = viewer.layers["cells deblurred"]
+    np.testing.assert_array_equal(result.data, deblur(blurred, checkpoint))
+    truth = sharp.astype(np.float32)
+    assert psnr(truth, result.data, 255) > psnr(truth, blurred, 255) + 1
+    np.testing.assert_allclose(result.extent.world, source.extent.world)
+    assert (result.units, result.axis_labels) == (source.units, source.axis_labels)
+    assert result.contrast_limits == source.contrast_limits
+    how = provenance(result.metadata)
+    assert (how["kind"], how["network"], how["axes"]) == ("deblurred", "tiny", "TYX")
+    assert "Completed" in widget.bar.message.text()
+
+
+def test_what_is_visible_is_deblurred_first(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred, name="cells", **PLACE)
+    viewer.dims.set_current_step(0, 4)
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: "cells deblurred" in viewer.layers, timeout=WAIT_MS)
+    wait_for_end(qtbot, widget.bar)
+    assert widget.bar.job is not None
+    assert widget.bar.job.subject.request.visible() == (4,)
+    assert np.all(viewer.layers["cells deblurred"].data.std(axis=(1, 2)) > 0)
+
+
+def test_an_image_of_another_frame_says_so_before_it_starts(
+    viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred[0, :30, :40], name="part")
+    assert not widget.bar.run.isEnabled()
+    assert "30x40" in widget.bar.message.text()
+    assert "48x48" in widget.bar.run.toolTip()
+    widget.is_part.setChecked(True)
+    widget.origin[0].setValue(18)
+    assert widget.bar.run.isEnabled()
+    widget.origin[0].setValue(19)
+    assert not widget.bar.run.isEnabled()
+    assert "leaves the trained frame" in widget.bar.message.text()
+
+
+def test_a_part_of_the_frame_is_deblurred_at_its_place(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    checkpoint: Checkpoint,
+) -> None:
+    part = blurred[0, 16:, 8:]
+    viewer.add_image(part, name="part")
+    widget.is_part.setChecked(True)
+    widget.origin[0].setValue(16)
+    widget.origin[1].setValue(8)
+    click(widget.bar.run)
+    wait_for_end(qtbot, widget.bar)
+    np.testing.assert_array_equal(
+        viewer.layers["part deblurred"].data, deblur(part, checkpoint, origin=(16, 8))
+    )
+
+
+def test_the_frame_at_another_size_is_deblurred_with_a_note(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred[0, ::2, ::2], name="binned")
+    assert "resampled" in widget.note.text()
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert viewer.layers["binned deblurred"].data.shape == (24, 24)
+
+
+def test_wrong_axes_are_told_and_forbid_the_start(
+    viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.axes.setText("YX")
+    assert not widget.bar.run.isEnabled()
+    assert "cells" in widget.bar.message.text()
+    widget.axes.setText("cyx")
+    assert widget.bar.run.isEnabled()
+
+
+def test_labels_are_not_offered_and_nothing_can_start_without_an_image(
+    viewer: Viewer, widget: DeblurWidget
+) -> None:
+    viewer.add_labels(np.ones((48, 48), int))
+    assert widget.image.value is None
+    assert not widget.bar.run.isEnabled()
+    assert "open one first" in widget.bar.message.text()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.full((48, 48), 7.0), "constant"),
+        (np.full((48, 48), np.nan), "NaN"),
+    ],
+)
+def test_a_plane_without_an_image_ends_as_failed_and_leaves_no_layer(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, pixels: NDArray[Any], words: str
+) -> None:
+    viewer.add_image(pixels, name="nothing", contrast_limits=(0, 1))
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "failed"
+    assert words in widget.bar.message.text()
+    assert [layer.name for layer in viewer.layers] == ["nothing"]
+
+
+def test_running_out_of_memory_names_what_would_fit(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def events(*_: object, **__: object) -> Iterator[Event]:
+        raise DeviceMemoryError("The cuda ran out of memory at a tile of 512x512; choose 256.")
+        yield
+
+    monkeypatch.setattr("napari_coordgate.deblurring.deblur_events", events)
+    viewer.add_image(blurred, name="cells")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "failed"
+    assert "choose 256" in widget.bar.message.text()
+    assert widget.bar.run.isEnabled()
+
+
+class SlowStack:
+    """A lazy stack whose planes come one at a time, when they are let through."""
+
+    def __init__(self, planes: NDArray[np.float32]) -> None:
+        self.planes = planes
+        self.gate = threading.Semaphore(0)
+        self.is_gated = False
+        self.read: list[int] = []
+        self.shape, self.dtype, self.ndim = planes.shape, planes.dtype, planes.ndim
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        if self.is_gated:
+            self.gate.acquire(timeout=10)
+        first = index[0] if isinstance(index, tuple) else index
+        self.read.append(first)
+        plane: NDArray[np.float32] = self.planes[index]
+        return plane
+
+
+def test_lazy_pixels_are_read_plane_by_plane_and_a_cancel_keeps_what_is_done(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    stack = SlowStack(np.concatenate([blurred] * 5))
+    viewer.add_image(stack, name="lazy", contrast_limits=(0, 255))
+    stack.is_gated = True
+    stack.read.clear()
+    click(widget.bar.run)
+    stack.gate.release(3)
+    qtbot.waitUntil(lambda: "lazy deblurred" in viewer.layers, timeout=WAIT_MS)
+    click(widget.bar.cancel)
+    stack.gate.release(2)
+    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert "Stopped" in widget.bar.message.text()
+    done = viewer.layers["lazy deblurred"].data.std(axis=(1, 2)) > 0
+    assert 0 < done.sum() < len(done)
+    assert all(isinstance(index, int) for index in stack.read)
+
+
+def test_a_job_outlives_its_layer_and_its_widget(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(np.concatenate([blurred] * 20), name="cells")
+    click(widget.bar.run)
+    job = widget.bar.job
+    assert job is not None
+    viewer.layers.remove("cells")
+    viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=WAIT_MS)
+    assert job.end is not None and job.end.reason == "completed"
+    assert "cells deblurred" in viewer.layers
+
+
+def test_a_checkpoint_is_loaded_from_its_file(
+    qtbot: QtBot, viewer: Viewer, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget = DeblurWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Deblur")
+    qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
+    assert widget.checkpoint.value is None
+    chosen = (str(checkpoint_file), "")
+    monkeypatch.setattr(
+        "napari_coordgate.widgets.choices.QFileDialog.getOpenFileName", lambda *_: chosen
+    )
+    click(widget.checkpoint.button)
+    qtbot.waitUntil(lambda: widget.checkpoint.value is not None, timeout=WAIT_MS)
+    assert widget.checkpoint.name == "tiny"

@@ -1,0 +1,122 @@
+"""Forms that derive from settings: what goes in comes out, and what is wrong is marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_coordgate.config import (
+    LENS_PRESETS,
+    PRESETS,
+    Camera,
+    DeblurConfig,
+    GaussianLens,
+    Lens,
+    PSFFieldConfig,
+    Settings,
+    TrainingConfig,
+)
+from napari_coordgate.widgets.forms import SettingsForm
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+EVERY = [
+    Lens(),
+    GaussianLens(),
+    GaussianLens(pixel_size_um=0.1),
+    PSFFieldConfig(),
+    Camera(),
+    Camera(photons=5000, read_noise=1.6),
+    DeblurConfig(),
+    DeblurConfig(tile=96),
+    TrainingConfig(),
+    TrainingConfig(learning_rate=1e-6, ema_decay=0.99987, validate_every=3, seed=2**31 - 1),
+    *PRESETS.values(),
+    *LENS_PRESETS.values(),
+]
+
+
+@pytest.mark.parametrize("given_settings", EVERY, ids=lambda s: type(s).__name__)
+def test_every_config_survives_its_form(qtbot: QtBot, given_settings: Settings) -> None:
+    form = SettingsForm(given_settings)
+    qtbot.addWidget(form)
+    assert form.settings == given_settings
+    assert not form.problems
+
+
+@pytest.mark.parametrize("given_settings", EVERY, ids=lambda s: type(s).__name__)
+def test_a_form_can_show_other_settings_of_its_kind(qtbot: QtBot, given_settings: Settings) -> None:
+    form = SettingsForm(type(given_settings)())
+    qtbot.addWidget(form)
+    form.set_settings(given_settings)
+    assert form.settings == given_settings
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(1e-6, 1, allow_subnormal=False))
+def test_a_number_is_kept_to_six_digits_whatever_its_size(qtbot: QtBot, rate: float) -> None:
+    form = SettingsForm(TrainingConfig(), {"learning_rate"})
+    qtbot.addWidget(form)
+    form.editors["learning_rate"].box.setValue(rate)  # type: ignore[attr-defined]
+    assert form.settings.learning_rate == pytest.approx(rate, abs=1e-9)  # type: ignore[union-attr]
+
+
+def test_fields_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:
+    config = TrainingConfig(camera=Camera(photons=7), seed=5)
+    form = SettingsForm(config, {"steps"})
+    qtbot.addWidget(form)
+    form.editors["steps"].set_value(77)
+    assert form.settings == config.model_copy(update={"steps": 77})
+
+
+def test_a_change_is_told_once_and_a_new_setting_is_not(qtbot: QtBot) -> None:
+    form = SettingsForm(Camera())
+    qtbot.addWidget(form)
+    told = []
+    form.changed.connect(lambda: told.append(form.settings))
+    form.set_settings(Camera(photons=9))
+    assert told == []
+    form.editors["photons"].box.setValue(10)  # type: ignore[attr-defined]
+    assert told == [Camera(photons=10)]
+
+
+def test_a_rule_over_several_fields_marks_those_that_it_names(qtbot: QtBot) -> None:
+    form = SettingsForm(Lens())
+    qtbot.addWidget(form)
+    form.editors["na"].set_value(1.2)
+    assert form.settings is None
+    assert "immersion medium" in form.problems["na"]
+    assert "immersion medium" in form.editors["na"].toolTip()
+    assert form.labels["na"].text().startswith("⚠")
+    assert "wavelength_nm" not in form.problems
+    form.editors["refractive_index"].set_value(1.33)
+    assert form.settings == Lens(na=1.2, refractive_index=1.33)
+    assert form.labels["na"].text() == "NA"
+
+
+def test_a_value_at_an_excluded_bound_is_marked_with_its_reason(qtbot: QtBot) -> None:
+    form = SettingsForm(GaussianLens())
+    qtbot.addWidget(form)
+    form.editors["sigma_edge_px"].set_value(0)
+    assert "above 0" in form.problems["sigma_edge_px"]
+    assert form.settings is None
+
+
+def test_a_section_tells_what_is_wrong_in_it(qtbot: QtBot) -> None:
+    form = SettingsForm(TrainingConfig())
+    qtbot.addWidget(form)
+    form.sections["network"].editors["kernel_size"].set_value(4)
+    assert form.settings is None
+    assert "odd" in form.problems["network.kernel_size"]
+
+
+def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
+    form = SettingsForm(Lens())
+    qtbot.addWidget(form)
+    assert form.editors["wavelength_nm"].box.suffix() == " nm"  # type: ignore[attr-defined]
+    assert form.labels["field_curvature_um"].text() == "Field curvature"
+    assert "vacuum" in form.editors["wavelength_nm"].toolTip()

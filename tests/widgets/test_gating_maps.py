@@ -1,0 +1,149 @@
+"""The Gating maps widget: maps over the frame, and the network at one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.deblurring import effective_kernel, gating_maps
+from napari_coordgate.networks import build_network
+from napari_coordgate.optics import PSFField
+from napari_coordgate.widgets.gating_maps import GatingMapsWidget
+from napari_coordgate.widgets.gating_maps.at_place import gate_values
+from napari_coordgate.widgets.gating_maps.pictures import around_centre
+from napari_coordgate.widgets.session import session_of
+from tests.widgets.acting import WAIT_MS, click
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture
+def widget(viewer: Viewer) -> GatingMapsWidget:
+    widget = GatingMapsWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Gating maps")
+    return widget
+
+
+@pytest.fixture
+def filled(qtbot: QtBot, widget: GatingMapsWidget, checkpoint: Checkpoint) -> GatingMapsWidget:
+    """The widget with a network whose maps have been computed."""
+    widget.session.checkpoints["tiny"] = checkpoint
+    qtbot.waitUntil(lambda: bool(widget.maps), timeout=WAIT_MS)
+    return widget
+
+
+def bars_of(widget: GatingMapsWidget) -> NDArray[np.float64]:
+    (bars,) = [item for item in widget.bars.listDataItems() if "height" in item.opts] or [
+        item
+        for item in widget.bars.getPlotItem().items
+        if hasattr(item, "opts") and "height" in item.opts
+    ]
+    return np.asarray(bars.opts["height"])
+
+
+def test_without_a_network_nothing_can_be_shown(widget: GatingMapsWidget) -> None:
+    assert not widget.show_maps.isEnabled()
+    assert not widget.sheet.isEnabled()
+    assert "Choose a network" in widget.show_maps.toolTip()
+
+
+def test_each_gate_becomes_a_layer_over_the_image(
+    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Checkpoint
+) -> None:
+    image = viewer.add_image(
+        np.random.default_rng(0).random((48, 48)),
+        scale=(0.5, 0.5),
+        translate=(3, 4),
+        units=("um", "um"),
+    )
+    click(filled.show_maps)
+    maps = gating_maps(checkpoint)
+    layers = [layer for layer in viewer.layers if layer is not image]
+    assert len(layers) == len(maps)
+    for layer, (name, gate) in zip(layers, maps.items(), strict=True):
+        assert name in layer.name
+        assert f"{len(gate)} channels" in layer.name
+        assert layer.data.shape == gate.shape
+        np.testing.assert_allclose(layer.extent.world[:, 1:], image.extent.world)
+
+
+def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
+    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Checkpoint
+) -> None:
+    click(filled.show_maps)
+    spread = viewer.layers[0].data.std(axis=(1, 2))
+    assert np.all(np.diff(spread) <= 0)
+    viewer.layers.clear()
+    filled.order.setCurrentText("as in the network")
+    click(filled.show_maps)
+    np.testing.assert_array_equal(viewer.layers[0].data, gating_maps(checkpoint)["down 1"])
+
+
+def test_the_bars_are_the_gates_values_at_the_place(
+    filled: GatingMapsWidget, checkpoint: Checkpoint
+) -> None:
+    filled.look_at(3, 44)
+    filled.gate.setCurrentText("up 1")
+    np.testing.assert_allclose(bars_of(filled), gating_maps(checkpoint)["up 1"][:, 3, 44])
+
+
+def test_the_kernel_and_the_psf_of_the_place_are_shown(
+    qtbot: QtBot, filled: GatingMapsWidget, checkpoint: Checkpoint, field: PSFField
+) -> None:
+    filled.look_at(40, 5)
+    qtbot.waitUntil(lambda: not filled.at_place.is_busy, timeout=WAIT_MS)
+    kernel = around_centre(effective_kernel(checkpoint, 40, 5), 12)
+    np.testing.assert_allclose(filled.kernels.kernel.item.image, kernel, atol=1e-6)
+    psf = around_centre(field.psf_at(40, 5), 12)
+    np.testing.assert_allclose(filled.kernels.psf.item.image, psf, atol=1e-6)
+
+
+def test_the_cursor_over_the_image_moves_the_place(
+    viewer: Viewer, filled: GatingMapsWidget
+) -> None:
+    viewer.add_image(np.random.default_rng(0).random((2, 48, 48)), scale=(1, 0.5, 0.5))
+    viewer.cursor.position = (0, 5.0, 7.0)
+    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+    viewer.cursor.position = (0, -5.0, 7.0)
+    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+    filled.follows.setChecked(False)
+    viewer.cursor.position = (0, 1.0, 1.0)
+    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+
+
+def test_the_contact_sheet_is_written(filled: GatingMapsWidget, tmp_path: Path) -> None:
+    filled.save_sheet(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_network_without_gates_says_so(
+    qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
+) -> None:
+    network = build_network(NetworkConfig(architecture="unet", depth=2, base_channels=4))
+    plain = Checkpoint(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
+    session_of(viewer).checkpoints["plain"] = plain
+    qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
+    assert not widget.show_maps.isEnabled()
+
+
+@pytest.mark.parametrize(("shape", "row", "expected"), [((2, 4, 4), 7, 3), ((2, 8, 8), 7, 7)])
+def test_a_frame_pixel_lies_in_the_map_pixel_that_covers_it(
+    shape: tuple[int, ...], row: int, expected: int
+) -> None:
+    gate = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    np.testing.assert_array_equal(gate_values(gate, (8, 8), row, 0), gate[:, expected, 0])
+
+
+def test_a_small_kernel_stands_amid_zeros_and_a_large_one_is_cut() -> None:
+    image = np.arange(25.0).reshape(5, 5)
+    np.testing.assert_array_equal(around_centre(image, 1), image[1:4, 1:4])
+    assert around_centre(image, 4)[4, 4] == image[2, 2]
+    assert around_centre(image, 2) is not None and around_centre(image, 2).shape == (5, 5)

@@ -1,0 +1,169 @@
+"""The Lens PSF widget: what a lens does is seen while it is described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.optics import PSFField, PSFGrid
+from napari_coordgate.widgets.contributions.layer_metadata import field_of
+from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from tests.widgets.acting import WAIT_MS, click, wait_for_end
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+LENS = GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.0)
+
+
+@pytest.fixture
+def widget(qtbot: QtBot, viewer: Viewer) -> LensPSFWidget:
+    """The widget with a small frame and a quick lens."""
+    widget = LensPSFWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Lens PSF")
+    qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
+    for box in widget.frame:
+        box.setValue(48)
+    widget.set_lens(LENS)
+    rest(qtbot, widget)
+    return widget
+
+
+def rest(qtbot: QtBot, widget: LensPSFWidget) -> None:
+    """Wait until all that was asked for is shown."""
+    qtbot.waitUntil(lambda: not widget.latest.is_busy, timeout=WAIT_MS)
+
+
+def test_the_psfs_are_shown_over_the_frame_and_their_width_against_field_radius(
+    viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    grid = PSFGrid.from_lens(LENS, (48, 48))
+    np.testing.assert_array_equal(viewer.layers["lens PSFs"].data, grid.montage())
+    (curve,) = widget.plot.listDataItems()
+    np.testing.assert_allclose(curve.getData(), (grid.field_radius, grid.fwhm_px))
+    assert f"{grid.fwhm_px.max():.1f} px" in widget.note.text()
+
+
+def test_a_changed_value_is_shown_and_the_last_one_wins(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    box = widget.forms["gaussian"].editors["sigma_edge_px"]
+    for sigma in (2.2, 2.4, 2.6, 2.8, 3.0):
+        box.set_value(sigma)
+    rest(qtbot, widget)
+    lens = LENS.model_copy(update={"sigma_edge_px": 3.0})
+    expected = PSFGrid.from_lens(lens, (48, 48)).montage()
+    np.testing.assert_array_equal(viewer.layers["lens PSFs"].data, expected)
+    assert [layer.name for layer in viewer.layers] == ["lens PSFs"]
+
+
+def test_an_image_fills_in_frame_and_pixel_size_and_is_shown_blurred(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
+) -> None:
+    layer = viewer.add_image(
+        sharp[:, :40], name="cells", scale=(1, 0.2, 0.2), units=("pixel", "um", "um")
+    )
+    assert widget.frame_shape == (40, 48)
+    rest(qtbot, widget)
+    assert widget.lens is not None and widget.lens.pixel_size_um == pytest.approx(0.2)
+    plane = round(viewer.dims.point[0])
+    blurred = viewer.layers["cells blurred"]
+    field = PSFField.from_lens(widget.lens, (40, 48))
+    exact = field.blur(sharp[plane, :40].astype(np.float32))
+    error = np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact)
+    assert error < 0.03
+    np.testing.assert_allclose(blurred.extent.world, layer.extent.world[:, 1:])
+    viewer.dims.set_current_step(0, 5)
+    rest(qtbot, widget)
+    exact = field.blur(sharp[5, :40].astype(np.float32))
+    assert np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact) < 0.03
+
+
+def test_a_lens_that_cannot_be_says_why_and_cannot_be_used(
+    qtbot: QtBot, widget: LensPSFWidget
+) -> None:
+    widget.set_lens(Lens(field_curvature_um=1))
+    widget.forms["pupil"].editors["na"].set_value(1.3)
+    assert not widget.bar.run.isEnabled()
+    assert "immersion medium" in widget.bar.message.text()
+    widget.forms["pupil"].editors["na"].set_value(0.5)
+    widget.forms["pupil"].editors["field_curvature_um"].set_value(500)
+    rest(qtbot, widget)
+    assert "more than the frame" in widget.note.text()
+
+
+def test_used_for_training_its_field_is_offered_at_once(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    widget.name.setText("my lens")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    field = widget.session.psf_fields["my lens"]
+    expected = PSFField.from_lens(LENS, (48, 48))
+    np.testing.assert_array_equal(field.kernels, expected.kernels)
+    assert field_of(viewer.layers["lens PSFs"].metadata) is field
+
+
+def test_it_is_saved_and_loaded_again(
+    qtbot: QtBot, widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.psf.tif"
+    dialog = "napari_coordgate.widgets.lens_psf.widget.QFileDialog"
+    monkeypatch.setattr(f"{dialog}.getSaveFileName", lambda *_: (str(path), ""))
+    click(widget.save)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    saved = PSFField.load(path)
+    widget.session.psf_fields.clear()
+    monkeypatch.setattr(f"{dialog}.getOpenFileName", lambda *_: (str(path), ""))
+    click(widget.load)
+    qtbot.waitUntil(lambda: bool(widget.session.psf_fields), timeout=WAIT_MS)
+    (loaded,) = widget.session.psf_fields.values()
+    np.testing.assert_array_equal(loaded.kernels, saved.kernels)
+
+
+def test_a_lens_file_fills_in_the_form(widget: LensPSFWidget, tmp_path: Path) -> None:
+    lens = Lens(na=0.4, coma_waves=0.3)
+    (tmp_path / "lens.yaml").write_text(lens.to_yaml())
+    widget.load_file(tmp_path / "lens.yaml")
+    assert widget.lens == lens
+    assert widget.pages.currentWidget() is widget.forms["pupil"]
+
+
+def test_a_broken_lens_file_changes_nothing_and_says_what_is_wrong(
+    widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("napari_coordgate.widgets.lens_psf.widget.show_error", told.append)
+    (tmp_path / "lens.yaml").write_text("na: [")
+    widget.load_file(tmp_path / "lens.yaml")
+    assert widget.lens == LENS
+    assert "lens.yaml" in told[0]
+
+
+def test_a_preset_fills_in_the_form_but_for_what_the_image_tells(
+    viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
+) -> None:
+    viewer.add_image(sharp[0], scale=(0.3, 0.3), units=("um", "um"))
+    widget.preset.setCurrentText("40x 0.95 air")
+    assert isinstance(widget.lens, Lens)
+    assert widget.lens.na == 0.95
+    assert widget.lens.pixel_size_um == pytest.approx(0.3)
+
+
+def test_a_layer_that_its_user_removed_does_not_come_back_until_asked_for(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    viewer.layers.remove("lens PSFs")
+    widget.set_lens(LENS.model_copy(update={"sigma_edge_px": 2.5}))
+    rest(qtbot, widget)
+    assert len(viewer.layers) == 0
+    widget.show_psfs.setChecked(False)
+    widget.show_psfs.setChecked(True)
+    rest(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["lens PSFs"]

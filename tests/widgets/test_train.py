@@ -1,0 +1,309 @@
+"""The Train widget, clicked as a person would, with a network that trains in seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from napari.layers import Image as ImageLayer
+from numpy.typing import NDArray
+
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import PRESETS, Camera
+from napari_coordgate.errors import DeviceMemoryError
+from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Finished, reporting_end
+from napari_coordgate.training import Estimate
+from napari_coordgate.widgets.choices import path_of
+from napari_coordgate.widgets.session import session_of
+from napari_coordgate.widgets.train import TrainWidget
+from napari_coordgate.widgets.train.inputs import MEASURED
+from napari_coordgate.widgets.train.request import free_name
+from napari_coordgate.widgets.train.widget import TRAINING
+from tests.widgets.acting import WAIT_MS, click, wait_for_end
+from tests.widgets.conftest import TINY
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+ENDLESS = TINY.model_copy(update={"steps": 100_000, "validate_every": 40})
+
+
+@pytest.fixture
+def cells(viewer: Viewer, sharp: NDArray[np.uint8]) -> ImageLayer:
+    return viewer.add_image(sharp, name="cells", scale=(1, 0.5, 0.5), units=("pixel", "um", "um"))
+
+
+@pytest.fixture
+def widget(viewer: Viewer, cells: ImageLayer, field: PSFField, tmp_path: Path) -> TrainWidget:
+    """The widget, ready for a short training."""
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    session_of(viewer).psf_fields["lens"] = field
+    widget.inputs.layers.tick([cells])
+    widget.form.set_settings(TINY)
+    widget.output.value = tmp_path / "model.safetensors"
+    return widget
+
+
+def output_of(widget: TrainWidget) -> Path:
+    path = path_of(widget.output)
+    assert path is not None
+    return path
+
+
+def start(qtbot: QtBot, widget: TrainWidget) -> None:
+    """Click Train, and wait until the training itself is under way."""
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: any(widget.session.running(TRAINING)), timeout=WAIT_MS)
+
+
+def steps_begin(qtbot: QtBot, widget: TrainWidget) -> None:
+    """Wait until a first validation has been drawn."""
+    qtbot.waitUntil(lambda: len(widget.curves.psnr.listDataItems()) > 0, timeout=WAIT_MS)
+
+
+def test_it_trains_draws_previews_and_offers_the_network(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
+) -> None:
+    start(qtbot, widget)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "completed"
+    output = output_of(widget)
+    saved = load_checkpoint(output)
+    assert saved.config.network == TINY.network
+    assert session_of(viewer).checkpoints["model"] is end.result
+    curves = {item.name(): item.getData() for item in widget.curves.loss.listDataItems()}
+    assert set(curves) == {"training", "validation"}
+    assert curves["validation"][0].tolist() == [50, 100, 150]
+    preview = viewer.layers["model preview"]
+    assert preview.data.shape == (48, 3 * 48 + 8)
+    np.testing.assert_allclose(preview.scale, (0.5, 0.5))
+    assert preview.metadata["napari_coordgate"]["step"] == 150
+    assert "Completed" in widget.bar.message.text()
+    assert "memory" in widget.estimate.text()
+    # The name is taken now: another run would overwrite it.
+    assert not widget.bar.run.isEnabled()
+    assert "already exists" in widget.bar.run.toolTip()
+
+
+def test_settings_of_the_form_are_those_of_the_run(qtbot: QtBot, widget: TrainWidget) -> None:
+    widget.camera.set_settings(Camera(photons=4000, read_noise=2))
+    request = widget.request()
+    assert request.config == TINY.model_copy(update={"camera": Camera(photons=4000, read_noise=2)})
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_preset_fills_in_the_form(widget: TrainWidget, name: str) -> None:
+    widget.preset.setCurrentText("quick" if name == "balanced" else "balanced")
+    widget.preset.setCurrentText(name)
+    assert widget.form.settings == PRESETS[name]
+
+
+def test_stopped_it_keeps_what_it_learned(qtbot: QtBot, widget: TrainWidget) -> None:
+    widget.form.set_settings(ENDLESS)
+    start(qtbot, widget)
+    steps_begin(qtbot, widget)
+    click(widget.bar.stop)
+    end = wait_for_end(qtbot, widget.bar)
+    assert (end.reason, end.message.startswith("Stopped")) == ("completed", True)
+    assert load_checkpoint(output_of(widget)).step > 0
+    assert "model" in widget.session.checkpoints
+
+
+def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
+    widget.form.set_settings(ENDLESS)
+    start(qtbot, widget)
+    steps_begin(qtbot, widget)
+    click(widget.bar.pause)
+    qtbot.waitUntil(lambda: widget.bar.pause.text() == "Resume", timeout=WAIT_MS)
+    done = widget.bar.bar.value()
+    qtbot.wait(500)
+    assert widget.bar.bar.value() == done
+    click(widget.bar.pause)
+    qtbot.waitUntil(lambda: widget.bar.bar.value() > done, timeout=WAIT_MS)
+    click(widget.bar.cancel)
+    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+
+
+def test_cancelled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
+    widget.form.set_settings(ENDLESS)
+    start(qtbot, widget)
+    steps_begin(qtbot, widget)
+    click(widget.bar.cancel)
+    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert widget.resume.isVisible()
+    stopped_at = load_checkpoint(last_checkpoint_path(output_of(widget))).step
+    widget.resume.setChecked(True)
+    widget.form.set_settings(ENDLESS.model_copy(update={"steps": stopped_at + 20}))
+    start(qtbot, widget)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "completed"
+    assert f"Trained {stopped_at + 20} steps" in end.message
+
+
+def test_it_fine_tunes_a_network_with_that_networks_settings(
+    qtbot: QtBot, widget: TrainWidget, checkpoint: Checkpoint
+) -> None:
+    widget.form.set_settings(PRESETS["balanced"])
+    widget.session.checkpoints["tiny"] = checkpoint
+    widget.start_from.set_value(checkpoint)
+    request = widget.request()
+    assert request.config.network == checkpoint.config.network
+    assert request.init is checkpoint
+    widget.form.set_settings(TINY.model_copy(update={"steps": 2, "warmup_steps": 0}))
+    start(qtbot, widget)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+
+
+def test_measured_pairs_of_layers_train_as_well(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
+) -> None:
+    measured = viewer.add_image(field.blur(sharp.astype(np.float32)), name="measured")
+    widget.inputs.field.set_value(MEASURED)
+    assert widget.inputs.blurred.isVisible()
+    assert not widget.bar.run.isEnabled()
+    widget.inputs.blurred.tick([measured])
+    widget.form.set_settings(TINY.model_copy(update={"steps": 20}))
+    start(qtbot, widget)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+
+
+def test_a_layer_can_be_validated_on(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8]
+) -> None:
+    held_out = viewer.add_image(sharp[:1, ::-1], name="held out")
+    widget.inputs.validation.set_value(held_out)
+    widget.form.set_settings(TINY.model_copy(update={"steps": 10}))
+    start(qtbot, widget)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    preview = viewer.layers["model preview"].data
+    shown = preview[:, -48:]
+    assert np.corrcoef(shown.ravel(), sharp[0, ::-1].ravel())[0, 1] > 0.999
+
+
+def test_a_folder_of_images_trains_as_well(widget: TrainWidget, tmp_path: Path) -> None:
+    widget.inputs.source.setCurrentText("Folder")
+    assert not widget.bar.run.isEnabled()
+    assert not widget.inputs.layers.isVisible()
+    widget.inputs.folder.value = tmp_path
+    assert widget.bar.run.isEnabled()
+    assert widget.request().sharp == tmp_path
+
+
+def test_what_is_missing_is_said_and_forbids_the_start(
+    viewer: Viewer, cells: ImageLayer, tmp_path: Path
+) -> None:
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    viewer.add_labels(np.ones((48, 48), int))
+    viewer.add_image(np.zeros((8, 8, 3)), rgb=True)
+    assert widget.inputs.layers.count() == 1
+    assert "tick layers" in widget.bar.message.text()
+    widget.inputs.layers.tick([cells])
+    assert "Lens PSF" in widget.bar.message.text()
+    assert not widget.bar.run.isEnabled()
+
+
+def test_a_bad_field_is_marked_and_forbids_the_start(widget: TrainWidget) -> None:
+    assert widget.bar.run.isEnabled()
+    widget.form.sections["network"].editors["kernel_size"].set_value(4)
+    assert not widget.bar.run.isEnabled()
+    assert "odd" in widget.bar.run.toolTip()
+
+
+def test_images_that_cannot_be_trained_on_end_it_with_their_name(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget
+) -> None:
+    flat = viewer.add_image(np.full((48, 48), 3.0), name="flat", contrast_limits=(0, 1))
+    widget.inputs.layers.tick([flat])
+    click(widget.bar.run)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "failed"
+    assert "flat is constant" in end.message
+    assert widget.bar.run.isEnabled()
+    assert not output_of(widget).exists()
+
+
+def test_running_out_of_memory_names_what_would_fit(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object, **__: object) -> Iterator[Event]:
+        raise DeviceMemoryError("The cuda ran out of memory; batch_size 2 fits.")
+        yield
+
+    monkeypatch.setattr(
+        "napari_coordgate.training.rehearse", lambda *a, **k: reporting_end(out_of_memory())
+    )
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "failed"
+    assert "batch_size 2 fits" in widget.bar.message.text()
+
+
+def test_what_does_not_fit_is_started_only_when_asked_for_again(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_large = Estimate(
+        seconds_per_step=0.1, seconds=10, memory_bytes=2**40, free_bytes=2**30, device="cpu"
+    )
+    monkeypatch.setattr(
+        "napari_coordgate.training.rehearse",
+        lambda *a, **k: iter([Finished("completed", "Needs 1 TB.", result=too_large)]),
+    )
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert widget.anyway.isVisible()
+    assert not any(widget.session.running(TRAINING))
+    click(widget.anyway)
+    qtbot.waitUntil(lambda: any(widget.session.running(TRAINING)), timeout=WAIT_MS)
+    wait_for_end(qtbot, widget.bar)
+
+
+def test_a_training_outlives_its_layer_its_preview_and_its_widget(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget
+) -> None:
+    widget.form.set_settings(ENDLESS)
+    start(qtbot, widget)
+    qtbot.waitUntil(lambda: "model preview" in viewer.layers, timeout=WAIT_MS)
+    viewer.layers.clear()
+    viewer.window.remove_dock_widget(widget)
+    (job,) = session_of(viewer).running(TRAINING)
+    # Opened again, the widget shows the run that goes on, and can stop it.
+    again = TrainWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Train again")
+    assert again.bar.job is job
+    qtbot.waitUntil(lambda: again.bar.bar.value() > 0, timeout=WAIT_MS)
+    click(again.bar.stop)
+    assert wait_for_end(qtbot, again.bar).reason == "completed"
+    assert "model" in session_of(viewer).checkpoints
+
+
+def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_nothing(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget
+) -> None:
+    widget.form.set_settings(ENDLESS)
+    start(qtbot, widget)
+    steps_begin(qtbot, widget)
+    output = output_of(widget)
+    (job,) = widget.session.running(TRAINING)
+    before = time.perf_counter()
+    viewer.close()
+    assert time.perf_counter() - before < 2
+    qtbot.waitUntil(lambda: job.end is not None, timeout=2000)
+    assert job.end is not None and job.end.reason == "cancelled"
+    last = load_checkpoint(last_checkpoint_path(output))
+    assert last.state
+    assert last.step >= 40
+
+
+def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:
+    assert free_name(tmp_path).name == "model.safetensors"
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "model-2.last.safetensors").touch()
+    assert free_name(tmp_path).name == "model-3.safetensors"
