@@ -1,7 +1,8 @@
 """Measure speed and memory, and print one table.
 
 Run: ``python -m benchmarks [NAME ...]``. Each benchmark has a process to itself.
-When all have run, the figures are also kept in ``docs/measurements``.
+When all have run, the figures are also kept in ``docs/measurements``. The window's needs
+napari and a screen: on a server, ``xvfb-run -a -s "-screen 0 1280x800x24" python -m benchmarks``.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 from benchmarks.figures import Figure, as_table
 from benchmarks.measuring import describe_machine, measure_one
 
-NAMES = ("starting", "blur", "inference", "training", "tiled")
+NAMES = ("starting", "blur", "inference", "training", "tiled", "window")
 FOLDER = Path(__file__).parents[1] / "docs" / "measurements"
 
 

@@ -56,13 +56,13 @@ def measure(seconds: float = 60.0) -> list[Figure]:
     Parameters
     ----------
     seconds : float
-        How long to watch the training, after its first step.
+        How long to watch the training after its first step, beside its start.
 
     Returns
     -------
     list of Figure
         Lateness of the event loop at the median and at most: idle, and in training
-        with its curves, previews and validations.
+        from the click on, with its estimate, curves, previews and validations.
     """
     viewer = napari.Viewer()
     for pixels, options, _ in nuclei_to_train_on():
@@ -76,10 +76,10 @@ def measure(seconds: float = 60.0) -> list[Figure]:
         widget.session.psf_fields["lens"] = PSFField.from_lens(SAMPLE_LENS, FRAME)
         widget.inputs.layers.tick(layer for layer in viewer.layers)
         widget.output.value = Path(folder) / "model.safetensors"
+        training = Lateness()
         widget.bar.run.click()
         while not widget.curves.isVisible() or widget.bar.bar.value() < 2:
             wait(50)
-        training = Lateness()
         wait(int(1000 * seconds))
         widget.bar.cancel.click()
         while widget.bar.job is not None and widget.bar.job.is_running:

@@ -17,6 +17,7 @@ TINY: dict[str, dict[str, Any]] = {
     "starting": {"rounds": 1},
     "tiled": {"size": 96, "small_size": 32, "rounds": 1},
     "training": {"rounds": 1, "config": SMALL},
+    "window": {"seconds": 0.5},
 }
 
 

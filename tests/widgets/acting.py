@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton
@@ -18,6 +19,7 @@ WAIT_MS = 30_000
 
 def click(button: QAbstractButton) -> None:
     """Click a button that can be clicked."""
+    QApplication.processEvents()  # what was opened just now comes into sight
     assert button.isVisible()
     assert button.isEnabled(), button.toolTip()
     QtBot.mouseClick(button, Qt.MouseButton.LeftButton)

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask.array
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.deblurring import deblur
-from napari_coordgate.errors import DeviceMemoryError
+from napari_coordgate.errors import DeviceMemoryError, OutputError
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event
 from napari_coordgate.widgets.contributions.layer_metadata import provenance
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.deblur.request import result_array
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -221,6 +223,72 @@ def test_lazy_pixels_are_read_plane_by_plane_and_a_cancel_keeps_what_is_done(
     done = viewer.layers["lazy deblurred"].data.std(axis=(1, 2)) > 0
     assert 0 < done.sum() < len(done)
     assert all(isinstance(index, int) for index in stack.read)
+
+
+def test_dask_layers_stay_lazy(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    checkpoint: Checkpoint,
+) -> None:
+    lazy = dask.array.from_array(blurred, chunks=(1, 48, 48))
+    viewer.add_image(lazy, name="lazy", contrast_limits=(0, 255))
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    result = viewer.layers["lazy deblurred"].data
+    np.testing.assert_array_equal(result, deblur(blurred, checkpoint))
+    assert isinstance(viewer.layers["lazy"].data, dask.array.Array)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's own
+def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: DeblurWidget) -> None:
+    viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
+    assert not widget.bar.run.isEnabled()
+    assert "empty holds no pixels" in widget.bar.message.text()
+
+
+def test_a_colour_image_is_deblurred_sample_by_sample(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    checkpoint: Checkpoint,
+) -> None:
+    colour = np.moveaxis(blurred[:3] / 255, 0, -1)
+    viewer.add_image(colour, name="colour", rgb=True)
+    assert widget.axes.text() == "YXS"
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    result = viewer.layers["colour deblurred"]
+    assert result.rgb
+    np.testing.assert_allclose(result.data, deblur(colour, checkpoint, axes="YXS"), atol=1e-6)
+
+
+def test_a_running_job_is_followed_by_a_widget_that_is_opened_later(
+    qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(np.concatenate([blurred] * 20), name="cells")
+    click(widget.bar.run)
+    again = DeblurWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Deblur again")
+    assert again.bar.job is widget.bar.job
+    assert wait_for_end(qtbot, again.bar).reason == "completed"
+    assert "Completed" in again.bar.message.text()
+
+
+def test_a_large_result_goes_to_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_coordgate.widgets.deblur.request.LARGEST_IN_MEMORY", 100)
+    large = result_array((4, 48, 48), np.float32)
+    assert isinstance(large, np.memmap)
+    large[2] = 7
+    assert (large[1].max(), large[2].min()) == (0, 7)
+    assert not isinstance(result_array((5, 5), np.float32), np.memmap)
+
+
+def test_a_result_that_no_disk_holds_is_refused() -> None:
+    with pytest.raises(OutputError, match="more than is free"):
+        result_array((10**6, 10**5, 10**5), np.float32)
 
 
 def test_a_job_outlives_its_layer_and_its_widget(

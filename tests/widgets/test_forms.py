@@ -119,4 +119,6 @@ def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
     qtbot.addWidget(form)
     assert form.editors["wavelength_nm"].box.suffix() == " nm"  # type: ignore[attr-defined]
     assert form.labels["field_curvature_um"].text() == "Field curvature"
-    assert "vacuum" in form.editors["wavelength_nm"].toolTip()
+    tooltip = form.editors["wavelength_nm"].toolTip()
+    assert "vacuum" in tooltip
+    assert "Allowed: above 100 and below 3000." in tooltip

@@ -48,6 +48,7 @@ def widget(viewer: Viewer, cells: ImageLayer, field: PSFField, tmp_path: Path) -
     session_of(viewer).psf_fields["lens"] = field
     widget.inputs.layers.tick([cells])
     widget.form.set_settings(TINY)
+    widget.device.set_settings(TINY)
     widget.output.value = tmp_path / "model.safetensors"
     return widget
 
@@ -300,6 +301,14 @@ def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_no
     last = load_checkpoint(last_checkpoint_path(output))
     assert last.state
     assert last.step >= 40
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's own
+def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: TrainWidget) -> None:
+    empty = viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
+    widget.inputs.layers.tick([empty])
+    assert not widget.bar.run.isEnabled()
+    assert "empty holds no pixels" in widget.bar.message.text()
 
 
 def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class TrainingRun:
             yield from self._steps(cancel, stop, PreviewPace(preview_seconds))
         except CancelledError:
             self.files.save_last(self._last())
-            advice = "; --resume goes on." if self.files.last else "."
+            advice = "; resume the run to go on." if self.files.last else "."
             raise CancelledError(
                 f"Stopped after {self.step} of {counted(self.total, 'step')}{advice}"
             ) from None

@@ -25,7 +25,7 @@ __all__ = ["JobBar", "Panel"]
 
 WIDTH = 340
 """Least width, pixels: forms are read without scrolling sideways."""
-ENDS = {"completed": "Completed", "cancelled": "Stopped", "failed": "Failed"}
+ENDS = {"completed": "Completed", "cancelled": "Cancelled", "failed": "Failed"}
 COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": "#e5534b"}
 
 
@@ -170,7 +170,10 @@ class JobBar(QWidget):
 
     def _end(self, end: Finished) -> None:
         self._refresh()
-        self.tell(f"{ENDS[end.reason]}: {end.message}", COLOURS[end.reason])
+        stopped = self.job is not None and self.job.stop_requested.is_set()
+        is_early = stopped and end.reason == "completed"  # its message begins with "Stopped"
+        word = "" if is_early else f"{ENDS[end.reason]}: "
+        self.tell(f"{word}{end.message}", COLOURS[end.reason])
 
     def _toggle_pause(self) -> None:
         if self.job is not None:

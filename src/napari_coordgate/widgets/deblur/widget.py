@@ -63,6 +63,8 @@ class DeblurWidget(Panel):
         self.foot.addWidget(self.bar)
         self._connect()
         self._guess()
+        for job in self.session.running(DEBLURRING):
+            self.bar.follow(job)
 
     def _origin_row(self) -> QWidget:
         row = QWidget()
@@ -151,7 +153,7 @@ class DeblurWidget(Panel):
             visible=PlaneOnView(self.viewer, layer),
         )
         shown = DeblurredLayer(self.viewer, layer, request, self.checkpoint.name)
-        job = Job(f"{DEBLURRING} {layer.name}", request.events, shown)
+        job = Job(DEBLURRING, request.events, shown)
         job.happened.connect(shown.show)
         self.bar.follow(job)
         self.session.start(job)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["UNITS", "Editor", "build_editor"]
+__all__ = ["UNITS", "Editor", "allowed", "build_editor"]
 
 UNITS = {"um": "µm", "nm": "nm", "px": "px", "waves": "waves", "gb": "GB"}
 """How the endings of settings' names are written as units."""
@@ -219,3 +219,19 @@ def _bounds(field: FieldInfo) -> tuple[float, float]:
             case Le(bound) | Lt(bound):
                 high = min(float(bound), high)  # type: ignore[arg-type]
     return low, high
+
+
+def allowed(field: FieldInfo) -> str:
+    """What numbers a field takes, in words; empty where it takes any."""
+    bounds = []
+    for rule in field.metadata:
+        match rule:
+            case Ge(bound):
+                bounds.append(f"at least {bound:g}")
+            case Gt(bound):
+                bounds.append(f"above {bound:g}")
+            case Le(bound):
+                bounds.append(f"at most {bound:g}")
+            case Lt(bound):
+                bounds.append(f"below {bound:g}")
+    return f"Allowed: {' and '.join(bounds)}." if bounds else ""

@@ -11,7 +11,7 @@ from superqt import QCollapsible
 
 from napari_coordgate.complaints import explain
 from napari_coordgate.config import Settings
-from napari_coordgate.widgets.forms.editors import UNITS, Editor, build_editor
+from napari_coordgate.widgets.forms.editors import UNITS, Editor, allowed, build_editor
 from napari_coordgate.widgets.forms.rows import add_row, collapsible, form_rows
 
 __all__ = ["SettingsForm"]
@@ -134,7 +134,8 @@ class SettingsForm(QWidget):
         """Mark bad fields, with the reason in their tooltips."""
         problems = self._problems()
         for name, editor in self.editors.items():
-            description = type(self._given).model_fields[name].description or ""
+            field = type(self._given).model_fields[name]
+            description = f"{field.description or ''} {allowed(field)}".strip()
             problem = problems.get(name)
             label = self.labels[name]
             label.setText(f"⚠ {_label(name)}" if problem else _label(name))

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
 from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
-from napari_coordgate.errors import CoordGateError
+from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.files import last_checkpoint_path
 from napari_coordgate.progress import Event, Finished, Preview, Progress
 from napari_coordgate.widgets.choices import file_edit, path_of
@@ -56,9 +56,10 @@ class TrainWidget(Panel):
         self.add_row("Save as", self.output.native, "The checkpoint; nothing is overwritten.")
         self.add_row("", self.resume, "A run that was to write this checkpoint was interrupted.")
         self.camera = SettingsForm(Camera())
-        self.form = SettingsForm(
-            self._preset_config(), TrainingConfig.model_fields.keys() - {"camera"}
-        )
+        self.device = SettingsForm(self._preset_config(), {"device"})
+        expert = TrainingConfig.model_fields.keys() - {"camera", "device"}
+        self.form = SettingsForm(self._preset_config(), expert)
+        self.body.addWidget(self.device)
         self.body.addWidget(collapsible("Camera noise", self.camera))
         self.body.addWidget(collapsible("All settings", self.form))
         self.curves = TrainingCurves(viewer)
@@ -88,7 +89,7 @@ class TrainWidget(Panel):
         self.start_from.changed.connect(self._show_origin)
         self.output.changed.connect(self._check)
         self.resume.toggled.connect(self._check)
-        for part in (self.inputs, self.camera, self.form):
+        for part in (self.inputs, self.camera, self.device, self.form):
             part.changed.connect(self._check)
 
     def reset_choices(self, *_: object) -> None:
@@ -105,11 +106,12 @@ class TrainWidget(Panel):
             If something is missing or wrong.
         """
         config, camera = self.form.settings, self.camera.settings
-        problems = {**self.camera.problems, **self.form.problems}
         if config is None or camera is None:
-            raise CoordGateError("; ".join(problems.values()))
+            problems = {**self.camera.problems, **self.form.problems}
+            raise SettingsError("; ".join(dict.fromkeys(problems.values())))
+        changes = {"camera": camera, "device": self.device.editors["device"].value()}
         request = TrainingRequest(
-            config=cast(TrainingConfig, config).model_copy(update={"camera": camera}),
+            config=cast(TrainingConfig, config).model_copy(update=changes),
             sharp=self.inputs.sharp,
             field=self.inputs.psf_field,
             blurred=self.inputs.measured,
