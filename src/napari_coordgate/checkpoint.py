@@ -74,9 +74,11 @@ class Checkpoint:
     @cached_property
     def network(self) -> UNet:
         """The network with its weights, on the CPU, ready to deblur."""
-        network = build_network(self.config.network)
+        # Without random weights: drawing them would disturb a training that begins beside this.
+        with torch.device("meta"):
+            network = build_network(self.config.network)
         try:
-            network.load_state_dict(dict(self.weights))
+            network.load_state_dict(dict(self.weights), assign=True)
         except RuntimeError as error:
             raise CheckpointError(
                 f"The weights do not fit the network: {' '.join(str(error).split())}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_one"]
 
 _NUMBER = "must be a number"
 _WHOLE_NUMBER = "must be a whole number"
@@ -45,6 +45,11 @@ def explain(error: ValidationError, *models: type[BaseModel]) -> str:
     """
     known = {path.rpartition(".")[2]: path for model in models for path in _paths(model)}
     return "; ".join(_complaint(item, known) for item in error.errors())
+
+
+def explain_one(item: ErrorDetails) -> str:
+    """What is wrong with one setting, one of the errors of a `ValidationError`."""
+    return _complaint(item, {})
 
 
 def _complaint(item: ErrorDetails, known: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from napari_coordgate.errors import CoordGateError, OutputError
 __all__ = [
     "check_free",
     "check_writable",
+    "claim_space",
     "last_checkpoint_path",
     "reserve",
     "sample_data_folder",
@@ -185,9 +186,27 @@ def reserve(path: Path) -> None:
     size = path.stat().st_size
     if shutil.disk_usage(path.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    with path.open("r+b") as file:
+        claim_space(file.fileno(), size)
+
+
+def claim_space(descriptor: int, size: int) -> None:
+    """Claim disk space for an open file, where the system can.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the file.
+    size : int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+        If the disk has not enough room.
+    """
     if sys.platform == "linux":
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def _check_no_folder(path: Path) -> None:

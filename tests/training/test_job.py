@@ -285,7 +285,7 @@ def test_a_plateau_halves_the_rate_when_nothing_is_gained() -> None:
 def test_cancel_saves_the_run_and_says_so(output: Path) -> None:
     end = stopped_after(6, SMALL, output)
     assert end.reason == "cancelled"
-    assert "6 of 12 steps; --resume" in end.message
+    assert "6 of 12 steps; resume" in end.message
     assert end.outputs == (output, last_checkpoint_path(output))
     assert load_checkpoint(last_checkpoint_path(output)).step == 6
     assert load_checkpoint(output).step == 4

@@ -112,7 +112,7 @@ def test_a_run_cancelled_amid_a_validation_goes_on_as_one_that_was_not(
     events_of(config, output=whole)
     end = ended_early("cancel", validating(number, image), config, parts)
     assert end.reason == "cancelled"
-    assert f"{4 * number} of 12 steps; --resume" in end.message
+    assert f"{4 * number} of 12 steps; resume" in end.message
     assert load_checkpoint(last_checkpoint_path(parts)).step == 4 * number
     assert len(load_checkpoint(last_checkpoint_path(parts)).history) == number - 1
     events = events_of(config, output=parts, resume=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_coordgate.progress import Finished
     from napari_coordgate.widgets.panel import JobBar
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 
 def click(button: QAbstractButton) -> None:

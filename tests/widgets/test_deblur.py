@@ -17,10 +17,10 @@ from napari_coordgate.deblurring import deblur
 from napari_coordgate.errors import DeviceMemoryError, OutputError
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event
-from napari_coordgate.widgets.contributions.layer_metadata import provenance
+from napari_coordgate.progress import Event, PlaneDone
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.deblur.request import result_array
+from napari_coordgate.widgets.layers.provenance import provenance
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -80,10 +80,17 @@ def test_what_is_visible_is_deblurred_first(
     viewer.add_image(blurred, name="cells", **PLACE)
     viewer.dims.set_current_step(0, 4)
     click(widget.bar.run)
-    qtbot.waitUntil(lambda: "cells deblurred" in viewer.layers, timeout=WAIT_MS)
+    job, done = widget.bar.job, list[tuple[int, ...]]()
+    assert job is not None
+
+    def note(event: object) -> None:
+        if isinstance(event, PlaneDone):
+            done.append(event.index)
+
+    job.happened.connect(note)
     wait_for_end(qtbot, widget.bar)
-    assert widget.bar.job is not None
-    assert widget.bar.job.subject.request.visible() == (4,)
+    assert done[0] == (4,)
+    assert sorted(done) == [(n,) for n in range(6)]
     assert np.all(viewer.layers["cells deblurred"].data.std(axis=(1, 2)) > 0)
 
 
@@ -220,7 +227,7 @@ def test_lazy_pixels_are_read_plane_by_plane_and_a_cancel_keeps_what_is_done(
     stack.gate.release(2)
     assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
     assert "Stopped" in widget.bar.message.text()
-    done = viewer.layers["lazy deblurred"].data.std(axis=(1, 2)) > 0
+    done = viewer.layers["lazy deblurred (unfinished)"].data.std(axis=(1, 2)) > 0
     assert 0 < done.sum() < len(done)
     assert all(isinstance(index, int) for index in stack.read)
 

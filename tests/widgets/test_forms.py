@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from qtpy.QtCore import QLocale, Qt
 
 from napari_coordgate.config import (
     LENS_PRESETS,
@@ -65,6 +66,22 @@ def test_a_number_is_kept_to_six_digits_whatever_its_size(qtbot: QtBot, rate: fl
     assert form.settings.learning_rate == pytest.approx(rate, abs=1e-9)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("typed", ["0.325", "0,325", "0.325 µm"])
+def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, typed: str) -> None:
+    before = QLocale()
+    QLocale.setDefault(QLocale("de_DE"))
+    try:
+        form = SettingsForm(Lens(pixel_size_um=1.0), {"pixel_size_um"})
+        qtbot.addWidget(form)
+        box = form.editors["pixel_size_um"].box  # type: ignore[attr-defined]
+        box.selectAll()
+        qtbot.keyClicks(box, typed)
+        qtbot.keyClick(box, Qt.Key.Key_Return)
+        assert form.settings == Lens(pixel_size_um=0.325)
+    finally:
+        QLocale.setDefault(before)
+
+
 def test_fields_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:
     config = TrainingConfig(camera=Camera(photons=7), seed=5)
     form = SettingsForm(config, {"steps"})
@@ -102,7 +119,7 @@ def test_a_value_at_an_excluded_bound_is_marked_with_its_reason(qtbot: QtBot) ->
     form = SettingsForm(GaussianLens())
     qtbot.addWidget(form)
     form.editors["sigma_edge_px"].set_value(0)
-    assert "above 0" in form.problems["sigma_edge_px"]
+    assert form.problems["sigma_edge_px"].startswith("Must be above 0")
     assert form.settings is None
 
 

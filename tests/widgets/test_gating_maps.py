@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
+from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint
@@ -17,6 +19,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.gating_maps.at_place import gate_values
 from napari_coordgate.widgets.gating_maps.pictures import around_centre
+from napari_coordgate.widgets.layers.gates import gate_layers, pitch_px
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click
 
@@ -119,9 +122,23 @@ def test_the_cursor_over_the_image_moves_the_place(
     assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
 
 
-def test_the_contact_sheet_is_written(filled: GatingMapsWidget, tmp_path: Path) -> None:
-    filled.save_sheet(tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+def test_the_contact_sheet_is_written(
+    qtbot: QtBot, filled: GatingMapsWidget, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    filled.save_sheet(sheet)
+    qtbot.waitUntil(sheet.exists, timeout=WAIT_MS)
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_shown_again_the_maps_stay_in_their_layers(
+    viewer: Viewer, filled: GatingMapsWidget
+) -> None:
+    click(filled.show_maps)
+    before = list(viewer.layers)
+    filled.order.setCurrentText("as in the network")
+    click(filled.show_maps)
+    assert list(viewer.layers) == before
 
 
 def test_a_network_without_gates_says_so(
@@ -134,12 +151,24 @@ def test_a_network_without_gates_says_so(
     assert not widget.show_maps.isEnabled()
 
 
-@pytest.mark.parametrize(("shape", "row", "expected"), [((2, 4, 4), 7, 3), ((2, 8, 8), 7, 7)])
-def test_a_frame_pixel_lies_in_the_map_pixel_that_covers_it(
-    shape: tuple[int, ...], row: int, expected: int
-) -> None:
-    gate = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    np.testing.assert_array_equal(gate_values(gate, (8, 8), row, 0), gate[:, expected, 0])
+@pytest.mark.parametrize("longest_side", [None, 16])
+def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -> None:
+    """Also where the frame is padded to a multiple of what a coarsest feature covers."""
+    config = NetworkConfig(depth=4, base_channels=2)
+    frame = (61, 45)
+    torch.manual_seed(0)
+    network = build_network(config)
+    for gate in (*network.down_gates, *network.up_gates):
+        torch.nn.init.normal_(gate.encoder[-1].weight)
+    checkpoint = Checkpoint(TrainingConfig(network=config), network.state_dict(), frame)
+    maps = gating_maps(checkpoint, longest_side=longest_side)
+    layers = gate_layers(checkpoint, maps, "net")
+    for (name, gate), (pixels, options, _) in zip(maps.items(), layers, strict=True):
+        layer = ImageLayer(pixels, scale=options["scale"], translate=options["translate"])
+        for row, column in ((0, 0), (33, 20), (60, 44)):
+            _, y, x = np.round(layer.world_to_data((0, row, column))).astype(int)
+            values = gate_values(gate, pitch_px(name, maps, frame), row, column)
+            np.testing.assert_array_equal(values, gate[:, y, x])
 
 
 def test_a_small_kernel_stands_amid_zeros_and_a_large_one_is_cut() -> None:

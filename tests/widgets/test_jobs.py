@@ -143,6 +143,72 @@ def test_an_error_is_its_end_also_one_that_workers_swallow(
     assert end.error is not None
 
 
+def test_paused_and_cancelled_at_once_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
+    job = Job("Count", counting(10_000, 0.05))
+
+    def at_once() -> None:
+        job.pause()
+        job.cancel()
+
+    assert run(qtbot, job, seen, at_once).reason == "cancelled"
+
+
+def test_its_clock_rests_for_all_stages_that_the_rest_lies_in(
+    qtbot: QtBot, seen: list[Event]
+) -> None:
+    def work(_: Job) -> Iterator[Event]:
+        outer = Stopwatch("outer", 40)
+        for done in range(1, 41):
+            time.sleep(0.01)
+            if done == 30:
+                yield Progress("inner", 1, 1, 0.01)
+            yield outer.progress(done)
+        yield Finished("completed", "")
+
+    job = Job("Count", work)
+
+    def rest() -> None:
+        job.pause()
+        qtbot.wait(800)
+        job.resume()
+
+    run(qtbot, job, seen, rest)
+    last = [event for event in seen if isinstance(event, Progress)][-1]
+    assert (last.stage, last.done) == ("outer", 40)
+    assert 0.35 < last.seconds < 0.8
+
+
+def test_a_job_that_does_not_say_how_it_ended_has_failed(qtbot: QtBot, seen: list[Event]) -> None:
+    def work(_: Job) -> Iterator[Event]:
+        yield Progress("counting", 1, 2, 0.1)
+
+    end = run(qtbot, Job("Count", work, is_quiet=True), seen)
+    assert (end.reason, "without saying why" in end.message) == ("failed", True)
+
+
+def test_what_comes_after_its_end_is_passed_over(qtbot: QtBot, seen: list[Event]) -> None:
+    def work(_: Job) -> Iterator[Event]:
+        yield Finished("completed", "done")
+        raise ValueError
+
+    assert run(qtbot, Job("Count", work), seen).message == "done"
+
+
+def test_a_listener_that_fails_hides_the_end_from_nobody(qtbot: QtBot) -> None:
+    def fail(_: Event) -> None:
+        raise ValueError("cannot draw this")
+
+    ends: list[Finished] = []
+    job = Job("Count", counting(3))
+    job.happened.connect(fail)
+    job.finished.connect(ends.append)
+    with qtbot.captureExceptions() as raised:
+        job.start()
+        qtbot.waitUntil(lambda: bool(ends), timeout=WAIT_MS)
+    assert raised
+    assert job.end is ends[0]
+
+
 def test_the_first_event_of_a_stage_is_shown_at_once(qtbot: QtBot, seen: list[Event]) -> None:
     go_on = threading.Event()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.optics import PSFField, PSFGrid
-from napari_coordgate.widgets.contributions.layer_metadata import field_of
+from napari_coordgate.widgets.layers.provenance import field_of
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -125,6 +125,55 @@ def test_it_is_saved_and_loaded_again(
     qtbot.waitUntil(lambda: bool(widget.session.psf_fields), timeout=WAIT_MS)
     (loaded,) = widget.session.psf_fields.values()
     np.testing.assert_array_equal(loaded.kernels, saved.kernels)
+
+
+def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
+    qtbot: QtBot, widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious = tmp_path / "precious.psf.tif"
+    precious.write_bytes(b"precious")
+    dialog = "napari_coordgate.widgets.lens_psf.widget.QFileDialog"
+    monkeypatch.setattr(f"{dialog}.getSaveFileName", lambda *_: (str(tmp_path / "precious"), ""))
+    click(widget.save)
+    end = wait_for_end(qtbot, widget.bar)
+    assert (end.reason, "already exists" in end.message) == ("failed", True)
+    assert precious.read_bytes() == b"precious"
+
+
+def test_an_image_smaller_than_the_frame_says_so_and_is_not_shown_blurred(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
+) -> None:
+    viewer.add_image(sharp[0], name="cells")
+    rest(qtbot, widget)
+    assert "cells blurred" in viewer.layers
+    widget.frame[0].setValue(64)
+    rest(qtbot, widget)
+    assert "cells blurred" not in viewer.layers
+    assert "48x48" in widget.note.text()
+    assert viewer.layers["lens PSFs"].data.shape == (64, 48)
+
+
+def test_psfs_and_blurred_image_lie_where_the_frame_is_in_a_larger_image(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    image = np.random.default_rng(0).random((64, 80))
+    viewer.add_image(image, name="large", scale=(0.5, 0.5), units=("um", "um"))
+    widget.frame[0].setValue(48)
+    widget.frame[1].setValue(48)
+    rest(qtbot, widget)
+    for name in ("lens PSFs", "large blurred"):
+        np.testing.assert_allclose(viewer.layers[name].translate, (4, 8))
+        assert viewer.layers[name].units == viewer.layers["large"].units
+
+
+def test_a_layer_carries_only_the_field_of_the_lens_that_it_shows(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    click(widget.bar.run)
+    widget.forms["gaussian"].editors["sigma_edge_px"].set_value(1.2)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    rest(qtbot, widget)
+    assert field_of(viewer.layers["lens PSFs"].metadata) is None
 
 
 def test_a_lens_file_fills_in_the_form(widget: LensPSFWidget, tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def steps_begin(qtbot: QtBot, widget: TrainWidget) -> None:
 def test_it_trains_draws_previews_and_offers_the_network(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
 ) -> None:
+    output = output_of(widget)
     start(qtbot, widget)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed"
-    output = output_of(widget)
     saved = load_checkpoint(output)
     assert saved.config.network == TINY.network
     assert session_of(viewer).checkpoints["model"] is end.result
@@ -89,7 +89,10 @@ def test_it_trains_draws_previews_and_offers_the_network(
     assert preview.metadata["napari_coordgate"]["step"] == 150
     assert "Completed" in widget.bar.message.text()
     assert "memory" in widget.estimate.text()
-    # The name is taken now: another run would overwrite it.
+    # That name is taken now, and the next run gets another.
+    assert output_of(widget).name == "model-2.safetensors"
+    assert widget.bar.run.isEnabled()
+    widget.output.value = output
     assert not widget.bar.run.isEnabled()
     assert "already exists" in widget.bar.run.toolTip()
 
@@ -107,14 +110,16 @@ def test_a_preset_fills_in_the_form(widget: TrainWidget, name: str) -> None:
     assert widget.form.settings == PRESETS[name]
 
 
-def test_stopped_it_keeps_what_it_learned(qtbot: QtBot, widget: TrainWidget) -> None:
+def test_stopped_it_keeps_what_it_learned(
+    qtbot: QtBot, widget: TrainWidget, tmp_path: Path
+) -> None:
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
     steps_begin(qtbot, widget)
     click(widget.bar.stop)
     end = wait_for_end(qtbot, widget.bar)
     assert (end.reason, end.message.startswith("Stopped")) == ("completed", True)
-    assert load_checkpoint(output_of(widget)).step > 0
+    assert load_checkpoint(tmp_path / "model.safetensors").step > 0
     assert "model" in widget.session.checkpoints
 
 
@@ -123,7 +128,8 @@ def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) 
     start(qtbot, widget)
     steps_begin(qtbot, widget)
     click(widget.bar.pause)
-    qtbot.waitUntil(lambda: widget.bar.pause.text() == "Resume", timeout=WAIT_MS)
+    assert widget.bar.pause.text() == "Resume"
+    qtbot.wait(500)  # the step at hand is done first
     done = widget.bar.bar.value()
     qtbot.wait(500)
     assert widget.bar.bar.value() == done
@@ -139,14 +145,20 @@ def test_cancelled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     steps_begin(qtbot, widget)
     click(widget.bar.cancel)
     assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    last = last_checkpoint_path(output_of(widget))
+    stopped_at = load_checkpoint(last).step
+    widget.output.value = last  # what a person finds in the folder
+    assert "resume its run" in widget.bar.run.toolTip()
     assert widget.resume.isVisible()
-    stopped_at = load_checkpoint(last_checkpoint_path(output_of(widget))).step
     widget.resume.setChecked(True)
+    assert widget.bar.run.text() == "Resume"
     widget.form.set_settings(ENDLESS.model_copy(update={"steps": stopped_at + 20}))
     start(qtbot, widget)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed"
     assert f"Trained {stopped_at + 20} steps" in end.message
+    (training, _) = widget.curves.loss.listDataItems()
+    assert training.getData()[0][-1] == stopped_at + 20
 
 
 def test_it_fine_tunes_a_network_with_that_networks_settings(
@@ -176,6 +188,13 @@ def test_measured_pairs_of_layers_train_as_well(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
+def test_one_layer_cannot_be_both_sharp_and_blurred(widget: TrainWidget, cells: ImageLayer) -> None:
+    widget.inputs.field.set_value(MEASURED)
+    widget.inputs.blurred.tick([cells])
+    assert not widget.bar.run.isEnabled()
+    assert "as sharp and as blurred" in widget.bar.message.text()
+
+
 def test_a_layer_can_be_validated_on(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8]
 ) -> None:
@@ -196,6 +215,8 @@ def test_a_folder_of_images_trains_as_well(widget: TrainWidget, tmp_path: Path) 
     widget.inputs.folder.value = tmp_path
     assert widget.bar.run.isEnabled()
     assert widget.request().sharp == tmp_path
+    widget.inputs.folder.value = tmp_path / "nowhere"
+    assert "no folder" in widget.bar.message.text()
 
 
 def test_what_is_missing_is_said_and_forbids_the_start(
@@ -261,6 +282,10 @@ def test_what_does_not_fit_is_started_only_when_asked_for_again(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert widget.anyway.isVisible()
     assert not any(widget.session.running(TRAINING))
+    widget.form.editors["steps"].set_value(3)  # what would be trained has changed
+    assert not widget.anyway.isVisible()
+    click(widget.bar.run)
+    qtbot.waitUntil(widget.anyway.isVisible, timeout=WAIT_MS)
     click(widget.anyway)
     qtbot.waitUntil(lambda: any(widget.session.running(TRAINING)), timeout=WAIT_MS)
     wait_for_end(qtbot, widget.bar)
@@ -272,9 +297,12 @@ def test_a_training_outlives_its_layer_its_preview_and_its_widget(
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
     qtbot.waitUntil(lambda: "model preview" in viewer.layers, timeout=WAIT_MS)
-    viewer.layers.clear()
-    viewer.window.remove_dock_widget(widget)
+    viewer.layers.remove("model preview")
+    viewer.layers.remove("cells")
     (job,) = session_of(viewer).running(TRAINING)
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    del widget
     # Opened again, the widget shows the run that goes on, and can stop it.
     again = TrainWidget(viewer)
     viewer.window.add_dock_widget(again, name="Train again")

@@ -12,7 +12,7 @@ from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import CancelledError, SettingsError
 from napari_coordgate.files import check_free, last_checkpoint_path
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Progress
@@ -94,7 +94,12 @@ def train_network(
             overwrite=start.overwrite,
             cancel=cancel,
         )
-        end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
+        try:
+            end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
+        except CancelledError as error:
+            if not last_checkpoint_path(output).exists():
+                raise
+            raise CancelledError(f"{str(error).rstrip('.')}, with --resume.") from None
     typer.echo(f"{output}: {end.message}")
 
 

@@ -70,7 +70,7 @@ def train(
     Progress
         After each image looked at (stage ``reading images``), after each validation
         image (``validating``), and after each optimiser step (``training``), with
-        ``loss`` and ``learning_rate``, and the figures of a validation after one. A
+        ``loss``, ``learning_rate`` and ``step``, and the figures of a validation after one. A
         validation that no step precedes, as first or last of a run that is resumed
         or stopped, is told by figures alone.
     Preview

@@ -79,13 +79,12 @@ class Learner:
 
     def fits(self, batch_size: int, window_size: int) -> bool:
         """Whether the gradient of so many windows of this size stays within the memory."""
-        shape = batch_size, 1, window_size, window_size
+        return attempt(lambda: self.gradient(self.blank(batch_size, window_size))) is not None
 
-        def compute() -> Tensor:
-            image = torch.zeros(shape, device=self.device)
-            return self.gradient(Batch(image, image, image.expand(-1, 2, -1, -1), image))
-
-        return attempt(compute) is not None
+    def blank(self, batch_size: int, window_size: int) -> Batch:
+        """Batch of this size that shows nothing."""
+        image = torch.zeros((batch_size, 1, window_size, window_size), device=self.device)
+        return Batch(image, image, image.expand(-1, 2, -1, -1), image)
 
 
 def _seeded_network(config: TrainingConfig) -> UNet:

@@ -19,7 +19,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Images, prepare_pairs
 from napari_coordgate.progress import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
 from napari_coordgate.training.files import RunFiles
-from napari_coordgate.training.memory import attempt, step_too_large
+from napari_coordgate.training.learner import Learner
 from napari_coordgate.training.run import TrainingRun
 from napari_coordgate.training.validation import validate
 
@@ -31,6 +31,8 @@ COPIES = 5
 """Arrays of the weights' size: weights, gradient, two moments of Adam, averaged weights."""
 GRADIENTS = 2
 """Gradients of the widest features that are in memory beside what was kept for the way back."""
+COUNTED_SIDE = 64
+"""Largest side of the windows whose gradient is counted, pixels."""
 FEATURES_A_PIXEL = 10
 """Feature maps at full resolution in a forward pass without gradient, gating maps included."""
 
@@ -152,18 +154,24 @@ def _rehearsal(run: TrainingRun, cancel: threading.Event, steps: int) -> Iterato
 
 
 def _memory_bytes(run: TrainingRun) -> int:
-    """Memory of a run at its height, counted from the gradients of one sample and of two."""
-    one, more = _gradient_bytes(run, 1), run.config.batch_size - 1
-    a_step = one + more * (_gradient_bytes(run, 2) - one) if more else one
+    """Memory of a run at its height.
+
+    Counted from the gradients of one small window and of two, so that nothing large
+    is tried before it is known to fit; what they keep grows with batch and area.
+    """
+    height, width = run.pairs.sampler.window_shape
+    side = min(COUNTED_SIDE, height, width)
+    one, two = (_gradient_bytes(run.learner, number, side) for number in (1, 2))
+    windows = run.config.batch_size * height * width / side**2
+    a_step = one + (windows - 1) * (two - one)
     height, width = run.validation.frame_shape
     a_frame = FEATURES_A_PIXEL * 4 * run.config.network.base_channels * height * width
     weights = sum(weight.nbytes for weight in run.learner.network.parameters())
-    return COPIES * weights + max(a_step, a_frame)
+    return int(COPIES * weights + max(a_step, a_frame))
 
 
-def _gradient_bytes(run: TrainingRun, batch_size: int) -> int:
-    """Bytes that the gradient of a batch needs beside the weights."""
-    samples = [run.pairs[0]] * batch_size
+def _gradient_bytes(learner: Learner, windows: int, side: int) -> int:
+    """Bytes that the gradient of so many windows of this side needs beside the weights."""
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -171,14 +179,9 @@ def _gradient_bytes(run: TrainingRun, batch_size: int) -> int:
         storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def compute() -> Tensor:
-        batch = run.pairs.to_batch(samples, run.device, 0)
-        with saved_tensors_hooks(note, lambda tensor: tensor):
-            return run.learner.gradient(batch)
-
-    if attempt(compute) is None:
-        raise step_too_large(samples, run.device, run.learner.fits)
-    for weight in run.learner.network.parameters():
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        learner.gradient(learner.blank(windows, side))
+    for weight in learner.network.parameters():
         storages.pop(weight.untyped_storage().data_ptr(), None)
     return sum(storages.values()) + GRADIENTS * max(storages.values())
 

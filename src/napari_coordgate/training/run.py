@@ -190,7 +190,7 @@ class TrainingRun:
         first = self.step
         if self.is_validation_due:  # it was cancelled amid this validation
             figures, preview = yield from self._validate(cancel)
-            yield stopwatch.progress(0, **figures)
+            yield stopwatch.progress(0, step=self.step, **figures)
             yield preview
         for samples in self.loader():
             if cancel.is_set():
@@ -205,14 +205,14 @@ class TrainingRun:
                 pace.shown()
             elif pace.is_due:
                 shown = self._preview(pace)
-            yield stopwatch.progress(self.step - first, **figures)
+            yield stopwatch.progress(self.step - first, step=self.step, **figures)
             if shown is not None:
                 yield shown
         if self.step == 0:
             raise CancelledError
         if not self.is_validated:  # it was stopped between two validations
             figures, preview = yield from self._validate(cancel)
-            yield stopwatch.progress(self.step - first, **figures)
+            yield stopwatch.progress(self.step - first, step=self.step, **figures)
             yield preview
 
     def loader(self) -> DataLoader[Sample]:

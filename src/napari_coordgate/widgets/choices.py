@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.widgets.contributions.layer_metadata import is_picture
+from napari_coordgate.widgets.layers.provenance import is_picture
 
-__all__ = ["Choice", "LayerChecklist", "file_edit", "image_layers", "path_of"]
+__all__ = ["Choice", "LayerChecklist", "file_edit", "image_layers", "path_of", "with_ending"]
 
 Option = tuple[str, Any]
 NARROWEST = 64
@@ -91,7 +91,7 @@ class Choice(QWidget):
 
     def renew(self) -> None:
         """Offer what exists by now; what is chosen stays chosen while it exists."""
-        before, newest = self.value, self._newest
+        before, name, newest = self.value, self.name, self._newest
         self._offered = list(self._options()) or [NOTHING]
         with QSignalBlocker(self.box):
             self.box.clear()
@@ -99,7 +99,9 @@ class Choice(QWidget):
             came = self._newest is not newest
             was_open = before is None and not self._is_users
             takes = came and (self._takes_newest or was_open)
-            self.box.setCurrentIndex(0 if takes else max(0, self._index_of(before)))
+            # What was made anew under its name stands in for what was chosen.
+            kept = [self._index_of(before), self.box.findText(name), 0]
+            self.box.setCurrentIndex(0 if takes else next(n for n in kept if n >= 0))
         if self.value is not before:
             self.changed.emit()
 
@@ -114,7 +116,7 @@ class Choice(QWidget):
         return next((n for n, option in enumerate(values) if option is value), -1)
 
     def _note_user(self, _: int) -> None:
-        """A choice that its user has made is not changed for what comes later."""
+        """A choice of nothing that its user has made stays, whatever comes later."""
         self._is_users = True
 
     def _ask_for_file(self) -> None:
@@ -205,3 +207,8 @@ def path_of(edit: FileEdit) -> Path | None:
     """Path that stands in the line; None where it is empty, which magicgui takes for here."""
     text = edit.line_edit.value.strip()
     return Path(text).expanduser() if text else None
+
+
+def with_ending(name: str, endings: tuple[str, ...], ending: str) -> Path:
+    """Path that its user has typed, with an ending added where it has none of those that serve."""
+    return Path(name if name.lower().endswith(endings) else f"{name}{ending}")

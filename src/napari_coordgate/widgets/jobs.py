@@ -6,6 +6,7 @@ never touches a widget or a layer: whoever starts a job gives it a frozen snapsh
 of what it needs, and draws the events that come back.
 """
 
+import functools
 import logging
 import threading
 import time
@@ -49,6 +50,13 @@ class Job:
         which its signals do not do for those who listen.
     is_quiet : bool
         Whether its failure is shown by its widget alone, without a notification.
+
+    Attributes
+    ----------
+    end : Finished or None
+        How it ended, once it has.
+    companions : list of Job
+        Jobs that end with it when the window closes.
     """
 
     happened = Signal(object)
@@ -66,7 +74,10 @@ class Job:
         self.is_quiet = is_quiet
         self.cancel_requested = threading.Event()
         self.stop_requested = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
         self.end: Finished | None = None
+        self.companions: list[Job] = [self]
         self._worker: _Worker | None = None
 
     @property
@@ -76,27 +87,28 @@ class Job:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the job rests, until it is resumed, stopped or cancelled."""
-        return self._worker is not None and self._worker.is_paused
+        """Whether the job rests, or will after the event at hand, until it is resumed."""
+        return self.is_running and not self.may_go_on.is_set()
 
     def start(self) -> None:
         """Begin, in a background thread."""
-        worker: _Worker = create_worker(_handovers, self, _worker_class=_Worker)
+        function = _Titled(_handovers)
+        function.title = self.title
+        worker: _Worker = create_worker(function, self, _worker_class=_Worker)
         worker.yielded.connect(self._receive)
-        worker.paused.connect(self._tell_paused)
-        worker.resumed.connect(self._tell_resumed)
         self._worker = worker
         worker.start()
 
     def pause(self) -> None:
         """Rest after the event at hand."""
-        if self._worker is not None:
-            self._worker.pause()
+        self.may_go_on.clear()
+        self.paused_changed.emit(True)
 
     def resume(self) -> None:
         """Go on after a rest."""
-        if self._worker is not None:
-            self._worker.resume()
+        if not self.may_go_on.is_set():
+            self.may_go_on.set()
+            self.paused_changed.emit(False)
 
     def stop(self) -> None:
         """End early, but keep what was reached; for jobs that know how to."""
@@ -108,22 +120,28 @@ class Job:
         self.cancel_requested.set()
         self.resume()
 
-    def _tell_paused(self) -> None:
-        self.paused_changed.emit(True)
-
-    def _tell_resumed(self) -> None:
-        self.paused_changed.emit(False)
-
     def _receive(self, events: list[Any]) -> None:
-        for event in events:
-            if isinstance(event, Finished):
-                self.end = event
-                if event.reason == "failed" and not self.is_quiet:
+        last = events[-1]
+        if isinstance(last, Finished):
+            self.end = last
+        try:
+            for event in events:
+                self.happened.emit(event)
+        finally:  # one that cannot draw an event hides the end from nobody
+            if isinstance(last, Finished):
+                if last.reason == "failed" and not self.is_quiet:
                     # Under PyQt6 napari is silent about a worker that has its own handlers.
-                    show_error(f"{self.title}: {event.message}")
-            self.happened.emit(event)
-        if self.end is not None:
-            self.finished.emit(self.end)
+                    show_error(f"{self.title}: {last.message}")
+                self.finished.emit(last)
+
+
+class _Titled(functools.partial):  # type: ignore[type-arg]
+    """Function that napari's dialog on closing shows by the title of its job."""
+
+    title = ""
+
+    def __repr__(self) -> str:
+        return self.title
 
 
 class _Worker(GeneratorWorker):  # type: ignore[misc]
@@ -135,39 +153,50 @@ class _Worker(GeneratorWorker):  # type: ignore[misc]
 
     def __init__(self, function: Any, job: Job) -> None:
         super().__init__(function, job)
-        self._job = job
+        self._job: Job | None = job
         self._ended = threading.Event()
 
     def work(self) -> Any:
         try:
             return super().work()
         finally:
+            # napari keeps `quit`, and so the worker, as long as the window is open.
+            self._job = None
             self._ended.set()
 
     def quit(self) -> None:
-        self._job.cancel()
+        job = self._job
+        if job is None:
+            return
+        for companion in job.companions:
+            companion.cancel()
         self._ended.wait(CLOSING_SECONDS)
 
 
 def _handovers(job: Job) -> Generator[list[Any]]:
-    """Events of a job in handfuls, with the time spent waiting taken off their clocks."""
+    """Events of a job in handfuls; the time that it rested is taken off their clocks."""
     pending: list[Any] = []
-    last = time.perf_counter()
-    waited, stage = 0.0, ""
-    for event in _without_errors(job):
+    rests: list[tuple[float, float]] = []
+    last, stage = time.perf_counter(), ""
+    for event in _to_one_end(job):
         at_once = not isinstance(event, Progress)
         if isinstance(event, Progress):
-            if event.stage != stage:
-                waited, stage, at_once = 0.0, event.stage, True
-            event = replace(event, seconds=max(0.0, event.seconds - waited))
+            at_once, stage = event.stage != stage, event.stage
+            event = replace(event, seconds=_without_rests(event.seconds, rests))
         _add(pending, event)
         if at_once or time.perf_counter() - last >= HANDOVER_SECONDS:
-            last = time.perf_counter()
             yield pending
-            pending = []
-            # A paused worker rests within the yield.
-            waited += time.perf_counter() - last
-            last = time.perf_counter()
+            pending, last = [], time.perf_counter()
+        if not (job.may_go_on.is_set() or isinstance(event, Finished)):
+            began = time.perf_counter()
+            job.may_go_on.wait()
+            rests.append((began, time.perf_counter() - began))
+
+
+def _without_rests(seconds: float, rests: list[tuple[float, float]]) -> float:
+    """Time of a stage without the rests within it, each given by its begin and length."""
+    stage_began = time.perf_counter() - seconds
+    return max(0.0, seconds - sum(length for began, length in rests if began >= stage_began))
 
 
 def _add(pending: list[Any], event: Any) -> None:
@@ -179,14 +208,18 @@ def _add(pending: list[Any], event: Any) -> None:
         pending.append(event)
 
 
-def _without_errors(job: Job) -> Iterator[Any]:
-    """Events of a job; an error of ours, which the core does not turn into an end, is made one.
+def _to_one_end(job: Job) -> Iterator[Any]:
+    """Events of a job up to its one `Finished`; one is made where it fails to bring it.
 
     A `RuntimeError` that left a worker's generator would fire none of the worker's signals,
     and the window would wait for ever.
     """
     try:
-        yield from job.work(job)
+        for event in job.work(job):
+            yield event
+            if isinstance(event, Finished):
+                return
+        raise RuntimeError("it ended without saying why")
     except CoordGateError as error:
         yield Finished("failed", str(error), error=error)
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_coordgate.progress import Event
+from napari_coordgate.progress import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.session import Session
@@ -60,15 +60,15 @@ class Latest(QObject):
         if self._current is not None or self._wanted is None:
             return
         self._current, self._wanted = self._wanted, None
-        listen(self, self._current.happened, self._pass_on)
-        listen(self, self._current.finished, self._go_on)
+        listen(self._current.happened, self._pass_on)
+        listen(self._current.finished, self._go_on)
         self.session.start(self._current)
 
     def _pass_on(self, event: Event) -> None:
         if self._current is not None and not self._current.cancel_requested.is_set():
             self.happened.emit(event)
 
-    def _go_on(self) -> None:
+    def _go_on(self, _: Finished) -> None:
         self._current = None
         if not self._timer.isActive():
             self._start()

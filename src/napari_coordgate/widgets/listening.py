@@ -4,31 +4,33 @@ from collections.abc import Callable
 from weakref import WeakMethod
 
 from psygnal import SignalInstance
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 
 __all__ = ["listen"]
 
 
-def listen(owner: QObject, signal: SignalInstance, slot: Callable[..., object]) -> None:
+def listen(signal: SignalInstance, slot: Callable[..., object]) -> None:
     """Connect a method of a widget to a signal that may outlive it.
 
-    A closed window deletes its widgets, although Python may still hold them.
+    A closed window deletes its widgets although Python may still hold them, and a
+    widget that nothing else holds shall not be held by those it listens to.
 
     Parameters
     ----------
-    owner : QObject
-        The widget.
     signal : SignalInstance
-        Of a session, a job or napari's model.
-    slot : bound method
-        What to call.
+        Of a session or a job.
+    slot : bound method of a QObject
+        What to call, with all that the signal carries.
     """
-    signal.connect(slot)
     method = WeakMethod(slot)
 
-    def disconnect() -> None:
+    def call(*values: object) -> None:
         alive = method()
-        if alive is not None:
-            signal.disconnect(alive, missing_ok=True)
+        owner = getattr(alive, "__self__", None)
+        if alive is None or not (isinstance(owner, QObject) and isalive(owner)):
+            signal.disconnect(call, missing_ok=True)
+        else:
+            alive(*values)
 
-    owner.destroyed.connect(disconnect)
+    signal.connect(call)

@@ -16,17 +16,18 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.progress import Event, Finished, Progress
 from napari_coordgate.widgets.choices import Choice
-from napari_coordgate.widgets.forms import add_row, form_rows
+from napari_coordgate.widgets.forms import BAD_COLOUR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.session import session_of
+from napari_coordgate.widgets.shared_files import adopt_layers
 
 __all__ = ["JobBar", "Panel"]
 
 WIDTH = 340
 """Least width, pixels: forms are read without scrolling sideways."""
 ENDS = {"completed": "Completed", "cancelled": "Cancelled", "failed": "Failed"}
-COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": "#e5534b"}
+COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": BAD_COLOUR}
 
 
 class Panel(QWidget):
@@ -45,6 +46,8 @@ class Panel(QWidget):
         Rows at the top of the part that scrolls.
     body, foot : QVBoxLayout
         What scrolls, and what stays below it.
+    area : QScrollArea
+        Where it scrolls.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -55,17 +58,18 @@ class Panel(QWidget):
         inner = QWidget()
         self.body, self.rows, self.foot = QVBoxLayout(inner), form_rows(), QVBoxLayout()
         self.body.addLayout(self.rows)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(area, 1)
+        layout.addWidget(self.area, 1)
         layout.addLayout(self.foot)
         self.setMinimumWidth(WIDTH)
-        listen(self, self.session.changed, self.reset_choices)
+        adopt_layers(viewer, self.session)
+        listen(self.session.changed, self.reset_choices)
 
     def add_row(self, label: str, widget: QWidget, tooltip: str = "") -> None:
         """Add a row with its label to `rows`."""
@@ -123,9 +127,15 @@ class JobBar(QWidget):
         """Say why the job cannot start; empty where it can."""
         self._problem = problem
         self._refresh()
-        if not self.message.text() or self._shows_problem:
+        if self.job is not None and self.job.end is None:
+            return
+        if problem or self._shows_problem:
             self.tell(problem)
             self._shows_problem = True
+
+    def complain(self, text: str) -> None:
+        """Show below the buttons why something could not be done."""
+        self.tell(text, BAD_COLOUR)
 
     def tell(self, text: str, colour: str = "") -> None:
         """Show a sentence below the buttons."""
@@ -137,24 +147,31 @@ class JobBar(QWidget):
     def follow(self, job: Job) -> None:
         """Show a job from now on."""
         self.job = job
-        listen(self, job.happened, self._show)
-        listen(self, job.finished, self._end)
-        listen(self, job.paused_changed, self._show_pause)
+        listen(job.happened, self._show)
+        listen(job.finished, self._end)
+        listen(job.paused_changed, self._refresh)
         self.bar.setRange(0, 0)
         self.bar.setFormat("starting")
         self.tell("")
         self._refresh()
 
-    def _refresh(self) -> None:
-        running = self.job is not None and self.job.end is None
+    def _refresh(self, *_: object) -> None:
+        """Show what can be done with the job as it stands."""
+        job = self.job
+        running = job is not None and job.end is None
+        ending = job is not None and job.cancel_requested.is_set()
+        stopping = ending or (job is not None and job.stop_requested.is_set())
         self.run.setVisible(not running)
         self.run.setEnabled(not self._problem)
         self.run.setToolTip(self._problem)
-        for button in (self.pause, self.stop, self.cancel):
+        for button, waits in ((self.pause, stopping), (self.stop, stopping), (self.cancel, ending)):
             button.setVisible(running and button in self._while_running)
-            button.setEnabled(True)
-        self.pause.setText("Pause")
+            button.setEnabled(not waits)
+        paused = job is not None and job.is_paused
+        self.pause.setText("Resume" if paused else "Pause")
         self.bar.setVisible(running)
+        if running and (paused or stopping):
+            self.bar.setFormat("cancelling" if ending else "stopping" if stopping else "paused")
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -162,35 +179,27 @@ class JobBar(QWidget):
             self.bar.setValue(event.done)
             self.bar.setFormat(progress_text(event))
 
-    def _show_pause(self, paused: bool) -> None:
-        self.pause.setText("Resume" if paused else "Pause")
-        self.pause.setEnabled(True)
-        if paused:
-            self.bar.setFormat("paused")
-
     def _end(self, end: Finished) -> None:
         self._refresh()
         stopped = self.job is not None and self.job.stop_requested.is_set()
         is_early = stopped and end.reason == "completed"  # its message begins with "Stopped"
         word = "" if is_early else f"{ENDS[end.reason]}: "
         self.tell(f"{word}{end.message}", COLOURS[end.reason])
+        self._shows_problem = end.reason == "failed"  # gone once its cause is
 
     def _toggle_pause(self) -> None:
         if self.job is not None:
-            self.pause.setEnabled(False)
             (self.job.resume if self.job.is_paused else self.job.pause)()
 
     def _stop(self) -> None:
         if self.job is not None:
-            self.stop.setEnabled(False)
-            self.bar.setFormat("stopping")
             self.job.stop()
+            self._refresh()
 
     def _cancel(self) -> None:
         if self.job is not None:
-            self.cancel.setEnabled(False)
-            self.bar.setFormat("cancelling")
             self.job.cancel()
+            self._refresh()
 
 
 def progress_text(event: Progress) -> str:

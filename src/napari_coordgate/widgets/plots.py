@@ -11,9 +11,25 @@ from qtpy.QtWidgets import QSizePolicy
 
 __all__ = ["Plot"]
 
-HEIGHT = 170
+HEIGHT = 150
 COLOURS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
 """Of the curves in turn; told apart also by those who see red and green alike."""
+
+
+class _Decades(pyqtgraph.AxisItem):  # type: ignore[misc]
+    """Logarithmic axis with labels at 1, 2 and 5 of each power of ten; more would overlap."""
+
+    def tickValues(  # noqa: N802 - pyqtgraph's name
+        self, low: float, high: float, _: float
+    ) -> list[tuple[None, list[float]]]:
+        decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        places = [decade + np.log10(digit) for decade in decades for digit in (1, 2, 5)]
+        return [(None, [float(place) for place in places if low <= place <= high])]
+
+    def tickStrings(  # noqa: N802 - pyqtgraph's name
+        self, places: list[float], *_: object
+    ) -> list[str]:
+        return [f"{10**place:.1g}" for place in places]
 
 
 class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
@@ -30,7 +46,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
     """
 
     def __init__(self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False) -> None:
-        super().__init__()
+        super().__init__(axisItems={"left": _Decades("left")} if log else {})
         self.viewer = viewer
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -1,20 +1,22 @@
 """What exists in one viewer, shared by all widgets in it."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari.viewer import Viewer
 from psygnal import Signal
 from psygnal.containers import EventedDict
 
+from napari_coordgate.progress import Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
     from napari_coordgate.checkpoint import Checkpoint
     from napari_coordgate.optics import PSFField
 
-__all__ = ["Session", "session_of"]
+__all__ = ["Session", "session_of", "shelve"]
 
 
 class Session:
@@ -28,15 +30,20 @@ class Session:
         By the names that users see.
     checkpoints : evented dict of str to Checkpoint
         Likewise.
+    opened : set of Path
+        Files of checkpoints that have been loaded.
+    adopts_layers : bool
+        Whether layers of the viewer bring in what lies behind them.
     """
 
     changed = Signal()
     """A PSF field or checkpoint has come or gone."""
-    job_started = Signal(Job)
 
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
         self.checkpoints: EventedDict[str, Checkpoint] = EventedDict()
+        self.opened: set[Path] = set()
+        self.adopts_layers = False
         self._jobs: list[Job] = []
         for shared in (self.psf_fields, self.checkpoints):
             for signal in (shared.events.added, shared.events.removed, shared.events.changed):
@@ -48,16 +55,36 @@ class Session:
     def start(self, job: Job) -> None:
         """Start a job, and know of it until it ends."""
         self._jobs.append(job)
+        job.companions = self._jobs
         job.finished.connect(self._forget_ended)
         job.start()
-        self.job_started.emit(job)
 
     def running(self, title: str) -> Iterator[Job]:
         """Jobs of this title that are running, the latest last."""
         return (job for job in self._jobs if job.title == title and job.is_running)
 
     def _forget_ended(self) -> None:
-        self._jobs = [job for job in self._jobs if job.is_running]
+        self._jobs[:] = [job for job in self._jobs if job.is_running]
+
+
+def shelve(job: Job, shelf: MutableMapping[str, Any], name: str) -> None:
+    """Put the result of a job on a shelf of a session, whatever becomes of who started it.
+
+    Parameters
+    ----------
+    job : Job
+        A job that has not begun.
+    shelf : mutable mapping
+        PSF fields or checkpoints of a session.
+    name : str
+        The name that users see.
+    """
+
+    def keep(end: Finished) -> None:
+        if end.reason == "completed":
+            shelf[name] = end.result
+
+    job.finished.connect(keep)
 
 
 _sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
@@ -65,6 +92,8 @@ _sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
 
 def session_of(viewer: Viewer) -> Session:
     """Session of a viewer; made when it is first asked for."""
+    # Each widget that napari's menu opens gets a stand-in of its own for the viewer.
+    viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _sessions:
         _sessions[viewer] = Session()
     return _sessions[viewer]

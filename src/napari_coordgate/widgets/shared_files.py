@@ -4,12 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Layer
+from napari.utils.notifications import show_info
+from napari.viewer import Viewer
+
 from napari_coordgate.progress import Event, Finished
 from napari_coordgate.widgets.choices import Choice, Option
 from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.session import Session
+from napari_coordgate.widgets.layers.provenance import checkpoint_path_of, field_of
+from napari_coordgate.widgets.session import Session, shelve
 
-__all__ = ["checkpoint_choice", "field_choice", "load_checkpoint_file", "load_field_file"]
+__all__ = [
+    "adopt_layers",
+    "checkpoint_choice",
+    "field_choice",
+    "load_checkpoint_file",
+    "load_field_file",
+]
 
 CHECKPOINT_FILES = "Checkpoints (*.safetensors)"
 NO_FIELD = ("no PSF field yet", None)
@@ -18,6 +29,7 @@ FIELD_FILES = "PSF fields (*.tif *.tiff)"
 
 def load_checkpoint_file(session: Session, path: Path) -> Job:
     """Load a checkpoint in the background; every choice offers it once it is there."""
+    session.opened.add(path)
 
     def read() -> object:
         from napari_coordgate.checkpoint import load_checkpoint  # brings in torch
@@ -36,6 +48,36 @@ def load_field_file(session: Session, path: Path) -> Job:
         return PSFField.load(path)
 
     return _load(session, path, read, session.psf_fields)
+
+
+def adopt_layers(viewer: Viewer, session: Session) -> None:
+    """Offer PSF fields and checkpoints that lie behind layers, now and as they come.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        A reader of ours may have opened such files in it.
+    session : Session
+        Its session; asked once more, nothing is done.
+    """
+    if session.adopts_layers:
+        return
+    session.adopts_layers = True
+
+    def adopt(event: Any) -> None:
+        _adopt(event.value, session)
+
+    viewer.layers.events.inserted.connect(adopt)
+    for layer in viewer.layers:
+        _adopt(layer, session)
+
+
+def _adopt(layer: Layer, session: Session) -> None:
+    field, path = field_of(layer.metadata), checkpoint_path_of(layer.metadata)
+    if field is not None and all(field is not known for known in session.psf_fields.values()):
+        session.psf_fields[layer.name.removesuffix(" psf field")] = field
+    if path is not None and path not in session.opened:
+        load_checkpoint_file(session, path)
 
 
 def checkpoint_choice(session: Session, *first: Option) -> Choice:
@@ -70,14 +112,17 @@ def _load(
     def work(_: Job) -> Iterator[Event]:
         yield Finished("completed", f"Loaded {path.name}.", result=read())
 
-    def keep(end: Finished) -> None:
-        if end.reason == "completed":
-            shelf[path.stem] = end.result
-
     job = Job(f"Load {path.name}", work)
-    job.finished.connect(keep)
+    shelve(job, shelf, _free_name(path, shelf))
+    job.finished.connect(lambda end: end.error or show_info(end.message))
     session.start(job)
     return job
+
+
+def _free_name(path: Path, shelf: MutableMapping[str, Any]) -> str:
+    """Name of a file on a shelf; with its folder where another file has that name."""
+    name = path.stem.removesuffix(".psf")
+    return f"{name} ({path.parent.name})" if name in shelf else name
 
 
 def _offered(

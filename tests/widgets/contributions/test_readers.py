@@ -16,9 +16,9 @@ from napari_coordgate.deblurring import gating_maps
 from napari_coordgate.errors import CheckpointError
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.gate_layers import gate_layers
-from napari_coordgate.widgets.contributions.layer_metadata import LayerData, field_of, provenance
 from napari_coordgate.widgets.contributions.readers import get_checkpoint_reader, get_field_reader
+from napari_coordgate.widgets.layers.gates import gate_layers
+from napari_coordgate.widgets.layers.provenance import LayerData, field_of, provenance
 
 FRAME = (48, 64)
 

@@ -13,7 +13,7 @@ from napari_coordgate.files import sample_data_folder
 from napari_coordgate.images import find_images, read_image
 from napari_coordgate.metrics import field_radius, quality
 from napari_coordgate.widgets.contributions import samples
-from napari_coordgate.widgets.contributions.layer_metadata import LayerData
+from napari_coordgate.widgets.layers.provenance import LayerData
 
 ALL = [getattr(samples, name) for name in samples.__all__]
 

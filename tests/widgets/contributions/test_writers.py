@@ -6,8 +6,8 @@ from napari.layers import Image, Points
 
 from napari_coordgate.errors import OutputError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.layer_metadata import LayerData, field_metadata
 from napari_coordgate.widgets.contributions.writers import write_field
+from napari_coordgate.widgets.layers.provenance import LayerData, field_metadata
 
 
 @pytest.fixture

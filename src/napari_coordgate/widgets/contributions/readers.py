@@ -5,12 +5,9 @@ from pathlib import Path
 
 from napari_coordgate.errors import CheckpointError
 from napari_coordgate.tiff import own_kind
-from napari_coordgate.widgets.contributions.gate_layers import LONGEST_SIDE, gate_layers
-from napari_coordgate.widgets.contributions.layer_metadata import (
-    LayerData,
-    field_metadata,
-    on_frame,
-)
+from napari_coordgate.widgets.layers.gates import LONGEST_SIDE, gate_layers
+from napari_coordgate.widgets.layers.places import on_frame
+from napari_coordgate.widgets.layers.provenance import LayerData, field_metadata
 
 __all__ = ["get_checkpoint_reader", "get_field_reader"]
 

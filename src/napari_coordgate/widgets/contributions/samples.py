@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from napari_coordgate.config import load_lens
 from napari_coordgate.files import sample_data_folder
 from napari_coordgate.images import find_images, read_image
-from napari_coordgate.widgets.contributions.layer_metadata import LayerData, metadata, on_frame
+from napari_coordgate.widgets.layers.places import on_frame
+from napari_coordgate.widgets.layers.provenance import LayerData, metadata
 
 __all__ = ["beads_blurred", "nuclei_blurred", "nuclei_sharp", "nuclei_to_train_on"]
 

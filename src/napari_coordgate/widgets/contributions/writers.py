@@ -5,7 +5,7 @@ from pathlib import Path
 
 from napari_coordgate.errors import OutputError
 from napari_coordgate.files import check_free
-from napari_coordgate.widgets.contributions.layer_metadata import LayerData, field_of
+from napari_coordgate.widgets.layers.provenance import LayerData, field_of
 
 __all__ = ["write_field"]
 

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import OutputError
+from napari_coordgate.files import claim_space
 from napari_coordgate.images import Image
 from napari_coordgate.progress import Event
 from napari_coordgate.widgets.jobs import Job
@@ -93,8 +94,9 @@ def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     folder = tempfile.gettempdir()
     if shutil.disk_usage(folder).free < size:
         raise OutputError(
-            f"The result takes {size / 1e9:.1f} GB, more than is free in {folder}; deblur a part, "
-            "or the file with the command line."
+            f"The result takes {size / 1e9:.1f} GB, more than is free in {folder}; free some "
+            "space, or deblur a part of the image."
         )
     with tempfile.TemporaryFile() as file:
+        claim_space(file.fileno(), size)
         return np.memmap(file, dtype, "w+", shape=shape)

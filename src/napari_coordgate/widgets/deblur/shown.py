@@ -7,10 +7,11 @@ from napari.viewer import Viewer
 
 from napari_coordgate.progress import Event, Finished, PlaneDone
 from napari_coordgate.version import __version__
-from napari_coordgate.widgets.contributions.layer_metadata import metadata
 from napari_coordgate.widgets.deblur.request import DeblurRequest
-from napari_coordgate.widgets.layers import look_of, place_of, plane_on_view
-from napari_coordgate.widgets.live_layer import LiveLayer
+from napari_coordgate.widgets.layers.images import plane_on_view
+from napari_coordgate.widgets.layers.live import LiveLayer
+from napari_coordgate.widgets.layers.places import look_of, place_of
+from napari_coordgate.widgets.layers.provenance import DEBLURRED, metadata
 
 __all__ = ["DeblurredLayer", "PlaneOnView"]
 
@@ -73,7 +74,7 @@ class DeblurredLayer:
             **look_of(blurred),
             "name": f"{blurred.name} deblurred",
             "rgb": blurred.rgb,
-            "metadata": metadata("deblurred", **_how(blurred, request, network)),
+            "metadata": metadata(DEBLURRED, **_how(blurred, request, network)),
         }
 
     def show(self, event: Event) -> None:
@@ -82,6 +83,8 @@ class DeblurredLayer:
             self.layer.show(self.request.out, **self.options)
         elif isinstance(event, PlaneDone | Finished) and self.layer.layer is not None:
             self.layer.layer.refresh()
+            if isinstance(event, Finished) and event.reason != "completed":
+                self.layer.layer.name += " (unfinished)"
 
 
 def _how(blurred: ImageLayer, request: DeblurRequest, network: str) -> dict[str, Any]:

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.images import Image
 from napari_coordgate.widgets.choices import Choice, image_layers
-from napari_coordgate.widgets.contributions.preferences import load_preferences
 from napari_coordgate.widgets.deblur.request import DeblurRequest, result_array
 from napari_coordgate.widgets.deblur.shown import DeblurredLayer, PlaneOnView
-from napari_coordgate.widgets.forms import SettingsForm, collapsible
+from napari_coordgate.widgets.forms import SettingsForm, collapsible, pair_row
 from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.layers import guess_axes, image_of
+from napari_coordgate.widgets.layers.images import guess_axes, image_of
 from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ class DeblurWidget(Panel):
         self.add_choice("Network", self.checkpoint, "A checkpoint, trained for this frame.")
         self.add_row("Axes", self.axes, "A letter of TCZYX for each axis; S for colour samples.")
         self.add_row("", self.is_part, "A region of interest of the camera, say.")
-        self.add_row("It begins at", self._origin_row(), "Frame pixel of its first one.")
+        for box, axis in zip(self.origin, ("y", "x"), strict=True):
+            box.setRange(0, FARTHEST)
+            box.setPrefix(f"{axis} ")
+        self.begins_at = pair_row(*self.origin)
+        self.add_row("It begins at", self.begins_at, "Frame pixel of its first one.")
         self.rows.addRow(self.note)
         preferences = load_preferences()
         self.form = SettingsForm(
@@ -65,16 +69,6 @@ class DeblurWidget(Panel):
         self._guess()
         for job in self.session.running(DEBLURRING):
             self.bar.follow(job)
-
-    def _origin_row(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for box, axis in zip(self.origin, ("y", "x"), strict=True):
-            box.setRange(0, FARTHEST)
-            box.setPrefix(f"{axis} ")
-            layout.addWidget(box)
-        return row
 
     def _connect(self) -> None:
         self.image.changed.connect(self._guess)
@@ -97,7 +91,7 @@ class DeblurWidget(Panel):
 
     def _check(self, *_: object) -> None:
         """Allow the start if the image matches the network; say how it does."""
-        self.rows.setRowVisible(self.origin[0].parentWidget(), self.is_part.isChecked())
+        self.rows.setRowVisible(self.begins_at, self.is_part.isChecked())
         note, problem = "", ""
         try:
             note = self._placement().note
@@ -136,19 +130,20 @@ class DeblurWidget(Panel):
 
     def deblur(self) -> None:
         """Deblur the image in the background."""
-        layer, image = cast(ImageLayer, self.image.value), self._image()
+        layer: ImageLayer = self.image.value
         config = cast(DeblurConfig, self.form.settings)
         try:
+            image, placement = self._image(), self._placement()
             dtype = image.data.dtype if config.keep_dtype else np.float32
             out = result_array(image.data.shape, dtype)
         except CoordGateError as error:
-            self.bar.tell(str(error), "#e5534b")
+            self.bar.complain(str(error))
             return
         request = DeblurRequest(
             image=image,
             checkpoint=self.checkpoint.value,
             config=config,
-            placement=self._placement(),
+            placement=placement,
             out=out,
             visible=PlaneOnView(self.viewer, layer),
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QLocale, QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -67,15 +67,25 @@ class Editor(QWidget):
 
 
 class _Floats(QDoubleSpinBox):
-    """Number that is shown with the digits it has: 0.001 stays 0.001, 520.0 is 520."""
+    """Number that is shown with the digits it has: 0.001 stays 0.001, 520.0 is 520.
+
+    A decimal comma is read as a point, whatever the language of the machine.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.setLocale(QLocale.c())
         self.setDecimals(DECIMALS)
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
         return f"{value:.6g}"
+
+    def valueFromText(self, text: str | None) -> float:  # noqa: N802 - Qt's name
+        return super().valueFromText((text or "").replace(",", "."))
+
+    def validate(self, text: str | None, place: int) -> Any:
+        return super().validate((text or "").replace(",", "."), place)
 
 
 class _Number(Editor):

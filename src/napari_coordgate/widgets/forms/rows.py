@@ -1,9 +1,9 @@
 """Rows of a form, all with labels of one width, and sections that fold."""
 
-from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 from superqt import QCollapsible
 
-__all__ = ["add_row", "collapsible", "form_rows"]
+__all__ = ["add_row", "collapsible", "form_rows", "pair_row"]
 
 LABEL_WIDTH = 112
 """Least width of labels, pixels, so that forms below each other align."""
@@ -33,7 +33,7 @@ def add_row(rows: QFormLayout, text: str, field: QWidget, tooltip: str = "") -> 
 
 def collapsible(title: str, content: QWidget) -> QCollapsible:
     """Section that hides what only experts need, until it is opened."""
-    section = QCollapsible(title)
+    section = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
     section.setDuration(0)
     for part, margins in ((section, (0, 0, 0, 0)), (section.content(), (8, 2, 0, 2))):
         layout = part.layout()
@@ -41,3 +41,13 @@ def collapsible(title: str, content: QWidget) -> QCollapsible:
         layout.setContentsMargins(*margins)
     section.addWidget(content)
     return section
+
+
+def pair_row(*boxes: QWidget) -> QWidget:
+    """Boxes side by side, for y and x."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for box in boxes:
+        layout.addWidget(box)
+    return row

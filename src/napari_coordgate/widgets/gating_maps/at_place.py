@@ -66,16 +66,16 @@ class PlaceRequest:
 
 
 def gate_values(
-    gate: NDArray[np.float32], frame_shape: tuple[int, int], row: int, column: int
+    gate: NDArray[np.float32], pitch: tuple[float, float], row: int, column: int
 ) -> NDArray[np.float32]:
     """Values of a gate's maps at a frame pixel.
 
     Parameters
     ----------
     gate : ndarray, shape (n_c, h, w)
-        Maps over the whole frame, at any resolution.
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
+        Maps over the whole frame.
+    pitch : tuple of float
+        Frame pixels (y, x) that a pixel of the maps covers.
     row, column : int
         Frame pixel.
 
@@ -84,6 +84,4 @@ def gate_values(
     ndarray, shape (n_c,)
         Values of the map pixel that covers it.
     """
-    y = min(row * gate.shape[1] // frame_shape[0], gate.shape[1] - 1)
-    x = min(column * gate.shape[2] // frame_shape[1], gate.shape[2] - 1)
-    return gate[:, y, x]
+    return gate[:, int((row + 0.5) / pitch[0]), int((column + 0.5) / pitch[1])]

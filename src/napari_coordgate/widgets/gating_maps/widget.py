@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Image as ImageLayer
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,25 +18,29 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSpinBox,
-    QWidget,
 )
 
-from napari_coordgate.errors import CoordGateError
 from napari_coordgate.files import writing
 from napari_coordgate.progress import Event, Finished
-from napari_coordgate.widgets.choices import Choice, image_layers
-from napari_coordgate.widgets.contributions.gate_layers import LONGEST_SIDE, gate_layers
+from napari_coordgate.widgets.choices import Choice, image_layers, with_ending
+from napari_coordgate.widgets.forms import pair_row
 from napari_coordgate.widgets.gating_maps.at_place import AtPlace, PlaceRequest, gate_values
 from napari_coordgate.widgets.gating_maps.pictures import KernelPictures
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.latest import Latest
-from napari_coordgate.widgets.layers import laid_over, pixels_of, plane_on_view
+from napari_coordgate.widgets.layers.gates import LONGEST_SIDE, gate_layers, pitch_px
+from napari_coordgate.widgets.layers.images import pixels_of, plane_on_view
+from napari_coordgate.widgets.layers.places import laid_over
+from napari_coordgate.widgets.layers.provenance import is_picture
 from napari_coordgate.widgets.panel import Panel
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 
 __all__ = ["GatingMapsWidget"]
 
+OPACITY = 0.7
+"""Of maps over an image, so that both are seen."""
+NO_NETWORK = "Choose a network: load a checkpoint, or train one."
 ORDERS = ("most varying first", "as in the network")
 
 
@@ -61,7 +66,9 @@ class GatingMapsWidget(Panel):
         self.follows = QCheckBox("Follow the cursor")
         self.follows.setChecked(True)
         self.place = (QSpinBox(), QSpinBox())
-        self.add_row("Place", self._place_row(), "Frame pixel to look at.")
+        for box, axis in zip(self.place, ("y", "x"), strict=True):
+            box.setPrefix(f"{axis} ")
+        self.add_row("Place", pair_row(*self.place), "Frame pixel to look at.")
         self.add_row("", self.follows, "Look at the pixel of the image under the cursor.")
         self.add_row("Gate", self.gate, "The gate whose values are drawn.")
         self.bars = Plot(viewer, "channel", "gate value")
@@ -81,26 +88,23 @@ class GatingMapsWidget(Panel):
         self._connect()
         self._take_checkpoint()
 
-    def _place_row(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for box, axis in zip(self.place, ("y", "x"), strict=True):
-            box.setPrefix(f"{axis} ")
-            layout.addWidget(box)
-        return row
-
     def _connect(self) -> None:
         self.checkpoint.changed.connect(self._take_checkpoint)
         self.image.changed.connect(self._look)
         self.gate.currentTextChanged.connect(self._draw_bars)
         for box in self.place:
-            box.valueChanged.connect(self._look)
+            box.valueChanged.connect(self._look_at_typed)
         self.sheet.clicked.connect(self._ask_where_to_save)
         self.show_maps.clicked.connect(self.show_layers)
         self.all_maps.happened.connect(self._take_maps)
         self.at_place.happened.connect(self._show_place)
         self.viewer.cursor.events.position.connect(self._follow_cursor)
+        self.viewer.dims.events.point.connect(self._look)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Look at the place, once there is someone to see it."""
+        super().showEvent(event)
+        self._look()
 
     def _take_checkpoint(self) -> None:
         """Compute the maps of the network that is chosen."""
@@ -108,6 +112,7 @@ class GatingMapsWidget(Panel):
         self.maps = {}
         self.gate.clear()
         self._allow()
+        self.note.setText(NO_NETWORK if checkpoint is None else "")
         if checkpoint is None:
             self.all_maps.drop()
             return
@@ -152,13 +157,24 @@ class GatingMapsWidget(Panel):
         over: ImageLayer | None = self.image.value
         for pixels, options, _ in layers:
             if over is not None:
-                options = laid_over(over, options, self.checkpoint.value)
-            self.viewer.add_image(pixels, **options)
+                options = laid_over(over, options, self.checkpoint.value) | {"opacity": OPACITY}
+            shown = self._shown_maps(options["name"])
+            if shown is None:
+                self.viewer.add_image(pixels, **options)
+            else:
+                shown.data = pixels
+        self.viewer.layers.selection.active = self._shown_maps(layers[0][1]["name"])
+
+    def _shown_maps(self, name: str) -> ImageLayer | None:
+        """Layer of maps that is there already."""
+        found = (layer for layer in self.viewer.layers if layer.name == name)
+        return next((layer for layer in found if is_picture(layer.metadata)), None)
 
     def _follow_cursor(self, _: object) -> None:
         """Look at the frame pixel under the cursor."""
         checkpoint, over = self.checkpoint.value, self.image.value
-        if checkpoint is None or over is None or not self.follows.isChecked():
+        follows = self.isVisible() and self.follows.isChecked()
+        if checkpoint is None or over is None or not follows:
             return
         pixel = np.array(over.world_to_data(self.viewer.cursor.position)[-2:]) + 0.5
         place = pixel / pixels_of(over).shape[-2:] * checkpoint.frame_shape
@@ -172,10 +188,15 @@ class GatingMapsWidget(Panel):
                 box.setValue(pixel)
         self._look()
 
+    def _look_at_typed(self, _: int) -> None:
+        """Look at a place that its user has typed, and stay there."""
+        self.follows.setChecked(False)
+        self._look()
+
     def _look(self, *_: object) -> None:
         self._draw_bars()
         checkpoint, layer = self.checkpoint.value, self.image.value
-        if checkpoint is None:
+        if checkpoint is None or not self.isVisible():
             self.at_place.drop()
             return
         pixels, plane = None, tuple[int, ...]()
@@ -195,15 +216,17 @@ class GatingMapsWidget(Panel):
         return int(self.place[1].value())
 
     def _draw_bars(self, *_: object) -> None:
-        gate, checkpoint = self.maps.get(self.gate.currentText()), self.checkpoint.value
-        if gate is None or checkpoint is None:
+        name, checkpoint = self.gate.currentText(), self.checkpoint.value
+        if name not in self.maps or checkpoint is None:
             self.bars.clear_curves()
             return
-        values = gate_values(gate, checkpoint.frame_shape, self._row, self._column)
+        pitch = pitch_px(name, self.maps, checkpoint.frame_shape)
+        values = gate_values(self.maps[name], pitch, self._row, self._column)
         self.bars.draw_bars(values.tolist())
 
     def _show_place(self, event: Event | AtPlace) -> None:
         if isinstance(event, AtPlace):
+            self.note.setText("")
             self.kernels.show_place(event)
         elif isinstance(event, Finished) and event.reason == "failed":
             self.note.setText(event.message)
@@ -213,16 +236,20 @@ class GatingMapsWidget(Panel):
             self, "Save the contact sheet", f"{self.checkpoint.name}-gates.png", "Pictures (*.png)"
         )
         if name:
-            self.save_sheet(Path(name).with_suffix(".png"))
+            path = with_ending(name, (".png",), ".png")
+            self.save_sheet(path, overwrite=path == Path(name))  # the dialog has asked
 
-    def save_sheet(self, path: Path) -> None:
-        """Write a figure of the maps that vary most; the dialog has asked before overwriting."""
-        from napari_coordgate.deblurring import draw_gates
+    def save_sheet(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write a figure of the maps that vary most, in the background."""
+        maps = self.maps
 
-        try:
-            with writing(path, overwrite=True) as temporary:
-                draw_gates(self.maps).savefig(temporary, dpi=120)
-        except CoordGateError as error:
-            show_error(str(error))
-        else:
-            show_info(f"Saved {path.name}.")
+        def work(_: Job) -> Iterator[Event]:
+            from napari_coordgate.deblurring import draw_gates
+
+            with writing(path, overwrite) as temporary:
+                draw_gates(maps).savefig(temporary, dpi=120)
+            yield Finished("completed", f"Saved {path.name}.")
+
+        job = Job("Contact sheet", work)
+        job.finished.connect(lambda end: end.error or show_info(end.message))
+        self.session.start(job)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.progress import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 
@@ -31,10 +32,16 @@ class Portrait:
         PSFs over the frame.
     montage : ndarray of float32, shape of the frame
         Them, each at its place.
+    lens : Lens or GaussianLens
+        The lens.
+    origin : tuple of int
+        Pixel (y, x) of the image, if there is one, at which the frame begins.
     """
 
     grid: "PSFGrid"
     montage: NDArray[np.float32]
+    lens: AnyLens
+    origin: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +89,19 @@ class PortraitRequest:
         from napari_coordgate.optics import PSFField, PSFGrid  # bring in torch
         from napari_coordgate.simulation import frame_window
 
-        grid = PSFGrid.from_lens(self.lens, self.frame_shape)
-        yield Portrait(grid, grid.montage())
+        origin, sharp, note = (0, 0), None, ""
         if self.pixels is not None:
             sharp = np.asarray(self.pixels[self.plane], np.float32)
-            height, width = sharp.shape
-            window = frame_window((height, width), self.frame_shape, self.name)
+            try:
+                origin = frame_window(sharp.shape, self.frame_shape, self.name).origin
+            except FrameMismatchError as error:
+                sharp, note = None, str(error)
+        grid = PSFGrid.from_lens(self.lens, self.frame_shape)
+        yield Portrait(grid, grid.montage(), self.lens, origin)
+        if sharp is not None:
             field = PSFField.from_lens(
                 self.lens, self.frame_shape, BLUR_TOLERANCE, cancel=job.cancel_requested
             )
-            blurred = field.blur(sharp, origin=(-window.y0, -window.x0))
-            yield BlurredImage(blurred, window.origin)
-        yield Finished("completed", "")
+            before = -origin[0], -origin[1]
+            yield BlurredImage(field.blur(sharp, origin=before), origin)
+        yield Finished("completed", note)

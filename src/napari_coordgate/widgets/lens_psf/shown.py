@@ -1,19 +1,14 @@
 """A lens as layers: its PSFs over the frame, and an image as it would blur it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 
-from napari_coordgate.widgets.contributions.layer_metadata import (
-    LENS,
-    field_metadata,
-    metadata,
-    on_frame,
-)
-from napari_coordgate.widgets.layers import look_of, place_of
+from napari_coordgate.widgets.layers.live import LiveLayer
+from napari_coordgate.widgets.layers.places import look_of, on_frame, place_of
+from napari_coordgate.widgets.layers.provenance import BLURRED, LENS, field_metadata, metadata
 from napari_coordgate.widgets.lens_psf.portrait import AnyLens, BlurredImage, Portrait
-from napari_coordgate.widgets.live_layer import LiveLayer
 
 if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
@@ -37,12 +32,14 @@ class ShownLens:
 
     def __init__(self, viewer: Viewer) -> None:
         self.psfs, self.blurred = LiveLayer(viewer), LiveLayer(viewer)
+        self.lens: AnyLens | None = None
 
-    def show_psfs(
-        self, portrait: Portrait, name: str, lens: AnyLens, over: ImageLayer | None
-    ) -> None:
+    def show_psfs(self, portrait: Portrait, name: str, over: ImageLayer | None) -> None:
         """Show the PSFs, each at its place in the frame; over the image where there is one."""
-        place = on_frame((), lens.pixel_size_um) if over is None else place_of(over, 2)
+        lens = portrait.lens
+        place = on_frame((), lens.pixel_size_um)
+        if over is not None:
+            place = _part_of(over, portrait.origin)
         self.psfs.show(
             portrait.montage,
             name=f"{name} PSFs",
@@ -52,14 +49,30 @@ class ShownLens:
             metadata=metadata(LENS, lens=lens.model_dump(mode="json")),
             **place,
         )
+        self.lens = lens
 
-    def carry(self, field: "PSFField") -> None:
-        """Let the layer of PSFs be saved as the PSF field of this lens."""
+    def rename_psfs(self, name: str) -> None:
+        """Call the layer of PSFs by another name of the lens."""
         if self.psfs.layer is not None:
+            self.psfs.layer.name = f"{name} PSFs"
+
+    def carry(self, field: "PSFField | None", lens: AnyLens) -> None:
+        """Let the layer of PSFs be saved as the PSF field of its lens."""
+        if field is not None and self.psfs.layer is not None and self.lens == lens:
             self.psfs.layer.metadata = field_metadata(field)
 
-    def show_blurred(self, blurred: BlurredImage, sharp: ImageLayer) -> None:
+    def show_blurred(self, blurred: BlurredImage, sharp: ImageLayer, lens: AnyLens) -> None:
         """Show the image, where it lies in the sharp one."""
-        options = place_of(sharp, 2) | look_of(sharp)
-        options["translate"] = options["translate"] + options["scale"] * blurred.origin
-        self.blurred.show(blurred.pixels, name=f"{sharp.name} blurred", **options)
+        self.blurred.show(
+            blurred.pixels,
+            name=f"{sharp.name} blurred",
+            metadata=metadata(BLURRED, image=sharp.name, lens=lens.model_dump(mode="json")),
+            **_part_of(sharp, blurred.origin),
+            **look_of(sharp),
+        )
+
+
+def _part_of(layer: ImageLayer, origin: tuple[int, int]) -> dict[str, Any]:
+    """Place of a window of a layer that begins at this pixel."""
+    place = place_of(layer, 2)
+    return place | {"translate": place["translate"] + place["scale"] * origin}

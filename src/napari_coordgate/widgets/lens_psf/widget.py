@@ -7,6 +7,7 @@ from typing import cast
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -18,17 +19,16 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSpinBox,
     QStackedWidget,
-    QWidget,
 )
 
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.progress import Event, Finished
-from napari_coordgate.widgets.choices import Choice, image_layers
-from napari_coordgate.widgets.forms import SettingsForm, collapsible
+from napari_coordgate.widgets.choices import Choice, image_layers, with_ending
+from napari_coordgate.widgets.forms import SettingsForm, collapsible, pair_row
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.latest import Latest
-from napari_coordgate.widgets.layers import pixel_size_um, pixels_of, plane_on_view
+from napari_coordgate.widgets.layers.images import pixel_size_um, pixels_of, plane_on_view
 from napari_coordgate.widgets.lens_psf.portrait import (
     AnyLens,
     BlurredImage,
@@ -38,6 +38,7 @@ from napari_coordgate.widgets.lens_psf.portrait import (
 from napari_coordgate.widgets.lens_psf.shown import ShownLens
 from napari_coordgate.widgets.panel import JobBar, Panel
 from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.session import shelve
 from napari_coordgate.widgets.shared_files import load_field_file
 
 __all__ = ["LensPSFWidget"]
@@ -73,7 +74,13 @@ class LensPSFWidget(Panel):
         self.name = QLineEdit("lens")
         self.add_choice("Image", self.image, "Tells the frame and pixel size; is shown blurred.")
         self.add_row("Objective", self.preset, "Fills in the values below; change them freely.")
-        self.add_row("Frame", self._frame_row(), "Height and width of the camera frame, pixels.")
+        for box in self.frame:
+            box.setRange(2, LARGEST_FRAME)
+            box.setValue(512)
+            box.setKeyboardTracking(False)
+        self.add_row(
+            "Frame", pair_row(*self.frame), "Height and width of the camera frame, pixels."
+        )
         self.preset.setCurrentText(FIRST)
         self.forms = {
             "pupil": SettingsForm(Lens(), folded=RARELY_KNOWN),
@@ -95,20 +102,9 @@ class LensPSFWidget(Panel):
         self.shown = ShownLens(viewer)
         self.latest = Latest(self.session, self)
         self.set_lens(LENS_PRESETS[FIRST])
-        self._take_from_image()
+        self._take_image()
         self._connect()
         self._look()
-
-    def _frame_row(self) -> QWidget:
-        row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for box in self.frame:
-            box.setRange(2, LARGEST_FRAME)
-            box.setValue(512)
-            box.setKeyboardTracking(False)
-            layout.addWidget(box)
-        return row
 
     def _add_foot(self) -> None:
         self.show_psfs, self.show_blurred = QCheckBox("Show PSFs"), QCheckBox("Show image blurred")
@@ -125,7 +121,7 @@ class LensPSFWidget(Panel):
         self.foot.addWidget(self.bar)
 
     def _connect(self) -> None:
-        self.image.changed.connect(self._take_from_image)
+        self.image.changed.connect(self._take_image)
         self.preset.currentTextChanged.connect(self._take_preset)
         for box in self.frame:
             box.valueChanged.connect(self._look)
@@ -133,6 +129,7 @@ class LensPSFWidget(Panel):
             form.changed.connect(self._look)
         self.show_psfs.toggled.connect(self._toggle_psfs)
         self.show_blurred.toggled.connect(self._toggle_blurred)
+        self.name.textEdited.connect(self.shown.rename_psfs)
         self.load.clicked.connect(self._ask_what_to_load)
         self.save.clicked.connect(self._ask_where_to_save)
         self.bar.run_clicked.connect(self.make_field)
@@ -161,22 +158,24 @@ class LensPSFWidget(Panel):
 
     def _take_preset(self, name: str) -> None:
         self.set_lens(LENS_PRESETS[name])
-        self._take_from_image()
+        self._take_pixel_size()
 
-    def _take_from_image(self) -> None:
-        """Take frame and pixel size from the image, where it tells them."""
+    def _take_image(self) -> None:
+        """Take frame and pixel size from another image, where it tells them."""
         layer: ImageLayer | None = self.image.value
-        lens = self.lens
         if layer is not None:
             for box, length in zip(self.frame, pixels_of(layer).shape[-2:], strict=True):
-                box.blockSignals(True)
-                box.setValue(length)
-                box.blockSignals(False)
-            size = pixel_size_um(layer)
-            if size is not None and lens is not None:
-                self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+                with QSignalBlocker(box):
+                    box.setValue(length)
+        self._take_pixel_size()
         self.shown.blurred.remove()
         self._look()
+
+    def _take_pixel_size(self) -> None:
+        layer, lens = self.image.value, self.lens
+        size = None if layer is None else pixel_size_um(layer)
+        if size is not None and lens is not None:
+            self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
 
     def _look_at_another_plane(self, _: object) -> None:
         layer = self.image.value
@@ -223,13 +222,15 @@ class LensPSFWidget(Panel):
                 f"Blur of {grid.fwhm_px.min():.1f} to {grid.fwhm_px.max():.1f} px "
                 f"(full width at half maximum)."
             )
-            if self.show_psfs.isChecked() and self.lens is not None:
-                self.shown.show_psfs(event, self.name.text(), self.lens, self.image.value)
+            if self.show_psfs.isChecked():
+                self.shown.show_psfs(event, self.name.text(), self.image.value)
         elif isinstance(event, BlurredImage):
-            if self.image.value is not None and self.show_blurred.isChecked():
-                self.shown.show_blurred(event, self.image.value)
-        elif isinstance(event, Finished) and event.reason == "failed":
+            layer, lens = self.image.value, self.lens
+            if layer is not None and lens is not None and self.show_blurred.isChecked():
+                self.shown.show_blurred(event, layer, lens)
+        elif isinstance(event, Finished) and event.message:
             self.note.setText(event.message)
+            self.shown.blurred.remove()
 
     def _toggle_psfs(self, shown: bool) -> None:
         self.shown.psfs.remove()
@@ -243,10 +244,10 @@ class LensPSFWidget(Panel):
 
     def make_field(self) -> None:
         """Make the lens's PSF field in the background, and offer it in the other widgets."""
-        self._make_field(None)
+        self._make_field()
 
-    def _make_field(self, path: Path | None) -> None:
-        """Make the field, and write it if there is a path."""
+    def _make_field(self, path: Path | None = None, asked: Path | None = None) -> None:
+        """Make the field, and write it if there is a path; over a file only if that was asked."""
         lens, shape, name = self.lens, self.frame_shape, self.name.text() or "lens"
         accuracy = cast(PSFFieldConfig, self.accuracy.settings)
         assert lens is not None
@@ -262,19 +263,15 @@ class LensPSFWidget(Panel):
                 cancel=job.cancel_requested,
             )
             if path is not None:
-                field.save(path, overwrite=True)  # the dialog has asked
+                field.save(path, overwrite=path == asked)
             made = f"{name}: {field.rank} kernels of {field.size}x{field.size} pixels"
             yield Finished(
                 "completed", made + (f", saved as {path.name}." if path else "."), result=field
             )
 
-        def keep(end: Finished) -> None:
-            if end.reason == "completed":
-                self.session.psf_fields[name] = end.result
-                self.shown.carry(end.result)
-
-        job = Job("Make a PSF field", work, name)
-        job.finished.connect(keep)
+        job, shown = Job("Make a PSF field", work, name), self.shown
+        shelve(job, self.session.psf_fields, name)
+        job.finished.connect(lambda end: shown.carry(end.result, lens))
         self.bar.follow(job)
         self.session.start(job)
 
@@ -283,7 +280,7 @@ class LensPSFWidget(Panel):
             self, "Save the PSF field", f"{self.name.text()}.psf.tif", "PSF fields (*.tif)"
         )
         if name:
-            self._make_field(Path(name).with_suffix(".tif"))
+            self._make_field(with_ending(name, (".tif", ".tiff"), ".psf.tif"), Path(name))
 
     def _ask_what_to_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load a lens or PSF field", "", FILES)
@@ -297,5 +294,7 @@ class LensPSFWidget(Panel):
             return
         try:
             self.set_lens(load_lens(path))
+            with QSignalBlocker(self.preset):
+                self.preset.setCurrentIndex(-1)
         except SettingsError as error:
             show_error(str(error))

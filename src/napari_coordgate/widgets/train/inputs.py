@@ -17,7 +17,7 @@ from napari_coordgate.widgets.choices import (
     path_of,
 )
 from napari_coordgate.widgets.forms import add_row, form_rows
-from napari_coordgate.widgets.layers import image_of
+from napari_coordgate.widgets.layers.images import image_of
 from napari_coordgate.widgets.session import Session
 from napari_coordgate.widgets.shared_files import field_choice
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.files import last_checkpoint_path
 from napari_coordgate.images import Image
 from napari_coordgate.progress import Event
 from napari_coordgate.widgets.jobs import Job
@@ -78,14 +79,6 @@ class TrainingRequest:
             preview_seconds=PREVIEW_SECONDS,
         )
 
-    def _images(self) -> dict[str, Any]:
-        return {
-            "sharp": self.sharp,
-            "field": self.field,
-            "blurred": self.blurred,
-            "validation": self.validation,
-        }
-
     def check(self) -> None:
         """Make sure that there is something to train on, and a way to blur it.
 
@@ -96,12 +89,38 @@ class TrainingRequest:
         """
         if not self.sharp:
             raise SettingsError("Choose sharp images: tick layers, or name a folder.")
+        if isinstance(self.sharp, Path) and not self.sharp.is_dir():
+            raise SettingsError(f"{self.sharp} is no folder; choose one with sharp images.")
         if self.field is None and not self.blurred:
             raise SettingsError("Choose a PSF field; the Lens PSF widget makes one.")
+        if self._has_pairs_of_one():
+            raise SettingsError("A layer is ticked as sharp and as blurred; choose one of both.")
         if self.output.suffix != ".safetensors":
             raise SettingsError("Name the model to write; its name ends in .safetensors.")
-        if self.output.exists() and not self.resume:
-            raise SettingsError(f"{self.output.name} already exists; choose another name.")
+        if not self.resume:
+            self._check_name()
+
+    def _check_name(self) -> None:
+        """Make sure that the name is free, also of a run that was interrupted."""
+        name, interrupted = self.output.name, last_checkpoint_path(self.output).exists()
+        if not (self.output.exists() or interrupted):
+            return
+        what = f"{name} already exists" if self.output.exists() else f"A run of {name} was begun"
+        advice = "resume its run, or choose another name" if interrupted else "choose another name"
+        raise SettingsError(f"{what}; {advice}.")
+
+    def _has_pairs_of_one(self) -> bool:
+        """Whether one array is to be both the sharp and the blurred image of a pair."""
+        sharp = [] if isinstance(self.sharp, Path) else [image.data for image in self.sharp]
+        return any(image.data is array for image in self.blurred or [] for array in sharp)
+
+    def _images(self) -> dict[str, Any]:
+        return {
+            "sharp": self.sharp,
+            "field": self.field,
+            "blurred": self.blurred,
+            "validation": self.validation,
+        }
 
 
 def free_name(folder: Path, stem: str = "model") -> Path:
@@ -120,7 +139,7 @@ def free_name(folder: Path, stem: str = "model") -> Path:
         ``model.safetensors``, or the first free of ``model-2.safetensors``, ...
     """
     path, number = folder / f"{stem}.safetensors", 1
-    while path.exists() or path.with_name(f"{path.stem}.last.safetensors").exists():
+    while path.exists() or last_checkpoint_path(path).exists():
         number += 1
         path = folder / f"{stem}-{number}.safetensors"
     return path

@@ -7,13 +7,9 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_coordgate.progress import Preview, Progress
-from napari_coordgate.widgets.contributions.layer_metadata import (
-    PREVIEW,
-    metadata,
-    on_frame,
-)
-from napari_coordgate.widgets.layers import place_of
-from napari_coordgate.widgets.live_layer import LiveLayer
+from napari_coordgate.widgets.layers.live import LiveLayer
+from napari_coordgate.widgets.layers.places import on_frame, place_of
+from napari_coordgate.widgets.layers.provenance import PREVIEW, metadata
 from napari_coordgate.widgets.plots import Plot
 
 __all__ = ["TrainingCurves", "TrainingPreview", "side_by_side"]
@@ -41,16 +37,8 @@ class TrainingCurves(QWidget):
         for plot in (self.loss, self.psnr):
             plot.clear_curves()
 
-    def add(self, event: Progress, first_step: int = 0) -> None:
-        """Draw the figures of a step.
-
-        Parameters
-        ----------
-        event : Progress
-            Of the training.
-        first_step : int
-            Steps done before this run, where it goes on with another.
-        """
+    def add(self, event: Progress) -> None:
+        """Draw the figures of a step of the training."""
         curves = (
             ("loss", "training", self.loss),
             ("validation_loss", "validation", self.loss),
@@ -59,7 +47,7 @@ class TrainingCurves(QWidget):
         for metric, name, plot in curves:
             if metric in event.metrics:
                 series = self._series.setdefault(metric, [])
-                series.append((first_step + event.done, event.metrics[metric]))
+                series.append((event.metrics["step"], event.metrics[metric]))
                 if len(series) > KEPT_POINTS:  # a long run keeps its shape, not each point
                     del series[1:-1:2]
                 plot.draw(name, *np.transpose(series), points=metric != "loss")
@@ -89,6 +77,7 @@ class TrainingPreview:
     ) -> None:
         self.viewer = viewer
         self.layer = LiveLayer(viewer)
+        self._view = self._camera()
         place = on_frame((), pixel_size_um) if like is None else place_of(like, 2)
         self.options = place | {"name": name, "contrast_limits": (0, 1)}
         if len(viewer.layers):
@@ -99,8 +88,13 @@ class TrainingPreview:
         """Show a preview: blurred, deblurred and sharp, side by side."""
         picture = side_by_side(preview.blurred, preview.deblurred, preview.sharp)
         made = metadata(PREVIEW, columns="blurred, deblurred, sharp", step=preview.step)
-        if self.layer.show(picture, metadata=made, **self.options):
+        is_new = self.layer.show(picture, metadata=made, **self.options)
+        if is_new and self._camera() == self._view:  # else its user looks at something
             self.viewer.reset_view()
+
+    def _camera(self) -> tuple[object, ...]:
+        camera = self.viewer.scene.camera
+        return (*camera.center, camera.zoom)
 
 
 def side_by_side(*images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from typing import cast
 
 from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
 from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
@@ -13,11 +12,12 @@ from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.files import last_checkpoint_path
 from napari_coordgate.progress import Event, Finished, Preview, Progress
 from napari_coordgate.widgets.choices import file_edit, path_of
-from napari_coordgate.widgets.contributions.preferences import load_preferences
 from napari_coordgate.widgets.forms import SettingsForm, collapsible
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.session import shelve
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 from napari_coordgate.widgets.train.inputs import TrainingInputs
 from napari_coordgate.widgets.train.request import TrainingRequest, free_name
@@ -25,9 +25,9 @@ from napari_coordgate.widgets.train.view import TrainingCurves, TrainingPreview
 
 __all__ = ["TrainWidget"]
 
-TOOLTIP = Qt.ItemDataRole.ToolTipRole
 ESTIMATE, TRAINING = "Estimate", "Training"
 NEW = ("a new network", None)
+NO_NOISE = "Without your camera's noise (photons in a bright pixel), the network makes noise grow."
 
 
 class TrainWidget(Panel):
@@ -45,22 +45,25 @@ class TrainWidget(Panel):
         self.body.insertWidget(0, self.inputs)
         self.start_from = checkpoint_choice(self.session, NEW)
         self.preset = QComboBox()
-        for name, description in PRESET_DESCRIPTIONS.items():
-            self.preset.addItem(name)
-            self.preset.setItemData(self.preset.count() - 1, description, TOOLTIP)
+        self.preset.addItems(list(PRESETS))
         self.preset.setCurrentText("balanced")
         self.output = file_edit(FileDialogMode.OPTIONAL_FILE, "Checkpoints (*.safetensors)")
         self.resume = QCheckBox("Resume this run")
         self.add_choice("Start from", self.start_from, "A new network, or one to fine-tune.")
         self.add_row("Preset", self.preset, "How long to train; the settings below follow it.")
+        self.preset_note = QLabel(PRESET_DESCRIPTIONS["balanced"])
+        self.preset_note.setWordWrap(True)
+        self.add_row("", self.preset_note)
         self.add_row("Save as", self.output.native, "The checkpoint; nothing is overwritten.")
         self.add_row("", self.resume, "A run that was to write this checkpoint was interrupted.")
         self.camera = SettingsForm(Camera())
         self.device = SettingsForm(self._preset_config(), {"device"})
         expert = TrainingConfig.model_fields.keys() - {"camera", "device"}
         self.form = SettingsForm(self._preset_config(), expert)
-        self.body.addWidget(self.device)
-        self.body.addWidget(collapsible("Camera noise", self.camera))
+        self.noise_note = QLabel(NO_NOISE)
+        self.noise_note.setWordWrap(True)
+        for part in (self.device, self.camera, self.noise_note):
+            self.body.addWidget(part)
         self.body.addWidget(collapsible("All settings", self.form))
         self.curves = TrainingCurves(viewer)
         self.curves.setVisible(False)
@@ -83,7 +86,7 @@ class TrainWidget(Panel):
             self._follow(job)
 
     def _connect(self) -> None:
-        self.bar.run_clicked.connect(self._estimate)
+        self.bar.run_clicked.connect(self._begin)
         self.anyway.clicked.connect(self._train)
         self.preset.currentTextChanged.connect(self._show_preset)
         self.start_from.changed.connect(self._show_origin)
@@ -117,11 +120,16 @@ class TrainWidget(Panel):
             blurred=self.inputs.measured,
             validation=self.inputs.held_out,
             init=None if self._resumes else self.start_from.value,
-            output=path_of(self.output) or Path(),
+            output=self._output() or Path(),
             resume=self._resumes,
         )
         request.check()
         return request
+
+    def _output(self) -> Path | None:
+        """Checkpoint to write; what is left of an interrupted run stands for it."""
+        path = path_of(self.output)
+        return path and path.with_name(path.name.replace(".last.safetensors", ".safetensors"))
 
     @property
     def _resumes(self) -> bool:
@@ -129,8 +137,13 @@ class TrainWidget(Panel):
 
     def _check(self, *_: object) -> None:
         """Allow the start if nothing is missing."""
-        interrupted = last_checkpoint_path(path_of(self.output) or Path("none")).exists()
+        self.anyway.setVisible(False)  # it would train what was asked for before
+        output = self._output()
+        interrupted = output is not None and last_checkpoint_path(output).exists()
         self.rows.setRowVisible(self.resume, interrupted)
+        self.bar.run.setText("Resume" if self._resumes else "Train")
+        camera = cast(Camera | None, self.camera.settings)
+        self.noise_note.setVisible(camera is not None and camera.photons is None)
         try:
             self.request()
         except CoordGateError as error:
@@ -142,13 +155,18 @@ class TrainWidget(Panel):
         config = PRESETS[self.preset.currentText()]
         return config.model_copy(update={"device": load_preferences().device})
 
-    def _show_preset(self, *_: object) -> None:
+    def _show_preset(self, name: str) -> None:
+        self.preset_note.setText(PRESET_DESCRIPTIONS[name])
         self.form.set_settings(self._with_origin(self._preset_config()))
         self._check()
 
     def _show_origin(self) -> None:
-        self.form.set_settings(self._with_origin(cast(TrainingConfig, self.form.settings)))
+        self.form.set_settings(self._with_origin(self._shown_config()))
         self._check()
+
+    def _shown_config(self) -> TrainingConfig:
+        """Settings as they stand in the form, or the preset's where they are bad."""
+        return cast(TrainingConfig | None, self.form.settings) or self._preset_config()
 
     def _with_origin(self, config: TrainingConfig) -> TrainingConfig:
         """Settings with the network and scaling of the checkpoint to fine-tune."""
@@ -158,14 +176,19 @@ class TrainWidget(Panel):
         kept = {"network": origin.config.network, "scaling": origin.config.scaling}
         return config.model_copy(update=kept)
 
-    def _estimate(self) -> None:
-        """Measure a few steps, and train if they fit."""
+    def _begin(self) -> None:
+        """Try a few steps, and train if they fit; a run that goes on has shown that it does."""
         self._pending = self.request()
         self.estimate.setText("")
-        self.anyway.setVisible(False)
-        job = Job(ESTIMATE, self._pending.rehearse, self._pending)
+        if self._pending.resume:
+            self._train()
+        else:
+            self._rehearse(self._pending)
+
+    def _rehearse(self, request: TrainingRequest) -> None:
+        job = Job(ESTIMATE, request.rehearse, request)
         self.bar.follow(job)
-        listen(self, job.finished, self._weigh)
+        listen(job.finished, self._weigh)
         self.session.start(job)
 
     def _weigh(self, end: Finished) -> None:
@@ -179,31 +202,39 @@ class TrainWidget(Panel):
 
     def _train(self) -> None:
         self.anyway.setVisible(False)
-        assert self._pending is not None
-        job = Job(TRAINING, self._pending.train, self._pending)
+        request = self._pending
+        assert request is not None
+        job = Job(TRAINING, request.train, request)
+        shelve(job, self.session.checkpoints, request.output.stem)
         self._follow(job)
         self.session.start(job)
 
     def _follow(self, job: Job) -> None:
         """Show a training, this widget's own or one that runs already."""
         request = cast(TrainingRequest, job.subject)
-        self.curves.clear()
+        if not request.resume:
+            self.curves.clear()
         self.curves.setVisible(True)
-        pixel_size_um = request.field.pixel_size_um if request.field is not None else None
-        self._preview = TrainingPreview(
-            self.viewer, f"{request.output.stem} preview", pixel_size_um
-        )
+        name = f"{request.output.stem} preview"
+        if self._preview is None or self._preview.options["name"] != name:
+            pixel_size_um = request.field.pixel_size_um if request.field is not None else None
+            like = next(iter(self.inputs.layers.layers), None)
+            self._preview = TrainingPreview(self.viewer, name, pixel_size_um, like)
         self.bar.follow(job)
-        listen(self, job.happened, self._show)
-        listen(self, job.finished, self._end)
+        listen(job.happened, self._show)
+        listen(job.finished, self._end)
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "training":
+            if event.done <= 1:
+                self.area.ensureWidgetVisible(self.curves)
             self.curves.add(event)
         elif isinstance(event, Preview) and self._preview is not None:
             self._preview.show(event)
 
     def _end(self, end: Finished) -> None:
-        if end.reason == "completed" and self._pending is not None:
-            self.session.checkpoints[self._pending.output.stem] = end.result
+        output = self._output()
+        if end.reason == "completed" and output is not None:
+            self.resume.setChecked(False)
+            self.output.value = free_name(output.parent, output.stem)  # for the next run
         self._check()

@@ -6,7 +6,7 @@ from npe2 import PluginManager, PluginManifest
 
 import napari_coordgate
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.widgets.contributions.preferences import Preferences, load_preferences
+from napari_coordgate.widgets.preferences import Preferences, load_preferences
 
 MANIFEST = PluginManifest.from_file(Path(napari_coordgate.__file__).parent / "napari.yaml")
 

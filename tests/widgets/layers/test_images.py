@@ -7,13 +7,8 @@ import pytest
 from napari.layers import Image as ImageLayer
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.widgets.layers import (
-    guess_axes,
-    image_of,
-    look_of,
-    pixel_size_um,
-    place_of,
-)
+from napari_coordgate.widgets.layers.images import guess_axes, image_of, pixel_size_um
+from napari_coordgate.widgets.layers.places import look_of, place_of
 
 UM = {"scale": (0.5, 0.25), "units": ("um", "um")}
 

@@ -1,4 +1,4 @@
-"""What a layer says of how it came about, and how it lies over the frame."""
+"""What a layer says of how it came about."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,16 +8,18 @@ if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
 
 __all__ = [
+    "BLURRED",
+    "DEBLURRED",
     "GATES",
     "KEY",
     "LENS",
     "PREVIEW",
     "LayerData",
+    "checkpoint_path_of",
     "field_metadata",
     "field_of",
     "is_picture",
     "metadata",
-    "on_frame",
     "provenance",
 ]
 
@@ -25,6 +27,8 @@ KEY = "napari_coordgate"
 """Under which a layer's metadata say how the layer came about."""
 FIELD, LENS, GATES, PREVIEW = "psf field", "lens", "gating maps", "training preview"
 """Kinds of layers that picture something, and are no images to work on."""
+BLURRED, DEBLURRED = "blurred", "deblurred"
+"""Kinds of layers that are images made of others."""
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Pixels, the options of ``viewer.add_image``, and the type of layer."""
@@ -78,40 +82,13 @@ def field_of(metadata: Mapping[str, Any]) -> "PSFField | None":
     return cast("PSFField", found["field"]) if found.get("kind") == FIELD else None
 
 
+def checkpoint_path_of(metadata: Mapping[str, Any]) -> Path | None:
+    """File of the checkpoint whose gating maps a layer shows, if it was opened from one."""
+    how = provenance(metadata)
+    path = how.get("path") if how.get("kind") == GATES else None
+    return None if path is None else Path(path)
+
+
 def is_picture(metadata: Mapping[str, Any]) -> bool:
     """Whether a layer of ours pictures a lens or network, and is no image to work on."""
     return provenance(metadata).get("kind") in (FIELD, LENS, GATES, PREVIEW)
-
-
-def on_frame(
-    leading: tuple[str, ...],
-    pixel_size_um: float | None,
-    pitch_px: tuple[float, float] = (1.0, 1.0),
-) -> dict[str, Any]:
-    """Options that place an image over the frame.
-
-    Parameters
-    ----------
-    leading : tuple of str
-        Labels of the axes before (y, x).
-    pixel_size_um : float or None
-        Side of a frame pixel in the object, um; none: pixels are the unit.
-    pitch_px : tuple of float
-        Frame pixels (y, x) that a pixel of the image covers.
-
-    Returns
-    -------
-    dict
-        ``scale``, ``translate``, ``units`` and ``axis_labels``.
-    """
-    side = 1.0 if pixel_size_um is None else pixel_size_um
-    unit = "pixel" if pixel_size_um is None else "um"
-    n = len(leading)
-    # napari places the *centre* of the first pixel, and the frame's begins at its own.
-    first_centre = tuple(side * (pitch - 1) / 2 for pitch in pitch_px)
-    return {
-        "scale": (1.0,) * n + tuple(side * pitch for pitch in pitch_px),
-        "translate": (0.0,) * n + first_centre,
-        "units": ("pixel",) * n + (unit,) * 2,
-        "axis_labels": (*leading, "y", "x"),
-    }

@@ -3,11 +3,11 @@ import pytest
 from napari.layers import Image
 
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.layer_metadata import (
+from napari_coordgate.widgets.layers.places import on_frame
+from napari_coordgate.widgets.layers.provenance import (
     field_metadata,
     field_of,
     metadata,
-    on_frame,
     provenance,
 )
 

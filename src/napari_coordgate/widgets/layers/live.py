@@ -48,7 +48,7 @@ class LiveLayer:
             return True
         if not self.is_removed:
             self.layer.data = pixels
-            for name in ("scale", "translate", "metadata"):
+            for name in ("scale", "translate", "units", "metadata"):
                 if name in options:
                     setattr(self.layer, name, options[name])
         return False

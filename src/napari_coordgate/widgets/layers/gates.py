@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.widgets.contributions.layer_metadata import (
-    GATES,
-    LayerData,
-    metadata,
-    on_frame,
-)
+from napari_coordgate.widgets.layers.places import on_frame
+from napari_coordgate.widgets.layers.provenance import GATES, LayerData, metadata
 
 if TYPE_CHECKING:
     from napari_coordgate.checkpoint import Checkpoint
 
-__all__ = ["LONGEST_SIDE", "gate_layers"]
+__all__ = ["LONGEST_SIDE", "gate_layers", "pitch_px"]
 
 LONGEST_SIDE = 512
 """Most pixels along a side of maps that are shown: they are smooth, and many."""
@@ -47,14 +43,11 @@ def gate_layers(
         An image for each gate; the first is visible.
     """
     settings = checkpoint.header()
-    finest = np.max([gate.shape[1:] for gate in maps.values()], axis=0, initial=1)
-    # The network continues the frame to a multiple of pixels: such maps are larger, not finer.
-    coarser = np.maximum(np.divide(checkpoint.frame_shape, finest), 1)
     layers: list[LayerData] = []
     for gate, pixels in maps.items():
-        height, width = 2.0 ** (int(gate.split()[-1]) - 1) * coarser
+        pitch = pitch_px(gate, maps, checkpoint.frame_shape)
         options = {
-            **on_frame(("channel",), checkpoint.pixel_size_um, (float(height), float(width))),
+            **on_frame(("channel",), checkpoint.pixel_size_um, pitch),
             "name": f"{name} {gate} ({len(pixels)} channels)",
             "colormap": "viridis",
             "visible": not layers,
@@ -62,3 +55,29 @@ def gate_layers(
         }
         layers.append((pixels, options, "image"))
     return layers
+
+
+def pitch_px(
+    gate: str, maps: Mapping[str, NDArray[np.float32]], frame_shape: tuple[int, int]
+) -> tuple[float, float]:
+    """Frame pixels (y, x) that a pixel of a gate's maps covers.
+
+    Parameters
+    ----------
+    gate : str
+        Name of the gate.
+    maps : mapping of str to ndarray, shape (n_c, h, w)
+        Maps of all gates, over the whole frame at any resolution.
+    frame_shape : tuple of int
+        (height, width) of the frame, in pixels.
+
+    Returns
+    -------
+    tuple of float
+        1, 2, 4, ... by the gate's level, and more where the maps show the frame in fewer pixels.
+    """
+    finest = np.max([gate.shape[1:] for gate in maps.values()], axis=0, initial=1)
+    # The network continues the frame to a multiple of pixels: such maps are larger, not finer.
+    coarser = np.maximum(np.divide(frame_shape, finest), 1)
+    height, width = (2.0 ** (int(gate.split()[-1]) - 1) * coarser).tolist()
+    return height, width

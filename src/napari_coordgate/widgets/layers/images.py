@@ -1,28 +1,23 @@
-"""Layers as images of the core, and results as layers beside them.
+"""Layers as images of the core: pixels, axes, pixel size, and the plane on view."""
 
-The decisions are plain functions of layers; nothing here needs a window.
-"""
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from napari.layers import Image as ImageLayer
-from napari.viewer import Viewer
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.images import Image
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari.layers import Image as ImageLayer
+    from napari.viewer import Viewer
+
+    pass
 
 __all__ = [
     "guess_axes",
     "image_of",
-    "laid_over",
-    "look_of",
     "pixel_size_um",
     "pixels_of",
-    "place_of",
     "plane_on_view",
 ]
 
@@ -132,73 +127,3 @@ def plane_on_view(viewer: Viewer, layer: ImageLayer) -> tuple[int, ...]:
     place = layer.world_to_data(viewer.dims.point)[: layer.ndim - 2]
     lengths = pixels_of(layer).shape
     return tuple(min(max(round(i), 0), n - 1) for i, n in zip(place, lengths, strict=False))
-
-
-def place_of(layer: ImageLayer, ndim: int | None = None) -> dict[str, Any]:
-    """Options of a new layer that lies where another one does.
-
-    Parameters
-    ----------
-    layer : Image layer
-        The other layer.
-    ndim : int, optional
-        Axes of the new one, the last of the other's; all of them when not given.
-
-    Returns
-    -------
-    dict
-        Arguments of ``viewer.add_image``; rotation and shear are those of whole layers.
-    """
-    last = slice(layer.ndim - (ndim or layer.ndim), None)
-    options = {
-        "scale": np.asarray(layer.scale)[last],
-        "translate": np.asarray(layer.translate)[last],
-        "units": tuple(layer.units)[last],
-        "axis_labels": tuple(layer.axis_labels)[last],
-    }
-    if last.start == 0:
-        options |= {"rotate": layer.rotate, "shear": layer.shear, "affine": layer.affine}
-    return options
-
-
-def laid_over(
-    layer: ImageLayer, options: dict[str, Any], checkpoint: "Checkpoint"
-) -> dict[str, Any]:
-    """Options of a layer over a checkpoint's frame, laid over an image of that frame instead.
-
-    Parameters
-    ----------
-    layer : Image layer
-        The image, of the frame's size or another one.
-    options : dict
-        With ``scale``, ``translate`` and ``units`` that place the new layer over the frame.
-    checkpoint : Checkpoint
-        Whose frame it is.
-
-    Returns
-    -------
-    dict
-        The options, with another place.
-    """
-    scale = np.asarray(layer.scale)[-2:]
-    frame_pixel = scale * pixels_of(layer).shape[-2:] / checkpoint.frame_shape
-    first_centre = np.asarray(layer.translate)[-2:] + (frame_pixel - scale) / 2
-    pitch, offset = (
-        np.asarray(options[name])[-2:] / (checkpoint.pixel_size_um or 1.0)
-        for name in ("scale", "translate")
-    )
-    return options | {
-        "scale": (*options["scale"][:-2], *pitch * frame_pixel),
-        "translate": (*options["translate"][:-2], *first_centre + offset * frame_pixel),
-        "units": (*options["units"][:-2], *layer.units[-2:]),
-    }
-
-
-def look_of(layer: ImageLayer) -> dict[str, Any]:
-    """Options of a new layer that looks like another one: contrast and colours."""
-    return {
-        "contrast_limits": tuple(layer.contrast_limits),
-        "colormap": layer.colormap,
-        "gamma": layer.gamma,
-        "interpolation2d": layer.interpolation2d,
-    }

@@ -1,0 +1,119 @@
+"""What widgets of one viewer share, as napari's menu opens them."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Finished
+from napari_coordgate.widgets.choices import Choice
+from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.session import session_of
+from napari_coordgate.widgets.shared_files import field_choice
+from napari_coordgate.widgets.train import TrainWidget
+from tests.widgets.acting import WAIT_MS
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+PLUGIN = "napari-coordgate"
+
+
+def test_the_session_outlives_the_widgets_that_the_menu_opened(
+    viewer: Viewer, field: PSFField
+) -> None:
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
+    assert isinstance(widget, TrainWidget)
+    session = widget.session
+    session.psf_fields["lens"] = field
+    viewer.window.remove_dock_widget(dock)
+    del dock, widget
+    gc.collect()
+    _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
+    assert isinstance(again, DeblurWidget)
+    assert again.session is session is session_of(viewer)
+
+
+def test_files_that_readers_opened_are_offered_in_the_widgets(
+    qtbot: QtBot, viewer: Viewer, field: PSFField, checkpoint_file: Path, tmp_path: Path
+) -> None:
+    field.save(tmp_path / "mine.psf.tif")
+    viewer.open(tmp_path / "mine.psf.tif", plugin=PLUGIN)
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    assert widget.inputs.field.name == "mine"
+    viewer.open(checkpoint_file, plugin=PLUGIN)
+    checkpoints = session_of(viewer).checkpoints
+    qtbot.waitUntil(lambda: "tiny" in checkpoints, timeout=WAIT_MS)
+    assert len(checkpoints) == 1
+    assert widget.inputs.layers.count() == 0  # pictures of lens and network are no images
+
+
+def test_what_is_made_anew_under_its_name_stays_chosen(
+    viewer: Viewer, qtbot: QtBot, field: PSFField, checkpoint: Checkpoint
+) -> None:
+    session = session_of(viewer)
+    choice = field_choice(session)
+    qtbot.addWidget(choice)
+    session.checkpoints["net"] = checkpoint
+    session.psf_fields["lens"] = field
+    choice.renew()
+    assert choice.name == "lens"
+    remade = PSFField(field.kernels, field.coefficients, field.frame_shape)
+    session.psf_fields["lens"] = remade
+    choice.renew()
+    assert (choice.name, choice.value) == ("lens", remade)
+
+
+def test_a_choice_of_nothing_gives_way_to_what_comes_unless_a_person_made_it(qtbot: QtBot) -> None:
+    options: list[tuple[str, Any]] = [("nothing", None)]
+    choice = Choice(lambda: options)
+    qtbot.addWidget(choice)
+    options.insert(0, ("first", 1))
+    choice.renew()
+    assert choice.value == 1
+    choice.box.setCurrentIndex(1)
+    choice.box.activated.emit(1)
+    options.insert(0, ("second", 2))
+    choice.renew()
+    assert choice.value is None
+
+
+def test_ended_jobs_and_their_results_are_let_go(qtbot: QtBot, viewer: Viewer) -> None:
+    class Large:
+        pass
+
+    def work(_: Job) -> Iterator[Event]:
+        yield Finished("completed", "", result=Large())
+
+    session = session_of(viewer)
+    results: list[weakref.ref[Large]] = []
+
+    def make() -> None:
+        job = Job("Make something large", work)
+        job.finished.connect(lambda end: results.append(weakref.ref(end.result)))
+        session.start(job)
+
+    make()
+    qtbot.waitUntil(lambda: bool(results), timeout=WAIT_MS)
+    (result,) = results
+    gc.collect()
+    assert result() is None
+    assert list(session.running("Make something large")) == []
+
+
+def test_a_checkpoint_is_built_without_drawing_random_numbers(checkpoint: Checkpoint) -> None:
+    """A training that begins in another thread draws its weights from the same generator."""
+    rebuilt = Checkpoint(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    before = torch.random.get_rng_state()
+    assert rebuilt.network.config == checkpoint.config.network
+    assert torch.equal(torch.random.get_rng_state(), before)
