@@ -78,6 +78,7 @@ def test_an_image_fills_in_frame_and_pixel_size_and_is_shown_blurred(
     exact = field.blur(sharp[plane, :40].astype(np.float32))
     error = np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact)
     assert error < 0.03
+    assert viewer.layers[-1].name == "lens PSFs"  # on top, where it is seen
     np.testing.assert_allclose(blurred.extent.world, layer.extent.world[:, 1:])
     viewer.dims.set_current_step(0, 5)
     rest(qtbot, widget)

@@ -58,3 +58,8 @@ class LiveLayer:
         if self.layer is not None and not self.is_removed:
             self.viewer.layers.remove(self.layer)
         self.layer = None
+
+    def raise_(self) -> None:
+        """Lay the layer over all others."""
+        if self.layer is not None and not self.is_removed:
+            self.viewer.layers.move(self.viewer.layers.index(self.layer), -1)

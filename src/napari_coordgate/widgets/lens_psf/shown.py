@@ -63,13 +63,15 @@ class ShownLens:
 
     def show_blurred(self, blurred: BlurredImage, sharp: ImageLayer, lens: AnyLens) -> None:
         """Show the image, where it lies in the sharp one."""
-        self.blurred.show(
+        is_new = self.blurred.show(
             blurred.pixels,
             name=f"{sharp.name} blurred",
             metadata=metadata(BLURRED, image=sharp.name, lens=lens.model_dump(mode="json")),
             **_part_of(sharp, blurred.origin),
             **look_of(sharp),
         )
+        if is_new:
+            self.psfs.raise_()
 
 
 def _part_of(layer: ImageLayer, origin: tuple[int, int]) -> dict[str, Any]:
