@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_coordgate.cli.demo import SCREENS, can_open_a_window
 from napari_coordgate.config import DemoConfig
 from napari_coordgate.progress import Event, Finished
 
@@ -32,3 +33,43 @@ def test_the_table_and_the_conclusion_are_printed(
     assert (finished.returncode, finished.stderr) == (0, "")
     for words in ("PSNR (dB), SSIM", "edge", "deblurred", "31.50", "0.900", "6.5 dB nearer."):
         assert words in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "has_window", "opens"),
+    [((), True, True), (("--headless",), True, False), ((), False, False)],
+)
+def test_it_opens_a_window_where_there_is_one_unless_asked_to_stay(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    has_window: bool,
+    opens: bool,
+) -> None:
+    done: list[object] = []
+
+    def stay(folder: Path, _: DemoConfig) -> None:
+        done.append(folder)
+
+    def open_demo() -> int:
+        done.append("window")
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("napari_coordgate.cli.demo.can_open_a_window", lambda: has_window)
+    monkeypatch.setattr("napari_coordgate.cli.demo.open_demo", open_demo)
+    monkeypatch.setattr("napari_coordgate.cli.demo.show_demo", stay)
+    assert run("demo", *flags).returncode == 0
+    assert done == ["window" if opens else Path("napari-coordgate-demo")]
+
+
+def test_without_a_screen_or_napari_no_window_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in SCREENS:
+        monkeypatch.delenv(name, raising=False)
+    assert not can_open_a_window()
+    monkeypatch.setenv("DISPLAY", ":9")
+    assert can_open_a_window()
+    monkeypatch.setattr("napari_coordgate.cli.demo.find_spec", lambda _: None)
+    assert not can_open_a_window()

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import PRESETS, Camera
-from napari_coordgate.errors import DeviceMemoryError
+from napari_coordgate.errors import DeviceMemoryError, TrainingError
 from napari_coordgate.files import last_checkpoint_path
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, reporting_end
+from napari_coordgate.progress import Event, Finished, Progress, reporting_end
 from napari_coordgate.training import Estimate
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.session import session_of
@@ -150,9 +150,15 @@ def test_cancelled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     widget.output.value = last  # what a person finds in the folder
     assert "resume its run" in widget.bar.run.toolTip()
     assert widget.resume.isVisible()
+    # The form shows other settings by now, and the lens is gone: both come from the run.
+    widget.form.set_settings(PRESETS["thorough"])
+    widget.session.psf_fields.clear()
     widget.resume.setChecked(True)
+    assert not widget.bar.run.isEnabled()
+    qtbot.waitUntil(widget.bar.run.isEnabled, timeout=WAIT_MS)
     assert widget.bar.run.text() == "Resume"
-    widget.form.set_settings(ENDLESS.model_copy(update={"steps": stopped_at + 20}))
+    assert widget.form.settings == ENDLESS
+    widget.form.editors["steps"].set_value(stopped_at + 20)
     start(qtbot, widget)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed"
@@ -337,6 +343,40 @@ def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: Train
     widget.inputs.layers.tick([empty])
     assert not widget.bar.run.isEnabled()
     assert "empty holds no pixels" in widget.bar.message.text()
+
+
+def test_stopped_before_it_begins_it_does_not_begin(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = Estimate(0.1, 10, 2**20, 2**30, "cpu")
+
+    def rehearse(*_: object, **__: object) -> Iterator[Event]:
+        for done in range(1, 100):
+            time.sleep(0.02)
+            yield Progress("rehearsing", done, 100, 0.02 * done)
+        yield Finished("completed", "It fits.", result=fits)
+
+    monkeypatch.setattr("napari_coordgate.training.rehearse", rehearse)
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: widget.bar.bar.value() > 0, timeout=WAIT_MS)
+    click(widget.bar.stop)
+    wait_for_end(qtbot, widget.bar)
+    assert not any(widget.session.running(TRAINING))
+
+
+def test_a_training_that_fails_says_why_until_its_cause_is_gone(
+    qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object, **__: object) -> Iterator[Event]:
+        raise TrainingError("The training diverged at step 7; choose a lower learning rate.")
+        yield
+
+    monkeypatch.setattr("napari_coordgate.training.train", diverge)
+    start(qtbot, widget)
+    assert wait_for_end(qtbot, widget.bar).reason == "failed"
+    assert "lower learning rate" in widget.bar.message.text()
+    widget.form.editors["learning_rate"].box.setValue(1e-4)  # type: ignore[attr-defined]
+    assert widget.bar.message.text() == ""
 
 
 def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The Train widget."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
@@ -23,10 +25,14 @@ from napari_coordgate.widgets.train.inputs import TrainingInputs
 from napari_coordgate.widgets.train.request import TrainingRequest, free_name
 from napari_coordgate.widgets.train.view import TrainingCurves, TrainingPreview
 
+if TYPE_CHECKING:
+    from napari_coordgate.checkpoint import Checkpoint
+
 __all__ = ["TrainWidget"]
 
 ESTIMATE, TRAINING = "Estimate", "Training"
 NEW = ("a new network", None)
+INTERRUPTED_LENS = "lens of the interrupted run"
 NO_NOISE = "Without your camera's noise (photons in a bright pixel), the network makes noise grow."
 
 
@@ -77,6 +83,7 @@ class TrainWidget(Panel):
         self.foot.addWidget(self.bar)
         self.foot.addWidget(self.estimate)
         self.foot.addWidget(self.anyway)
+        self._is_reading = False
         self._pending: TrainingRequest | None = None
         self._preview: TrainingPreview | None = None
         self.output.value = free_name(load_preferences().model_folder)
@@ -91,7 +98,7 @@ class TrainWidget(Panel):
         self.preset.currentTextChanged.connect(self._show_preset)
         self.start_from.changed.connect(self._show_origin)
         self.output.changed.connect(self._check)
-        self.resume.toggled.connect(self._check)
+        self.resume.toggled.connect(self._toggle_resume)
         for part in (self.inputs, self.camera, self.device, self.form):
             part.changed.connect(self._check)
 
@@ -108,6 +115,8 @@ class TrainWidget(Panel):
         CoordGateError
             If something is missing or wrong.
         """
+        if self._is_reading:
+            raise SettingsError("The interrupted run is being read.")
         config, camera = self.form.settings, self.camera.settings
         if config is None or camera is None:
             problems = {**self.camera.problems, **self.form.problems}
@@ -134,6 +143,27 @@ class TrainWidget(Panel):
     @property
     def _resumes(self) -> bool:
         return self.resume.isVisibleTo(self) and self.resume.isChecked()
+
+    def _toggle_resume(self, wanted: bool) -> None:
+        """Read the settings of the interrupted run; it goes on with no others."""
+        output = self._output()
+        self._is_reading = wanted and output is not None
+        self._check()
+        if not wanted or output is None:
+            return
+        job = Job("Read the interrupted run", partial(_read, last_checkpoint_path(output)))
+        listen(job.finished, self._take_interrupted)
+        self.session.start(job)
+
+    def _take_interrupted(self, end: Finished) -> None:
+        self._is_reading = False
+        if end.reason == "completed":
+            checkpoint: Checkpoint = end.result
+            self.form.set_settings(checkpoint.config)
+            self.camera.set_settings(checkpoint.config.camera)
+            if checkpoint.psf_field is not None:
+                self.session.psf_fields[INTERRUPTED_LENS] = checkpoint.psf_field
+        self._check()
 
     def _check(self, *_: object) -> None:
         """Allow the start if nothing is missing."""
@@ -192,7 +222,8 @@ class TrainWidget(Panel):
         self.session.start(job)
 
     def _weigh(self, end: Finished) -> None:
-        if end.reason != "completed":
+        job = self.bar.job
+        if end.reason != "completed" or job is None or job.stop_requested.is_set():
             return
         self.estimate.setText(end.message)
         if end.result.fits:
@@ -220,9 +251,9 @@ class TrainWidget(Panel):
             pixel_size_um = request.field.pixel_size_um if request.field is not None else None
             like = next(iter(self.inputs.layers.layers), None)
             self._preview = TrainingPreview(self.viewer, name, pixel_size_um, like)
-        self.bar.follow(job)
         listen(job.happened, self._show)
         listen(job.finished, self._end)
+        self.bar.follow(job)  # last: what it says of the end stays
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "training":
@@ -238,3 +269,10 @@ class TrainWidget(Panel):
             self.resume.setChecked(False)
             self.output.value = free_name(output.parent, output.stem)  # for the next run
         self._check()
+
+
+def _read(path: Path, _: Job) -> Iterator[Event]:
+    """Checkpoint of an interrupted run; for the background thread."""
+    from napari_coordgate.checkpoint import load_checkpoint  # brings in torch
+
+    yield Finished("completed", "", result=load_checkpoint(path))
