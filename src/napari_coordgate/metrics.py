@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from napari_coordgate.coordinates import field_radius
-
-__all__ = ["ZONES", "field_radius", "psnr", "quality", "ssim", "zone_psnr"]
+__all__ = ["ZONES", "psnr", "quality", "ssim", "zone_psnr"]
 
 Image = NDArray[np.floating]
 

@@ -23,6 +23,7 @@ from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
 from napari_coordgate.images import Image, PixelArray, planes
 from napari_coordgate.intensities import cast, check_plane, intensity_range
+from napari_coordgate.networks import FEATURES_A_PIXEL
 from napari_coordgate.progress import (
     Event,
     Finished,
@@ -37,8 +38,6 @@ __all__ = ["Deblurrer", "output_dtype"]
 Pixels = NDArray[Any]
 Place = tuple[int, ...]
 
-FEATURES_A_PIXEL = 10
-"""Feature maps at full resolution that are in memory at once, gating maps included; measured."""
 REUSED_BYTES = 2**25
 """Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
 

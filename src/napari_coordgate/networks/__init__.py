@@ -2,9 +2,9 @@
 
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.networks.coordgate import CoordGate
-from napari_coordgate.networks.unet import GatingMaps, UNet
+from napari_coordgate.networks.unet import FEATURES_A_PIXEL, GatingMaps, UNet
 
-__all__ = ["CoordGate", "GatingMaps", "UNet", "build_network"]
+__all__ = ["FEATURES_A_PIXEL", "CoordGate", "GatingMaps", "UNet", "build_network"]
 
 
 def build_network(config: NetworkConfig) -> UNet:

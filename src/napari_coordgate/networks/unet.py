@@ -10,7 +10,11 @@ from torch.nn import functional
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.networks.coordgate import CoordGate
 
-__all__ = ["GatingMaps", "UNet"]
+__all__ = ["FEATURES_A_PIXEL", "GatingMaps", "UNet"]
+
+FEATURES_A_PIXEL = 10
+"""Feature maps at full resolution in memory at once in a forward pass without gradient, gating
+maps included; measured."""
 
 
 class GatingMaps(NamedTuple):

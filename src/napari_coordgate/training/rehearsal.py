@@ -15,6 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.devices import free_memory, resolve_device
+from napari_coordgate.networks import FEATURES_A_PIXEL
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Images, prepare_pairs
 from napari_coordgate.progress import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
@@ -33,8 +34,6 @@ GRADIENTS = 2
 """Gradients of the widest features that are in memory beside what was kept for the way back."""
 COUNTED_SIDE = 64
 """Largest side of the windows whose gradient is counted, pixels."""
-FEATURES_A_PIXEL = 10
-"""Feature maps at full resolution in a forward pass without gradient, gating maps included."""
 
 
 @dataclass(frozen=True)
