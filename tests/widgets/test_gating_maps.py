@@ -148,6 +148,9 @@ def test_a_network_without_gates_says_so(
     plain = Checkpoint(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
     session_of(viewer).checkpoints["plain"] = plain
     qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
+    widget.look_at(3, 4)  # a look at a place does not take the note away
+    qtbot.waitUntil(lambda: not widget.at_place.is_busy, timeout=WAIT_MS)
+    assert "no gates" in widget.note.text()
     assert not widget.show_maps.isEnabled()
 
 

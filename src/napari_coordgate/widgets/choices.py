@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.widgets.layers.provenance import is_picture
 
-__all__ = ["Choice", "LayerChecklist", "file_edit", "image_layers", "path_of", "with_ending"]
+__all__ = ["Choice", "LayerChecklist", "ask_where_to_save", "file_edit", "image_layers", "path_of"]
 
 Option = tuple[str, Any]
 NARROWEST = 64
@@ -209,6 +209,32 @@ def path_of(edit: FileEdit) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def with_ending(name: str, endings: tuple[str, ...], ending: str) -> Path:
-    """Path that its user has typed, with an ending added where it has none of those that serve."""
-    return Path(name if name.lower().endswith(endings) else f"{name}{ending}")
+def ask_where_to_save(
+    parent: QWidget, title: str, name: str, files: str, endings: tuple[str, ...]
+) -> tuple[Path, bool] | None:
+    """Path to save to, and whether a file there may be replaced.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Who asks.
+    title : str
+        What the dialog is called.
+    name : str
+        Name that is offered.
+    files : str
+        Kinds of file, as Qt's file dialog wants them.
+    endings : tuple of str
+        Endings that serve; the first is added where the typed name has none of them.
+
+    Returns
+    -------
+    tuple of (Path, bool), or None
+        The dialog has asked before replacing the file that was typed, but of none whose
+        name was completed here. None where its user chose nothing.
+    """
+    typed, _ = QFileDialog.getSaveFileName(parent, title, name, files)
+    if not typed:
+        return None
+    serves = typed.lower().endswith(endings)
+    return Path(typed if serves else f"{typed}{endings[0]}"), serves

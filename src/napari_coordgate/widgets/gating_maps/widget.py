@@ -13,7 +13,6 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -22,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.files import writing
 from napari_coordgate.progress import Event, Finished
-from napari_coordgate.widgets.choices import Choice, image_layers, with_ending
+from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import pair_row
 from napari_coordgate.widgets.gating_maps.at_place import AtPlace, PlaceRequest, gate_values
 from napari_coordgate.widgets.gating_maps.pictures import KernelPictures
@@ -112,7 +111,8 @@ class GatingMapsWidget(Panel):
         self.maps = {}
         self.gate.clear()
         self._allow()
-        self.note.setText(NO_NETWORK if checkpoint is None else "")
+        self._about_maps = NO_NETWORK if checkpoint is None else ""
+        self.note.setText(self._about_maps)
         if checkpoint is None:
             self.all_maps.drop()
             return
@@ -137,7 +137,8 @@ class GatingMapsWidget(Panel):
         with QSignalBlocker(self.gate):
             self.gate.addItems(list(self.maps))
         no_gates = "" if self.maps else "This network has no gates."
-        self.note.setText(event.message if event.reason == "failed" else no_gates)
+        self._about_maps = event.message if event.reason == "failed" else no_gates
+        self.note.setText(self._about_maps)
         self._allow()
         self._draw_bars()
 
@@ -226,18 +227,19 @@ class GatingMapsWidget(Panel):
 
     def _show_place(self, event: Event | AtPlace) -> None:
         if isinstance(event, AtPlace):
-            self.note.setText("")
+            self.note.setText(self._about_maps)
             self.kernels.show_place(event)
         elif isinstance(event, Finished) and event.reason == "failed":
             self.note.setText(event.message)
 
     def _ask_where_to_save(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save the contact sheet", f"{self.checkpoint.name}-gates.png", "Pictures (*.png)"
+        name = f"{self.checkpoint.name}-gates.png"
+        chosen = ask_where_to_save(
+            self, "Save the contact sheet", name, "Pictures (*.png)", (".png",)
         )
-        if name:
-            path = with_ending(name, (".png",), ".png")
-            self.save_sheet(path, overwrite=path == Path(name))  # the dialog has asked
+        if chosen is not None:
+            path, overwrite = chosen
+            self.save_sheet(path, overwrite=overwrite)
 
     def save_sheet(self, path: Path, *, overwrite: bool = False) -> None:
         """Write a figure of the maps that vary most, in the background."""

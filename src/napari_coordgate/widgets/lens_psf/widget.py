@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.progress import Event, Finished
-from napari_coordgate.widgets.choices import Choice, image_layers, with_ending
+from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import SettingsForm, collapsible, pair_row
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.latest import Latest
@@ -246,8 +246,8 @@ class LensPSFWidget(Panel):
         """Make the lens's PSF field in the background, and offer it in the other widgets."""
         self._make_field()
 
-    def _make_field(self, path: Path | None = None, asked: Path | None = None) -> None:
-        """Make the field, and write it if there is a path; over a file only if that was asked."""
+    def _make_field(self, path: Path | None = None, overwrite: bool = False) -> None:
+        """Make the field, and write it if there is a path."""
         lens, shape, name = self.lens, self.frame_shape, self.name.text() or "lens"
         accuracy = cast(PSFFieldConfig, self.accuracy.settings)
         assert lens is not None
@@ -263,7 +263,7 @@ class LensPSFWidget(Panel):
                 cancel=job.cancel_requested,
             )
             if path is not None:
-                field.save(path, overwrite=path == asked)
+                field.save(path, overwrite=overwrite)
             made = f"{name}: {field.rank} kernels of {field.size}x{field.size} pixels"
             yield Finished(
                 "completed", made + (f", saved as {path.name}." if path else "."), result=field
@@ -276,11 +276,10 @@ class LensPSFWidget(Panel):
         self.session.start(job)
 
     def _ask_where_to_save(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save the PSF field", f"{self.name.text()}.psf.tif", "PSF fields (*.tif)"
-        )
-        if name:
-            self._make_field(with_ending(name, (".tif", ".tiff"), ".psf.tif"), Path(name))
+        name, endings = f"{self.name.text()}.psf.tif", (".psf.tif", ".tif", ".tiff")
+        chosen = ask_where_to_save(self, "Save the PSF field", name, "PSF fields (*.tif)", endings)
+        if chosen is not None:
+            self._make_field(*chosen)
 
     def _ask_what_to_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load a lens or PSF field", "", FILES)
