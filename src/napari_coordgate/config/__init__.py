@@ -6,9 +6,17 @@ nowhere else. All models are frozen, and an unknown key is an error.
 """
 
 from napari_coordgate.config.base import Device, Settings
+from napari_coordgate.config.classical import RichardsonLucyConfig, WhichPSF, WienerConfig
+from napari_coordgate.config.comparison import ComparisonConfig, ComparisonFile, Method
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens, PSFFieldConfig
 from napari_coordgate.config.loading import load_lens, load_settings
-from napari_coordgate.config.networks import GateOutput, NetworkConfig
+from napari_coordgate.config.networks import (
+    Activation,
+    Architecture,
+    GateOutput,
+    GatePoints,
+    NetworkConfig,
+)
 from napari_coordgate.config.presets import (
     LENS_PRESETS,
     PRESET_DESCRIPTIONS,
@@ -22,21 +30,30 @@ __all__ = [
     "LENS_PRESETS",
     "PRESETS",
     "PRESET_DESCRIPTIONS",
+    "Activation",
     "AnyLens",
+    "Architecture",
     "Border",
     "Camera",
+    "ComparisonConfig",
+    "ComparisonFile",
     "DeblurConfig",
     "DemoConfig",
     "Device",
     "GateOutput",
+    "GatePoints",
     "GaussianLens",
     "Lens",
+    "Method",
     "NetworkConfig",
     "PSFFieldConfig",
     "PresetName",
+    "RichardsonLucyConfig",
     "Scaling",
     "Settings",
     "TrainingConfig",
+    "WhichPSF",
+    "WienerConfig",
     "load_lens",
     "load_settings",
 ]

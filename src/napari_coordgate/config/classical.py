@@ -1,0 +1,39 @@
+"""Classical deconvolution, which needs a PSF field and no training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_coordgate.config.base import Settings
+
+__all__ = ["RichardsonLucyConfig", "WhichPSF", "WienerConfig"]
+
+WhichPSF = Literal["field", "mean"]
+
+
+class WienerConfig(Settings):
+    """Wiener deconvolution: the regularised inverse of the blur."""
+
+    psf: WhichPSF = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
+    regularisation: float = Field(
+        0.01, gt=0, description="Noise over signal power; more is smoother."
+    )
+    iterations: int = Field(
+        30, ge=1, description="Most conjugate gradient steps; the mean PSF needs none."
+    )
+
+
+class RichardsonLucyConfig(Settings):
+    """Richardson-Lucy deconvolution: the likeliest image under Poisson noise."""
+
+    psf: WhichPSF = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
+    iterations: int = Field(50, ge=1, description="Most iterations.")
+    total_variation: float = Field(
+        0.0, ge=0, lt=1, description="Weight of the total variation, which calms noise; 0: none."
+    )
+    accelerate: bool = Field(
+        True, description="Extrapolate each step from the two before it (Biggs and Andrews, 1997)."
+    )
+    discrepancy: bool = Field(
+        False, description="Stop once the residual is as small as the camera's noise lets it be."
+    )
