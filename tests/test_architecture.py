@@ -33,9 +33,10 @@ FLOORS = (
         "version",
     },
     {"devices", "optics", "networks", "metrics"},
-    {"pairs", "checkpoint", "simulation"},
+    {"pairs", "checkpoint", "simulation", "classical"},
     {"training", "deblurring"},
-    {"demo"},
+    {"comparing", "demo"},
+    {"paper"},
     {"cli", "widgets"},
 )
 GROUND = FLOORS[0]
