@@ -21,7 +21,7 @@ from napari_coordgate.complaints import explain
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import CheckpointError, PSFError
 from napari_coordgate.files import writing
-from napari_coordgate.networks import UNet, build_network
+from napari_coordgate.networks import MeasuredPSFs, Network, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
@@ -72,14 +72,18 @@ class Checkpoint:
     progress: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def network(self) -> UNet:
+    def network(self) -> Network:
         """The network with its weights, on the CPU, ready to deblur."""
-        # Without random weights: drawing them would disturb a training that begins beside this.
-        with torch.device("meta"):
-            network = build_network(self.config.network)
+        config = self.config.network
         try:
+            measured = MeasuredPSFs.from_weights(self.weights) if config.has_wiener_bank else None
+            # Without random weights: drawing them would disturb a training that begins beside this.
+            with torch.device("meta"):
+                network = build_network(config, measured)
             network.load_state_dict(dict(self.weights), assign=True)
-        except RuntimeError as error:
+        except KeyError as error:
+            raise CheckpointError(f"The weights do not hold the network's {error}.") from None
+        except (IndexError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The weights do not fit the network: {' '.join(str(error).split())}"
             ) from None

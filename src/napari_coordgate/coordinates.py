@@ -22,6 +22,7 @@ __all__ = [
     "field_radius",
     "field_vectors",
     "frame_coordinates",
+    "mirror_indices",
     "pixel_coordinates",
     "tiles",
 ]
@@ -280,3 +281,27 @@ def tiles(
 def _up_to(length: int, multiple: int) -> int:
     """Smallest multiple that is not below a length."""
     return -(-length // multiple) * multiple
+
+
+def mirror_indices(start: int, length: int, source_length: int) -> NDArray[np.int64]:
+    """Source pixel that stands at each place of a run which may leave the source.
+
+    Beyond its border the source is mirrored at the border pixel's outer edge
+    (d c b a | a b c d | d c b a), again and again if need be.
+
+    Parameters
+    ----------
+    start : int
+        First place, relative to the source's first pixel.
+    length : int
+        Number of places.
+    source_length : int
+        Number of source pixels.
+
+    Returns
+    -------
+    ndarray of int64, shape (length,)
+        Indices into the source.
+    """
+    places = np.arange(start, start + length) % (2 * source_length)
+    return np.minimum(places, 2 * source_length - 1 - places)

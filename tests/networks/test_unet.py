@@ -1,5 +1,6 @@
 """Laws of U-Net(d) and CG U-Net(d)."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.coordinates import Window, frame_coordinates, tiles
-from napari_coordgate.networks import CoordGate, UNet, build_network
+from napari_coordgate.networks import CoordGate, UNet
 
 FRAME = (48, 40)
 WHOLE = Window.whole(FRAME)
@@ -21,7 +22,7 @@ def random_network(**changes: Any) -> UNet:
     config = NetworkConfig.model_validate({"base_channels": 4, "depth": 2, **changes})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_network(config).double().requires_grad_(False)
+        network = UNet(config).double().requires_grad_(False)
         for gate in (*network.down_gates, *network.up_gates):
             for parameter in gate.parameters():
                 nn.init.normal_(parameter, std=0.5)
@@ -137,7 +138,7 @@ def test_an_odd_size_is_a_larger_one_whose_border_pixels_are_repeated() -> None:
     torch.testing.assert_close(network(image, coordinates(window)), expected)
 
 
-@pytest.mark.parametrize("architecture", ["cg-unet", "unet"])
+@pytest.mark.parametrize("architecture", ["cg-unet", "unet", "coordconv-unet"])
 @pytest.mark.parametrize("shape", [(96, 96), (83, 71)])
 def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
     network = random_network(architecture=architecture)
@@ -153,12 +154,51 @@ def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[i
     torch.testing.assert_close(restored, expected, rtol=0, atol=1e-12)
 
 
-def test_only_gates_know_where_in_the_frame_a_window_lies() -> None:
+def test_only_gates_and_coordinates_know_where_in_the_frame_a_window_lies() -> None:
     image = random_image((16, 16))
     here, there = (coordinates(Window(y0, 8, 16, 16)) for y0 in (0, 24))
-    gated, plain = random_network(), random_network(architecture="unet")
+    plain = random_network(architecture="unet")
     assert torch.equal(plain(image, here), plain(image, there))
-    assert (gated(image, here) - gated(image, there)).abs().max() > 1e-3
+    for architecture in ("cg-unet", "coordconv-unet"):
+        network = random_network(architecture=architecture)
+        assert (network(image, here) - network(image, there)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_coordconv_gives_each_level_two_more_features(depth: int) -> None:
+    config = NetworkConfig(architecture="coordconv-unet", depth=depth)
+    with torch.device("meta"):
+        plain = UNet(config.model_copy(update={"architecture": "unet"}))
+        extra = parameters(UNet(config)) - parameters(plain)
+    levels = [*config.channels, *config.channels[:-1]]  # on the way down and up
+    assert extra == sum(2 * 9 * channels for channels in levels)
+
+
+@pytest.mark.parametrize(("points", "down", "up"), [("down", 2, 0), ("up", 0, 2), ("both", 2, 2)])
+def test_gates_stand_at_the_points_asked_for(points: str, down: int, up: int) -> None:
+    network = random_network(depth=3, gate_points=points)
+    maps = network.gating_maps(coordinates())
+    assert (len(maps.down), len(maps.up)) == (down, up)
+    restored = network(random_image(), coordinates(), maps)
+    assert torch.equal(restored, network(random_image(), coordinates()))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_the_width_of_an_encoder_is_that_of_its_hidden_layers(layers: int) -> None:
+    config = NetworkConfig(depth=2, encoder_layers=layers, encoder_width=5)
+    (gate,) = UNet(config).down_gates
+    assert isinstance(gate, CoordGate)
+    widths = [2, *[5] * (layers - 1), 32]
+    expected = sum((a + 1) * b for a, b in pairwise(widths))
+    assert parameters(gate.encoder) == expected
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_an_activation_stands_after_every_convolution_and_in_the_encoders(activation: str) -> None:
+    network = random_network(activation=activation)
+    assert not any(isinstance(module, nn.ReLU) for module in network.modules())
+    relu = [type(module) for module in random_network().modules()]
+    assert len(list(network.modules())) == len(relu)
 
 
 def test_deeper_gates_see_the_coordinates_of_a_coarser_frame() -> None:

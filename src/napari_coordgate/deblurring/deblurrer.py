@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
-from torch import Tensor
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import DeblurConfig
@@ -145,20 +144,58 @@ class Deblurrer:
             return
         scaling = intensity_range(plane, self.checkpoint.config.scaling, name)
         whole = Window.whole(plane.shape)
-        for tile, window in work:
-            blurred = torch.from_numpy(scaling.scale(plane[window.within(whole)]))
-            deblurred = self._tile(blurred, _in_frame(window, shown))[tile.within(window)]
+        for tile, deblurred in self._restored(
+            lambda window: scaling.scale(plane[window.within(whole)]), shown, work
+        ):
             out[tile.within(whole)] = scaling.restore(deblurred, out.dtype)
             yield
 
+    def scaled(self, blurred: NDArray[np.float32], shown: Window) -> NDArray[np.float32]:
+        """Deblur one plane that is scaled already, as validation does: by tiles if need be.
+
+        Parameters
+        ----------
+        blurred : ndarray of float32, shape (H, W)
+            Blurred image in the network's range.
+        shown : Window
+            Where it lies in the frame, of its shape.
+
+        Returns
+        -------
+        ndarray of float32, shape (H, W)
+            Deblurred image, scaled likewise.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the memory does not suffice; the message names a tile that may fit.
+        """
+        whole, deblurred = Window.whole(shown.shape), np.empty(shown.shape, np.float32)
+        work = tiles(shown.shape, self.tile_size, self.halo, self.multiple)
+        for tile, restored in self._restored(lambda part: blurred[part.within(whole)], shown, work):
+            deblurred[tile.within(whole)] = restored
+        return deblurred
+
+    def _restored(
+        self,
+        scaled: Callable[[Window], NDArray[np.float32]],
+        shown: Window,
+        work: Iterable[tuple[Window, Window]],
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Each tile of an image, deblurred; ``scaled`` gives a window of the image."""
+        for tile, window in work:
+            restored = self._tile(scaled(window), _in_frame(window, shown))
+            yield tile, restored[tile.within(window)]
+
     @torch.inference_mode()
-    def _tile(self, blurred: Tensor, place: Window) -> NDArray[np.float32]:
+    def _tile(self, scaled: NDArray[np.float32], place: Window) -> NDArray[np.float32]:
         """Network's output for a scaled tile (H, W) that lies at this window of the frame."""
         try:
             array = frame_coordinates(self.checkpoint.frame_shape, place)
             coordinates = torch.from_numpy(array)[None].to(self.device)
+            blurred = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device)
             maps = self._maps.of(place, coordinates)
-            restored = self.network(blurred[None, None].to(self.device), coordinates, maps)
+            restored = self.network(blurred[None, None], coordinates, maps)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

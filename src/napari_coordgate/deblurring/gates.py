@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.coordinates import Window, frame_coordinates
-from napari_coordgate.networks import GatingMaps, UNet
+from napari_coordgate.networks import GatingMaps, Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,13 +121,13 @@ class KeptMaps:
 
     Parameters
     ----------
-    network : UNet
+    network : Network
         The network whose maps they are.
     memory_gb : float
         Most memory that is kept, in GB.
     """
 
-    def __init__(self, network: UNet, memory_gb: float) -> None:
+    def __init__(self, network: Network, memory_gb: float) -> None:
         self.network = network
         self.free_bytes = memory_gb * 1e9
         self._seen: set[Window] = set()

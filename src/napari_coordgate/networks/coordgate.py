@@ -8,36 +8,57 @@ Convolutions in Convolutional Neural Networks", section 3, Eq. 3::
 at pixel i and channel a: features h(x), coordinates C, coordinate encoder g.
 """
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 
-from napari_coordgate.config import GateOutput
+from napari_coordgate.config import Activation, GateOutput
 
-__all__ = ["CoordGate", "coordinate_encoder"]
+__all__ = ["ACTIVATIONS", "CoordGate", "coordinate_encoder"]
+
+ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = MappingProxyType(
+    {
+        "relu": partial(nn.ReLU, inplace=True),
+        "gelu": nn.GELU,
+        "silu": partial(nn.SiLU, inplace=True),
+    }
+)
+"""What makes each activation of the settings."""
 
 PIXELS_IN_CACHE = 8192
 """Pixels whose features are gated at once on a CPU; measured."""
 
 
-def coordinate_encoder(channels: int, layers: int) -> nn.Sequential:
+def coordinate_encoder(
+    channels: int, layers: int, width: int | None = None, activation: Activation = "relu"
+) -> nn.Sequential:
     """Pixel-wise fully connected network from (y, x) to one number a channel.
 
     Parameters
     ----------
     channels : int
-        Width n_c of every layer, and so of the output.
+        Width n_c of the output.
     layers : int
-        Number p of fully connected layers, with ReLU between them: linear
-        layers alone would make a gate that is affine in the coordinates.
+        Number p of fully connected layers, with the activation between them:
+        linear layers alone would make a gate that is affine in the coordinates.
+    width : int, optional
+        Width of the hidden layers; that of the output when not given.
+    activation : {"relu", "gelu", "silu"}
+        What stands between the layers.
 
     Returns
     -------
     nn.Sequential
         Maps (B, 2, H, W) to (B, channels, H, W).
     """
-    modules: list[nn.Module] = [nn.Conv2d(2, channels, 1)]
-    for _ in range(layers - 1):
-        modules += [nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1)]
+    widths = [2, *[width or channels] * (layers - 1), channels]
+    modules: list[nn.Module] = [nn.Conv2d(widths[0], widths[1], 1)]
+    for before, after in pairwise(widths[1:]):
+        modules += [ACTIVATIONS[activation](), nn.Conv2d(before, after, 1)]
     return nn.Sequential(*modules)
 
 
@@ -52,11 +73,21 @@ class CoordGate(nn.Module):
         Fully connected layers of the coordinate encoder g.
     output : {"identity", "relu", "one_plus"}
         Gating map: g, ReLU(g), or 1 + g with g = 0 before training.
+    width, activation
+        As for `coordinate_encoder`.
     """
 
-    def __init__(self, channels: int, encoder_layers: int, output: GateOutput) -> None:
+    def __init__(
+        self,
+        channels: int,
+        encoder_layers: int,
+        output: GateOutput,
+        *,
+        width: int | None = None,
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
-        self.encoder = coordinate_encoder(channels, encoder_layers)
+        self.encoder = coordinate_encoder(channels, encoder_layers, width, activation)
         self.output = output
         self.mix = nn.Conv2d(channels, channels, 1)
         if output == "one_plus":

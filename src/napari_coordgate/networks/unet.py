@@ -1,118 +1,114 @@
-"""U-Net(d) and CG U-Net(d) (paper, section 4.2 and Fig. 4a)."""
+"""U-Net(d), CG U-Net(d) and CoordConv-UNet(d) (paper, section 4.2 and Fig. 4a)."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, cast
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_coordgate.config import NetworkConfig
-from napari_coordgate.networks.coordgate import CoordGate
+from napari_coordgate.networks.coordgate import ACTIVATIONS, CoordGate
+from napari_coordgate.networks.network import GatingMaps, Network
 
-__all__ = ["FEATURES_A_PIXEL", "GatingMaps", "UNet"]
+__all__ = ["FEATURES_A_PIXEL", "UNet"]
 
 FEATURES_A_PIXEL = 10
 """Feature maps at full resolution in memory at once in a forward pass without gradient, gating
 maps included; measured."""
 
 
-class GatingMaps(NamedTuple):
-    """Gating maps of a window, each at its level's resolution.
+class UNet(Network):
+    """U-Net of d levels, with coordinate gates, with coordinates as features, or plain.
 
-    Attributes
-    ----------
-    down : tuple of Tensor, each (B or 1, n_c, H, W)
-        Maps before each down-sampling, finest level first.
-    up : tuple of Tensor, each (B or 1, n_c, H, W)
-        Maps after each up-sampling, finest level first.
-    """
-
-    down: tuple[Tensor, ...]
-    up: tuple[Tensor, ...]
-
-
-class UNet(nn.Module):
-    """U-Net of d levels, with or without coordinate gates.
-
-    A level is two convolutions with ReLU. Between levels: 2x2 max-pooling down,
-    2x2 transposed convolution up, skip connections. With gates, the features are
-    gated before each down-sampling and after each up-sampling.
+    A level is two convolutions with their activation. Between levels: 2x2 max-pooling
+    down, 2x2 transposed convolution up, skip connections. With gates, the features are
+    gated before each down-sampling and after each up-sampling. With CoordConv (Liu et
+    al., 2018), every level's first convolution sees the coordinates as two more features.
 
     Parameters
     ----------
     config : NetworkConfig
         The architecture.
+    inputs : int
+        Images that come in; more than one, where a bank of filters comes first.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-        channels, kernel = config.channels, config.kernel_size
+    def __init__(self, config: NetworkConfig, inputs: int = 1) -> None:
+        super().__init__(config)
+        self.sees_coordinates = config.architecture == "coordconv-unet"
+        extra = 2 if self.sees_coordinates else 0
+        channels = config.channels
         finer, deeper = channels[:-1], channels[1:]
         self.encoder = nn.ModuleList(
-            _level(c_in, c_out, kernel) for c_in, c_out in zip((1, *finer), channels, strict=True)
+            _level(c_in + extra, c_out, config)
+            for c_in, c_out in zip((inputs, *finer), channels, strict=True)
         )
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(c_in, c_out, 2, stride=2)
             for c_in, c_out in zip(deeper, finer, strict=True)
         )
-        self.decoder = nn.ModuleList(_level(2 * c, c, kernel) for c in finer)
+        self.decoder = nn.ModuleList(_level(2 * c + extra, c, config) for c in finer)
         self.head = nn.Conv2d(channels[0], 1, 1)
-        gated = finer if config.architecture == "cg-unet" else ()
         self.down_gates, self.up_gates = (
-            nn.ModuleList(CoordGate(c, config.encoder_layers, config.gate_output) for c in gated)
-            for _ in range(2)
+            nn.ModuleList(
+                CoordGate(
+                    c,
+                    config.encoder_layers,
+                    config.gate_output,
+                    width=config.encoder_width,
+                    activation=config.activation,
+                )
+                for c in finer
+                if config.is_gated and config.gate_points in (place, "both")
+            )
+            for place in ("down", "up")
         )
 
     def gating_maps(self, coordinates: Tensor) -> GatingMaps:
-        """Gating maps of a window; they stay the same for every image.
-
-        Parameters
-        ----------
-        coordinates : Tensor, shape (B or 1, 2, H, W)
-            Frame coordinates (y, x) of the window's pixels.
-
-        Returns
-        -------
-        GatingMaps
-            Maps for `forward`; none without gates.
-        """
-        level_coordinates = _extended(coordinates, self.config.multiple)
-        down, up = [], []
-        gates = zip(self.down_gates, self.up_gates, strict=True)
+        """Gating maps of a window, each at its level's resolution."""
+        levels = list(self._level_coordinates(coordinates))
         # In bfloat16, neighbouring pixels of a frame of 512 would share one coordinate.
         with torch.autocast(coordinates.device.type, enabled=False):
-            for down_gate, up_gate in cast(Iterable[tuple[CoordGate, CoordGate]], gates):
-                down.append(down_gate.gating_map(level_coordinates))
-                up.append(up_gate.gating_map(level_coordinates))
-                level_coordinates = functional.avg_pool2d(level_coordinates, 2)
-        return GatingMaps(tuple(down), tuple(up))
+            down, up = (
+                tuple(
+                    cast(CoordGate, gate).gating_map(at)
+                    for gate, at in zip(gates, levels, strict=False)
+                )
+                for gates in (self.down_gates, self.up_gates)
+            )
+        return GatingMaps(down, up)
 
     def forward(
         self, blurred: Tensor, coordinates: Tensor, gating_maps: GatingMaps | None = None
     ) -> Tensor:
-        """Deblurred windows.
+        """Deblurred windows; the coordinates do not count where a gated network has its maps."""
+        output = self.combine(blurred, coordinates, gating_maps)
+        return blurred + output if self.config.residual else output
+
+    def combine(
+        self, images: Tensor, coordinates: Tensor, gating_maps: GatingMaps | None = None
+    ) -> Tensor:
+        """One image of all that come in, without the residual.
 
         Parameters
         ----------
-        blurred : Tensor, shape (B, 1, H, W)
-            Scaled windows of blurred images.
-        coordinates : Tensor, shape (B or 1, 2, H, W)
-            Frame coordinates of their pixels; not looked at where the maps are given.
-        gating_maps : GatingMaps, optional
-            Maps from `gating_maps`, so that they need no computing.
+        images : Tensor, shape (B, inputs, H, W)
+            Scaled windows.
+        coordinates, gating_maps
+            As for `forward`.
 
         Returns
         -------
         Tensor, shape (B, 1, H, W)
-            Scaled windows of deblurred images.
+            What the U-Net makes of them.
         """
         maps = gating_maps or self.gating_maps(coordinates)
-        features = _padded(blurred, self.config.multiple)
+        seen = list(self._level_coordinates(coordinates)) if self.sees_coordinates else []
+        features = _padded(images, self.config.multiple)
         skips = []
         for level, encode in enumerate(self.encoder):
-            features = encode(features)
+            features = encode(_beside(features, seen[level : level + 1]))
             if level < len(self.upsample):
                 if self.down_gates:
                     features = self.down_gates[level](features, maps.down[level])
@@ -123,9 +119,17 @@ class UNet(nn.Module):
             if self.up_gates:
                 features = self.up_gates[level](features, maps.up[level])
             features = torch.cat([skips.pop(), features], dim=1)
-            features = self.decoder[level](features)
-        output: Tensor = self.head(features)[..., : blurred.shape[-2], : blurred.shape[-1]]
-        return blurred + output if self.config.residual else output
+            features = self.decoder[level](_beside(features, seen[level : level + 1]))
+        output: Tensor = self.head(features)[..., : images.shape[-2], : images.shape[-1]]
+        return output
+
+    def _level_coordinates(self, coordinates: Tensor) -> Iterator[Tensor]:
+        """Coordinates of each level's pixels, finest level first."""
+        coordinates = _extended(coordinates, self.config.multiple)
+        yield coordinates
+        for _ in self.upsample:
+            coordinates = functional.avg_pool2d(coordinates, 2)
+            yield coordinates
 
     @property
     def receptive_radius(self) -> int:
@@ -139,13 +143,21 @@ class UNet(nn.Module):
         return reach * (6 * m - 4) + m - 1
 
 
-def _level(c_in: int, c_out: int, kernel_size: int) -> nn.Sequential:
+def _level(c_in: int, c_out: int, config: NetworkConfig) -> nn.Sequential:
+    activation = ACTIVATIONS[config.activation]
     return nn.Sequential(
-        nn.Conv2d(c_in, c_out, kernel_size, padding="same"),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(c_out, c_out, kernel_size, padding="same"),
-        nn.ReLU(inplace=True),
+        nn.Conv2d(c_in, c_out, config.kernel_size, padding="same"),
+        activation(),
+        nn.Conv2d(c_out, c_out, config.kernel_size, padding="same"),
+        activation(),
     )
+
+
+def _beside(features: Tensor, coordinates: list[Tensor]) -> Tensor:
+    """Features with the coordinates of their pixels as two more, where there are some."""
+    if not coordinates:
+        return features
+    return torch.cat([features, *(c.expand(len(features), -1, -1, -1) for c in coordinates)], dim=1)
 
 
 def _missing(image: Tensor, multiple: int) -> tuple[int, int]:

@@ -8,36 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.coordinates import Window
+from napari_coordgate.coordinates import Window, mirror_indices
 from napari_coordgate.errors import FrameMismatchError
 
-__all__ = ["as_tensor", "fold_scene", "locate", "mirror_indices", "take_scene"]
+__all__ = ["as_tensor", "fold_scene", "locate", "take_scene"]
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
-
-
-def mirror_indices(start: int, length: int, source_length: int) -> NDArray[np.int64]:
-    """Source pixel that stands at each place of a run which may leave the source.
-
-    Beyond its border the source is mirrored at the border pixel's outer edge
-    (d c b a | a b c d | d c b a), again and again if need be.
-
-    Parameters
-    ----------
-    start : int
-        First place, relative to the source's first pixel.
-    length : int
-        Number of places.
-    source_length : int
-        Number of source pixels.
-
-    Returns
-    -------
-    ndarray of int64, shape (length,)
-        Indices into the source.
-    """
-    places = np.arange(start, start + length) % (2 * source_length)
-    return np.minimum(places, 2 * source_length - 1 - places)
 
 
 def take_scene(image: Tensor, region: Window, around: Window) -> Tensor:

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.coordinates import Window
+from napari_coordgate.coordinates import Window, mirror_indices
 from napari_coordgate.intensities import IntensityRange
 from napari_coordgate.optics import PSFField, expose
-from napari_coordgate.optics.scene import mirror_indices
 from napari_coordgate.pairs.planes import Plane
 from napari_coordgate.pairs.sampling import Batch, Sample, Stream, WindowSampler, random_stream
 

@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from napari_coordgate.config import TrainingConfig
+from napari_coordgate.coordinates import pixel_coordinates
 from napari_coordgate.devices import to_device
-from napari_coordgate.networks import UNet, build_network
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.networks import MeasuredPSFs, Network, build_network
+from napari_coordgate.optics import PSFField, PSFGrid
 from napari_coordgate.pairs import Batch
 from napari_coordgate.training.memory import attempt
 from napari_coordgate.training.schedule import averaging
@@ -28,10 +31,12 @@ class Learner:
         The network and how to train it.
     device : torch.device
         Where to.
+    field : PSFField, optional
+        The blur, whose PSFs a bank of Wiener filters starts from.
 
     Attributes
     ----------
-    network : UNet
+    network : Network
         The weights in training, random as the seed tells.
     averaged : AveragedModel
         The averaged weights, as a network ``averaged.module``.
@@ -39,9 +44,11 @@ class Learner:
         The optimiser.
     """
 
-    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainingConfig, device: torch.device, field: PSFField | None = None
+    ) -> None:
         self.device = device
-        self.network = to_device(_seeded_network(config), device)
+        self.network = to_device(_seeded_network(config, field), device)
         self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self._fabric = _build_fabric(config, device)
@@ -59,8 +66,20 @@ class Learner:
         self.optimizer.param_groups[0]["lr"] = rate
 
     def initialise(self, weights: Mapping[str, Tensor]) -> None:
-        """Start from these weights instead of random ones."""
-        self.network.load_state_dict(dict(weights))
+        """Start from these weights instead of random ones.
+
+        Raises
+        ------
+        SettingsError
+            If they are of Wiener filters for PSFs of another size.
+        """
+        try:
+            self.network.load_state_dict(dict(weights))
+        except RuntimeError:
+            raise SettingsError(
+                "The checkpoint to fine-tune holds Wiener filters for PSFs of another size than "
+                "the PSF field's; train a new network for this lens."
+            ) from None
         self.averaged.module.load_state_dict(dict(weights))
 
     def descend(self, batch: Batch) -> float:
@@ -87,11 +106,25 @@ class Learner:
         return Batch(image, image, image.expand(-1, 2, -1, -1), image)
 
 
-def _seeded_network(config: TrainingConfig) -> UNet:
+def _seeded_network(config: TrainingConfig, field: PSFField | None) -> Network:
     """Network whose random weights follow from the seed."""
+    measured = _measured(field, config) if config.network.has_wiener_bank else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return build_network(config.network)
+        return build_network(config.network, measured)
+
+
+def _measured(field: PSFField | None, config: TrainingConfig) -> MeasuredPSFs:
+    """PSFs on a grid over the frame, for Wiener filters to start from."""
+    architecture, side = config.network.architecture, config.network.wiener_side
+    if field is None:
+        raise SettingsError(
+            f"A network of architecture {architecture} begins with the PSFs of the lens; train it "
+            "with a PSF field, or choose another architecture."
+        )
+    grid = PSFGrid.from_field(field, side)
+    places = pixel_coordinates(grid.places, field.frame_shape)
+    return MeasuredPSFs(*(torch.from_numpy(array).float() for array in (grid.psfs, places)))
 
 
 class _Autocast(MixedPrecision):

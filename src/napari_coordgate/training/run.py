@@ -63,7 +63,7 @@ class TrainingRun:
         self.epoch_steps = max(1, round(images / batch))
         # A batch may span two epochs, so that no image is ever left out.
         self.total = config.steps if config.epochs is None else -(-config.epochs * images // batch)
-        self.learner = Learner(config, self.device)
+        self.learner = Learner(config, self.device, field)
         self.plateau = self._build_plateau()
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()

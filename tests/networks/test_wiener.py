@@ -1,0 +1,206 @@
+"""Laws of the Wiener bank and of the networks that begin with it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_coordgate.config import NetworkConfig
+from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.networks import (
+    MeasuredPSFs,
+    MultiWienerNet,
+    Network,
+    WeightedWiener,
+    WienerBank,
+    build_network,
+)
+
+FRAME = (48, 40)
+PLACES = torch.tensor([[-0.9, -0.9], [-0.9, 0.9], [0.9, -0.9], [0.9, 0.9]], dtype=torch.float64)
+ARCHITECTURES = ["multi-wiener", "cg-multi-wiener", "weighted-wiener"]
+
+
+def gaussian(sigma: float, side: int = 9) -> Tensor:
+    offsets = torch.arange(side, dtype=torch.float64) - side // 2
+    row = torch.exp(-offsets.square() / (2 * sigma**2))
+    psf = torch.outer(row, row)
+    return psf / psf.sum()
+
+
+MEASURED = MeasuredPSFs(torch.stack([gaussian(s) for s in (0.6, 0.8, 1.0, 1.2)]), PLACES)
+
+
+def network(architecture: str, **changes: object) -> Network:
+    settings = {"architecture": architecture, "base_channels": 2, "depth": 2, **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = build_network(NetworkConfig.model_validate(settings), MEASURED)
+        for name, parameter in built.named_parameters():
+            if "encoder" in name:  # gates that are not those of the start
+                nn.init.normal_(parameter, std=0.5)
+    return built.double().requires_grad_(False)
+
+
+def coordinates(window: Window, frame_shape: tuple[int, int] = FRAME) -> Tensor:
+    return torch.from_numpy(frame_coordinates(frame_shape, window))[None].double()
+
+
+def random_image(shape: tuple[int, int] = FRAME, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, 1, *shape, generator=generator, dtype=torch.float64)
+
+
+def bank_of(psf: Tensor, regularisation: float) -> WienerBank:
+    return WienerBank(MeasuredPSFs(psf[None], PLACES[:1]), regularisation).requires_grad_(False)
+
+
+def test_the_filter_of_a_point_is_a_point() -> None:
+    point = torch.zeros(7, 7, dtype=torch.float64)
+    point[3, 3] = 1
+    image = random_image()
+    torch.testing.assert_close(bank_of(point, 0.25)(image), image / 1.25)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, -2)])
+def test_a_filter_undoes_the_blur_of_its_psf_and_its_shift(shift: tuple[int, int]) -> None:
+    psf = gaussian(0.7).roll(shift, (0, 1))
+    image = functional.conv2d(random_image(), gaussian(1.5)[None, None], padding=4)
+    scene = functional.pad(image, (4, 4, 4, 4), mode="replicate")
+    blurred = functional.conv2d(scene, psf.flip(0, 1)[None, None])
+    restored = bank_of(psf, 1e-5)(blurred)
+    inner = (..., slice(12, -12), slice(12, -12))
+    assert (restored - image)[inner].abs().max() < 0.05 * (blurred - image)[inner].abs().max()
+
+
+def test_the_cut_of_a_filter_is_small_beside_what_is_left() -> None:
+    psf, regularisation, side = gaussian(1.2), 0.01, 128
+    transfer = torch.fft.rfft2(psf, (side, side))
+    whole = torch.fft.irfft2(transfer.conj() / (transfer.abs().square() + regularisation))
+    cut = bank_of(psf, regularisation).filters()[0]
+    lost = whole.square().sum() - cut.square().sum()
+    assert lost.abs() < 1e-4 * whole.square().sum()
+
+
+def test_no_light_wraps_around_from_the_far_side() -> None:
+    image = torch.zeros(1, 1, 40, 40, dtype=torch.float64)
+    image[..., 38] = 1
+    reached = network("weighted-wiener").get_submodule("bank")(image)[..., :20]
+    assert reached.abs().max() < 1e-12
+
+
+def test_no_image_is_scaled_by_the_others_of_its_batch() -> None:
+    images = random_image(batch=2)
+    images[1] *= 1000
+    for architecture in ARCHITECTURES:
+        built, places = network(architecture), coordinates(Window.whole(FRAME))
+        alone = built(images[:1], places)
+        torch.testing.assert_close(built(images, places)[:1], alone)
+
+
+def test_the_regularisation_stays_positive_however_it_is_learned() -> None:
+    bank = WienerBank(MEASURED, 0.1)
+    optimizer = torch.optim.SGD([bank.log_regularisation], lr=100.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        bank.filters().square().sum().neg().backward()
+        optimizer.step()
+    assert bank.log_regularisation.exp().min() > 0
+    assert bank.log_regularisation.min() < math.log(0.1)
+
+
+def test_psfs_and_regularisation_are_learned_and_places_are_not() -> None:
+    names = {name for name, _ in WienerBank(MEASURED, 0.1).named_parameters()}
+    assert names == {"psfs", "log_regularisation"}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("shape", [(120, 96), (103, 91)])
+def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
+    built = network(architecture)
+    image, whole = random_image(shape), Window.whole(shape)
+    expected = built(image, coordinates(whole, shape))
+    restored = torch.full_like(image, torch.nan)
+    pairs = list(tiles(shape, 80, built.receptive_radius, built.config.multiple))
+    assert len(pairs) > 1
+    for tile, window in pairs:
+        rows, columns = window.within(whole)
+        output = built(image[..., rows, columns], coordinates(window, shape))
+        restored[:, :, *tile.within(whole)] = output[:, :, *tile.within(window)]
+    torch.testing.assert_close(restored, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_baked_maps_equal_computed_ones(architecture: str) -> None:
+    built, places = network(architecture), coordinates(Window.whole(FRAME))
+    image, baked = random_image(), built.gating_maps(places)
+    assert torch.equal(
+        built(image, torch.full_like(places, torch.nan), baked), built(image, places)
+    )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("shape", [(1, 2), (5, 31)])
+def test_any_size_goes_in_and_comes_out(architecture: str, shape: tuple[int, int]) -> None:
+    restored = network(architecture)(random_image(shape), coordinates(Window(0, 0, *shape)))
+    assert restored.shape == (1, 1, *shape)
+    assert restored.isfinite().all()
+
+
+def test_the_weights_of_the_filters_sum_to_one_and_favour_the_nearest() -> None:
+    frame = (20, 20)
+    (weights,), _ = network("weighted-wiener").gating_maps(coordinates(Window.whole(frame), frame))
+    torch.testing.assert_close(weights.sum(1), torch.ones_like(weights[:, 0]))
+    corners = weights[0][:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert torch.equal(corners.argmax(0), torch.arange(4))
+    middle = weights[0][:, 9:11, 9:11].mean((1, 2))
+    torch.testing.assert_close(middle, torch.full_like(middle, 0.25))
+
+
+def test_at_the_place_of_a_psf_its_own_filter_counts_alone() -> None:
+    built = network("weighted-wiener")
+    at_a_place = PLACES[2][None, :, None, None]
+    (weights,), _ = built.gating_maps(at_a_place)
+    torch.testing.assert_close(weights.flatten(), torch.tensor([0.0, 0, 1, 0]).double())
+
+
+def test_filters_add_their_psfs_to_the_parameters_of_the_unet() -> None:
+    plain = build_network(NetworkConfig(architecture="unet", base_channels=2, depth=2))
+    built = network("multi-wiener")
+    assert isinstance(built, MultiWienerNet)
+    added = sum(p.numel() for p in built.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == MEASURED.psfs.numel() + 4 + 3 * 2 * 9  # PSFs, regularisation, wider input
+    assert isinstance(network("weighted-wiener"), WeightedWiener)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        MeasuredPSFs(MEASURED.psfs[:, :8, :8], PLACES),
+        MeasuredPSFs(MEASURED.psfs[:, :, :7], PLACES),
+        MeasuredPSFs(MEASURED.psfs, PLACES[:3]),
+        MeasuredPSFs(MEASURED.psfs[0], PLACES),
+    ],
+)
+def test_psfs_that_make_no_filters_are_refused(measured: MeasuredPSFs) -> None:
+    with pytest.raises(ValueError, match="make no filters"):
+        WienerBank(measured, 0.1)
+
+
+def test_a_bank_without_psfs_is_refused() -> None:
+    with pytest.raises(ValueError, match="begins with PSFs"):
+        build_network(NetworkConfig(architecture="multi-wiener"))
+
+
+def test_no_gradient_comes_from_beyond_the_receptive_radius() -> None:
+    built, shape = network("cg-multi-wiener"), (100, 100)
+    image = random_image(shape).requires_grad_()
+    built(image, coordinates(Window.whole(shape), shape))[0, 0, 45, 50].backward()
+    assert image.grad is not None
+    far = image.grad[0, 0].clone()
+    radius = built.receptive_radius
+    far[45 - radius : 46 + radius, 50 - radius : 51 + radius] = 0
+    assert far.abs().max() < 1e-15 * np.abs(image.grad.numpy()).max()
