@@ -1,0 +1,154 @@
+"""The page that answers the paper's claims, built from the figures' data alone."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from napari_coordgate.errors import OutputError
+from napari_coordgate.paper.claims import Answer, answer_lens_claims, own_network
+
+__all__ = ["build_page"]
+
+Data = Mapping[str, Any]
+
+INTRODUCTION = """\
+# The paper, reproduced
+
+What holds in our hands of Howard, Norreys and Döpp, "CoordGate: Efficiently Computing
+Spatially-Varying Convolutions in Convolutional Neural Networks". Every figure comes from one
+command; its data, seeds, settings and software stand beside it in [paper/](paper/). This page is
+built from them by `python -m benchmarks.paper_page`: no verdict is written by hand.
+
+A claim **holds** if its order is found with every seed, **holds in part** if on the mean of the
+seeds, or for a part of the claim, and else **does not hold**. Nothing was tuned on test images.
+"""
+
+
+def build_page(folder: Path) -> str:
+    """Page of all figures whose data lie in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``padding.json``, ``line.json``, ``lens.json`` and ``ablation.json``, or some of
+        them, as `napari-coordgate paper` writes them, and the pictures of the same names.
+
+    Returns
+    -------
+    str
+        Markdown; links to the pictures begin with the folder's name.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds none of them, or one that cannot be read.
+    """
+    data = {
+        name: _read(folder / f"{name}.json") for name in ("padding", "line", "lens", "ablation")
+    }
+    if not any(data.values()):
+        raise OutputError(f"{folder} holds no figure's data; 'napari-coordgate paper' makes them.")
+    parts = [INTRODUCTION, _answers(data)]
+    parts += [section(found, folder.name) for name, section in SECTIONS if (found := data[name])]
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> Data | None:
+    try:
+        found: Data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); make the figure anew.") from None
+    return found
+
+
+def _answers(data: Mapping[str, Data | None]) -> str:
+    answers: list[Answer] = []
+    if (lens := data["lens"]) is not None:
+        answers += answer_lens_claims(lens["rows"])
+    rows = [
+        (str(a.number), a.claim, f"**{a.verdict}**", a.evidence, f"`{a.figure}`") for a in answers
+    ]
+    return "## The claims\n\n" + table(("", "the paper's claim", "", "our figures", "from"), rows)
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown table; what stands in its cells stays in them."""
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", r"\|")
+
+
+def _origin(data: Data) -> str:
+    """Where a figure comes from, in one paragraph."""
+    machine = ", ".join(f"{name} {value}" for name, value in data["machine"].items())
+    return f"Made by `{data['command']}` ({data['scale']} scale; {machine})."
+
+
+def _lens(data: Data, folder: str) -> str:
+    training = data["settings"]["training"]
+    told = (
+        f"{training['steps']} steps of {training['batch_size']} whole frames, "
+        f"{training['camera']['photons']:g} photons at full brightness and "
+        f"{training['camera']['read_noise']:g} electrons of read noise"
+    )
+    verdict, evidence = own_network(data["rows"])
+    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge", "ssim")
+    names = dict.fromkeys(row["method"] for row in data["rows"])
+    rows = []
+    for name in names:
+        own = [row for row in data["rows"] if row["method"] == name]
+        means = [fmean(row[column] for row in own) for column in columns]
+        cells = [f"{value:.2f}" for value in means[:-1]] + [f"{means[-1]:.3f}"]
+        spread = [row["psnr"] for row in own]
+        cells[0] += f" ({min(spread):.2f} to {max(spread):.2f})" if len(own) > 1 else ""
+        seconds = own[0]["inference_seconds"]
+        cells += [f"{own[0]['parameters']:,}", "-" if seconds is None else f"{1e3 * seconds:.1f}"]
+        rows.append((name, *cells))
+    heading = (
+        "method",
+        "PSNR, dB",
+        "centre",
+        "middle",
+        "edge",
+        "SSIM",
+        "parameters",
+        "ms an image",
+    )
+    return (
+        "## Behind a lens: `lens` (Fig. 4b and 5)\n\n"
+        f"![Methods behind a lens]({folder}/lens.png)\n\n{_origin(data)} Frames and protocol: {told}. PSNR is the mean over the test images, "
+        "and over the seeds with their range; centre, middle and edge are thirds of the field "
+        f"radius.\n\n{table(heading, rows)}\n"
+        f"**One of our own.** CG-WienerNet(3), gates on a bank of Wiener filters, beats both of "
+        f"its parents at equal parameters: **{verdict}** ({evidence}).\n"
+    )
+
+
+def _ablation(data: Data, folder: str) -> str:
+    base = data["base"]
+    trained = [row for row in data["rows"] if row["seed"] is not None]
+    bases = {(r["training"], r["seed"]): r["psnr"] for r in trained if r["method"] == base}
+    rows = []
+    for key in dict.fromkeys((row["training"], row["method"]) for row in trained):
+        own = [row for row in trained if (row["training"], row["method"]) == key]
+        gains = [row["psnr"] - bases[row["training"], row["seed"]] for row in own]
+        told = ", ".join(f"{gain:+.2f}" for gain in gains) if key[1] != base else "-"
+        psnr, count = fmean(row["psnr"] for row in own), f"{own[0]['parameters']:,}"
+        rows.append((key[0], key[1], f"{psnr:.2f}", told, count))
+    heading = ("training", "network", "PSNR, dB", f"over {base}, each seed", "parameters")
+    return (
+        "## What matters in the CG U-Net: `ablation` (the paper's supplement)\n\n"
+        f"![Variants of the CG U-Net]({folder}/ablation.png)\n\n{_origin(data)} The lens of the "
+        f"figure above; one thing differs from {base} at a time.\n\n{table(heading, rows)}"
+    )
+
+
+SECTIONS = (("lens", _lens), ("ablation", _ablation))
+"""Sections of the page, in their order."""
