@@ -25,7 +25,7 @@ from napari_coordgate.errors import (
     ImageError,
 )
 from napari_coordgate.images import Image
-from napari_coordgate.networks import UNet, build_network
+from napari_coordgate.networks import UNet
 from napari_coordgate.progress import Event, Finished, PlaneDone, Progress
 
 Pixels = NDArray[Any]
@@ -35,7 +35,7 @@ WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
 def random_checkpoint(frame: tuple[int, int], depth: int = 3, seed: int = 0) -> Checkpoint:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(seed)
-    network = build_network(NetworkConfig(base_channels=4, depth=depth))
+    network = UNet(NetworkConfig(base_channels=4, depth=depth))
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     config = TrainingConfig(network=network.config, scaling=WHOLE_RANGE, device="cpu")
@@ -44,7 +44,7 @@ def random_checkpoint(frame: tuple[int, int], depth: int = 3, seed: int = 0) -> 
 
 def identity_checkpoint(frame: tuple[int, int]) -> Checkpoint:
     """Checkpoint whose residual is zero, so that it returns its input."""
-    network = build_network(NetworkConfig(base_channels=4, depth=2))
+    network = UNet(NetworkConfig(base_channels=4, depth=2))
     torch.nn.init.zeros_(network.head.weight)
     assert network.head.bias is not None
     torch.nn.init.zeros_(network.head.bias)

@@ -10,13 +10,13 @@ from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.deblurring import draw_gates, gating_maps, liveliest
 from napari_coordgate.deblurring.gates import KeptMaps
-from napari_coordgate.networks import build_network
+from napari_coordgate.networks import UNet
 
 
 def gated_checkpoint(frame: tuple[int, int]) -> Checkpoint:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(base_channels=4, depth=3))
+    network = UNet(NetworkConfig(base_channels=4, depth=3))
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     return Checkpoint(TrainingConfig(network=network.config), network.state_dict(), frame)
@@ -48,7 +48,7 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     }
     window = gating_maps(checkpoint, Window(8, 12, 16, 20))
     np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
-    plain = build_network(NetworkConfig(architecture="unet", base_channels=4))
+    plain = UNet(NetworkConfig(architecture="unet", base_channels=4))
     config = TrainingConfig(network=plain.config)
     assert gating_maps(Checkpoint(config, plain.state_dict(), (40, 56))) == {}
 

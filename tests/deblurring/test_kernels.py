@@ -13,7 +13,7 @@ from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.deblurring import effective_kernel
 from napari_coordgate.errors import FrameMismatchError, ImageError
-from napari_coordgate.networks import build_network
+from napari_coordgate.networks import UNet
 
 FRAME = (90, 77)
 PLACES = [(0, 0), (89, 76), (45, 38), (44, 39), (3, 70), (77, 5)]
@@ -31,7 +31,7 @@ def checkpoint_of(
     config = TrainingConfig(
         network=settings, scaling=Scaling(low_percentile=0, high_percentile=100)
     )
-    network = build_network(settings)
+    network = UNet(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     return Checkpoint(config, network.state_dict(), FRAME)

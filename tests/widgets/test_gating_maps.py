@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.deblurring import effective_kernel, gating_maps
-from napari_coordgate.networks import build_network
+from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.gating_maps.at_place import gate_values
@@ -144,7 +144,7 @@ def test_shown_again_the_maps_stay_in_their_layers(
 def test_a_network_without_gates_says_so(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
 ) -> None:
-    network = build_network(NetworkConfig(architecture="unet", depth=2, base_channels=4))
+    network = UNet(NetworkConfig(architecture="unet", depth=2, base_channels=4))
     plain = Checkpoint(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
     session_of(viewer).checkpoints["plain"] = plain
     qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
@@ -160,7 +160,7 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
     config = NetworkConfig(depth=4, base_channels=2)
     frame = (61, 45)
     torch.manual_seed(0)
-    network = build_network(config)
+    network = UNet(config)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     checkpoint = Checkpoint(TrainingConfig(network=config), network.state_dict(), frame)

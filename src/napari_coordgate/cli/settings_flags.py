@@ -23,7 +23,7 @@ __all__ = ["Given", "settings_flags"]
 
 S = TypeVar("S", bound=Settings)
 
-_NAMES = {"network.architecture": "network"}
+_NAMES = {"network.architecture": "network", "psf": "which_psf"}
 """Flags named otherwise than their setting."""
 
 

@@ -6,7 +6,13 @@ nowhere else. All models are frozen, and an unknown key is an error.
 """
 
 from napari_coordgate.config.base import Device, Settings
-from napari_coordgate.config.classical import RichardsonLucyConfig, WhichPSF, WienerConfig
+from napari_coordgate.config.classical import (
+    RichardsonLucyConfig,
+    RichardsonLucyRun,
+    WhichPSF,
+    WienerConfig,
+    WienerRun,
+)
 from napari_coordgate.config.comparison import ComparisonConfig, ComparisonFile, Method
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens, PSFFieldConfig
 from napari_coordgate.config.loading import load_lens, load_settings
@@ -49,11 +55,13 @@ __all__ = [
     "PSFFieldConfig",
     "PresetName",
     "RichardsonLucyConfig",
+    "RichardsonLucyRun",
     "Scaling",
     "Settings",
     "TrainingConfig",
     "WhichPSF",
     "WienerConfig",
+    "WienerRun",
     "load_lens",
     "load_settings",
 ]

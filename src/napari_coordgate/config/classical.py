@@ -4,9 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from napari_coordgate.config.base import Settings
+from napari_coordgate.config.base import Device, Settings
+from napari_coordgate.config.training import Camera
 
-__all__ = ["RichardsonLucyConfig", "WhichPSF", "WienerConfig"]
+__all__ = [
+    "RichardsonLucyConfig",
+    "RichardsonLucyRun",
+    "WhichPSF",
+    "WienerConfig",
+    "WienerRun",
+]
 
 WhichPSF = Literal["field", "mean"]
 
@@ -37,3 +44,16 @@ class RichardsonLucyConfig(Settings):
     discrepancy: bool = Field(
         False, description="Stop once the residual is as small as the camera's noise lets it be."
     )
+
+
+class WienerRun(WienerConfig):
+    """Wiener deconvolution of a file."""
+
+    device: Device = Field("auto", description="Where to compute.")
+
+
+class RichardsonLucyRun(RichardsonLucyConfig):
+    """Richardson-Lucy deconvolution of a file."""
+
+    camera: Camera = Field(Camera(), description="Noise of the image.")
+    device: Device = Field("auto", description="Where to compute.")

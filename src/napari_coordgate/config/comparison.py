@@ -50,6 +50,9 @@ class ComparisonConfig(Settings):
         0.1, gt=0, lt=1, description="Part of the images kept for the test, where none are given."
     )
     test_images: int | None = Field(None, ge=1, description="Most test images; none: all.")
+    memory: bool = Field(
+        True, description="Measure the memory of each method, in a process of its own."
+    )
 
 
 class ComparisonFile(ComparisonConfig):

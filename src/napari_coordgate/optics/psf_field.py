@@ -310,6 +310,23 @@ class PSFField:
         missing = (0, around.width - scenes.shape[-1], 0, around.height - scenes.shape[-2])
         return self._convolution.spread(torch.nn.functional.pad(scenes, missing), windows)
 
+    def scene_around(self, window: Window) -> Window:
+        """Rectangle of the scene from which `blur` takes the light of a window as it is.
+
+        Parameters
+        ----------
+        window : Window
+            Part of the frame.
+
+        Returns
+        -------
+        Window
+            The window and one PSF radius on every side, with some pixels more below and to
+            the right where that makes its Fourier transform fast. An image of just this
+            rectangle is neither cut nor mirrored.
+        """
+        return self._convolution.around(window)
+
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the field as a TIFF stack: the mean PSF, then the components.
 
