@@ -8,7 +8,7 @@ from benchmarks.measuring import interleaved_seconds, median_ratio
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.coordinates import frame_coordinates
 from napari_coordgate.devices import resolve_device, to_device
-from napari_coordgate.networks import UNet, build_network
+from napari_coordgate.networks import Network, build_network
 
 
 def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
@@ -48,7 +48,7 @@ def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
     ]
 
 
-def _ready(architecture: str, device: torch.device) -> UNet:
+def _ready(architecture: str, device: torch.device) -> Network:
     config = NetworkConfig.model_validate({"architecture": architecture})
     return to_device(build_network(config).eval().requires_grad_(False), device)
 

@@ -20,7 +20,12 @@ from qtpy.QtWidgets import QWidget
 from benchmarks.window import wait
 from napari_coordgate.config import PRESETS, Camera, load_lens
 from napari_coordgate.files import sample_data_folder
-from napari_coordgate.widgets.contributions.samples import nuclei_blurred, nuclei_to_train_on
+from napari_coordgate.widgets.compare import CompareWidget
+from napari_coordgate.widgets.contributions.samples import (
+    nuclei_blurred,
+    nuclei_sharp,
+    nuclei_to_train_on,
+)
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
@@ -32,7 +37,7 @@ __all__ = ["main"]
 
 WINDOW = (1280, 760)
 STEPS = 400
-KEPT = ("lens-filled", "train-running", "gates-filled", "deblur-done")
+KEPT = ("lens-filled", "train-running", "gates-filled", "deblur-done", "compare-done")
 
 
 class Album:
@@ -171,6 +176,41 @@ def deblur(album: Album) -> None:
     album.close()
 
 
+def compare(album: Album) -> None:
+    """Compare: empty, filled, running, done, one method looked at, the truth unknown."""
+    widget: CompareWidget = album.open(CompareWidget, "Compare")
+    album.take("compare-empty")
+    album.close()
+    widget = album.open(CompareWidget, "Compare", nuclei_sharp)
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.field.value is not None)
+    widget.state.setCurrentIndex(1)
+    album.take("compare-filled")
+    widget.bar.run.click()
+    until(lambda: len(widget.results.rows) > 2)
+    album.take("compare-running")
+    end_of(widget.bar)
+    album.take("compare-done")
+    widget.side_by_side.setChecked(False)
+    widget.results.picked.emit(1)
+    album.take("compare-one")
+    album.close()
+    widget = album.open(CompareWidget, "Compare", nuclei_to_train_on)
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.field.value is not None)
+    widget.bar.run.click()
+    end_of(widget.bar)
+    album.take("compare-failed")
+    album.close()
+    widget = album.open(CompareWidget, "Compare", nuclei_blurred)
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.field.value is not None)
+    widget.bar.run.click()
+    end_of(widget.bar)
+    album.take("compare-truth-unknown")
+    album.close()
+
+
 def side_by_side(viewer: Viewer) -> None:
     """Lay the deblurred image beside the blurred one."""
     blurred, deblurred = (layer for layer in viewer.layers if isinstance(layer, ImageLayer))
@@ -186,7 +226,7 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="only those that the docs show")
     options = parser.parse_args()
     album = Album(options.folder, KEPT if options.kept else None)
-    for widget in (lens, train, gates, deblur):
+    for widget in (lens, train, gates, deblur, compare):
         widget(album)
 
 

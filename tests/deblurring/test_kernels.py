@@ -80,7 +80,7 @@ def test_a_small_change_of_the_image_changes_the_output_by_its_sum_with_the_kern
 
 def test_the_kernel_of_a_network_that_changes_nothing_is_one_pixel() -> None:
     checkpoint = checkpoint_of(residual=True)
-    torch.nn.init.zeros_(checkpoint.network.head.weight)
+    torch.nn.init.zeros_(checkpoint.network.get_parameter("head.weight"))
     kernel = effective_kernel(checkpoint, 50, 20, image_of_a_frame())
     expected = np.zeros_like(kernel)
     expected[len(kernel) // 2, len(kernel) // 2] = 1

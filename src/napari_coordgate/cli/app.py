@@ -5,7 +5,7 @@ Imports of those modules wait until a command runs, so that ``--help`` is instan
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,9 +14,12 @@ from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
     DeblurConfig,
     DemoConfig,
+    Device,
     PresetName,
     PSFFieldConfig,
+    RichardsonLucyRun,
     TrainingConfig,
+    WienerRun,
 )
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.version import __version__
@@ -34,6 +37,18 @@ _PRESETS_TOLD = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS
 
 DEMO_FOLDER = "napari-coordgate-demo"
 
+Blurred = Annotated[Path, typer.Argument(help="Blurred image, or stack of images.")]
+Field = Annotated[Path, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")]
+Restored = Annotated[
+    Path, typer.Option("--output", "-o", help="Image to write: .tif, .ome.tif, .npy or .png.")
+]
+Axes = Annotated[
+    str | None, typer.Option(help="Axes of the image, such as TCYX, if its file is wrong.")
+]
+Origin = Annotated[
+    str | None,
+    typer.Option(metavar="Y,X", help="Frame pixel at which the image, a window, begins."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
 
@@ -137,28 +152,54 @@ def train(
 @app.command()
 @settings_flags(DeblurConfig)
 def deblur(
-    image: Annotated[Path, typer.Argument(help="Blurred image, or stack of images.")],
+    image: Blurred,
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Checkpoint, made by 'napari-coordgate train'.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Image to write: .tif, .ome.tif, .npy or .png.")
-    ],
+    output: Restored,
     given: Given[DeblurConfig],
-    axes: Annotated[
-        str | None, typer.Option(help="Axes of the image, such as TCYX, if its file is wrong.")
-    ] = None,
-    origin: Annotated[
-        str | None,
-        typer.Option(metavar="Y,X", help="Frame pixel at which the image, a window, begins."),
-    ] = None,
+    axes: Axes = None,
+    origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur an image, plane by plane, in its own units."""
     from napari_coordgate.cli.deblur import deblur_image
 
-    place = None if origin is None else _two_numbers(origin, ",", "--origin", "128,256")
-    deblur_image(image, model, output, axes, place, given, overwrite)
+    deblur_image(image, model, output, axes, _place(origin), given, overwrite)
+
+
+@app.command()
+@settings_flags(WienerRun)
+def wiener(
+    image: Blurred,
+    psf: Field,
+    output: Restored,
+    given: Given[WienerRun],
+    axes: Axes = None,
+    origin: Origin = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Deconvolve an image by Wiener's method, which needs no training."""
+    from napari_coordgate.cli.deconvolve import deconvolve_image
+
+    deconvolve_image(image, psf, output, axes, _place(origin), given, overwrite)
+
+
+@app.command()
+@settings_flags(RichardsonLucyRun)
+def richardson_lucy(
+    image: Blurred,
+    psf: Field,
+    output: Restored,
+    given: Given[RichardsonLucyRun],
+    axes: Axes = None,
+    origin: Origin = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Deconvolve an image by Richardson's and Lucy's method, which needs no training."""
+    from napari_coordgate.cli.deconvolve import deconvolve_image
+
+    deconvolve_image(image, psf, output, axes, _place(origin), given, overwrite)
 
 
 @app.command()
@@ -188,6 +229,55 @@ def info(
 
 
 @app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(help="YAML file of methods, images and PSF field.")],
+    folder: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder to write to, or to go on with."),
+    ],
+    device: Annotated[
+        Device | None, typer.Option(help="Where to compute, in place of the file's.")
+    ] = None,
+) -> None:
+    """Train, load and test methods on one footing: a table of them, and figures."""
+    from napari_coordgate.cli.compare import compare_methods
+
+    compare_methods(run, folder, device)
+
+
+@app.command()
+def paper(
+    figure: Annotated[
+        Literal["padding", "line", "lens", "ablation"], typer.Argument(help="Which figure.")
+    ],
+    scale: Annotated[
+        Literal["small", "full"],
+        typer.Option(help="For two CPU cores, or the paper's, for a GPU."),
+    ] = "small",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of each network; none: as the scale has.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Sharp images to train on; none: the few samples.")
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Sharp images for the test; none: a part of the others is held back."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write to, or to go on with."),
+    ] = None,
+) -> None:
+    """Make a figure of the paper anew, with its data; started again, it goes on."""
+    from napari_coordgate.cli.paper import make_figure
+
+    if test is not None and images is None:
+        raise SettingsError("Give --images to train on as well as --test.")
+    make_figure(figure, scale, seeds, images, test, folder or Path(f"paper-{figure}"))
+
+
+@app.command()
 @settings_flags(DemoConfig)
 def demo(
     given: Given[DemoConfig],
@@ -214,6 +304,11 @@ def demo(
         show_demo(folder or Path(DEMO_FOLDER), given.settings())
     elif status := open_demo():
         raise typer.Exit(status)
+
+
+def _place(origin: str | None) -> tuple[int, int] | None:
+    """Frame pixel of the flag ``--origin``."""
+    return None if origin is None else _two_numbers(origin, ",", "--origin", "128,256")
 
 
 def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:

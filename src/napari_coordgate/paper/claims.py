@@ -11,7 +11,14 @@ from itertools import pairwise
 from statistics import mean
 from typing import Any, Literal
 
-__all__ = ["ALIKE_DB", "Answer", "answer_lens_claims", "own_network", "verdict_of"]
+__all__ = [
+    "ALIKE_DB",
+    "Answer",
+    "answer_lens_claims",
+    "answer_line_claims",
+    "own_network",
+    "verdict_of",
+]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not measured"]
 Rows = Sequence[Mapping[str, Any]]
@@ -213,3 +220,78 @@ def answer_lens_claims(rows: Rows) -> list[Answer]:
     return [
         Answer(number, claim, *answer(measured), "lens") for number, claim, answer in LENS_CLAIMS
     ]
+
+
+LEARNED_DB = 25.0
+"""PSNR from which a network is said to have learned the convolution of the line, dB."""
+CHEAP = 1.25
+"""Time with a kept gating map over that without a gate, up to which a gate is cheap."""
+
+
+def answer_line_claims(data: Mapping[str, Any]) -> list[Answer]:
+    """Answers to the claims about the line, and about the cost of a gate.
+
+    Parameters
+    ----------
+    data : mapping
+        Of ``line.json``: ``networks`` and ``findings``.
+
+    Returns
+    -------
+    list of Answer
+        Claims 8 to 10.
+    """
+    networks = {network["name"]: network for network in data["networks"]}
+    return [
+        Answer(8, ONE_LAYER, *_one_layer_learns(networks), "line"),
+        Answer(9, RANDOM, *_random_numbers_fail(networks), "line"),
+        Answer(10, CHEAP_GATE, *_gates_are_cheap(data["findings"]["gate_over_none"]), "line"),
+    ]
+
+
+ONE_LAYER = (
+    "One gated layer, CG(1,7,3,2), learns H; plain CNNs improve with layers, as the effect of "
+    "their padding moves inwards, and more channels do not help."
+)
+RANDOM = "With random numbers in place of coordinates the training does not converge."
+CHEAP_GATE = "At inference a gate costs one multiplication."
+
+
+def _one_layer_learns(networks: Mapping[str, Mapping[str, Any]]) -> tuple[Verdict, str]:
+    layered = ("CNN(1,7,1)", "CNN(3,7,4)", "CNN(4,7,4)", "CNN(8,7,4)")
+    if not {*layered, "CNN(4,7,20)", "CG(1,7,3,2)"} <= networks.keys():
+        return "not measured", ""
+    gated, deep, wide = (networks[n]["psnr"] for n in ("CG(1,7,3,2)", "CNN(8,7,4)", "CNN(4,7,20)"))
+    medians = [networks[name]["median_psnr"] for name in layered]
+    gains = [
+        [psnr - LEARNED_DB for psnr in gated],
+        [ours - theirs for ours, theirs in zip(gated, deep, strict=True)],
+        [ours - theirs for ours, theirs in zip(gated, wide, strict=True)],
+        [after - before for before, after in pairwise(medians)],
+        [medians[-1] - networks["CNN(4,7,20)"]["median_psnr"]],
+    ]
+    told = ", ".join(_range(name, networks) for name in ("CG(1,7,3,2)", *layered, "CNN(4,7,20)"))
+    return verdict_of(*gains), f"{told} (learned: {LEARNED_DB:g} dB or more)"
+
+
+def _random_numbers_fail(networks: Mapping[str, Mapping[str, Any]]) -> tuple[Verdict, str]:
+    names = [name for name in networks if name.endswith(", random numbers")]
+    pairs = [(name, name.removesuffix(", random numbers")) for name in names]
+    if not names or not all(gated in networks for _, gated in pairs):
+        return "not measured", ""
+    short = [[LEARNED_DB - psnr for psnr in networks[name]["psnr"]] for name in names]
+    told = ", ".join(_range(name, networks) for pair in pairs for name in pair)
+    return verdict_of(*short), told
+
+
+def _gates_are_cheap(ratios: Mapping[str, float]) -> tuple[Verdict, str]:
+    told = ", ".join(f"{value:.2f} at {channels} channels" for channels, value in ratios.items())
+    evidence = f"time with the gating map kept, over that without the gate: {told}"
+    return verdict_of(*([CHEAP - ratio] for ratio in ratios.values())), evidence
+
+
+def _range(name: str, networks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Median PSNR of a network, with its range over the seeds."""
+    network = networks[name]
+    low, high = min(network["psnr"]), max(network["psnr"])
+    return f"{name} {network['median_psnr']:.1f} dB ({low:.1f} to {high:.1f})"

@@ -7,7 +7,12 @@ from statistics import fmean
 from typing import Any
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.paper.claims import Answer, answer_lens_claims, own_network
+from napari_coordgate.paper.claims import (
+    Answer,
+    answer_lens_claims,
+    answer_line_claims,
+    own_network,
+)
 
 __all__ = ["build_page"]
 
@@ -69,6 +74,8 @@ def _answers(data: Mapping[str, Data | None]) -> str:
     answers: list[Answer] = []
     if (lens := data["lens"]) is not None:
         answers += answer_lens_claims(lens["rows"])
+    if (line := data["line"]) is not None:
+        answers += answer_line_claims(line)
     rows = [
         (str(a.number), a.claim, f"**{a.verdict}**", a.evidence, f"`{a.figure}`") for a in answers
     ]
@@ -89,6 +96,93 @@ def _origin(data: Data) -> str:
     """Where a figure comes from, in one paragraph."""
     machine = ", ".join(f"{name} {value}" for name, value in data["machine"].items())
     return f"Made by `{data['command']}` ({data['scale']} scale; {machine})."
+
+
+def _padding(data: Data, folder: str) -> str:
+    rows = [
+        (
+            case["name"],
+            f"{case['side_px']}x{case['side_px']}",
+            str(case["convolutions"]),
+            f"{case['reach_px']:.0f}",
+            f"{100 * case['informed']:.0f} %",
+        )
+        for case in data["cases"]
+    ]
+    heading = ("network", "image", "convolutions", "reach, pixels", "pixels that know")
+    return (
+        f"## What padding tells: `padding` (Fig. 1)\n\n![Zero padding]({folder}/padding.png)\n\n"
+        f"{_origin(data)} A uniform image of ones goes through uniform 3x3 convolutions with zeros "
+        "around it; the U-Nets average 2x2 pixels down and repeat them up, without skip "
+        f"connections. A pixel *knows* of the border where it is off by more than "
+        f"{data['visible']:g}; the *reach* is counted from the border along the middle row. n "
+        "convolutions reach n pixels; at equal convolution count, down-sampling carries the "
+        f"border to the middle, coarsely.\n\n{table(heading, rows)}"
+    )
+
+
+def _line(data: Data, folder: str) -> str:
+    networks = {network["name"]: network for network in data["networks"]}
+    rows = [
+        (
+            name,
+            f"{network['median_psnr']:.1f}",
+            f"{min(network['psnr']):.1f} to {max(network['psnr']):.1f}",
+            f"{network['parameters']:,}",
+            f"{network['microseconds']:.2f}",
+        )
+        for name, network in networks.items()
+    ]
+    heading = ("network", "PSNR, dB", "over the seeds", "parameters", "microseconds a signal")
+    count = len(next(iter(networks.values()))["psnr"])
+    reachable = ", ".join(
+        f"{psnr:.1f} dB with {channels} channels"
+        for channels, psnr in (
+            (key.partition(",")[2], v) for key, v in data["reachable_psnr"].items()
+        )
+    )
+    return (
+        f"## On a line: `line` (Fig. 3)\n\n![Learned matrices and PSNR]({folder}/line.png)\n\n"
+        f"{_origin(data)} {count} seeds each; {data['signals']}. A layer of 7 taps behind any "
+        f"gate can reach {reachable}: what H puts beyond the 7 taps is lost to it.\n\n"
+        f"{table(heading, rows)}\n{_coordconv(networks)}"
+    )
+
+
+def _coordconv(networks: Mapping[str, Any]) -> str:
+    """Why CoordConv does not fail, as its variants tell."""
+    wanted = (
+        "cCNN(4,7,4)",
+        "CNN(4,7,4)",
+        "linear cCNN(4,7,4)",
+        "linear CNN(4,7,4)",
+        "cCNN(4,7,4), padded once",
+        "CNN(4,7,4), padded once",
+        "linear cCNN(4,7,4), padded once",
+    )
+    if not set(wanted) <= networks.keys():
+        return ""
+    found = [f"{networks[name]['median_psnr']:.1f} dB" for name in wanted]
+    with_relu, plain, linear, linear_plain, once, plain_once, linear_once = found
+    units = networks["cCNN(4,7,4)"].get("switching_units")
+    switching = (
+        ""
+        if units is None
+        else (
+            f" In cCNN(4,7,4), {100 * units:.0f} % of the hidden units are always on at some pixels "
+            "and always off at others."
+        )
+    )
+    return (
+        "**Why CoordConv need not fail.** The paper argues that coordinates within a weighted sum "
+        "act on every sample in a way that depends on its values. That is so for a *linear* "
+        "network, where they can only add an offset at each place: without help from the padding "
+        f"(zeros around the signal alone), the linear cCNN reaches {linear_once}. With a ReLU, "
+        "coordinates move a unit's threshold: it is on in one part of the line and off in "
+        "another, which is a gate, if a hard one. Padded once, the cCNN with ReLU reaches "
+        f"{once}, the CNN {plain_once}; padded as usual {with_relu} and {plain}, their linear "
+        f"relatives {linear} and {linear_plain}.{switching}\n"
+    )
 
 
 def _lens(data: Data, folder: str) -> str:
@@ -121,11 +215,12 @@ def _lens(data: Data, folder: str) -> str:
         "parameters",
         "ms an image",
     )
+    heading_line = "## Behind a lens: `lens` (Fig. 4b and 5)"
     return (
-        "## Behind a lens: `lens` (Fig. 4b and 5)\n\n"
-        f"![Methods behind a lens]({folder}/lens.png)\n\n{_origin(data)} Frames and protocol: {told}. PSNR is the mean over the test images, "
-        "and over the seeds with their range; centre, middle and edge are thirds of the field "
-        f"radius.\n\n{table(heading, rows)}\n"
+        f"{heading_line}\n\n![Methods behind a lens]({folder}/lens.png)\n\n{_origin(data)} "
+        f"Frames and protocol: {told}. PSNR is the mean over the test images, and over the seeds "
+        "with their range; centre, middle and edge are thirds of the field radius.\n\n"
+        f"{table(heading, rows)}\n"
         f"**One of our own.** CG-WienerNet(3), gates on a bank of Wiener filters, beats both of "
         f"its parents at equal parameters: **{verdict}** ({evidence}).\n"
     )
@@ -150,5 +245,10 @@ def _ablation(data: Data, folder: str) -> str:
     )
 
 
-SECTIONS = (("lens", _lens), ("ablation", _ablation))
+SECTIONS = (
+    ("padding", _padding),
+    ("line", _line),
+    ("lens", _lens),
+    ("ablation", _ablation),
+)
 """Sections of the page, in their order."""

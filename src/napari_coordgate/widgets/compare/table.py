@@ -1,0 +1,264 @@
+"""The table of a comparison: a line for each method, to sort, to click, to take along."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_coordgate.errors import OutputError
+from napari_coordgate.files import writing
+from napari_coordgate.widgets.choices import ask_where_to_save
+from napari_coordgate.widgets.compare.shown import ShownComparison
+
+if TYPE_CHECKING:
+    from napari_coordgate.comparing.on_image import MethodDone
+
+__all__ = ["ResultsTable"]
+
+UNKNOWN = "\N{EN DASH}"
+NO_TRUTH = "The truth is unknown: only times and pictures can be told."
+NUMBER = Qt.ItemDataRole.UserRole
+TIGHT = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
+ROW_HEIGHT = 22
+MARGIN = 12
+"""Of a column, beside its widest text, pixels: all columns fit into a dock widget."""
+MOST_ROWS = 8
+"""Rows that are seen without scrolling."""
+
+
+class Column(NamedTuple):
+    """A column of figures.
+
+    Attributes
+    ----------
+    heading, tooltip : str
+        What it is called, and what it tells.
+    figure : callable
+        Reads it from a row.
+    text : callable
+        Writes it.
+    better : int
+        1 where more is better, -1 where less is, 0 where neither.
+    """
+
+    heading: str
+    tooltip: str
+    figure: "Callable[[MethodDone], float | None]"
+    text: Callable[[float], str]
+    better: int
+
+
+def _quality(heading: str, name: str, tooltip: str, digits: str) -> Column:
+    def text(value: float) -> str:
+        return format(value, digits) if value < float("inf") else "∞"
+
+    return Column(heading, tooltip, lambda row: row.figures.get(name), text, 1)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+
+
+def _count(value: float) -> str:
+    if value < 1e4:
+        return f"{value:.0f}"
+    return f"{value / 1e3:.0f} k" if value < 1e6 else f"{value / 1e6:.1f} M"
+
+
+COLUMNS = (
+    _quality("PSNR", "psnr", "Peak signal-to-noise ratio, dB.", ".2f"),
+    _quality("SSIM", "ssim", "Structural similarity, at most 1.", ".3f"),
+    _quality("centre", "psnr_centre", "PSNR in the inner third of the field radius, dB.", ".1f"),
+    _quality("middle", "psnr_middle", "PSNR in the middle third of the field radius, dB.", ".1f"),
+    _quality("edge", "psnr_edge", "PSNR in the outer third of the field radius, dB.", ".1f"),
+    Column("time", "For this image, preparation included.", lambda row: row.seconds, _seconds, -1),
+    Column("size", "Numbers that the network learned.", lambda row: row.parameters, _count, 0),
+)
+
+
+class ResultsTable(QWidget):
+    """Results so far, what there is to say of them, and buttons to take them along."""
+
+    picked = Signal(int)
+    """A line was clicked: the number of its row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: ShownComparison | None = None
+        self.table, self.note = QTableWidget(0, 1 + len(COLUMNS)), QLabel()
+        self.copy, self.save = QPushButton("Copy"), QPushButton("Save…")
+        self.copy.setToolTip("Copy the table, to paste into a spreadsheet.")
+        self.save.setToolTip("Save the table as CSV.")
+        self.note.setWordWrap(True)
+        self.buttons = QHBoxLayout()
+        for button in (self.copy, self.save):
+            self.buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        layout.addWidget(self.note)
+        layout.addLayout(self.buttons)
+        self._set_up_table()
+        self.table.cellClicked.connect(self._pick)
+        self.copy.clicked.connect(self._copy)
+        self.save.clicked.connect(self._ask_where_to_save)
+        self.hide()
+
+    def _set_up_table(self) -> None:
+        table = self.table
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setWordWrap(False)
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.setStyleSheet(TIGHT)
+        rows, columns = table.verticalHeader(), table.horizontalHeader()
+        assert rows is not None and columns is not None
+        rows.hide()
+        rows.setMinimumSectionSize(ROW_HEIGHT)
+        rows.setDefaultSectionSize(ROW_HEIGHT)
+        columns.setMinimumSectionSize(MARGIN)
+        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        columns.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)
+        table.setHorizontalHeaderLabels(["method", *(column.heading for column in COLUMNS)])
+        for number, column in enumerate(COLUMNS, start=1):
+            heading = table.horizontalHeaderItem(number)
+            assert heading is not None
+            heading.setToolTip(column.tooltip)
+        table.setSortingEnabled(True)
+
+    @property
+    def rows(self) -> "Sequence[MethodDone]":
+        """Rows in the order in which they came."""
+        return () if self.shown is None else self.shown.rows
+
+    def show_results(self, shown: ShownComparison) -> None:
+        """Show what a comparison has brought by now."""
+        self.shown = shown
+        self.table.setSortingEnabled(False)
+        self.table.setRowCount(len(self.rows))
+        best = [_best(column, self.rows) for column in COLUMNS]
+        for line, row in enumerate(self.rows):
+            name = f"⚠ {row.name}" if row.restored is None else row.name
+            self._put(line, 0, _Cell(name, row.name.lower(), line), row.note or row.name)
+            for number, column in enumerate(COLUMNS, start=1):
+                value = column.figure(row)
+                cell = _Cell(UNKNOWN if value is None else column.text(value), value, line)
+                cell.embolden(value is not None and value == best[number - 1])
+                self._put(line, number, cell, column.tooltip)
+        self.table.setSortingEnabled(True)
+        self._tell([*([] if shown.truth_is_known else [NO_TRUTH]), *_notes(self.rows)])
+        self._fit()
+        for button in (self.copy, self.save):
+            button.setEnabled(bool(self.rows))
+        self.show()
+
+    def _put(self, line: int, number: int, cell: "_Cell", tooltip: str) -> None:
+        cell.setToolTip(tooltip)
+        side = Qt.AlignmentFlag.AlignRight if number else Qt.AlignmentFlag.AlignLeft
+        cell.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+        self.table.setItem(line, number, cell)
+
+    def _fit(self) -> None:
+        """Columns as wide as their texts, and the table as high as its rows will be."""
+        header = self.table.horizontalHeader()
+        assert header is not None and self.shown is not None
+        font = self.table.font()
+        font.setBold(True)
+        bold = QFontMetrics(font)
+        for number, column in enumerate(COLUMNS, start=1):
+            items = [self.table.item(line, number) for line in range(len(self.rows))]
+            texts = [column.heading, *(item.text() for item in items if item is not None)]
+            width = max(map(bold.horizontalAdvance, texts))
+            self.table.setColumnWidth(number, width + MARGIN)
+        height = header.sizeHint().height() + min(self.shown.most_rows, MOST_ROWS) * ROW_HEIGHT
+        self.table.setFixedHeight(height + 2 * self.table.frameWidth())
+
+    def _tell(self, sentences: Sequence[str]) -> None:
+        self.note.setText("\n".join(sentences))
+        self.note.setVisible(bool(sentences))
+
+    def _pick(self, line: int, _: int) -> None:
+        item = self.table.item(line, 0)
+        assert item is not None
+        self.picked.emit(item.data(NUMBER))
+
+    def _text(self, delimiter: str) -> str:
+        from napari_coordgate.comparing.on_image import as_csv  # torch is here with the rows
+
+        return as_csv(self.rows, delimiter)
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(self._text("\t"))
+
+    def _ask_where_to_save(self) -> None:
+        assert self.shown is not None
+        name = f"{self.shown.name} compared.csv"
+        chosen = ask_where_to_save(self, "Save the table", name, "Tables (*.csv)", (".csv",))
+        if chosen is not None:
+            self.save_table(*chosen)
+
+    def save_table(self, path: Path, overwrite: bool = False) -> None:
+        """Write the table as CSV; below it stands what came of that."""
+        try:
+            with writing(path, overwrite) as temporary:
+                temporary.write_text(self._text(","), encoding="utf-8")
+        except OutputError as error:
+            self._tell([str(error)])
+        else:
+            self._tell([f"Saved {path.name}."])
+
+
+class _Cell(QTableWidgetItem):
+    """A cell that sorts by its value; what is unknown comes last, whatever the order."""
+
+    def __init__(self, text: str, value: float | str | None, number: int) -> None:
+        super().__init__(text)
+        self.value = value
+        self.setData(NUMBER, number)
+
+    def embolden(self, is_bold: bool) -> None:
+        font = self.font()
+        font.setBold(is_bold)
+        self.setFont(font)
+
+    def __lt__(self, other: QTableWidgetItem) -> bool:
+        assert isinstance(other, _Cell)
+        if self.value is None or other.value is None:
+            header = self.tableWidget().horizontalHeader()  # type: ignore[union-attr]
+            is_rising = header.sortIndicatorOrder() == Qt.SortOrder.AscendingOrder  # type: ignore[union-attr]
+            return (other if is_rising else self).value is None and self.value != other.value
+        return self.value < other.value  # type: ignore[operator]
+
+
+def _notes(rows: "Sequence[MethodDone]") -> list[str]:
+    """What is to be said of rows, each sentence once."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            names.setdefault(row.note, []).append(row.name)
+    return [f"{'; '.join(concerned)}: {note}" for note, concerned in names.items()]
+
+
+def _best(column: Column, rows: "Sequence[MethodDone]") -> float | None:
+    """Best value of a column, where there are several to choose from."""
+    known = [value for row in rows if (value := column.figure(row)) is not None]
+    if not column.better or len(known) < 2:
+        return None
+    return max(known, key=lambda value: column.better * value)

@@ -1,0 +1,202 @@
+"""The Compare widget."""
+
+from typing import Any, cast
+
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QCheckBox, QComboBox
+
+from napari_coordgate.config import Camera, DeblurConfig, Settings
+from napari_coordgate.errors import CoordGateError, SettingsError
+from napari_coordgate.widgets.choices import Choice, image_layers
+from napari_coordgate.widgets.compare.checklist import CLASSICAL, MethodChecklist
+from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
+from napari_coordgate.widgets.compare.shown import ShownComparison
+from napari_coordgate.widgets.compare.table import ResultsTable
+from napari_coordgate.widgets.forms import SettingsForm, collapsible
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.layers.images import image_of, plane_on_view
+from napari_coordgate.widgets.listening import listen
+from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.shared_files import field_choice
+
+__all__ = ["CompareWidget"]
+
+COMPARING = "Comparing"
+BLURRED, SHARP = "blurred", "sharp: blur it first"
+WIDTH = 500
+"""Least width, pixels: the table is read without scrolling sideways."""
+
+
+class CompareWidget(Panel):
+    """Compare methods on the plane on view: pictures side by side, and a table.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.setMinimumWidth(WIDTH)
+        self.image = Choice(lambda: image_layers(viewer))
+        self.state = QComboBox()
+        self.state.addItems([BLURRED, SHARP])
+        self.truth = Choice(lambda: [("unknown", None), *image_layers(viewer)])
+        self.field = field_choice(self.session)
+        self.methods = MethodChecklist(self.session)
+        self.add_choice("Image", self.image, "The plane on view is compared on.")
+        self.add_row("The image is", self.state, "Blurred by the PSF field, the truth is known.")
+        self.add_choice("Truth", self.truth, "The same, sharp and in the same units, if known.")
+        self.add_choice("PSF field", self.field, "What Wiener and Richardson-Lucy undo.")
+        self.add_row("Methods", self.methods, "Networks of this window, and classical methods.")
+        self.camera, self._camera_is_known = SettingsForm(Camera()), False
+        self.forms = {
+            name: SettingsForm(settings, type(settings).model_fields.keys() - {"psf"})
+            for name, settings in CLASSICAL.items()
+        }
+        sections = ("Camera", "Wiener", "Richardson-Lucy (RL)")
+        for title, form in zip(sections, (self.camera, *self.forms.values()), strict=True):
+            self.body.addWidget(collapsible(title, form))
+        self.body.addStretch(1)
+        self.results, self.bar = ResultsTable(), JobBar("Compare")
+        self.side_by_side = QCheckBox("Side by side")
+        self.side_by_side.setChecked(True)
+        self.results.buttons.addWidget(self.side_by_side)
+        self.foot.addWidget(self.results)
+        self.foot.addWidget(self.bar)
+        self._connect()
+        self._take_camera()
+        self._check()
+        for job in self.session.running(COMPARING):
+            self._follow(job)
+
+    def _connect(self) -> None:
+        self.state.currentTextChanged.connect(self._check)
+        for part in (self.image, self.truth, self.field, self.methods, self.camera):
+            part.changed.connect(self._check)
+        for form in self.forms.values():
+            form.changed.connect(self._check)
+        self.camera.changed.connect(self._note_camera)
+        self.bar.run_clicked.connect(self.compare)
+        self.results.picked.connect(self._reveal)
+        self.side_by_side.toggled.connect(self._lay_out)
+        self.viewer.canvas.grid.events.enabled.connect(self._note_grid)
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists by now; napari calls this as layers come and go."""
+        super().reset_choices()
+        self._take_camera()
+        self.methods.renew()
+
+    def _take_camera(self) -> None:
+        """Begin with the camera that a network was trained for, until its user knows better."""
+        networks = list(self.session.checkpoints.values())
+        if networks and not self._camera_is_known:
+            camera = networks[-1].config.camera
+            self.camera.set_settings(camera)
+            self._camera_is_known = True
+            # Where the noise is known, Richardson-Lucy need not restore it with the image.
+            settings = CLASSICAL["RL"].model_copy(
+                update={"discrepancy": camera.photons is not None}
+            )
+            self.forms["RL"].set_settings(settings)
+
+    def _note_camera(self) -> None:
+        self._camera_is_known = True
+
+    @property
+    def is_sharp(self) -> bool:
+        """Whether the image is sharp, and to be blurred first."""
+        return bool(self.state.currentText() == SHARP)
+
+    def _check(self, *_: object) -> None:
+        """Allow the start if nothing is missing."""
+        self.rows.setRowVisible(self.truth, not self.is_sharp)
+        try:
+            self._request()
+        except CoordGateError as error:
+            self.bar.set_problem(str(error))
+        else:
+            self.bar.set_problem("")
+
+    def _request(self) -> CompareRequest:
+        """What stands in the form.
+
+        Raises
+        ------
+        CoordGateError
+            If something is missing or wrong.
+        """
+        if self.image.value is None:
+            raise SettingsError("Choose an image; open one first.")
+        forms = (self.camera, *self.forms.values())
+        if problems := [text for form in forms for text in form.problems.values()]:
+            raise SettingsError("; ".join(problems))
+        truth = None if self.is_sharp else self.truth.value
+        preferences = load_preferences()
+        settings = {name: cast(Settings, form.settings) for name, form in self.forms.items()}
+        request = CompareRequest(
+            plane=self._plane(self.image.value),
+            is_sharp=self.is_sharp,
+            truth=None if truth is None else self._plane(truth),
+            field=self.field.value,
+            camera=cast(Camera, self.camera.settings),
+            methods=self.methods.methods(settings),
+            config=DeblurConfig(device=preferences.device, memory_gb=preferences.memory_gb),
+        )
+        request.check()
+        return request
+
+    def _plane(self, layer: ImageLayer) -> OnePlane:
+        return OnePlane(image_of(layer), plane_on_view(self.viewer, layer))
+
+    def compare(self) -> None:
+        """Run the methods in the background, one after the other."""
+        try:
+            request = self._request()
+        except CoordGateError as error:
+            self.bar.complain(str(error))
+            return
+        field = self.field.name if request.field is not None else ""
+        before = self.results.shown
+        shown = ShownComparison(self.viewer, self.image.value, request, field, before)
+        job = Job(COMPARING, request.events, shown)
+        job.happened.connect(shown.show)
+        self._follow(job)
+        self._lay_out(self.side_by_side.isChecked())
+        self.session.start(job)
+
+    def _follow(self, job: Job) -> None:
+        """Show a comparison from now on."""
+        self.results.show_results(job.subject)
+        self.bar.follow(job)
+        listen(job.happened, self._show)
+
+    def _show(self, _: Any) -> None:
+        shown = self.bar.job.subject if self.bar.job is not None else None
+        if isinstance(shown, ShownComparison) and len(shown.rows) != self.results.table.rowCount():
+            self.results.show_results(shown)
+
+    def _reveal(self, number: int) -> None:
+        if self.results.shown is not None:
+            self.results.shown.reveal(number)
+
+    def _lay_out(self, side_by_side: bool) -> None:
+        """Lay the results beside each other, or over each other."""
+        shown, grid = self.results.shown, self.viewer.canvas.grid
+        if shown is None or grid.enabled == side_by_side:
+            return
+        grid.enabled = side_by_side
+        if side_by_side:
+            shown.set_visible(True)
+            shown.fit_view(anew=True)
+        else:
+            self.viewer.reset_view()
+
+    def _note_grid(self, _: object) -> None:
+        with QSignalBlocker(self.side_by_side):
+            self.side_by_side.setChecked(self.viewer.canvas.grid.enabled)

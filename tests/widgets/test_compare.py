@@ -1,0 +1,398 @@
+"""The Compare widget, clicked as a person would."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.config import Camera, GaussianLens
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.simulation import simulate
+from napari_coordgate.widgets.compare import CompareWidget
+from napari_coordgate.widgets.compare.table import COLUMNS, NO_TRUTH
+from napari_coordgate.widgets.compare.widget import SHARP
+from napari_coordgate.widgets.layers.provenance import provenance
+from napari_coordgate.widgets.session import session_of
+from tests.widgets.acting import WAIT_MS, click, wait_for_end
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+CAMERA = Camera(photons=2000)
+CLASSICAL = ["Wiener, full field", "Wiener, mean PSF", "RL, full field", "RL, mean PSF"]
+PSNR, TIME = 1, 6
+"""Columns of the table."""
+
+
+@pytest.fixture
+def widget(viewer: Viewer, checkpoint: Checkpoint, field: PSFField) -> CompareWidget:
+    """The widget in a dock, with a network and a PSF field to choose."""
+    widget = CompareWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Compare")
+    session_of(viewer).checkpoints["tiny"] = checkpoint
+    session_of(viewer).psf_fields["lens"] = field
+    widget.camera.set_settings(CAMERA)
+    return widget
+
+
+@pytest.fixture
+def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
+    return simulate(sharp[0], field, CAMERA, 0)
+
+
+def column(widget: CompareWidget, number: int) -> list[str]:
+    """Texts of a column, from top to bottom."""
+    table = widget.results.table
+    items = [table.item(line, number) for line in range(table.rowCount())]
+    return [item.text() for item in items if item is not None]
+
+
+def bold(widget: CompareWidget, number: int) -> list[bool]:
+    table = widget.results.table
+    items = [table.item(line, number) for line in range(table.rowCount())]
+    return [item.font().bold() for item in items if item is not None]
+
+
+def click_cell(widget: CompareWidget, line: int, number: int = 0) -> None:
+    """Click a cell of the table."""
+    QApplication.processEvents()
+    table = widget.results.table
+    item, viewport = table.item(line, number), table.viewport()
+    assert item is not None and viewport is not None
+    middle = table.visualItemRect(item).center()
+    QtBot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=middle)
+
+
+def click_heading(widget: CompareWidget, number: int) -> None:
+    """Click the heading of a column, which sorts by it."""
+    header = widget.results.table.horizontalHeader()
+    assert header is not None
+    viewport = header.viewport()
+    assert viewport is not None
+    place = viewport.rect().center()
+    place.setX(header.sectionViewportPosition(number) + header.sectionSize(number) // 2)
+    QtBot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=place)
+
+
+def layer_names(viewer: Viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def test_a_sharp_image_is_blurred_and_every_method_measured_side_by_side(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    sharp: NDArray[np.uint8],
+    checkpoint: Checkpoint,
+    blurred: NDArray[np.float32],
+) -> None:
+    source = viewer.add_image(sharp[0], name="cells", scale=(0.5, 0.5), translate=(3, 4))
+    widget.state.setCurrentText(SHARP)
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    methods = ["blurred", "tiny", *CLASSICAL]
+    assert column(widget, 0) == methods
+    assert layer_names(viewer) == ["cells", *(f"cells: {name}" for name in methods)]
+    assert viewer.canvas.grid.enabled and widget.side_by_side.isChecked()
+    np.testing.assert_array_equal(viewer.layers["cells: blurred"].data, blurred)
+    result = viewer.layers["cells: tiny"]
+    np.testing.assert_array_equal(result.data, deblur(blurred, checkpoint))
+    np.testing.assert_allclose(result.extent.world, source.extent.world)
+    assert result.contrast_limits == source.contrast_limits
+    values = [float(text) for text in column(widget, PSNR)]
+    assert max(values[1:]) > values[0] + 1
+    assert bold(widget, PSNR) == [value == max(values) for value in values]
+    assert "\N{EN DASH}" not in column(widget, TIME)[1:]
+    how = provenance(viewer.layers["cells: RL, mean PSF"].metadata)
+    assert (how["method"], how["settings"]["psf"]) == ("RL, mean PSF", "mean")
+    assert (how["psf_field"], how["simulated"]) == ("lens", True)
+
+
+def test_where_the_truth_is_unknown_only_times_are_told(
+    qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.methods.tick("tiny", "Wiener, full field")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert layer_names(viewer) == ["cells", "cells: tiny", "cells: Wiener, full field"]
+    assert column(widget, PSNR) == ["\N{EN DASH}"] * 2
+    assert all(text.endswith(" s") for text in column(widget, TIME))
+    assert NO_TRUTH in widget.results.note.text()
+
+
+def test_a_layer_can_be_the_truth_of_a_plane_of_a_stack(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    sharp: NDArray[np.uint8],
+    field: PSFField,
+    checkpoint: Checkpoint,
+) -> None:
+    stack = field.blur(sharp.astype(np.float32))
+    truth = viewer.add_image(sharp, name="sharp")
+    widget.image.set_value(viewer.add_image(stack, name="cells"))
+    widget.truth.set_value(truth)
+    viewer.dims.set_current_step(0, 3)
+    widget.methods.tick("tiny")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    blurred_row, _ = widget.results.rows
+    np.testing.assert_array_equal(blurred_row.restored, stack[3])
+    assert blurred_row.figures["psnr"] > 10
+    np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], checkpoint))
+
+
+def test_a_method_that_fails_says_why_and_the_others_go_on(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    sharp: NDArray[np.uint8],
+) -> None:
+    larger = PSFField.from_lens(GaussianLens(sigma_center_px=1, sigma_edge_px=1), (60, 64))
+    session_of(viewer).psf_fields["larger"] = larger
+    assert widget.field.value is larger
+    viewer.add_image(np.pad(sharp[0], 10, mode="reflect"), name="cells")
+    widget.state.setCurrentText(SHARP)
+    widget.methods.tick("tiny", "Wiener, mean PSF")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert column(widget, 0)[1:] == ["⚠ tiny", "Wiener, mean PSF"]
+    assert "tiny: " in widget.results.note.text()
+    assert "48x48" in widget.results.note.text()
+    assert "1 failed" in widget.bar.message.text()
+    assert viewer.layers["cells: blurred"].extent.world[0].tolist() == [4, 2]
+
+
+class Waiting:
+    """A classical method that waits until it is cancelled or let go."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    def __call__(self, *_: Any, cancel: threading.Event, **__: Any) -> Iterator[Event]:
+        for step in range(1000):
+            if cancel.wait(0.01):
+                yield Finished("cancelled", "Stopped.")
+                return
+            if self.may_end.is_set():
+                yield Finished("completed", "", result=np.ones((48, 48), np.float32))
+                return
+            yield Progress("waiting", step, 1000, 0.01 * step)
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    method = Waiting()
+    monkeypatch.setattr("napari_coordgate.comparing.on_image.deconvolve_events", method)
+    return method
+
+
+def test_a_cancel_keeps_what_is_done(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    blurred: NDArray[np.float32],
+    waiting: Waiting,
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: "Wiener, full field" in widget.bar.bar.text(), timeout=WAIT_MS)
+    click(widget.bar.cancel)
+    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert "1 method" in widget.bar.message.text()
+    assert layer_names(viewer) == ["cells", "cells: tiny"]
+    assert column(widget, 0) == ["tiny"]
+    assert widget.bar.run.isEnabled()
+
+
+def test_a_widget_opened_while_a_job_runs_shows_all_its_results(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    blurred: NDArray[np.float32],
+    waiting: Waiting,
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.methods.tick("tiny", "Wiener, mean PSF")
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: column(widget, 0) == ["tiny"], timeout=WAIT_MS)
+    viewer.window.remove_dock_widget(widget)
+    again = CompareWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Compare again")
+    assert column(again, 0) == ["tiny"]
+    waiting.may_end.set()
+    assert wait_for_end(qtbot, again.bar).reason == "completed"
+    assert column(again, 0) == ["tiny", "Wiener, mean PSF"]
+    assert "cells: Wiener, mean PSF" in viewer.layers
+
+
+def test_the_table_is_sorted_by_a_click_and_its_rows_show_their_layers(
+    qtbot: QtBot, viewer: Viewer, widget: CompareWidget, sharp: NDArray[np.uint8]
+) -> None:
+    viewer.add_image(sharp[0], name="cells")
+    widget.state.setCurrentText(SHARP)
+    widget.methods.tick("tiny", "Wiener, mean PSF")
+    click(widget.bar.run)
+    wait_for_end(qtbot, widget.bar)
+    for _ in range(2):
+        click_heading(widget, PSNR)
+        values = [float(text) for text in column(widget, PSNR)]
+        assert values in (sorted(values), sorted(values, reverse=True))
+        click_heading(widget, TIME)
+        assert column(widget, TIME)[-1] == "\N{EN DASH}"  # unknown is last in either order
+    line = column(widget, 0).index("Wiener, mean PSF")
+    click(widget.side_by_side)
+    assert not viewer.canvas.grid.enabled
+    click_cell(widget, line)
+    chosen = viewer.layers["cells: Wiener, mean PSF"]
+    assert viewer.layers.selection.active is chosen
+    assert chosen.visible and not viewer.layers["cells: tiny"].visible
+    click(widget.side_by_side)
+    assert viewer.canvas.grid.enabled and viewer.layers["cells: tiny"].visible
+
+
+def test_a_second_run_stands_in_for_the_first_which_is_kept_out_of_sight(
+    qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.methods.tick("tiny")
+    for _ in range(2):
+        click(widget.bar.run)
+        wait_for_end(qtbot, widget.bar)
+    shown = {layer.name: layer.visible for layer in viewer.layers}
+    assert shown == {"cells": True, "cells: tiny": False, "cells: tiny [1]": True}
+
+
+def test_the_table_is_saved_and_nothing_overwritten_unasked(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: CompareWidget,
+    sharp: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    viewer.add_image(sharp[0], name="cells")
+    widget.state.setCurrentText(SHARP)
+    widget.methods.tick("tiny")
+    click(widget.bar.run)
+    wait_for_end(qtbot, widget.bar)
+    monkeypatch.setattr(
+        "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName",
+        lambda *_: (str(tmp_path / "table"), ""),
+    )
+    click(widget.results.save)
+    path = tmp_path / "table.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["method"] for line in lines] == ["blurred", "tiny"]
+    assert float(lines[1]["psnr"]) == widget.results.rows[1].figures["psnr"]
+    before = path.read_bytes()
+    click(widget.results.save)  # the dialog has not asked about the completed name
+    assert path.read_bytes() == before
+    assert "already exists" in widget.results.note.text()
+    click(widget.results.copy)
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None and clipboard.text().startswith("method\tpsnr\t")
+
+
+def test_networks_come_and_go_and_what_was_unticked_stays_so(
+    viewer: Viewer, widget: CompareWidget, checkpoint: Checkpoint
+) -> None:
+    assert widget.methods.ticked == ["tiny", *CLASSICAL]
+    widget.methods.tick("tiny", "RL, mean PSF")
+    session_of(viewer).checkpoints["newer"] = checkpoint
+    assert widget.methods.ticked == ["newer", "tiny", "RL, mean PSF"]
+    del session_of(viewer).checkpoints["newer"]
+    assert widget.methods.ticked == ["tiny", "RL, mean PSF"]
+
+
+def test_what_is_missing_is_told_before_the_start(
+    viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
+) -> None:
+    def problem() -> str:
+        QApplication.processEvents()
+        assert not widget.bar.run.isEnabled()
+        return widget.bar.message.text()
+
+    assert "open one first" in problem()
+    viewer.add_image(blurred[:30], name="part")
+    assert widget.bar.run.isEnabled()
+    widget.state.setCurrentText(SHARP)
+    assert "30x48" in problem() and "48x48" in problem()
+    widget.state.setCurrentIndex(0)
+    truth = viewer.add_image(blurred, name="whole")
+    widget.image.set_value(viewer.layers["part"])
+    widget.truth.set_value(truth)
+    assert "48x48" in problem()
+    widget.truth.set_value(None)
+    widget.methods.tick()
+    assert "Tick" in problem()
+    widget.methods.tick("RL, full field")
+    assert widget.bar.run.isEnabled()
+    widget.camera.editors["read_noise"].set_value(3)
+    widget.camera.editors["photons"].set_value(None)
+    assert "photon count" in problem()
+
+
+def test_classical_methods_need_a_psf_field_and_networks_none(
+    qtbot: QtBot, viewer: Viewer, checkpoint: Checkpoint, blurred: NDArray[np.float32]
+) -> None:
+    widget = CompareWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Compare")
+    viewer.add_image(blurred, name="cells")
+    assert widget.field.value is None
+    assert "Choose a PSF field" in widget.bar.message.text()
+    measured = Checkpoint(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    session_of(viewer).checkpoints["measured"] = measured
+    widget.methods.tick("measured")
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+
+
+def test_the_camera_is_at_first_the_one_that_a_network_was_trained_for(
+    viewer: Viewer, checkpoint: Checkpoint
+) -> None:
+    known = checkpoint.config.model_copy(update={"camera": CAMERA})
+    session_of(viewer).checkpoints["known"] = Checkpoint(
+        known, checkpoint.weights, checkpoint.frame_shape
+    )
+    widget = CompareWidget(viewer)
+    assert widget.camera.settings == CAMERA
+    assert widget.forms["RL"].values()["discrepancy"]
+    widget.camera.editors["photons"].set_value(77)
+    session_of(viewer).checkpoints["other"] = checkpoint
+    assert widget.camera.settings == Camera(photons=77)
+
+
+def test_every_column_has_a_heading_and_says_what_it_tells() -> None:
+    assert all(column.heading and column.tooltip.endswith(".") for column in COLUMNS)
+
+
+def test_a_view_that_its_user_has_moved_stays_as_results_come(
+    qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.methods.tick("tiny")
+    camera = viewer.scene.camera
+    whole = camera.zoom
+    click(widget.bar.run)
+    wait_for_end(qtbot, widget.bar)
+    assert camera.zoom < whole  # two images share the canvas
+    camera.zoom = 9
+    click(widget.bar.run)
+    wait_for_end(qtbot, widget.bar)
+    assert camera.zoom == 9
