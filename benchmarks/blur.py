@@ -43,7 +43,7 @@ def measure(size: int = 1024, exact_size: int = 256, rounds: int = 15) -> list[F
 
 
 def _over_transforms(size: int, rounds: int) -> Figure:
-    field = _field_of_rank(size)
+    field = field_of_rank(size)
     image = torch.rand(size, size, device=resolve_device("auto"))
     side = next_fast_len(size + 2 * field.radius, real=True)
     padded = torch.rand(side, side, device=image.device)
@@ -62,7 +62,7 @@ def _over_transforms(size: int, rounds: int) -> Figure:
 
 def _over_exact_sum(size: int, rounds: int) -> Figure:
     """Speed-up over adding up every source pixel's own PSF, all PSFs made beforehand."""
-    field = _field_of_rank(size)
+    field = field_of_rank(size)
     device = resolve_device("auto")
     inside = slice(field.radius, size - field.radius)
     image = torch.zeros(size, size, device=device)  # dark at the border: no mirrored light
@@ -86,7 +86,7 @@ def _over_exact_sum(size: int, rounds: int) -> Figure:
     return Figure(name, median_ratio(exact, blur))
 
 
-def _field_of_rank(size: int) -> PSFField:
+def field_of_rank(size: int) -> PSFField:
     """Field whose cost is that of any field of this rank, whatever it leaves out of the lens."""
     field = PSFField.from_lens(LENS, (size, size), tolerance=1e-2)
     return PSFField(field.kernels[:RANK], field.coefficients[:RANK], field.frame_shape)

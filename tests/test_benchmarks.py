@@ -13,6 +13,7 @@ SMALL = TrainingConfig(
 )
 TINY: dict[str, dict[str, Any]] = {
     "blur": {"size": 128, "exact_size": 80, "rounds": 1},
+    "classical": {"size": 128, "rounds": 1},
     "inference": {"size": 32, "rounds": 1},
     "starting": {"rounds": 1},
     "tiled": {"size": 96, "small_size": 32, "rounds": 1},

@@ -34,7 +34,9 @@ class RichardsonLucyConfig(Settings):
     """Richardson-Lucy deconvolution: the likeliest image under Poisson noise."""
 
     psf: WhichPSF = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
-    iterations: int = Field(50, ge=1, description="Most iterations.")
+    iterations: int = Field(
+        10, ge=1, description="Most iterations; each sharpens the image, and in time its noise."
+    )
     total_variation: float = Field(
         0.0, ge=0, lt=1, description="Weight of the total variation, which calms noise; 0: none."
     )

@@ -51,10 +51,6 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Trainings by name, each told by its difference from the base; windows hold as many pixels."""
 
-STEPS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"small": {"steps": 800}, "full": {"epochs": 200}}
-)
-
 
 def run(
     scale: Literal["small", "full"],
@@ -63,12 +59,14 @@ def run(
     images: Images,
     test: Images | None = None,
     cancel: threading.Event | None = None,
+    *,
+    setting: Setting | None = None,
 ) -> Generator[Event]:
     """Train and compare all variants, and draw the figure.
 
     Parameters
     ----------
-    scale, seeds, output, images, test, cancel
+    scale, seeds, output, images, test, cancel, setting
         As for `napari_coordgate.paper.lens.run`.
 
     Yields
@@ -78,21 +76,19 @@ def run(
     Finished
         Once, at the end. If completed, its result are the rows of the table.
     """
+    size = setting or SCALES[scale]
 
     def events() -> Iterator[Event]:
-        setting, rows = SCALES[scale], []
-        field, count = (
-            psf_field(setting.frame_shape, output, cancel),
-            seeds or setting.ablation_seeds,
-        )
+        rows: list[dict[str, Any]] = []
+        field = psf_field(size.frame_shape, output, cancel)
         for name in TRAININGS:
-            training = _training(name, setting, scale)
+            training = _training(name, size)
             comparison = yield from completed(
                 compare(
-                    _methods(name, setting),
+                    _methods(name, size),
                     images,
                     field,
-                    ComparisonConfig(training=training, seeds=count),
+                    ComparisonConfig(training=training, seeds=seeds or size.ablation_seeds),
                     test=test,
                     output=output / name.replace(" ", "-"),
                     cancel=cancel,
@@ -106,10 +102,9 @@ def run(
     return reporting_end(events())
 
 
-def _training(name: str, setting: Setting, scale: str) -> TrainingConfig:
+def _training(name: str, setting: Setting) -> TrainingConfig:
     """Settings of one of the trainings."""
-    length = {"validate_every": 400, **STEPS[scale]}
-    return setting.training.model_copy(update={**length, **TRAININGS[name]})
+    return setting.training.model_copy(update={**setting.ablation_length, **TRAININGS[name]})
 
 
 def _methods(training: str, setting: Setting) -> list[Method]:

@@ -104,7 +104,7 @@ def _is_little_better(measured: Measured) -> tuple[Verdict, str]:
         return "not measured", ""
     gain = mean(gains)
     told = f"U-Net(6) over U-Net(5): {gain:+.2f} dB (only a little: at most {ALIKE_DB})"
-    if gain > ALIKE_DB:
+    if abs(gain) > ALIKE_DB:
         return "does not hold", told
     return ("holds" if gain >= 0 else "holds in part"), told
 

@@ -61,7 +61,8 @@ def _lens(axes: Axes, field: PSFField) -> None:
     centre, corner = field.fwhm_px(height // 2, width // 2), field.fwhm_px(0, 0)
     axes.set_title(
         f"PSFs over the frame of {height}x{width} pixels\n"
-        f"FWHM {centre:.1f} pixels in the middle, {corner:.1f} at the corners"
+        f"FWHM {centre:.1f} pixels in the middle, {corner:.1f} at the corners",
+        fontsize=9,
     )
     axes.set_axis_off()
 
@@ -107,7 +108,7 @@ def _against_parameters(axes: Axes, comparison: Comparison) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("parameters")
     axes.set_ylabel("PSNR on test images, dB")
-    axes.legend(loc="center right", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8)
 
 
 def _against_radius(axes: Axes, comparison: Comparison) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from napari_coordgate.comparing import Comparison, compare
 from napari_coordgate.config import (
@@ -49,6 +49,8 @@ class Setting:
         Protocol of the trainings.
     seeds, ablation_seeds : int
         Trainings of each network, where nothing else is asked for.
+    ablation_length : mapping
+        Settings in which the trainings of the ablation differ: they are shorter.
     """
 
     frame_shape: tuple[int, int]
@@ -56,6 +58,7 @@ class Setting:
     training: TrainingConfig
     seeds: int
     ablation_seeds: int
+    ablation_length: Mapping[str, Any]
 
 
 SCALES: Mapping[str, Setting] = MappingProxyType(
@@ -72,6 +75,7 @@ SCALES: Mapping[str, Setting] = MappingProxyType(
             ),
             seeds=2,
             ablation_seeds=1,
+            ablation_length={"steps": 800, "validate_every": 400},
         ),
         "full": Setting(
             (256, 256),
@@ -79,6 +83,7 @@ SCALES: Mapping[str, Setting] = MappingProxyType(
             TrainingConfig.paper(camera=CAMERA, batch_size=16, validate_every=100),
             seeds=3,
             ablation_seeds=3,
+            ablation_length={"epochs": 200},
         ),
     }
 )
@@ -170,6 +175,8 @@ def run(
     images: Images,
     test: Images | None = None,
     cancel: threading.Event | None = None,
+    *,
+    setting: Setting | None = None,
 ) -> Generator[Event]:
     """Train and compare all methods, and draw the figure.
 
@@ -185,6 +192,8 @@ def run(
         Sharp images to train on, and to test on; see `compare`.
     cancel : threading.Event, optional
         Once set, the run is saved as it is and ends.
+    setting : Setting, optional
+        Size of the experiment, instead of the scale's.
 
     Yields
     ------
@@ -193,7 +202,8 @@ def run(
     Finished
         Once, at the end. If completed, its result is the `Comparison`.
     """
-    return reporting_end(_events(SCALES[scale], scale, seeds, output, images, test, cancel))
+    setting = setting or SCALES[scale]
+    return reporting_end(_events(setting, scale, seeds, output, images, test, cancel))
 
 
 def _events(

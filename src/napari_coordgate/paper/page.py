@@ -169,8 +169,8 @@ def _coordconv(networks: Mapping[str, Any]) -> str:
         ""
         if units is None
         else (
-            f" In cCNN(4,7,4), {100 * units:.0f} % of the hidden units are always on at some pixels "
-            "and always off at others."
+            f" In cCNN(4,7,4), {100 * units:.0f} % of the hidden units are always on at some "
+            "pixels and always off at others."
         )
     )
     return (

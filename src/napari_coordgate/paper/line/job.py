@@ -33,7 +33,7 @@ class Scale:
 
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
-        "small": Scale(Protocol(), seeds=5),
+        "small": Scale(Protocol(), seeds=3),
         "full": Scale(Protocol(patience=5000, most_steps=100_000), seeds=10),
     }
 )

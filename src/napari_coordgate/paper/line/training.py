@@ -43,8 +43,8 @@ class Protocol:
     batch_size: int = 32
     learning_rate: float = 1e-3
     check_every: int = 250
-    patience: int = 2000
-    most_steps: int = 15000
+    patience: int = 1500
+    most_steps: int = 8000
 
     def samples(self, low: float = 0.0) -> Samples:
         """Signals of this protocol."""

@@ -1,0 +1,50 @@
+"""Richardson-Lucy over a PSF field: an iteration over the Fourier transforms that it needs."""
+
+import numpy as np
+import torch
+
+from benchmarks.blur import field_of_rank
+from benchmarks.figures import Figure
+from benchmarks.measuring import interleaved_seconds, median_ratio
+from napari_coordgate.classical.richardson_lucy import richardson_lucy_steps
+from napari_coordgate.config import RichardsonLucyConfig
+from napari_coordgate.coordinates import Window
+from napari_coordgate.devices import resolve_device
+
+ENDLESS = RichardsonLucyConfig(iterations=10**9)
+
+
+def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:
+    """Measure an accelerated iteration with each pixel's own PSF.
+
+    Parameters
+    ----------
+    size : int
+        Side of the image, pixels.
+    rounds : int
+        Turns of each.
+
+    Returns
+    -------
+    list of Figure
+        The ratio.
+    """
+    field = field_of_rank(size)
+    image = np.random.default_rng(0).random((size, size), dtype=np.float32)
+    steps = richardson_lucy_steps(image, field, ENDLESS, None, (0, 0), "auto")
+    shape = field.scene_around(Window.whole((size, size))).shape
+    padded = torch.rand(shape, device=resolve_device("auto"))
+
+    def transforms() -> None:
+        """As many as a blur and its transpose take: R and 1, and 1 and R."""
+        for _ in range(field.rank + 1):
+            spectrum = torch.fft.rfft2(padded)
+        for _ in range(field.rank + 1):
+            back = torch.fft.irfft2(spectrum, shape)
+        back[0, 0].cpu()
+
+    iteration, bare = interleaved_seconds(
+        lambda: next(steps)[0, 0].cpu(), transforms, rounds=rounds, warm_up=2
+    )
+    name = f"Richardson-Lucy iteration, {size}x{size} at rank {field.rank}, over its transforms"
+    return [Figure(name, median_ratio(iteration, bare), at_most=1.3)]
