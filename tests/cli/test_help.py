@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
 
-COMMANDS = ("psf", "blur", "train", "deblur", "gates", "info", "demo")
+COMMANDS = (
+    *("psf", "blur", "train", "deblur", "wiener", "richardson-lucy", "gates", "info"),
+    *("compare", "paper", "demo"),
+)
 HEAVY = {"lightning_fabric", "matplotlib", "numpy", "scipy", "skimage", "tifffile", "torch"}
 HELP = "\n".join(
     [

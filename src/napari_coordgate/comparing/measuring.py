@@ -28,6 +28,8 @@ __all__ = [
 
 BINS = 20
 """Bins of the field radius."""
+CANDIDATES = 20
+"""Test pairs among which the example is chosen."""
 WARM_UP = 2
 """Turns that do not count: gating maps are kept from their second use on."""
 TURNS = 5
@@ -66,17 +68,21 @@ class HeldBack:
 
     def __init__(self, pairs: SimulatedPairs, most: int | None = None) -> None:
         self._pairs = pairs
-        self._count = len(pairs) if most is None else min(most, len(pairs))
+        count = len(pairs) if most is None else min(most, len(pairs))
+        # The first pair is shown as the example: one that shows something.
+        first = max(range(min(count, CANDIDATES)), key=lambda n: float(pairs[n].sharp.std()))
+        self._order = [first, *(number for number in range(count) if number != first)]
         self.frame_shape = pairs.frame_shape
 
     def __len__(self) -> int:
         """Count the pairs."""
-        return self._count
+        return len(self._order)
 
     def pair(self, number: int) -> BlurredPair:
         """Pair of this number; always made on the CPU, so that it does not depend on the device."""
-        sample = self._pairs[number]
-        batch = self._pairs.to_batch([sample], torch.device("cpu"), number)
+        place = self._order[number]
+        sample = self._pairs[place]
+        batch = self._pairs.to_batch([sample], torch.device("cpu"), place)
         sharp, blurred = (image[0, 0].numpy() for image in (batch.sharp, batch.blurred))
         return BlurredPair(sharp, blurred, sample.window)
 

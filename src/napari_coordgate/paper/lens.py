@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from napari_coordgate.comparing import Comparison, compare
+from napari_coordgate.comparing.splitting import split_images
 from napari_coordgate.config import (
     Camera,
     ComparisonConfig,
@@ -216,8 +217,9 @@ def _events(
     cancel: threading.Event | None,
 ) -> Iterator[Event]:
     field = psf_field(setting.frame_shape, output, cancel)
-    classical = yield from tuned(CLASSICAL, images, field, setting.training, cancel)
     config = ComparisonConfig(training=setting.training, seeds=seeds or setting.seeds)
+    material = yield from split_images(images, test, config, cancel)
+    classical = yield from tuned(CLASSICAL, material.training, field, setting.training, cancel)
     compared = [*methods(setting.base_channels), *classical]
     comparison = yield from completed(
         compare(
