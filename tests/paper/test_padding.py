@@ -24,15 +24,15 @@ def test_a_pixel_at_the_border_keeps_two_thirds_and_one_in_the_corner_four_ninth
 
 
 def test_both_unets_have_the_same_number_of_convolutions() -> None:
-    _, deep = through_unet(96, 4)
-    _, shallow = through_unet(96, 2, extra=12)
+    _, deep = through_unet(192, 4)
+    _, shallow = through_unet(192, 2, extra=12)
     assert deep == shallow == 24
 
 
 def test_down_sampling_carries_the_border_further_inwards() -> None:
-    deep, count = through_unet(96, 4)
-    shallow, _ = through_unet(96, 2, extra=12)
-    plain = convolved(torch.ones(96, 96, dtype=torch.float64), count)
+    deep, count = through_unet(192, 4)
+    shallow, _ = through_unet(192, 2, extra=12)
+    plain = convolved(torch.ones(192, 192, dtype=torch.float64), count)
     reach = [deviation(image)["reach_px"] for image in (plain, shallow, deep)]
     assert reach[0] < reach[1] < reach[2]
     assert reach[0] <= count

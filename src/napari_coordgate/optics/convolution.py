@@ -95,7 +95,7 @@ class VaryingConvolution:
         shape = scene.shape[-2:]
         spectra = self._spectra_of(shape, scene)
         if len(self.kernels) == 1:
-            light = torch.fft.irfft2(torch.fft.rfft2(scene) * spectra[0], shape)
+            light: Tensor = torch.fft.irfft2(torch.fft.rfft2(scene) * spectra[0], shape)
         else:
             maps = self._maps_on(windows, scene).unbind(-3)
             scene = torch.complex(scene, torch.zeros_like(scene))  # once, not in every product
@@ -135,7 +135,7 @@ class VaryingConvolution:
             return back
         maps = self._maps_on([window], light).unbind(-3)
         back = torch.fft.ifft2(padded)
-        total = torch.fft.fft2(back * spectra[0]).mul_(maps[0])
+        total: Tensor = torch.fft.fft2(back * spectra[0]).mul_(maps[0])
         for weights, spectrum in zip(maps[1:], spectra[1:], strict=True):
             total.addcmul_(torch.fft.fft2(back * spectrum), weights)
         return total.real

@@ -21,7 +21,7 @@ __all__ = ["convolved", "deviation", "run", "through_unet"]
 
 SIDE, CONVOLUTIONS = 12, 5
 """The paper's uniform image, and how often it is convolved."""
-UNET_SIDE = 96
+UNET_SIDE = 192
 """Side of the uniform image that goes through the U-Nets, pixels."""
 BEFORE_A_CHANGE = 3
 """Convolutions before each down- or up-sampling."""

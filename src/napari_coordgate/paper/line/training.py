@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from napari_coordgate.paper.line.task import Samples, convolution_matrix, make_s
 
 __all__ = ["Protocol", "Trained", "train_line"]
 
+ONE_LAYER = 4
 FIRST_ORDER_SEED = 1000
 """Seed of the order of the samples, to which the training's own is added."""
 
@@ -34,7 +35,8 @@ class Protocol:
     patience : int
         Steps without a validation loss lower by 1 % after which a training has converged.
     most_steps : int
-        Where a training ends that has not.
+        Where a training ends that has not. A network of one layer is quickly trained but rests
+        on plateaus: its patience and most steps are `ONE_LAYER` times as many.
     """
 
     training: int = 8000
@@ -45,6 +47,13 @@ class Protocol:
     check_every: int = 250
     patience: int = 1500
     most_steps: int = 8000
+
+    def of(self, model: Model) -> "Protocol":
+        """Protocol for a network of so many layers."""
+        if model.layers > 1:
+            return self
+        longer = {name: ONE_LAYER * getattr(self, name) for name in ("patience", "most_steps")}
+        return replace(self, **longer)
 
     def samples(self, low: float = 0.0) -> Samples:
         """Signals of this protocol."""
@@ -106,7 +115,7 @@ def train_line(
     list of Trained or None
         One for each seed; none if stopped.
     """
-    start = time.perf_counter()
+    start, protocol = time.perf_counter(), protocol.of(model)
     side_by_side = _SideBySide(model, seeds, protocol)
     for step in range(1, protocol.most_steps + 1):
         side_by_side.learn()
