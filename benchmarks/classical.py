@@ -6,10 +6,10 @@ import torch
 from benchmarks.blur import field_of_rank
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
+from napari_coordgate.classical.blur import Blur
 from napari_coordgate.classical.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.config import RichardsonLucyConfig
 from napari_coordgate.coordinates import Window
-from napari_coordgate.devices import resolve_device
 
 ENDLESS = RichardsonLucyConfig(iterations=10**9)
 
@@ -31,9 +31,10 @@ def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:
     """
     field = field_of_rank(size)
     image = np.random.default_rng(0).random((size, size), dtype=np.float32)
-    steps = richardson_lucy_steps(image, field, ENDLESS, None, (0, 0), "auto")
-    shape = field.scene_around(Window.whole((size, size))).shape
-    padded = torch.rand(shape, device=resolve_device("auto"))
+    blur = Blur(field, ENDLESS.psf, Window.whole((size, size)))
+    steps = richardson_lucy_steps(image, blur, ENDLESS, None)
+    shape = blur.scene.shape
+    padded = torch.rand(shape, device=blur.device)
 
     def transforms() -> None:
         """As many as a blur and its transpose take: R and 1, and 1 and R."""

@@ -14,7 +14,9 @@ from napari_coordgate.config import Camera, GaussianLens, RichardsonLucyConfig, 
 from napari_coordgate.coordinates import field_radius
 from napari_coordgate.errors import (
     CancelledError,
+    DeviceMemoryError,
     FrameMismatchError,
+    FrameMismatchWarning,
     ImageError,
     SettingsError,
 )
@@ -172,6 +174,28 @@ def test_it_stops_once_the_residual_is_as_small_as_the_noise() -> None:
         richardson_lucy(observed, VARYING, endless)
 
 
+def test_where_it_stops_the_residual_is_the_noise() -> None:
+    shape = (128, 120)
+    field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
+    light = torch.from_numpy(field.blur(inside(shape, 20)))
+    observed = expose(light, CAMERA, 1).numpy()
+    endless = RichardsonLucyConfig(iterations=300, discrepancy=True, accelerate=False)
+    restored = richardson_lucy(observed, field, endless, camera=CAMERA)
+    photons, read_noise = 2000, 3
+    residual = photons * (observed - field.blur(restored))
+    variance = photons * field.blur(restored) + read_noise**2
+    assert 0.95 < (residual**2 / variance).mean() < 1.05
+
+
+@pytest.mark.parametrize("camera", [CAMERA, None])
+def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | None) -> None:
+    observed = expose(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
+    assert observed.min() < -(CAMERA.read_noise**2) / 2000
+    config = RichardsonLucyConfig(iterations=40)
+    restored = richardson_lucy(observed, VARYING, config, camera=camera)
+    assert restored.sum() == pytest.approx(observed.sum(), rel=0.02)
+
+
 def test_total_variation_calms_the_noise_of_flat_parts() -> None:
     flat = np.full(FRAME, 0.5, np.float32)
     observed = expose(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
@@ -227,6 +251,32 @@ def test_bad_images_are_errors_of_one_line() -> None:
         deconvolve(np.ones(FRAME), VARYING, WienerConfig())
     with pytest.raises(ImageError, match="no image"):
         deconvolve(np.ones(5), VARYING, WienerConfig())
+
+
+@pytest.mark.parametrize("shape", [(3, *FRAME), (0, 5), (5,)])
+def test_arrays_that_are_no_plane_are_refused(shape: tuple[int, ...]) -> None:
+    for method in (wiener, richardson_lucy):
+        with pytest.raises(ImageError, match="finite"):
+            method(np.ones(shape), VARYING)
+        with pytest.raises(ImageError, match="finite"):
+            method(np.full(FRAME, np.nan), VARYING)
+
+
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(PSFField, "adjoint", full)
+    for config in (WienerConfig(), RichardsonLucyConfig()):
+        with pytest.raises(DeviceMemoryError, match="64x56"):
+            deconvolve(cells(), VARYING, config)
+
+
+def test_pixels_of_another_size_are_told() -> None:
+    field = PSFField(VARYING.kernels, VARYING.coefficients, FRAME, pixel_size_um=0.5)
+    image = Image(cells(), "YX", (0.25, 0.25), title="image")
+    with pytest.warns(FrameMismatchWarning, match=r"image has pixels of .*0\.5 um"):
+        deconvolve(image, field, WienerConfig(psf="mean"))
 
 
 def test_read_noise_below_the_dark_leaves_no_nan() -> None:

@@ -81,6 +81,21 @@ def test_gathering_is_the_transpose_of_spreading(
     assert there.item() == pytest.approx(back.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_it_is_the_transpose_at_odd_and_even_ranks(rank: int, rng: np.random.Generator) -> None:
+    kernels = rng.normal(size=(rank, 5, 5))
+    kernels -= kernels.mean(axis=(1, 2), keepdims=True)
+    kernels[0] += 1 / 25
+    coefficients = rng.normal(size=(rank, 4, 4))
+    coefficients[0] = np.eye(4) * [1, 0, 0, 0]
+    convolution = VaryingConvolution(kernels, coefficients, FRAME)
+    scene = scene_around(convolution, WINDOW, rng)[0]
+    light = torch.from_numpy(rng.normal(size=WINDOW.shape))
+    there = torch.sum(convolution.spread(scene, [WINDOW]) * light)
+    back = torch.sum(scene * convolution.gather(light, WINDOW))
+    assert there.item() == pytest.approx(back.item(), rel=1e-12)
+
+
 def test_many_windows_are_as_one_by_one(
     convolution: VaryingConvolution, rng: np.random.Generator
 ) -> None:

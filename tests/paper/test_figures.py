@@ -22,6 +22,7 @@ TINY = Setting(
     seeds=1,
     ablation_seeds=1,
     ablation_length={"steps": 1},
+    memory=False,
 )
 
 

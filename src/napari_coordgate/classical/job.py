@@ -1,6 +1,7 @@
 """Deconvolution as users call it: an array back, or a job of events."""
 
 import threading
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_coordgate.classical.blur import Blur, within_memory
 from napari_coordgate.classical.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.classical.wiener import wiener_steps
 from napari_coordgate.config import Camera, Device, RichardsonLucyConfig, Scaling, WienerConfig
-from napari_coordgate.errors import FrameMismatchError, ImageError
+from napari_coordgate.coordinates import Window
+from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning, ImageError
 from napari_coordgate.images import Image, PixelArray, as_pixels, planes
 from napari_coordgate.intensities import check_plane, intensity_range
 from napari_coordgate.optics import PSFField
@@ -33,6 +36,9 @@ __all__ = ["AnyClassical", "deconvolve", "deconvolve_events"]
 AnyClassical = WienerConfig | RichardsonLucyConfig
 
 Pixels = NDArray[Any]
+
+SAME_PIXEL = 0.02
+"""Relative difference up to which two sizes of a pixel are the same."""
 
 
 def deconvolve(
@@ -85,8 +91,15 @@ def deconvolve(
         If a plane holds nothing to work with.
     SettingsError
         If the method needs a camera that was not given.
+    DeviceMemoryError
+        If the memory does not suffice.
     CancelledError
         If cancelled.
+
+    Warns
+    -----
+    FrameMismatchWarning
+        If the image's pixels are known to be of another size than the PSF field's.
     """
     events = deconvolve_events(
         image,
@@ -135,15 +148,16 @@ def deconvolve_events(
         Once, at the end. If completed, its result is the deconvolved array.
     """
 
-    def restored(scaled: NDArray[np.float32]) -> Iterator[Tensor]:
-        at = origin or (0, 0)
+    def restored(scaled: NDArray[np.float32], blur: Blur) -> Iterator[Tensor]:
         if isinstance(config, WienerConfig):
-            return wiener_steps(scaled, field, config, at, device)
-        return richardson_lucy_steps(scaled, field, config, camera, at, device)
+            return within_memory(wiener_steps(scaled, blur, config), blur.image)
+        return within_memory(richardson_lucy_steps(scaled, blur, config, camera), blur.image)
 
     def events() -> Iterator[Event]:
         known = _named_axes(image, axes)
         _check_frame(known, field, origin)
+        window = Window(*(origin or (0, 0)), *known.frame_shape)
+        blur = Blur(field, config.psf, window, device)
         result = np.empty(known.data.shape, np.float32) if out is None else out
         indices = list(planes(known))
         stopwatch = Stopwatch("deconvolving", len(indices) * config.iterations)
@@ -152,7 +166,7 @@ def deconvolve_events(
             check_plane(plane, known.name)
             brightness = intensity_range(plane, scaling or Scaling(), known.name)
             latest = torch.empty(0)
-            for step, estimate in enumerate(restored(brightness.scale(plane)), start=1):
+            for step, estimate in enumerate(restored(brightness.scale(plane), blur), start=1):
                 raise_if_cancelled(cancel, f"Stopped after {counted(number, 'plane')}.")
                 latest = estimate
                 yield stopwatch.progress(number * config.iterations + step)
@@ -180,10 +194,18 @@ def _named_axes(image: PixelArray | Image, axes: str | None) -> Image:
 
 
 def _check_frame(image: Image, field: PSFField, origin: tuple[int, int] | None) -> None:
-    """Make sure that an image whose place is not told is the whole frame."""
+    """Make sure that an image whose place is not told is the whole frame; compare pixel sizes."""
     if origin is None and tuple(image.frame_shape) != field.frame_shape:
         own, wanted = ("x".join(map(str, s)) for s in (image.frame_shape, field.frame_shape))
         raise FrameMismatchError(
             f"{image.name} is {own} pixels, but the PSF field's frame is {wanted}; name the frame "
             "pixel at which the image begins, or make a PSF field for its size."
+        )
+    own_um, field_um = image.pixel_size_um, field.pixel_size_um
+    if own_um and field_um and not np.allclose(own_um, field_um, rtol=SAME_PIXEL, atol=0):
+        warnings.warn(
+            f"{image.name} has pixels of {own_um} um, but the PSF field is of {field_um} um: the "
+            "blur may be another.",
+            FrameMismatchWarning,
+            stacklevel=2,
         )

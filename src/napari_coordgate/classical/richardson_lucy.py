@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.classical.blur import Blur, last
+from napari_coordgate.classical.blur import Blur, checked, last, within_memory
 from napari_coordgate.config import Camera, Device, RichardsonLucyConfig
 from napari_coordgate.coordinates import Window
-from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import PSFField
 
@@ -44,7 +43,8 @@ def richardson_lucy(
 
     with the weight v of the total variation. The scene reaches beyond the image as far
     as light comes from. Read noise of variance s^2 electrons is taken for as many photons
-    more, in y and in H x (Snyder et al., 1993).
+    more, in y and in H x (Snyder et al., 1993); for yet more where else a pixel would stay
+    negative, since to cut noise off at 0 would add light.
 
     Parameters
     ----------
@@ -74,6 +74,10 @@ def richardson_lucy(
         If it is to stop by the noise, and the camera's is not known.
     FrameMismatchError
         If the image reaches beyond the frame.
+    ImageError
+        If it is not of shape (h, w) and finite.
+    DeviceMemoryError
+        If the memory does not suffice.
     CancelledError
         If cancelled.
 
@@ -94,17 +98,14 @@ def richardson_lucy(
     >>> bool((richardson_lucy(blurred, field) >= 0).all())
     True
     """
-    steps = richardson_lucy_steps(image, field, config, camera, origin, device)
-    return last(steps, cancel)
+    pixels = checked(image)
+    blur = Blur(field, config.psf, Window(*origin, *pixels.shape), device)
+    steps = richardson_lucy_steps(pixels, blur, config, camera)
+    return last(within_memory(steps, blur.image), cancel)
 
 
 def richardson_lucy_steps(
-    image: NDArray[Any],
-    field: PSFField,
-    config: RichardsonLucyConfig,
-    camera: Camera | None,
-    origin: tuple[int, int],
-    device: Device,
+    image: NDArray[np.float32], blur: Blur, config: RichardsonLucyConfig, camera: Camera | None
 ) -> Iterator[Tensor]:
     """Estimates (h, w) of `richardson_lucy`, one an iteration, the last of which is its result."""
     photons = None if camera is None else camera.photons
@@ -114,21 +115,21 @@ def richardson_lucy_steps(
             "Richardson-Lucy stops by the camera's noise only where that is known; give the "
             "photons in a pixel of full brightness, or leave out discrepancy."
         )
-    offset = DARKEST if photons is None else max(read_noise**2 / photons, DARKEST)
-    seen = torch.from_numpy(np.array(image, np.float32)).to(resolve_device(device))
-    blur = Blur(field, config.psf, Window(*origin, *seen.shape))
-    observed = seen.add_(offset).clamp_min_(0)  # photons of the light and of the read noise
+    dark = 0.0 if photons is None else read_noise**2 / photons
+    offset = max(dark, -float(image.min()), DARKEST)
+    observed = torch.from_numpy(image.copy()).to(blur.device).add_(offset)
     point = Estimate(blur.flat((observed.mean() - offset).clamp_min(DARKEST)))
-    sensitivity = blur.transpose(torch.ones_like(observed))
-    inverse = torch.where(sensitivity > LEAST_SEEN, sensitivity.reciprocal(), 0)
+    inverse = torch.where(blur.sensitivity > LEAST_SEEN, blur.sensitivity.reciprocal(), 0)
     for _ in range(config.iterations):
         expected = blur(point.scene).add_(offset).clamp_min_(DARKEST)
-        if config.discrepancy and photons and _is_noise(observed, expected, photons):
-            yield blur.seen(point.scene)
-            return
+        if config.discrepancy and photons:
+            variance = (expected + (dark - offset)).clamp_min_(DARKEST).div_(photons)
+            if (observed - expected).square_().div_(variance).mean() <= 1:
+                yield blur.seen(point.scene)
+                return
         update = blur.transpose(torch.div(observed, expected, out=expected))
         if config.total_variation:
-            smoothed = sensitivity - config.total_variation * _curvature(point.scene)
+            smoothed = blur.sensitivity - config.total_variation * _curvature(point.scene)
             update = torch.where(inverse > 0, update / smoothed.clamp_min(LEAST_SEEN), 0)
         else:
             update *= inverse
@@ -153,23 +154,16 @@ class Estimate:
         """Multiply by an update, and extrapolate if wanted: two steps alike promise a third."""
         latest = update.mul_(self.scene).clamp_min_(0)
         if accelerate:
-            step = latest - self.scene
+            step, before = (latest - self.scene).flatten(), self._step
             ahead = 0.0
-            if self._step is not None:
-                before = self._step
-                alike = torch.dot(step.flatten(), before.flatten())
-                ahead = float(alike / before.square().sum().clamp_min(DARKEST**2))
-            ahead = min(max(ahead, 0.0), 1.0)
-            self.scene = torch.add(latest, latest - self.latest, alpha=ahead).clamp_min_(0)
+            if before is not None:
+                ahead = float((step @ before) / (before @ before).clamp_min(DARKEST**2))
+            further = 1 + min(max(ahead, 0.0), 1.0)
+            self.scene = torch.lerp(self.latest, latest, further).clamp_min_(0)
             self._step = step
         else:
             self.scene = latest
         self.latest = latest
-
-
-def _is_noise(observed: Tensor, expected: Tensor, photons: float) -> bool:
-    """Whether the residual is no more than the noise, whose variance is the expected light's."""
-    return float(((observed - expected).square() / expected).mean()) * photons <= 1
 
 
 def _curvature(scene: Tensor) -> Tensor:

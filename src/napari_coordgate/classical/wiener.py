@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.classical.blur import Blur, last
+from napari_coordgate.classical.blur import Blur, checked, last, within_memory
 from napari_coordgate.config import Device, WienerConfig
 from napari_coordgate.coordinates import Window
-from napari_coordgate.devices import resolve_device
 from napari_coordgate.networks import MeasuredPSFs, WienerBank
 from napari_coordgate.optics import PSFField
 
@@ -67,6 +66,10 @@ def wiener(
     ------
     FrameMismatchError
         If the image reaches beyond the frame.
+    ImageError
+        If it is not of shape (h, w) and finite.
+    DeviceMemoryError
+        If the memory does not suffice.
     CancelledError
         If cancelled.
 
@@ -83,21 +86,14 @@ def wiener(
     >>> wiener(blurred, field).shape
     (64, 64)
     """
-    steps = wiener_steps(image, field, config, origin, device)
-    return last(steps, cancel)
+    pixels = checked(image)
+    blur = Blur(field, config.psf, Window(*origin, *pixels.shape), device)
+    return last(within_memory(wiener_steps(pixels, blur, config), blur.image), cancel)
 
 
-def wiener_steps(
-    image: NDArray[Any],
-    field: PSFField,
-    config: WienerConfig,
-    origin: tuple[int, int],
-    device: Device,
-) -> Iterator[Tensor]:
+def wiener_steps(image: NDArray[np.float32], blur: Blur, config: WienerConfig) -> Iterator[Tensor]:
     """Estimates (h, w) of `wiener`, the last of which is its result."""
-    blurred = torch.from_numpy(np.array(image, np.float32)).to(resolve_device(device))
-    window = Window(*origin, *blurred.shape)
-    blur = Blur(field, config.psf, window)
+    blurred = torch.from_numpy(image.copy()).to(blur.device)
     mean = blurred.mean()
     if config.psf == "mean":
         yield mean + _filtered(blurred - mean, blur, config.regularisation)

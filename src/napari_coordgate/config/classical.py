@@ -38,7 +38,7 @@ class RichardsonLucyConfig(Settings):
         10, ge=1, description="Most iterations; each sharpens the image, and in time its noise."
     )
     total_variation: float = Field(
-        0.0, ge=0, lt=1, description="Weight of the total variation, which calms noise; 0: none."
+        0.0, ge=0, lt=0.25, description="Weight of the total variation, which calms noise; 0: none."
     )
     accelerate: bool = Field(
         True, description="Extrapolate each step from the two before it (Biggs and Andrews, 1997)."

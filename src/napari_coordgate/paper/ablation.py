@@ -80,13 +80,17 @@ def run(
         rows: list[dict[str, Any]] = []
         field = psf_field(size.frame_shape, output, cancel)
         for name in TRAININGS:
-            training = _training(name, size)
+            config = ComparisonConfig(
+                training=_training(name, size),
+                seeds=seeds or size.ablation_seeds,
+                memory=False,
+            )
             comparison = yield from completed(
                 compare(
                     _methods(name, size),
                     images,
                     field,
-                    ComparisonConfig(training=training, seeds=seeds or size.ablation_seeds),
+                    config,
                     test=test,
                     output=output / name.replace(" ", "-"),
                     cancel=cancel,

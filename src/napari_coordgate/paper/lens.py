@@ -52,6 +52,8 @@ class Setting:
         Trainings of each network, where nothing else is asked for.
     ablation_length : mapping
         Settings in which the trainings of the ablation differ: they are shorter.
+    memory : bool
+        Whether the peak memory of each method is measured.
     """
 
     frame_shape: tuple[int, int]
@@ -60,6 +62,7 @@ class Setting:
     seeds: int
     ablation_seeds: int
     ablation_length: Mapping[str, Any]
+    memory: bool = True
 
 
 SCALES: Mapping[str, Setting] = MappingProxyType(
@@ -217,7 +220,9 @@ def _events(
     cancel: threading.Event | None,
 ) -> Iterator[Event]:
     field = psf_field(setting.frame_shape, output, cancel)
-    config = ComparisonConfig(training=setting.training, seeds=seeds or setting.seeds)
+    config = ComparisonConfig(
+        training=setting.training, seeds=seeds or setting.seeds, memory=setting.memory
+    )
     material = yield from split_images(images, test, config, cancel)
     classical = yield from tuned(CLASSICAL, material.training, field, setting.training, cancel)
     compared = [*methods(setting.base_channels), *classical]

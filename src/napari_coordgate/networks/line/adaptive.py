@@ -1,6 +1,7 @@
 """Pixel-adaptive convolution: a kernel times a Gaussian of the distance between features."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class PixelAdaptive(nn.Module):
             if number:
                 features = features.relu()
             adapted = neighbourhoods(features, self.kernel_size) * factors
-            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+            weight, bias = cast(nn.Conv1d, layer).weight, cast(nn.Conv1d, layer).bias
+            assert bias is not None
             features = torch.einsum("bcnk,ock->bon", adapted, weight) + bias[:, None]
         return features[:, 0]
