@@ -131,10 +131,11 @@ def _line(data: Data, folder: str) -> str:
             f"{min(network['psnr']):.1f} to {max(network['psnr']):.1f}",
             f"{network['parameters']:,}",
             f"{network['microseconds']:.2f}",
+            str(sum(row["converged"] for row in data["rows"] if row["model"] == name)),
         )
         for name, network in networks.items()
     ]
-    heading = ("network", "PSNR, dB", "over the seeds", "parameters", "microseconds a signal")
+    heading = ("network", "PSNR, dB", "over the seeds", "parameters", "µs a signal", "converged")
     count = len(next(iter(networks.values()))["psnr"])
     reachable = ", ".join(
         f"{psnr:.1f} dB with {channels} channels"
@@ -145,7 +146,8 @@ def _line(data: Data, folder: str) -> str:
     return (
         f"## On a line: `line` (Fig. 3)\n\n![Learned matrices and PSNR]({folder}/line.png)\n\n"
         f"{_origin(data)} {count} seeds each; {data['signals']}. A layer of 7 taps behind any "
-        f"gate can reach {reachable}: what H puts beyond the 7 taps is lost to it.\n\n"
+        f"gate can reach {reachable}: what H puts beyond the 7 taps is lost to it. *Converged* "
+        "counts the seeds whose training had ended before the most steps allowed.\n\n"
         f"{table(heading, rows)}\n{_coordconv(networks)}"
     )
 
