@@ -3,7 +3,6 @@
 import threading
 import warnings
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from napari_coordgate.classical.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.classical.wiener import wiener_steps
 from napari_coordgate.config import Camera, Device, RichardsonLucyConfig, Scaling, WienerConfig
 from napari_coordgate.coordinates import Window
-from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning, ImageError
-from napari_coordgate.images import Image, PixelArray, as_pixels, planes
+from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning
+from napari_coordgate.images import Image, PixelArray, as_image, planes
 from napari_coordgate.intensities import check_plane, intensity_range
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import (
@@ -154,7 +153,7 @@ def deconvolve_events(
         return within_memory(richardson_lucy_steps(scaled, blur, config, camera), blur.image)
 
     def events() -> Iterator[Event]:
-        known = _named_axes(image, axes)
+        known = as_image(image, axes)
         _check_frame(known, field, origin)
         window = Window(*(origin or (0, 0)), *known.frame_shape)
         blur = Blur(field, config.psf, window, device)
@@ -178,19 +177,6 @@ def deconvolve_events(
         yield Finished("completed", message, result=result)
 
     return reporting_end(events())
-
-
-def _named_axes(image: PixelArray | Image, axes: str | None) -> Image:
-    """Image with the axes given, its own, or the last letters of TCZYX."""
-    if isinstance(image, Image):
-        return image if axes is None else replace(image, axes=axes)
-    array = as_pixels(image)
-    if axes is None and not 2 <= array.ndim <= 5:
-        raise ImageError(
-            f"An array of shape {array.shape} is no image; give (H, W), or up to three axes "
-            "before these."
-        )
-    return Image(array, "TCZYX"[-array.ndim :] if axes is None else axes)
 
 
 def _check_frame(image: Image, field: PSFField, origin: tuple[int, int] | None) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.deblurring.deblurrer import Deblurrer
 from napari_coordgate.deblurring.placement import Placement
-from napari_coordgate.errors import ImageError
-from napari_coordgate.images import Image, PixelArray, as_pixels
+from napari_coordgate.images import Image, PixelArray, as_image
 from napari_coordgate.progress import Event, finish, reporting_end
 
 __all__ = ["deblur", "deblur_events"]
@@ -121,23 +119,8 @@ def deblur_events(
     """
 
     def events() -> Iterator[Event]:
-        known = _named_axes(image, axes)
+        known = as_image(image, axes)
         model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         yield from Deblurrer(model, config).events(known, origin, out, cancel, first)
 
     return reporting_end(events())
-
-
-def _named_axes(image: PixelArray | Image, axes: str | None) -> Image:
-    """Image with the axes given, its own, or the last letters of TCZYX."""
-    if isinstance(image, Image):
-        return image if axes is None else replace(image, axes=axes)
-    array = as_pixels(image)
-    if axes is None:
-        if not 2 <= array.ndim <= 5:
-            raise ImageError(
-                f"An array of shape {array.shape} is no image; give (H, W), or up to three axes "
-                "before these."
-            )
-        axes = "TCZYX"[-array.ndim :]
-    return Image(array, axes)

@@ -4,7 +4,14 @@ Axes are letters of TCZYX (time, channel, depth, row, column) and S (the samples
 of a colour pixel), one for each axis of the array, Y before X.
 """
 
-from napari_coordgate.images.image import Image, PixelArray, as_pixels, is_pixels, planes
+from napari_coordgate.images.image import (
+    Image,
+    PixelArray,
+    as_image,
+    as_pixels,
+    is_pixels,
+    planes,
+)
 from napari_coordgate.images.reading import SUFFIXES, find_images, read_image
 from napari_coordgate.images.writing import create_image, write_image
 
@@ -12,6 +19,7 @@ __all__ = [
     "SUFFIXES",
     "Image",
     "PixelArray",
+    "as_image",
     "as_pixels",
     "create_image",
     "find_images",

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -13,7 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.tiff import PixelSize
 
-__all__ = ["AXES", "Image", "PixelArray", "as_pixels", "check_axes", "is_pixels", "planes"]
+__all__ = [
+    "AXES",
+    "Image",
+    "PixelArray",
+    "as_image",
+    "as_pixels",
+    "check_axes",
+    "is_pixels",
+    "planes",
+]
 
 AXES = "TCZYXS"
 """Letters that axes can have."""
@@ -121,6 +130,39 @@ class Image:
     def frame_shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.data.shape[self.axes.index("Y")], self.data.shape[self.axes.index("X")]
+
+
+def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
+    """Image with the axes given, its own, or the last letters of TCZYX.
+
+    Parameters
+    ----------
+    image : array, shape (..., H, W), or Image
+        Pixels.
+    axes : str, optional
+        Letters of TCZYX and S for the array's axes.
+
+    Returns
+    -------
+    Image
+        The image.
+
+    Raises
+    ------
+    ImageError
+        If the array has other numbers of axes than an image, or the letters do not fit.
+    """
+    if isinstance(image, Image):
+        return image if axes is None else replace(image, axes=axes)
+    array = as_pixels(image)
+    if axes is None:
+        if not 2 <= array.ndim <= 5:
+            raise ImageError(
+                f"An array of shape {array.shape} is no image; give (H, W), or up to three axes "
+                "before these."
+            )
+        axes = "TCZYX"[-array.ndim :]
+    return Image(array, axes)
 
 
 def planes(image: Image) -> Iterator[tuple[int | slice, ...]]:

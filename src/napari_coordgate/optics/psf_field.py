@@ -311,20 +311,7 @@ class PSFField:
         return self._convolution.spread(torch.nn.functional.pad(scenes, missing), windows)
 
     def scene_around(self, window: Window) -> Window:
-        """Rectangle of the scene from which `blur` takes the light of a window as it is.
-
-        Parameters
-        ----------
-        window : Window
-            Part of the frame.
-
-        Returns
-        -------
-        Window
-            The window and one PSF radius on every side, with some pixels more below and to
-            the right where that makes its Fourier transform fast. An image of just this
-            rectangle is neither cut nor mirrored.
-        """
+        """Rectangle of the scene that `blur` takes as it is for a window: not cut or mirrored."""
         return self._convolution.around(window)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:

@@ -177,5 +177,5 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
     axes.set_yticks(range(len(names)), [f"{method}  ({training})" for training, method in names])
     axes.invert_yaxis()
     axes.axvline(0, color="black", lw=0.8)
-    axes.set_xlabel(f"PSNR over {base} in the same training, dB; one mark a seed")
+    axes.set_xlabel(f"PSNR over {base}, dB (one mark a seed)")
     return figure

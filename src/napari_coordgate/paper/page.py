@@ -258,11 +258,14 @@ def _ablation(data: Data, folder: str) -> str:
         told = ", ".join(f"{gain:+.2f}" for gain in gains) if key[1] != base else "-"
         psnr, count = fmean(row["psnr"] for row in own), f"{own[0]['parameters']:,}"
         rows.append((key[0], key[1], f"{psnr:.2f}", told, count))
+    once = len({row["seed"] for row in trained}) == 1
+    caution = "Each was trained once: some tenths of a dB may be the seed's." if once else ""
     heading = ("training", "network", "PSNR, dB", f"over {base}, each seed", "parameters")
     return (
         "## What matters in the CG U-Net: `ablation` (the paper's supplement)\n\n"
         f"![Variants of the CG U-Net]({folder}/ablation.png)\n\n{_origin(data)} The lens of the "
-        f"figure above; one thing differs from {base} at a time.\n\n{table(heading, rows)}"
+        f"figure above; one thing differs from {base} at a time. {caution}\n\n"
+        f"{table(heading, rows)}"
     )
 
 
