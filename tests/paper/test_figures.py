@@ -75,7 +75,7 @@ def test_a_page_of_nothing_is_an_error(tmp_path: Path) -> None:
         build_page(tmp_path)
 
 
-def test_networks_on_wiener_filters_have_no_more_parameters_than_their_parents() -> None:
+def test_networks_on_wiener_filters_have_fewer_channels_than_their_parents() -> None:
     names = {method.name: method.network for method in lens.methods(16)}
     own, parents = names["CG-WienerNet(3)"], (names["CG U-Net(3)"], names["MultiWienerNet(3)"])
     assert own is not None

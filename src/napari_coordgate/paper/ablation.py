@@ -11,7 +11,7 @@ from napari_coordgate.config import Camera, ComparisonConfig, Method, NetworkCon
 from napari_coordgate.pairs import Images
 from napari_coordgate.paper.drawing import draw_ablation
 from napari_coordgate.paper.lens import SCALES, Setting, psf_field
-from napari_coordgate.paper.results import completed, flat_rows, write_results
+from napari_coordgate.paper.results import completed, flat_rows, origin_of, write_results
 from napari_coordgate.progress import Event, Finished, reporting_end
 
 __all__ = ["NETWORKS", "TRAININGS", "run"]
@@ -97,8 +97,8 @@ def run(
                 )
             )
             rows += [{"training": name, **row} for row in flat_rows(comparison)]
-        data = {"scale": scale, "base": BASE, "rows": rows}
-        written = write_results(output, "ablation", data, comparison, draw_ablation(rows, BASE))
+        data = {"scale": scale, "base": BASE, "rows": rows, **origin_of(comparison)}
+        written = write_results(output, "ablation", data, draw_ablation(rows, BASE))
         yield Finished("completed", f"Wrote {written[-1]}.", outputs=written, result=rows)
 
     return reporting_end(events())

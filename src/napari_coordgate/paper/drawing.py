@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from napari_coordgate.comparing import Comparison, Row
 from napari_coordgate.optics import PSFField, PSFGrid
+from napari_coordgate.paper.results import gains_over
 
 __all__ = ["draw_ablation", "draw_lens"]
 
@@ -161,12 +162,7 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]], base: str) -> Figure:
     matplotlib.figure.Figure
         The picture, of no window.
     """
-    trained = [row for row in rows if row["seed"] is not None]
-    bases = {(r["training"], r["seed"]): r["psnr"] for r in trained if r["method"] == base}
-    gains = defaultdict(list)
-    for row in trained:
-        gain = row["psnr"] - bases[row["training"], row["seed"]]
-        gains[row["training"], row["method"]].append(gain)
+    gains = gains_over(base, rows)
     names = [key for key in gains if key[1] != base]
     figure = Figure(figsize=(8, 0.32 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()

@@ -23,7 +23,7 @@ from napari_coordgate.config import (
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Images
 from napari_coordgate.paper.drawing import draw_lens
-from napari_coordgate.paper.results import completed, flat_rows, write_results
+from napari_coordgate.paper.results import completed, flat_rows, origin_of, write_results
 from napari_coordgate.paper.tuning import tuned
 from napari_coordgate.progress import Event, Finished, reporting_end
 
@@ -104,8 +104,8 @@ def methods(base_channels: int) -> tuple[Method, ...]:
     Returns
     -------
     tuple of Method
-        The networks. The gated one on a Wiener bank has a channel less, so that it has
-        no more parameters than the gated U-Net and the MultiWienerNet of its depth.
+        The networks. The gated one on a Wiener bank has a channel less, so that its
+        parameters are about as many as those of the gated U-Net and the MultiWienerNet.
     """
 
     def network(name: str, architecture: str, depth: int, channels: int = base_channels) -> Method:
@@ -232,11 +232,7 @@ def _events(
         )
     )
     assert isinstance(comparison, Comparison)
-    written = write_results(
-        output,
-        "lens",
-        {"scale": scale, "lens": LENS.model_dump(mode="json"), "rows": flat_rows(comparison)},
-        comparison,
-        draw_lens(comparison, field),
-    )
+    data = {"scale": scale, "lens": LENS.model_dump(mode="json"), "rows": flat_rows(comparison)}
+    data |= origin_of(comparison)
+    written = write_results(output, "lens", data, draw_lens(comparison, field))
     yield Finished("completed", f"Wrote {written[-1]}.", outputs=written, result=comparison)

@@ -1,6 +1,5 @@
 """Fig. 1: how zero padding tells a network where in the frame it is, and how slowly."""
 
-import json
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_coordgate.comparing.comparison import called_as, describe_machine
-from napari_coordgate.files import check_writable, writing
+from napari_coordgate.files import check_writable
+from napari_coordgate.paper.results import write_results
 from napari_coordgate.progress import Event, Finished, Stopwatch, reporting_end
 
 __all__ = ["convolved", "deviation", "run", "through_unet"]
@@ -152,13 +152,8 @@ def _events(scale: str, output: Path) -> Iterator[Event]:
         yield stopwatch.progress(number)
     data = {"scale": scale, "visible": VISIBLE, "cases": cases}
     data |= {"command": called_as(), "machine": describe_machine()}
-    written = output / "padding.json", output / "padding.png"
-    with writing(written[0], overwrite=True) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    with writing(written[1], overwrite=True) as temporary:
-        _draw({name: image.numpy() for name, (image, _) in images.items()}, cases).savefig(
-            temporary, dpi=150
-        )
+    picture = _draw({name: image.numpy() for name, (image, _) in images.items()}, cases)
+    written = write_results(output, "padding", data, picture)
     yield Finished("completed", f"Wrote {written[1]}.", outputs=written, result=data)
 
 

@@ -14,6 +14,7 @@ from napari_coordgate.paper.claims import (
     answer_line_claims,
     own_network,
 )
+from napari_coordgate.paper.results import gains_over
 
 __all__ = ["build_page"]
 
@@ -250,11 +251,9 @@ def _best(data: Data) -> str:
 def _ablation(data: Data, folder: str) -> str:
     base = data["base"]
     trained = [row for row in data["rows"] if row["seed"] is not None]
-    bases = {(r["training"], r["seed"]): r["psnr"] for r in trained if r["method"] == base}
     rows = []
-    for key in dict.fromkeys((row["training"], row["method"]) for row in trained):
+    for key, gains in gains_over(base, trained).items():
         own = [row for row in trained if (row["training"], row["method"]) == key]
-        gains = [row["psnr"] - bases[row["training"], row["seed"]] for row in own]
         told = ", ".join(f"{gain:+.2f}" for gain in gains) if key[1] != base else "-"
         psnr, count = fmean(row["psnr"] for row in own), f"{own[0]['parameters']:,}"
         rows.append((key[0], key[1], f"{psnr:.2f}", told, count))

@@ -1,7 +1,7 @@
 """What every figure leaves behind: its picture, and beside it the data, how they came about."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from napari_coordgate.comparing import Comparison
 from napari_coordgate.files import writing
 from napari_coordgate.progress import Event, Finished
 
-__all__ = ["completed", "flat_rows", "write_results"]
+__all__ = ["completed", "flat_rows", "gains_over", "origin_of", "write_results"]
 
 NOT_FOR_A_TABLE = {"fingerprint", "quality", "image_psnr", "stem"}
 
@@ -24,8 +24,38 @@ def flat_rows(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
+def gains_over(base: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[float]]:
+    """How much more PSNR each network has than the base of its training, seed by seed.
+
+    Parameters
+    ----------
+    base : str
+        Method that all are held against.
+    rows : sequence of mapping
+        Rows with ``training``, ``method``, ``seed`` and ``psnr``; without a seed, it does not count.
+
+    Returns
+    -------
+    dict
+        Gains, dB, by training and method, in the order of the rows; those of the base are 0.
+    """
+    trained = [row for row in rows if row["seed"] is not None]
+    bases = {(r["training"], r["seed"]): r["psnr"] for r in trained if r["method"] == base}
+    gains: dict[tuple[str, str], list[float]] = {}
+    for row in trained:
+        gain = row["psnr"] - bases[row["training"], row["seed"]]
+        gains.setdefault((row["training"], row["method"]), []).append(gain)
+    return gains
+
+
+def origin_of(comparison: Comparison) -> dict[str, Any]:
+    """Settings, methods, command and machine of a comparison, as plain JSON values."""
+    named = {"settings", "methods", "command", "machine"}
+    return comparison.model_dump(mode="json", include=named)
+
+
 def write_results(
-    folder: Path, name: str, data: Mapping[str, Any], comparison: Comparison, figure: Figure
+    folder: Path, name: str, data: Mapping[str, Any], figure: Figure
 ) -> tuple[Path, Path]:
     """Write a figure and its data; those of an earlier start are replaced.
 
@@ -36,9 +66,7 @@ def write_results(
     name : str
         Name of the files, without suffix.
     data : mapping
-        Plain JSON values.
-    comparison : Comparison
-        Where they come from: its settings, command and machine are written as well.
+        Plain JSON values, where they come from among them.
     figure : matplotlib.figure.Figure
         The picture.
 
@@ -47,12 +75,9 @@ def write_results(
     tuple of Path
         The data and the picture.
     """
-    origin = comparison.model_dump(
-        mode="json", include={"settings", "methods", "command", "machine"}
-    )
     data_path, picture = folder / f"{name}.json", folder / f"{name}.png"
     with writing(data_path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps({**data, **origin}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     with writing(picture, overwrite=True) as temporary:
         figure.savefig(temporary, dpi=150)
     return data_path, picture

@@ -1,6 +1,5 @@
 """The experiment on the line: train what is missing, measure, draw, and say what was found."""
 
-import json
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from napari_coordgate.comparing.comparison import called_as, describe_machine
-from napari_coordgate.files import check_writable, writing
+from napari_coordgate.files import check_writable
 from napari_coordgate.paper.line.drawing import draw_line
 from napari_coordgate.paper.line.findings import findings, summaries
 from napari_coordgate.paper.line.models import MODELS, Model
@@ -18,6 +17,7 @@ from napari_coordgate.paper.line.rows import LineRow, Rows
 from napari_coordgate.paper.line.task import LENGTH, convolution_matrix, reachable_psnr
 from napari_coordgate.paper.line.timing import gate_microseconds, inference_microseconds
 from napari_coordgate.paper.line.training import Protocol
+from napari_coordgate.paper.results import write_results
 from napari_coordgate.progress import Event, Finished, Stopwatch, counted, reporting_end
 
 __all__ = ["SCALES", "Scale", "run"]
@@ -93,11 +93,7 @@ def _events(
     data = _data(done, models)
     data |= {"scale": scale, "seeds": len(seeds), "settings": asdict(protocol)}
     data |= {"command": called_as(), "machine": describe_machine(), "device": "cpu"}
-    written = (output / "line.json", output / "line.png")
-    with writing(written[0], overwrite=True) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    with writing(written[1], overwrite=True) as temporary:
-        draw_line(data).savefig(temporary, dpi=150)
+    written = write_results(output, "line", data, draw_line(data))
     number = sum(map(len, wanted.values()))
     message = f"Trained {counted(number, 'network')} and wrote {written[1]}."
     yield Finished("completed", message, outputs=written, result=data)
