@@ -32,7 +32,7 @@ def gains_over(base: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, 
     base : str
         Method that all are held against.
     rows : sequence of mapping
-        Rows with ``training``, ``method``, ``seed`` and ``psnr``; without a seed, it does not count.
+        Rows with ``training``, ``method``, ``seed`` and ``psnr``; only those with a seed count.
 
     Returns
     -------
