@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -17,6 +18,7 @@ __all__ = [
     "check_writable",
     "claim_space",
     "last_checkpoint_path",
+    "remove_strays",
     "reserve",
     "sample_data_folder",
     "writing",
@@ -34,6 +36,8 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 _NAME_KEPT = 40
+_TEMPORARY = re.compile(r"\.napari-coordgate-[0-9a-f]{8}-(?P<end>.+)", re.DOTALL)
+"""Names of files that are being written, and of nobody else's."""
 _NAME_TAKEN = "choose another name or pass --overwrite"
 
 
@@ -147,7 +151,7 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     # The end of the name keeps its suffixes; a part of it keeps clear of the longest name allowed.
-    temporary = path.parent / f".{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
+    temporary = path.parent / f".napari-coordgate-{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
     try:
         _check_no_folder(path)
         check_free([path], overwrite)
@@ -165,6 +169,34 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         _remove(temporary)
+
+
+def remove_strays(folder: str | Path, target: str | Path | None = None) -> list[Path]:
+    """Remove what `writing` had begun when its process was killed.
+
+    Nobody else may be writing there: the caller holds the lock of the folder, or is
+    the only one who writes the target.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder; the folders in it are looked through as well, unless a target is named.
+    target : str or Path, optional
+        Remove only what was to become this file of the folder.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+    """
+    folder, end = Path(folder), None if target is None else Path(target).name[-_NAME_KEPT:]
+    removed = []
+    for path in folder.rglob(".napari-coordgate-*") if end is None else folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and (end is None or match["end"] == end):
+            _remove(path)
+            removed.append(path)
+    return removed
 
 
 def reserve(path: Path) -> None:

@@ -20,6 +20,7 @@ from napari_coordgate.errors import CancelledError, CoordGateError
 
 __all__ = [
     "Event",
+    "FileChanged",
     "Finished",
     "PlaneDone",
     "Preview",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Reason = Literal["completed", "cancelled", "failed"]
+FileState = Literal["waiting", "running", "done", "current", "failed"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,34 @@ class PlaneDone:
     index: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FileChanged:
+    """One file of many has come further.
+
+    Attributes
+    ----------
+    source : Path
+        The file.
+    state : {"waiting", "running", "done", "current", "failed"}
+        ``current``: an earlier run has done it, and neither it nor the model has changed.
+    output : Path or None
+        Where its result is, or is to be.
+    seconds : float
+        Time that it took, once it is done or has failed.
+    why : str
+        What went wrong, or what its user should know; empty where there is nothing to say.
+    pair : tuple of ndarray, or None
+        Small pictures of the blurred and the deblurred image, shape (h, w), once it is done.
+    """
+
+    source: Path
+    state: FileState
+    output: Path | None = None
+    seconds: float = 0.0
+    why: str = ""
+    pair: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+
 @dataclass(frozen=True)
 class Finished:
     """The one end of a job.
@@ -133,7 +163,7 @@ class Finished:
             raise CancelledError(self.message)
 
 
-Event = Progress | Preview | PlaneDone | Finished
+Event = Progress | Preview | PlaneDone | FileChanged | Finished
 
 
 class Stopwatch:

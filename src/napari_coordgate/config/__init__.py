@@ -29,7 +29,13 @@ from napari_coordgate.config.presets import (
     PRESETS,
     PresetName,
 )
-from napari_coordgate.config.running import DeblurConfig, DemoConfig
+from napari_coordgate.config.running import (
+    BatchConfig,
+    DeblurConfig,
+    DemoConfig,
+    OutputFormat,
+    Selection,
+)
 from napari_coordgate.config.training import Border, Camera, Scaling, TrainingConfig
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "Activation",
     "AnyLens",
     "Architecture",
+    "BatchConfig",
     "Border",
     "Camera",
     "ComparisonConfig",
@@ -52,11 +59,13 @@ __all__ = [
     "Lens",
     "Method",
     "NetworkConfig",
+    "OutputFormat",
     "PSFFieldConfig",
     "PresetName",
     "RichardsonLucyConfig",
     "RichardsonLucyRun",
     "Scaling",
+    "Selection",
     "Settings",
     "TrainingConfig",
     "WhichPSF",

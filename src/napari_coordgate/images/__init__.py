@@ -7,6 +7,7 @@ of a colour pixel), one for each axis of the array, Y before X.
 from napari_coordgate.images.image import (
     Image,
     PixelArray,
+    PlaneView,
     as_image,
     as_pixels,
     is_pixels,
@@ -19,6 +20,7 @@ __all__ = [
     "SUFFIXES",
     "Image",
     "PixelArray",
+    "PlaneView",
     "as_image",
     "as_pixels",
     "create_image",

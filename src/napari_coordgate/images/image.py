@@ -17,6 +17,7 @@ __all__ = [
     "AXES",
     "Image",
     "PixelArray",
+    "PlaneView",
     "as_image",
     "as_pixels",
     "check_axes",
@@ -89,6 +90,12 @@ class Image:
         The file it was read from.
     title : str, or None
         What it is called where it is in no file.
+    z_step_um : float, or None
+        Distance between planes of the axis Z.
+    time_step_s : float, or None
+        Time between those of the axis T.
+    channels : tuple of str
+        Names of the channels, one for each of the axis C; empty where they have none.
 
     Raises
     ------
@@ -101,6 +108,9 @@ class Image:
     pixel_size_um: PixelSize | None = None
     path: Path | None = None
     title: str | None = None
+    z_step_um: float | None = None
+    time_step_s: float | None = None
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the pixels and the axes."""
@@ -126,10 +136,64 @@ class Image:
         """Pixels of one plane, shape (H, W), loaded alone; the index is one of `planes`."""
         return np.asarray(self.data[index])
 
+    def view(self, index: tuple[int | slice, ...]) -> "PlaneView":
+        """One plane of which windows are loaded alone; the index is one of `planes`."""
+        return PlaneView(self.data, index)
+
     @property
     def frame_shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.data.shape[self.axes.index("Y")], self.data.shape[self.axes.index("X")]
+
+
+class PlaneView:
+    """One plane of an array, of which windows are read and written alone.
+
+    Parameters
+    ----------
+    data : PixelArray
+        The array; of zarr and the like, only what a window needs is loaded.
+    index : tuple of int and slice
+        One of `planes`: a slice for Y and one for X.
+    """
+
+    def __init__(self, data: Any, index: tuple[int | slice, ...]) -> None:
+        self._data = data
+        self._index = index
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = (
+            length
+            for length, part in zip(self._data.shape, self._index, strict=True)
+            if isinstance(part, slice)
+        )
+        return height, width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        dtype: np.dtype[Any] = self._data.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """Two."""
+        return 2
+
+    def __getitem__(self, window: tuple[slice, slice]) -> NDArray[Any]:
+        return np.asarray(self._data[self._within(window)])
+
+    def __setitem__(self, window: tuple[slice, slice], pixels: NDArray[Any]) -> None:
+        self._data[self._within(window)] = pixels
+
+    def _within(self, window: tuple[slice, slice]) -> tuple[int | slice, ...]:
+        """Index of a window of the plane in the whole array."""
+        rows_and_columns = iter(window)
+        return tuple(
+            next(rows_and_columns) if isinstance(part, slice) else part for part in self._index
+        )
 
 
 def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
