@@ -2,7 +2,6 @@
 
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
@@ -55,12 +54,10 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
 
 def peak_memory_gb() -> float:
     """Largest resident set of this process so far, GB; mapped pages of files count as well."""
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
+    from napari_coordgate.memory import peak_resident_bytes
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    peak = peak_resident_bytes()
+    return float("nan") if peak is None else peak / 1e9
 
 
 def measure_one(name: str, options: dict[str, Any]) -> list[Figure]:

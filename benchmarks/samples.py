@@ -19,6 +19,7 @@ from napari_coordgate.demo import SEED, blurred_sample
 from napari_coordgate.files import sample_data_folder, writing
 from napari_coordgate.images import find_images
 from napari_coordgate.intensities import cast
+from napari_coordgate.metadata import Metadata
 from napari_coordgate.optics import expose
 from napari_coordgate.tiff import tiff_layout
 
@@ -66,7 +67,9 @@ def main() -> None:
         (folder / "nuclei.tif", nuclei(starter), "ZYX"),
         (folder / "beads.tif", beads(starter), "YX"),
     ):
-        options = tiff_layout(path, pixels.shape, pixels.dtype, axes, (side, side)).options
+        options = tiff_layout(
+            path, pixels.shape, pixels.dtype, axes, Metadata((side, side))
+        ).options
         with writing(path) as temporary:
             tifffile.imwrite(temporary, pixels, compression="zlib", predictor=True, **options)
 

@@ -60,8 +60,8 @@ def test_the_files_hold_what_the_table_says(end: Finished) -> None:
             read_image(folder / f"{name}-{stage}.tif") for stage in ("sharp", "blurred")
         )
         assert sharp.pixel_size_um == pytest.approx((0.325, 0.325))
-        low, high = np.percentile(sharp.data, (1, 99.8))
-        values.append(psnr(sharp.data, blurred.data, float(high - low)))
+        low, high = np.percentile(sharp.pixels, (1, 99.8))
+        values.append(psnr(sharp.pixels, blurred.pixels, float(high - low)))
     assert np.mean(values) == pytest.approx(table["blurred"]["psnr"], abs=1e-3)
 
 

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from napari_coordgate.config import Device
-from napari_coordgate.devices import free_memory, is_out_of_memory, resolve_device, to_device
+from napari_coordgate.devices import (
+    free_memory,
+    gains_by_bfloat16,
+    is_out_of_memory,
+    resolve_device,
+    to_device,
+)
 from napari_coordgate.errors import SettingsError
 
 
@@ -55,6 +61,24 @@ def test_an_apple_gpu_has_what_is_left_of_what_is_recommended(
     assert free_memory(torch.device("mps")) == 70
 
 
+@pytest.mark.parametrize("gains", [True, False])
+def test_a_device_gains_by_bfloat16_where_it_has_matrix_units_for_it(
+    monkeypatch: pytest.MonkeyPatch, gains: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": gains}, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gains)
+    assert gains_by_bfloat16(torch.device("cpu")) is gains
+    assert gains_by_bfloat16(torch.device("cuda")) is gains
+    assert not gains_by_bfloat16(torch.device("mps"))
+
+
+def test_where_pytorch_does_not_tell_of_matrix_units_there_are_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not gains_by_bfloat16(torch.device("cpu"))
+
+
 def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58, dtype=torch.uint8)
@@ -66,6 +90,8 @@ def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
         (MemoryError(), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("could not create a primitive descriptor for a convolution"), False),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"), True),
         (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), False),
         (ValueError("out of memory"), False),

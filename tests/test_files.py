@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import check_writable, reserve, writing
+from napari_coordgate.files import check_writable, remove_strays, reserve, writing
 
 
 @contextmanager
@@ -177,6 +177,103 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
 def test_a_folder_is_no_target(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"), writing(tmp_path, overwrite=True):
         pytest.fail("The body must not run.")
+
+
+def test_a_folder_appears_whole_and_alone(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.ome.zarr"
+    with writing(target, folder=True) as temporary:
+        assert (temporary.parent, temporary.suffix) == (target.parent, ".zarr")
+        (temporary / "deeper").mkdir()
+        (temporary / "deeper" / "part").write_text("whole")
+        assert not target.exists()
+    assert (target / "deeper" / "part").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, overwrite: bool) -> None:
+    target = tmp_path / "result"
+    if overwrite:
+        folder_with(target, "before")
+    with pytest.raises(KeyboardInterrupt), writing(target, overwrite, folder=True) as temporary:
+        (temporary / "part").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == [target] * overwrite
+    assert not overwrite or (target / "part").read_text() == "before"
+
+
+def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
+    target = folder_with(tmp_path / "result", "before")
+    with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+        pytest.fail("The body must not run.")
+    with writing(target, overwrite=True, folder=True) as temporary:
+        (temporary / "other").write_text("after")
+        assert (target / "part").read_text() == "before"
+    assert [path.name for path in target.iterdir()] == ["other"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_turned_up_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    for theirs in (folder_with, lambda path, text: path.write_text(text)):
+        with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+            theirs(target, "theirs")
+        assert list(tmp_path.iterdir()) == [target]
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def test_a_file_is_never_overwritten_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "result").write_text("before")
+    with (
+        pytest.raises(OutputError, match="it is a file"),
+        writing(tmp_path / "result", overwrite=True, folder=True),
+    ):
+        pytest.fail("The body must not run.")
+    assert (tmp_path / "result").read_text() == "before"
+
+
+def test_a_folder_replaced_is_on_the_disk_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = folder_with(tmp_path / "result", "before")
+    rename = Path.rename
+
+    def killed(path: Path, name: Path) -> Path:
+        """Die between moving the old aside and the new to its place."""
+        if name == target:
+            os._exit(9)
+        return rename(path, name)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "rename", killed)
+        with writing(target, overwrite=True, folder=True) as temporary:
+            (temporary / "part").write_text("after")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not target.exists()
+    assert len(remove_strays(tmp_path)) == 1
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "part").read_text() == "before"
+
+
+def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
+    strays = [
+        folder_with(tmp_path / "deeper" / ".napari-coordgate-0123abcd-a.zarr", "half"),
+        folder_with(tmp_path / ".napari-coordgate-old-b", "old"),
+    ]
+    folder_with(tmp_path / "b", "new")
+    (tmp_path / ".napari-coordgate-notes").touch()
+    assert remove_strays(tmp_path, target="c") == []
+    assert sorted(remove_strays(tmp_path)) == sorted(strays)
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
+
+
+def folder_with(path: Path, text: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "part").write_text(text)
+    return path
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

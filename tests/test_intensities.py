@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from napari_coordgate import intensities
 from napari_coordgate.config import Scaling
-from napari_coordgate.errors import ImageError
+from napari_coordgate.errors import CancelledError, ImageError
 from napari_coordgate.intensities import IntensityRange, cast, check_plane, intensity_range
 
 DTYPES = ["?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8", ">u2", ">i4", ">f4", ">f8"]
@@ -96,6 +97,73 @@ def test_a_large_plane_is_checked_and_sampled_without_a_copy(dtype: str) -> None
     assert check_peak < 1e6
     assert range_peak < 4e7
     assert intensities == (0, 1)
+
+
+class LoadedPixels:
+    """Plane that is loaded by its parts; it counts how often each pixel was."""
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        self._pixels = pixels
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.times = np.zeros(pixels.shape, int)
+        self.largest = 0
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        self.times[index] += 1
+        part: NDArray[Any] = self._pixels[index]
+        self.largest = max(self.largest, part.nbytes)
+        return part
+
+
+@given(
+    shape=st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    strip_bytes=st.integers(1, 5000),
+    sampled=st.integers(1, 4000),
+    levels=st.integers(2, 1000),
+)
+def test_strips_give_the_range_of_the_whole_in_one_reading(
+    shape: tuple[int, int], strip_bytes: int, sampled: int, levels: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, levels, shape).astype(np.uint16)
+    pixels[0, 0], pixels[1, 1] = 0, levels
+    plane, percentiles = LoadedPixels(pixels), (2, 97)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intensities, "STRIP_BYTES", strip_bytes)
+        patch.setattr(intensities, "_SAMPLED_PIXELS", sampled)
+        found = intensity_range(plane, Scaling(low_percentile=2, high_percentile=97))
+    assert (plane.times == 1).all()
+    assert plane.largest <= max(strip_bytes, 2 * shape[1])
+    step = int(np.ceil(np.sqrt(pixels.size / sampled)))
+    low, high = np.percentile(pixels[::step, ::step], percentiles)
+    assert found == ((low, high) if high > low else (0, levels))
+
+
+@pytest.mark.parametrize("row", [0, 37, 99])
+@pytest.mark.parametrize(
+    ("value", "problem"), [(np.nan, "NaN"), (-np.inf, "infinite"), (1e300, "rescale")]
+)
+def test_what_is_wrong_is_found_in_any_strip(
+    monkeypatch: pytest.MonkeyPatch, row: int, value: float, problem: str
+) -> None:
+    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+    pixels = np.random.default_rng(0).uniform(0, 1, (100, 20))
+    pixels[row, 7] = value
+    for look in (check_plane, lambda plane, name: intensity_range(plane, Scaling(), name)):
+        with pytest.raises(ImageError, match=f"^frame.tif .*{problem}"):
+            look(LoadedPixels(pixels), "frame.tif")
+
+
+def test_a_look_through_a_large_plane_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+    plane = LoadedPixels(np.random.default_rng(0).uniform(0, 1, (100, 20)))
+
+    def check() -> None:
+        if plane.times.sum() > 500:
+            raise CancelledError("Stopped.")
+
+    with pytest.raises(CancelledError):
+        intensity_range(plane, Scaling(), check=check)
+    assert plane.times.sum() < 1000
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -118,7 +118,7 @@ def blurred_sample(path: Path, starter: Checkpoint, seed: int) -> Sample:
         With the images ``sharp`` and ``blurred``.
     """
     assert starter.psf_field is not None
-    sharp = read_image(path).data
+    sharp = read_image(path).pixels
     window = frame_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
     blurred = simulate(
         sharp,

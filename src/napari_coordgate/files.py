@@ -15,6 +15,7 @@ from napari_coordgate.errors import CoordGateError, OutputError
 
 __all__ = [
     "check_free",
+    "check_free_space",
     "check_writable",
     "claim_space",
     "last_checkpoint_path",
@@ -38,6 +39,8 @@ _ADVICE = {
 _NAME_KEPT = 40
 _TEMPORARY = re.compile(r"\.napari-coordgate-[0-9a-f]{8}-(?P<end>.+)", re.DOTALL)
 """Names of files that are being written, and of nobody else's."""
+_ASIDE = re.compile(r"\.napari-coordgate-old-(?P<end>.+)", re.DOTALL)
+"""Names of folders that stand aside while others take their place."""
 _NAME_TAKEN = "choose another name or pass --overwrite"
 
 
@@ -78,7 +81,7 @@ def check_writable(path: str | Path) -> None:
     """
     path = Path(path)
     try:
-        _check_no_folder(path)
+        _check_kind(path, folder=False)
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -124,11 +127,11 @@ def last_checkpoint_path(output: str | Path) -> Path:
 
 
 @contextmanager
-def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Write a file that appears under its name only when it is whole.
+def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) -> Iterator[Path]:
+    """Write a file or a folder that appears under its name only when it is whole.
 
-    The body writes a hidden file beside the target, with the same suffix. At
-    its end that file is on the disk and takes the target's name; when the body
+    The body writes a hidden one beside the target, with the same suffix. At
+    its end that is on the disk and takes the target's name; when the body
     fails or is interrupted, it is removed and the target is as it was.
 
     Parameters
@@ -136,12 +139,14 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     path : str or Path
         The target. Folders on the way to it are made where they are missing.
     overwrite : bool
-        Replace a file of that name.
+        Replace a file of that name; for a folder, a folder with all that is in it.
+    folder : bool
+        The target is a folder.
 
     Yields
     ------
     Path
-        The hidden file, which exists and is empty.
+        The hidden file or folder, which exists and is empty.
 
     Raises
     ------
@@ -153,13 +158,20 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     # The end of the name keeps its suffixes; a part of it keeps clear of the longest name allowed.
     temporary = path.parent / f".napari-coordgate-{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
     try:
-        _check_no_folder(path)
         check_free([path], overwrite)
+        _check_kind(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.touch(exist_ok=False)
         yield temporary
-        _sync(temporary)
-        if overwrite:
+        for written in temporary.rglob("*") if folder else [temporary]:
+            if written.is_file():
+                _sync(written)
+        if folder:
+            _move_folder(temporary, path, overwrite)
+        elif overwrite:
             temporary.replace(path)
         else:
             _move_to_free_name(temporary, path)
@@ -175,7 +187,8 @@ def remove_strays(folder: str | Path, target: str | Path | None = None) -> list[
     """Remove what `writing` had begun when its process was killed.
 
     Nobody else may be writing there: the caller holds the lock of the folder, or is
-    the only one who writes the target.
+    the only one who writes the target. A folder that stood aside to be replaced, and was
+    not, gets its name back.
 
     Parameters
     ----------
@@ -191,12 +204,36 @@ def remove_strays(folder: str | Path, target: str | Path | None = None) -> list[
     """
     folder, end = Path(folder), None if target is None else Path(target).name[-_NAME_KEPT:]
     removed = []
-    for path in folder.rglob(".napari-coordgate-*") if end is None else folder.iterdir():
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and (end is None or match["end"] == end):
+    # All names first: a folder is not to be looked through while it goes.
+    for path in list(folder.rglob(".napari-coordgate-*") if end is None else folder.iterdir()):
+        aside = _ASIDE.fullmatch(path.name)
+        match = aside or _TEMPORARY.fullmatch(path.name)
+        if match and (end is None or match["end"][-_NAME_KEPT:] == end):
+            if aside and not os.path.lexists(path.with_name(aside["end"])):
+                path.rename(path.with_name(aside["end"]))
+                continue
             _remove(path)
             removed.append(path)
     return removed
+
+
+def check_free_space(folder: Path, size: int) -> None:
+    """Raise an error unless a disk has room, as far as can be told beforehand.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder on the disk.
+    size : int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+        If the disk has not enough room.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def reserve(path: Path) -> None:
@@ -216,8 +253,7 @@ def reserve(path: Path) -> None:
         If the disk has not enough room.
     """
     size = path.stat().st_size
-    if shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    check_free_space(path.parent, size)
     with path.open("r+b") as file:
         claim_space(file.fileno(), size)
 
@@ -241,9 +277,12 @@ def claim_space(descriptor: int, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
 
 
-def _check_no_folder(path: Path) -> None:
-    if path.is_dir():
+def _check_kind(path: Path, folder: bool) -> None:
+    """Raise OutputError if a folder stands where a file is to be, or the other way round."""
+    if path.is_dir() and not folder:
         raise OutputError(f"Cannot write {path}: it is a folder; give the name of a file.")
+    if folder and os.path.lexists(path) and not path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a file; give the name of a folder.")
 
 
 def _sync(path: Path) -> None:
@@ -268,21 +307,38 @@ def _move_to_free_name(temporary: Path, path: Path) -> None:
         raise OutputError(f"{path} already exists; {_NAME_TAKEN}.") from error
 
 
-def _remove(path: Path) -> None:
-    """Remove a file if it is there; a folder that became unusable keeps it."""
+def _move_folder(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Give a folder its name; what is replaced stands aside until then, and is lost at no time."""
+    aside = path.with_name(f".napari-coordgate-old-{path.name}")
     try:
-        path.unlink(missing_ok=True)
+        if overwrite and os.path.lexists(path):
+            _remove(aside)
+            path.rename(aside)
+        temporary.rename(path)  # fails where the name is taken, but by an empty folder
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise OutputError(f"{path} already exists; {_NAME_TAKEN}.") from error
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder if it is there; a folder that became unusable keeps it."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     except OSError:
         return
 
 
 def _concerns_another_file(error: OSError, temporary: Path, path: Path) -> bool:
-    """Whether an error names a file that is not the one being written."""
+    """Whether an error names a file that is not the one being written, nor in that folder."""
     if not isinstance(error.filename, str | Path):
         return False
-    target = path.absolute()
-    ours = (target, *target.parents, temporary.absolute())
-    return Path(error.filename).absolute() not in ours
+    target, named = path.absolute(), Path(error.filename).absolute()
+    return named not in (target, *target.parents) and not named.is_relative_to(temporary.absolute())
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:

@@ -1,5 +1,7 @@
 """Intensities: what can be worked with, scaled to the network's range and back."""
 
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,8 +9,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import Scaling
 from napari_coordgate.errors import ImageError
+from napari_coordgate.pixels import PixelArray
 
-__all__ = ["IntensityRange", "cast", "check_plane", "intensity_range"]
+__all__ = ["STRIP_BYTES", "IntensityRange", "cast", "check_plane", "intensity_range"]
+
+STRIP_BYTES = 2**26
+"""Size of a plane up to which it is loaded whole; of a larger one, a strip at a time."""
 
 _SAMPLED_PIXELS = 1_000_000
 _LARGEST = float(np.finfo(np.float32).max)
@@ -67,23 +73,27 @@ class IntensityRange(NamedTuple):
 
 
 def intensity_range(
-    plane: NDArray[Any], scaling: Scaling, name: str = "The image"
+    plane: PixelArray,
+    scaling: Scaling,
+    name: str = "The image",
+    check: Callable[[], object] = bool,
 ) -> IntensityRange:
-    """Intensities of an image that become 0 and 1.
+    """Intensities of an image that become 0 and 1; it is checked as `check_plane` does.
 
-    They are percentiles of about a million pixels on a regular grid, so that a
-    memory-mapped plane is not loaded whole and the same plane always gives the
-    same range. Where the two percentiles are the same value (an image that is
-    background nearly everywhere), the smallest and largest pixel stand in.
+    They are percentiles of about a million pixels on a regular grid, so that the same
+    plane always gives the same range. Where the two percentiles are the same value (an
+    image that is background nearly everywhere), the smallest and largest pixel stand in.
 
     Parameters
     ----------
-    plane : ndarray, shape (H, W)
-        Finite pixels, see `check_plane`.
+    plane : PixelArray, shape (H, W)
+        The plane; where it is not in memory, each pixel is loaded once, strip by strip.
     scaling : Scaling
         The two percentiles.
     name : str
         What the plane is called in an error.
+    check : callable
+        Called before each strip; what it raises ends the work.
 
     Returns
     -------
@@ -93,25 +103,34 @@ def intensity_range(
     Raises
     ------
     ImageError
-        If all pixels have the same value.
+        If the plane holds no image to work with, see `check_plane`.
     """
-    step = max(1, int(np.ceil(np.sqrt(plane.size / _SAMPLED_PIXELS))))
-    sample = plane[::step, ::step].astype(np.float64)
-    low, high = np.percentile(sample, (scaling.low_percentile, scaling.high_percentile))
+    _check_form(plane, name)
+    step = max(1, math.ceil(math.sqrt(math.prod(plane.shape) / _SAMPLED_PIXELS)))
+    sample: list[NDArray[np.float64]] = []
+
+    def sampled() -> Iterator[NDArray[Any]]:
+        for row, strip in _strips(plane):
+            check()
+            sample.append(strip[-row % step :: step, ::step].astype(np.float64))
+            yield strip
+
+    smallest, largest = _extremes(sampled(), name)
+    percentiles = (scaling.low_percentile, scaling.high_percentile)
+    low, high = np.percentile(np.concatenate(sample), percentiles)
     if not high > low:
-        low, high = plane.min(), plane.max()
-    if not high > low:
-        raise _constant(name, float(low))
+        return IntensityRange(smallest, largest)
     return IntensityRange(float(low), float(high))
 
 
-def check_plane(plane: NDArray[Any], name: str) -> None:
+def check_plane(plane: PixelArray, name: str) -> None:
     """Make sure that a plane holds an image to work with.
 
     Parameters
     ----------
-    plane : ndarray, shape (H, W)
-        The plane; it is looked through without a copy.
+    plane : PixelArray, shape (H, W)
+        The plane; it is looked through without a copy, and strip by strip where it is
+        not in memory.
     name : str
         What it is called in an error: its file, say.
 
@@ -121,13 +140,33 @@ def check_plane(plane: NDArray[Any], name: str) -> None:
         If the plane is smaller than 2 x 2 pixels, is not of real numbers, holds
         NaN, infinite or unusably large values, or is constant.
     """
+    _check_form(plane, name)
+    _extremes((strip for _, strip in _strips(plane)), name)
+
+
+def _check_form(plane: PixelArray, name: str) -> None:
     if plane.ndim != 2 or min(plane.shape) < 2:
         size = " x ".join(str(length) for length in plane.shape)
         raise ImageError(f"{name} is {size} pixels; give an image of at least 2 x 2 pixels.")
     if plane.dtype.kind not in "buif":
         raise ImageError(f"{name} holds {plane.dtype} values; give an image of real numbers.")
+
+
+def _strips(plane: PixelArray) -> Iterator[tuple[int, NDArray[Any]]]:
+    """First row and pixels of each of the strips that make up a plane."""
+    height, width = plane.shape
+    rows = max(1, STRIP_BYTES // (width * plane.dtype.itemsize))
+    # A power of two: the chunks of a file are often such a number of rows, and loaded whole.
+    rows = 1 << (rows.bit_length() - 1)
+    for row in range(0, height, rows):
+        yield row, np.asarray(plane[row : row + rows, :])
+
+
+def _extremes(strips: Iterable[NDArray[Any]], name: str) -> tuple[float, float]:
+    """Smallest and largest pixel of a plane, if its values can be worked with."""
     # A NaN anywhere becomes both the minimum and the maximum.
-    low, high = float(plane.min()), float(plane.max())
+    extremes = np.array([(float(strip.min()), float(strip.max())) for strip in strips])
+    low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())
     if not np.isfinite([low, high]).all():
         raise ImageError(
             f"{name} holds NaN or infinite pixels; replace them by numbers before using it."
@@ -135,7 +174,10 @@ def check_plane(plane: NDArray[Any], name: str) -> None:
     if max(-low, high) > _LARGEST:
         raise ImageError(f"{name} holds values beyond {_LARGEST:.2g}; rescale it before using it.")
     if low == high:
-        raise _constant(name, low)
+        raise ImageError(
+            f"{name} is constant (every pixel is {low:g}); give an image with structure."
+        )
+    return low, high
 
 
 def cast(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -167,9 +209,3 @@ def cast(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     np.clip(whole, low, high, out=whole)
     np.nan_to_num(whole, copy=False)
     return whole.astype(dtype)
-
-
-def _constant(name: str, value: float) -> ImageError:
-    return ImageError(
-        f"{name} is constant (every pixel is {value:g}); give an image with structure."
-    )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from napari_coordgate.errors import CancelledError, CoordGateError
 
@@ -26,6 +27,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Stopwatch",
+    "amount_done",
     "counted",
     "finish",
     "raise_if_cancelled",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 Reason = Literal["completed", "cancelled", "failed"]
-FileState = Literal["waiting", "running", "done", "current", "failed"]
+FileState = Literal["waiting", "running", "done", "current", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,9 @@ class FileChanged:
     ----------
     source : Path
         The file.
-    state : {"waiting", "running", "done", "current", "failed"}
-        ``current``: an earlier run has done it, and neither it nor the model has changed.
+    state : {"waiting", "running", "done", "current", "failed", "skipped"}
+        ``current``: an earlier run has done it, and neither it nor the model has changed;
+        ``skipped``: it is none of those that are worked on.
     output : Path or None
         Where its result is, or is to be.
     seconds : float
@@ -190,6 +193,25 @@ class Stopwatch:
     def progress(self, done: int, **metrics: float) -> Progress:
         """Event for ``done`` units finished now."""
         return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
+
+
+def amount_done(event: Progress) -> str:
+    """``3/100``; of files, those and their bytes: ``1/20 files, 5.0 MB of 1.2 GB``.
+
+    Parameters
+    ----------
+    event : Progress
+        How far a job has come.
+
+    Returns
+    -------
+    str
+        Units done, and units in all.
+    """
+    if "files" not in event.metrics:
+        return f"{event.done}/{event.total}"
+    files, of = (event.metrics[name] for name in ("files", "of"))
+    return f"{files:.0f}/{of:.0f} files, {decimal(event.done)} of {decimal(event.total)}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.coordinates import Window
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.intensities import check_plane, intensity_range
+from napari_coordgate.intensities import intensity_range
 from napari_coordgate.optics import PSFField, expose
 
 __all__ = ["frame_window", "simulate"]
@@ -87,7 +87,6 @@ def simulate(
     FrameMismatchError
         If it is smaller than the frame.
     """
-    check_plane(sharp, name)
     brightness = intensity_range(sharp, scaling or Scaling(), name)
     window = frame_window((sharp.shape[0], sharp.shape[1]), field.frame_shape, name)
     scene = torch.from_numpy(brightness.scale(sharp))

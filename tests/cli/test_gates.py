@@ -55,7 +55,7 @@ def test_a_picture_of_the_maps_comes_on_demand(run: Run, world: World, tmp_path:
     picture = tmp_path / "gates.png"
     flags = ("-o", tmp_path / "gates.tif", "--figure", picture)
     assert run("gates", world.model, *flags).returncode == 0
-    assert read_image(picture).data.std() > 0
+    assert read_image(picture).pixels.std() > 0
 
 
 def test_a_network_without_gates_is_an_error(run: Run, world: World, tmp_path: Path) -> None:

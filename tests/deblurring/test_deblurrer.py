@@ -4,52 +4,31 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.checkpoint import Checkpoint
-from napari_coordgate.config import DeblurConfig, NetworkConfig, Scaling, TrainingConfig
+from napari_coordgate.config import DeblurConfig
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.deblurring import Deblurrer, deblur, deblur_events, gating_maps
 from napari_coordgate.errors import (
     CancelledError,
-    DeviceMemoryError,
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
 )
 from napari_coordgate.images import Image
-from napari_coordgate.networks import UNet
 from napari_coordgate.progress import Event, Finished, PlaneDone, Progress
-
-Pixels = NDArray[Any]
-WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
-
-
-def random_checkpoint(frame: tuple[int, int], depth: int = 3, seed: int = 0) -> Checkpoint:
-    """Checkpoint whose gates vary strongly over the frame."""
-    torch.manual_seed(seed)
-    network = UNet(NetworkConfig(base_channels=4, depth=depth))
-    for gate in (*network.down_gates, *network.up_gates):
-        torch.nn.init.normal_(gate.encoder[-1].weight)
-    config = TrainingConfig(network=network.config, scaling=WHOLE_RANGE, device="cpu")
-    return Checkpoint(config, network.state_dict(), frame, pixel_size_um=0.5)
-
-
-def identity_checkpoint(frame: tuple[int, int]) -> Checkpoint:
-    """Checkpoint whose residual is zero, so that it returns its input."""
-    network = UNet(NetworkConfig(base_channels=4, depth=2))
-    torch.nn.init.zeros_(network.head.weight)
-    assert network.head.bias is not None
-    torch.nn.init.zeros_(network.head.bias)
-    config = TrainingConfig(network=network.config, device="cpu")
-    return Checkpoint(config, network.state_dict(), frame)
+from tests.deblurring.making import (
+    Pixels,
+    identity_checkpoint,
+    noise,
+    random_checkpoint,
+    result_of,
+)
 
 
 class LazyArray:
@@ -64,11 +43,6 @@ class LazyArray:
         part: Pixels = self._pixels[index]
         self.loaded.append(part.shape)
         return part
-
-
-def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) -> Pixels:
-    values = np.random.default_rng(seed).uniform(0, 200, shape)
-    return values.astype(dtype)
 
 
 @settings(max_examples=12, deadline=None)
@@ -92,15 +66,9 @@ def test_baked_gates_equal_computed_ones() -> None:
     image = noise((40, 52))
     worker = Deblurrer(checkpoint, DeblurConfig())
 
-    def run() -> Pixels:
-        *_, end = worker.events(Image(image, "YX"))
-        assert isinstance(end, Finished)
-        result: Pixels = end.result
-        return result
-
-    first = run()
-    run()  # a second use is when the maps are kept
-    again = run()
+    first = result_of(worker, image, "YX")
+    result_of(worker, image, "YX")  # a second use is when the maps are kept
+    again = result_of(worker, image, "YX")
     np.testing.assert_array_equal(first, again)
     scaled = torch.from_numpy((image - image.min()) / np.ptp(image))[None, None]
     coordinates = torch.from_numpy(frame_coordinates((40, 52)))[None]
@@ -286,17 +254,6 @@ def test_the_checkpoints_own_network_is_left_alone() -> None:
     assert gating_maps(checkpoint)["down 1"].shape == (4, 24, 24)
 
 
-def test_out_of_memory_names_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(self: UNet, blurred: torch.Tensor, *_: Any) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(UNet, "forward", forward)
-    with pytest.raises(DeviceMemoryError, match="tile of 60"):
-        deblur(noise((120, 120)), random_checkpoint((120, 120)))
-    with pytest.raises(DeviceMemoryError, match="no smaller tile"):
-        deblur(noise((96, 96)), random_checkpoint((96, 96)))
-
-
 def test_a_lazy_stack_is_loaded_plane_by_plane() -> None:
     checkpoint, stack = random_checkpoint((24, 20)), noise((2, 3, 24, 20))
     lazy = LazyArray(stack)
@@ -307,6 +264,22 @@ def test_a_lazy_stack_is_loaded_plane_by_plane() -> None:
     while not isinstance(next(events), PlaneDone):
         pass
     assert lazy.loaded == [(24, 20)]
+
+
+def test_cancel_ends_the_work_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel, layers = threading.Event(), []
+    convolve = torch.nn.Conv2d.forward
+
+    def counted(layer: torch.nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+        layers.append(layer)
+        cancel.set()
+        return convolve(layer, features)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", counted)
+    *_, end = deblur_events(noise((90, 90)), random_checkpoint((90, 90)), cancel=cancel)
+    assert isinstance(end, Finished)
+    assert (end.reason, end.message) == ("cancelled", "Stopped after 0 of 1 tile.")
+    assert len(layers) == 1
 
 
 def done_planes(events: Iterable[Event]) -> list[tuple[int, ...]]:

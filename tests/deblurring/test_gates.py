@@ -27,13 +27,16 @@ def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> No
     windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
     coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
     one = sum(gate.nbytes for gates in network.gating_maps(coordinates[0]) for gate in gates)
-    maps = KeptMaps(network, memory_gb=1.5 * one / 1e9)
-    first, second, third = (maps.of(windows[0], coordinates[0]) for _ in range(3))
+    kept = KeptMaps(network, (64, 64), torch.device("cpu"), 1.5 * one)
+    first, second, third = (kept.of(windows[0])[1] for _ in range(3))
     assert first is not second
     assert second is third
-    others = [maps.of(windows[1], coordinates[1]) for _ in range(3)]
-    assert others[1] is not others[2]
-    torch.testing.assert_close(others[1].down, others[2].down)
+    others = [kept.of(windows[1]) for _ in range(3)]
+    assert others[1][1] is not others[2][1]
+    torch.testing.assert_close(others[1], others[2])
+    torch.testing.assert_close(others[1], (coordinates[1], network.gating_maps(coordinates[1])))
+    kept.give_up()
+    assert kept.of(windows[0])[1] is not kept.of(windows[0])[1]
 
 
 def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:

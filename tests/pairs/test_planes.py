@@ -69,28 +69,25 @@ def test_colour_samples_are_planes(tmp_path: Path) -> None:
     assert np.array_equal([p.read() for p in find_planes(tmp_path / "a.png")], STACK[0])
 
 
-def test_an_uncompressed_file_is_mapped_and_not_loaded(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
-    pixels = find_planes([tmp_path / "a.tif"])[0].read()
-    assert isinstance(pixels, np.memmap)
-
-
-@pytest.mark.parametrize(
-    ("kind", "other", "limit", "value"),
-    [("png", "tif", "BYTES_LOADED", 5 * 20), ("tif", "png", "FILES_MAPPED", 5)],
-)
-def test_loaded_files_are_kept_by_their_bytes_and_mapped_ones_by_their_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, other: str, limit: str, value: int
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_planes_of_files_are_kept_by_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(f"napari_coordgate.pairs.planes.{limit}", value)
-    names = [f"{number}.{kind}" for number in range(8)]
-    for name in (*names, f"other.{other}"):
-        write_image(tmp_path / name, Image(STACK[0, 0].astype(np.uint8), "YX"))
+    monkeypatch.setattr(planes_module, "BYTES_LOADED", 5 * 20)
+    for number in range(8):
+        write_image(tmp_path / f"{number}.{kind}", Image(STACK[0, 0].astype(np.uint8), "YX"))
     planes = find_planes(tmp_path)
     first = [plane.read() for plane in planes]
     latest = zip(planes[:1:-1], first[:1:-1], strict=True)
     kept = [np.shares_memory(plane.read(), pixels) for plane, pixels in latest]
-    assert kept == [True] * 6 + [False]  # the one of another kind, then five, then one too many
+    assert kept == [True] * 5 + [False]
+
+
+def test_a_plane_of_a_stack_is_loaded_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
+    pixels = find_planes(tmp_path / "a.tif")[4].read()
+    assert np.array_equal(pixels, STACK[1, 1])
+    assert pixels.base is None
 
 
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:

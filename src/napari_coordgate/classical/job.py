@@ -17,7 +17,7 @@ from napari_coordgate.config import Camera, Device, RichardsonLucyConfig, Scalin
 from napari_coordgate.coordinates import Window
 from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning
 from napari_coordgate.images import Image, PixelArray, as_image, planes
-from napari_coordgate.intensities import check_plane, intensity_range
+from napari_coordgate.intensities import intensity_range
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import (
     Event,
@@ -162,7 +162,6 @@ def deconvolve_events(
         stopwatch = Stopwatch("deconvolving", len(indices) * config.iterations)
         for number, index in enumerate(indices):
             plane = known.plane(index)
-            check_plane(plane, known.name)
             brightness = intensity_range(plane, scaling or Scaling(), known.name)
             latest = torch.empty(0)
             for step, estimate in enumerate(restored(brightness.scale(plane), blur), start=1):

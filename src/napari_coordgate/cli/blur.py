@@ -102,7 +102,7 @@ def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
         frame_window(image.frame_shape, frame_shape, image.name)
         larger += image.frame_shape != frame_shape
         for index in planes(image):
-            check_plane(image.data[index], image.name)
+            check_plane(image.view(index), image.name)
             total += 1
     if larger:
         warnings.warn(

@@ -10,7 +10,8 @@ from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.deblurring import draw_gates, gating_maps
 from napari_coordgate.errors import CheckpointError, SettingsError
 from napari_coordgate.files import check_free, writing
-from napari_coordgate.tiff import GATE, PixelSize, pixel_size_options
+from napari_coordgate.metadata import PixelSize
+from napari_coordgate.tiff import GATE, pixel_size_options
 
 __all__ = ["write_gates"]
 

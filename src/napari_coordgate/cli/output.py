@@ -4,15 +4,15 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_coordgate.files import check_free, writing
 from napari_coordgate.images import Image, create_image, write_image
-from napari_coordgate.png import png_picture
+from napari_coordgate.images.pictures import png_picture
 from napari_coordgate.version import __version__
 
 __all__ = ["image_output", "settings_path", "write_settings"]
@@ -47,14 +47,20 @@ def write_settings(path: Path, text: str, overwrite: bool) -> None:
 
 @contextmanager
 def image_output(
-    path: Path, like: Image, shape: tuple[int, ...], dtype: np.dtype[Any], overwrite: bool
-) -> Iterator[NDArray[Any]]:
-    """Write an image with the axes and pixel size of another one.
+    path: Path,
+    like: Image,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    overwrite: bool,
+    chunk: tuple[int, int] | None = None,
+) -> Iterator[Any]:
+    """Write an image with the axes, sizes and names of another one.
 
     Parameters
     ----------
     path : Path
-        The file; it appears at the end, and is mapped into memory where its format allows it.
+        The file or zarr store; it appears at the end, and need not fit into memory where
+        its format allows it.
     like : Image
         The other image.
     shape : tuple of int
@@ -63,11 +69,13 @@ def image_output(
         Type of its pixels.
     overwrite : bool
         Replace a file of that name.
+    chunk : tuple of int, optional
+        See `create_image`.
 
     Yields
     ------
-    ndarray, shape ``shape``
-        Zeros to be filled in.
+    array, shape ``shape``
+        Zeros to be filled in, by planes or windows of them.
 
     Raises
     ------
@@ -75,9 +83,12 @@ def image_output(
         If the file exists, cannot be written, or its format cannot hold the image.
     """
     is_png = path.suffix.lower() == ".png"
-    is_packed = dtype.kind == "b" and path.suffix.lower() != ".npy"
+    is_packed = dtype.kind == "b" and path.suffix.lower() in (".tif", ".tiff")
     if not (is_png or is_packed):
-        with create_image(path, shape, dtype, like.axes, like.pixel_size_um, overwrite) as array:
+        pieces = create_image(
+            path, like, shape=shape, dtype=dtype, chunk=chunk, overwrite=overwrite
+        )
+        with pieces as array:
             yield array
         return
     check_free([path], overwrite)
@@ -85,4 +96,4 @@ def image_output(
     if is_png:
         png_picture(path, array, like.axes)  # refuses now rather than after the work
     yield array
-    write_image(path, Image(array, like.axes, like.pixel_size_um), overwrite)
+    write_image(path, replace(like, data=array), overwrite)

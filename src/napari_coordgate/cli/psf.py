@@ -56,7 +56,7 @@ def _measured_field(
     places = _read_positions(positions)
     pixel_size_um = image.pixel_size_um and image.pixel_size_um[0]
     try:
-        return PSFField.from_psfs(image.data, places, frame_shape, tolerance, pixel_size_um)
+        return PSFField.from_psfs(image.pixels, places, frame_shape, tolerance, pixel_size_um)
     except PSFError as error:
         raise PSFError(f"{stack} with {positions}: {error}") from None
 

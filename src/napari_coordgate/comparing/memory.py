@@ -17,6 +17,7 @@ from napari_coordgate.comparing.methods import build_restorer
 from napari_coordgate.config import Camera, Device, Method
 from napari_coordgate.coordinates import Window
 from napari_coordgate.devices import resolve_device
+from napari_coordgate.memory import peak_resident_bytes
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import raise_if_cancelled
 
@@ -113,21 +114,6 @@ def measure_in(name: str) -> None:
     if device == "cuda":
         taken: int | None = torch.cuda.max_memory_allocated()
     else:
-        peak = _peak_resident() if device == "cpu" else None
+        peak = peak_resident_bytes() if device == "cpu" else None
         taken = None if peak is None else peak - before
     (folder / PEAK).write_text(json.dumps(taken))
-
-
-def _peak_resident() -> int | None:
-    """Largest resident memory of this process so far, bytes."""
-    if sys.platform == "linux":
-        # Not getrusage: there a new process begins with the peak of the one that started it.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return None
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

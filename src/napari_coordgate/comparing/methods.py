@@ -86,7 +86,7 @@ def build_restorer(
     if method.checkpoint is not None:
         checkpoint = load_network(method, field)
         parameters = sum(weights.numel() for weights in checkpoint.network.parameters())
-        deblurrer = Deblurrer(checkpoint, DeblurConfig(device=device))
+        deblurrer = Deblurrer(checkpoint, DeblurConfig(device=device, precision="float32"))
         return Restorer(method.name, parameters, deblurrer.scaled)
     if (linear := method.wiener) is not None:
         return Restorer(

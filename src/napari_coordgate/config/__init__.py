@@ -15,7 +15,7 @@ from napari_coordgate.config.classical import (
 )
 from napari_coordgate.config.comparison import ComparisonConfig, ComparisonFile, Method
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.config.loading import load_lens, load_settings
+from napari_coordgate.config.loading import load_lens, load_mapping, load_settings
 from napari_coordgate.config.networks import (
     Activation,
     Architecture,
@@ -72,5 +72,6 @@ __all__ = [
     "WienerConfig",
     "WienerRun",
     "load_lens",
+    "load_mapping",
     "load_settings",
 ]

@@ -48,6 +48,12 @@ class BatchConfig(DeblurConfig):
     """How a folder of images is deblurred."""
 
     selection: Selection = Field(Selection(), description="Which part of each image.")
+    axes: str | None = Field(
+        None, description="Axes of the images, such as TCYX, if their files are wrong."
+    )
+    origin: tuple[int, int] | None = Field(
+        None, description="Frame pixel (y, x) at which each image, a window, begins."
+    )
     pattern: str = Field(
         "*",
         min_length=1,

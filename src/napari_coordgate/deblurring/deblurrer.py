@@ -11,18 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.transform import resize
+from torch import nn
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.coordinates import Window, tiles
 from napari_coordgate.deblurring.gates import KeptMaps
 from napari_coordgate.deblurring.placement import Placement, placement
-from napari_coordgate.devices import is_out_of_memory, resolve_device, to_device
+from napari_coordgate.deblurring.resampling import resampled
+from napari_coordgate.devices import (
+    free_memory,
+    gains_by_bfloat16,
+    is_out_of_memory,
+    resolve_device,
+    to_device,
+)
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.images import Image, PixelArray, planes
-from napari_coordgate.intensities import cast, check_plane, intensity_range
+from napari_coordgate.images import Image, PlaneView, planes
+from napari_coordgate.intensities import STRIP_BYTES, cast, check_plane, intensity_range
 from napari_coordgate.networks import FEATURES_A_PIXEL
+from napari_coordgate.pixels import PixelArray, PixelTarget
 from napari_coordgate.progress import (
     Event,
     Finished,
@@ -36,9 +44,13 @@ __all__ = ["Deblurrer", "output_dtype"]
 
 Pixels = NDArray[Any]
 Place = tuple[int, ...]
+Check = Callable[[], object]
 
 REUSED_BYTES = 2**25
 """Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
+
+SAFE_PART = 0.25
+"""Part of the free memory that a tile's features may take, and kept gating maps likewise."""
 
 
 def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
@@ -49,12 +61,21 @@ def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
 class Deblurrer:
     """A network on its device, with the gating maps it has computed so far.
 
+    Threads may share one: while it computes for one of them, others read and write.
+
     Parameters
     ----------
     checkpoint : Checkpoint
         The trained network.
     config : DeblurConfig
-        Tiles, pixel type and device.
+        Tiles, precision, pixel type and device.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such device.
+    DeviceMemoryError
+        If the device has not the memory for the network.
     """
 
     def __init__(self, checkpoint: Checkpoint, config: DeblurConfig) -> None:
@@ -63,39 +84,89 @@ class Deblurrer:
         self.device = resolve_device(config.device)
         # A copy: the checkpoint's own network stays on the CPU.
         self.network = to_device(copy.deepcopy(checkpoint.network), self.device)
-        self._maps = KeptMaps(self.network, config.memory_gb)
+        self.bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and gains_by_bfloat16(self.device)
+        )
+        self._room = min(config.memory_gb * 1e9, SAFE_PART * free_memory(self.device))
+        self._largest = math.inf
+        self._maps = KeptMaps(self.network, checkpoint.frame_shape, self.device, self._room)
+        self._computing = threading.Lock()
+        self._between_layers = _BetweenLayers()
+        for module in self.network.modules():
+            module.register_forward_pre_hook(self._between_layers)
 
     def events(
         self,
         image: Image,
         origin: tuple[int, int] | Placement | None = None,
-        out: Pixels | None = None,
+        out: PixelTarget | None = None,
         cancel: threading.Event | None = None,
         first: Callable[[], Place] | None = None,
+        only: slice = slice(None),
     ) -> Iterator[Event]:
-        """Deblur an image; the events are those of `deblur_events`, with errors raised."""
-        shown = self._window(image, origin)
+        """Deblur an image, or only some of its planes by their number in the order of `planes`.
+
+        The events are those of `deblur_events`, with errors raised.
+        """
+        try:
+            yield from self._events(image, self._window(image, origin), out, cancel, first, only)
+        except MemoryError:
+            raise DeviceMemoryError(
+                f"{image.name}: the memory holds not even what goes into the network and comes out "
+                "of it; end other programs, or have the result written to a file."
+            ) from None
+
+    def _events(
+        self,
+        image: Image,
+        shown: Window,
+        out: PixelTarget | None,
+        cancel: threading.Event | None,
+        first: Callable[[], Place] | None,
+        only: slice,
+    ) -> Iterator[Event]:
         if out is None:
             out = np.empty(image.data.shape, output_dtype(image.data, self.config))
-        work = list(tiles(shown.shape, self.tile_size, self.halo, self.multiple))
-        indices = {_place(index): index for index in planes(image)}
+        work = list(self._tiles(shown.shape))
+        every = list(planes(image))
+        indices = {_place(index): index for index in every[only]}
         stopwatch = Stopwatch("deblurring", len(work) * len(indices))
         done, all_tiles = 0, counted(stopwatch.total, "tile")
+
+        def check() -> None:
+            raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+
         for place in _as_wanted(indices, first):
-            index = indices[place]
+            view, target = image.view(indices[place]), PlaneView(out, indices[place])
             numbers = ", ".join(map(str, place))
-            name = f"{image.name}, plane {numbers}" if len(indices) > 1 else image.name
-            for _ in self._plane(image.plane(index), name, shown, work, out[index]):
+            name = f"{image.name}, plane {numbers}" if len(every) > 1 else image.name
+            for _ in self._plane(view, target, name, shown, work, check):
                 done += 1
                 yield stopwatch.progress(done)
                 if done % len(work):
-                    raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+                    check()
             yield PlaneDone(place)
             if done < stopwatch.total:
-                raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+                check()
         count = counted(len(indices), "plane")
         message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=out)
+
+    def step(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Pieces in which a plane is written: what suits the chunks of its file.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (height, width) of the plane, in pixels.
+
+        Returns
+        -------
+        tuple of int
+            (height, width) of a tile without its halo; those at the end may be smaller.
+        """
+        first, _ = next(self._tiles(shape))
+        return first.shape
 
     def _window(self, image: Image, origin: tuple[int, int] | Placement | None) -> Window:
         """Window of the frame that an image shows; warns unless its caller knows it already."""
@@ -122,36 +193,55 @@ class Deblurrer:
         if self.config.tile is not None:
             return self.config.tile
         feature = 4 * self.checkpoint.config.network.base_channels
-        affordable = np.sqrt(self.config.memory_gb * 1e9 / (FEATURES_A_PIXEL * feature))
-        fastest = max(np.sqrt(REUSED_BYTES / feature), 8 * self.halo)
-        return max(int(min(affordable, fastest)), 2 * self.halo + 4 * self.multiple)
+        affordable = math.sqrt(self._room / (FEATURES_A_PIXEL * feature))
+        fastest = max(math.sqrt(REUSED_BYTES / feature), 8 * self.halo)
+        return max(int(min(affordable, fastest, self._largest)), self._smallest)
+
+    @property
+    def _smallest(self) -> int:
+        """Side of the smallest tile that is more than its halo."""
+        return 2 * self.halo + 4 * self.multiple
+
+    def _tiles(self, shape: tuple[int, int]) -> Iterator[tuple[Window, Window]]:
+        return tiles(shape, self.tile_size, self.halo, self.multiple)
 
     def _plane(
         self,
-        plane: Pixels,
+        plane: PlaneView,
+        out: PlaneView,
         name: str,
         shown: Window,
         work: list[tuple[Window, Window]],
-        out: Pixels,
+        check: Check,
     ) -> Iterator[None]:
         """Deblur one plane into ``out``; yields after each tile."""
-        check_plane(plane, name)
+        whole = (slice(None), slice(None))
         if plane.shape != shown.shape:
-            frame = resize(plane.astype(np.float32), shown.shape, order=3, mode="symmetric")
+            pixels = plane[whole]
+            check_plane(pixels, name)
+            frame = PlaneView(resampled(pixels, shown.shape, name), whole)
             restored = np.empty(shown.shape, np.float32)
-            yield from self._plane(frame, name, shown, work, restored)
-            out[...] = cast(resize(restored, plane.shape, order=3, mode="symmetric"), out.dtype)
+            yield from self._plane(frame, PlaneView(restored, whole), name, shown, work, check)
+            out[whole] = cast(resampled(restored, plane.shape, name), out.dtype)
             return
-        scaling = intensity_range(plane, self.checkpoint.config.scaling, name)
-        whole = Window.whole(plane.shape)
-        for tile, deblurred in self._restored(
-            lambda window: scaling.scale(plane[window.within(whole)]), shown, work
-        ):
-            out[tile.within(whole)] = scaling.restore(deblurred, out.dtype)
+        # A small one is read once, for its range and for its tiles.
+        small = math.prod(plane.shape) * plane.dtype.itemsize <= STRIP_BYTES
+        source: PixelArray = plane[whole] if small else plane
+        scaling = intensity_range(source, self.checkpoint.config.scaling, name, check)
+        image = Window.whole(plane.shape)
+        for tile, window in work:
+            scaled = scaling.scale(source[window.within(image)])
+            deblurred = self.scaled(scaled, _in_frame(window, shown), check)
+            out[tile.within(image)] = scaling.restore(deblurred[tile.within(window)], out.dtype)
             yield
 
-    def scaled(self, blurred: NDArray[np.float32], shown: Window) -> NDArray[np.float32]:
+    def scaled(
+        self, blurred: NDArray[np.float32], shown: Window, check: Check = bool
+    ) -> NDArray[np.float32]:
         """Deblur one plane that is scaled already, as validation does: by tiles if need be.
+
+        Where the memory does not suffice, the tiles become smaller, for good, unless
+        their size is configured.
 
         Parameters
         ----------
@@ -159,6 +249,8 @@ class Deblurrer:
             Blurred image in the network's range.
         shown : Window
             Where it lies in the frame, of its shape.
+        check : callable
+            Called before each layer; what it raises ends the work.
 
         Returns
         -------
@@ -170,38 +262,48 @@ class Deblurrer:
         DeviceMemoryError
             If the memory does not suffice; the message names a tile that may fit.
         """
+        if max(shown.shape) <= self.tile_size:
+            try:
+                return self._computed(blurred, shown, check)
+            except DeviceMemoryError:
+                if not self._shrink(shown):
+                    raise
+            # Tried again out here, where the error no longer holds the tensors that did fit.
         whole, deblurred = Window.whole(shown.shape), np.empty(shown.shape, np.float32)
-        work = tiles(shown.shape, self.tile_size, self.halo, self.multiple)
-        for tile, restored in self._restored(lambda part: blurred[part.within(whole)], shown, work):
-            deblurred[tile.within(whole)] = restored
+        for tile, window in self._tiles(shown.shape):
+            part = self.scaled(blurred[window.within(whole)], _in_frame(window, shown), check)
+            deblurred[tile.within(whole)] = part[tile.within(window)]
         return deblurred
 
-    def _restored(
-        self,
-        scaled: Callable[[Window], NDArray[np.float32]],
-        shown: Window,
-        work: Iterable[tuple[Window, Window]],
-    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        """Each tile of an image, deblurred; ``scaled`` gives a window of the image."""
-        for tile, window in work:
-            restored = self._tile(scaled(window), _in_frame(window, shown))
-            yield tile, restored[tile.within(window)]
-
     @torch.inference_mode()
-    def _tile(self, scaled: NDArray[np.float32], place: Window) -> NDArray[np.float32]:
+    def _computed(
+        self, scaled: NDArray[np.float32], place: Window, check: Check
+    ) -> NDArray[np.float32]:
         """Network's output for a scaled tile (H, W) that lies at this window of the frame."""
         try:
-            array = frame_coordinates(self.checkpoint.frame_shape, place)
-            coordinates = torch.from_numpy(array)[None].to(self.device)
-            blurred = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device)
-            maps = self._maps.of(place, coordinates)
-            restored = self.network(blurred[None, None], coordinates, maps)
+            with (
+                self._computing,
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16),
+            ):
+                self._between_layers.check = check
+                coordinates, maps = self._maps.of(place)
+                blurred = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device)
+                restored = self.network(blurred[None, None], coordinates, maps)[0, 0]
+                deblurred: NDArray[np.float32] = restored.float().cpu().numpy()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise self._too_large(place) from None
-        deblurred: NDArray[np.float32] = restored[0, 0].cpu().numpy()
         return deblurred
+
+    def _shrink(self, place: Window) -> bool:
+        """Make tiles smaller than this window, in which memory ran out; whether that helps."""
+        if self.config.tile is not None or max(place.shape) <= self._smallest:
+            return False
+        with self._computing:
+            self._maps.give_up()
+            self._largest = min(self._largest, max(place.shape) // 2)
+        return True
 
     def _too_large(self, place: Window) -> DeviceMemoryError:
         """Error that names a tile which may fit where this window did not."""
@@ -214,6 +316,15 @@ class Deblurrer:
             f"The {self.device.type} ran out of memory at a tile of "
             f"{place.height}x{place.width} pixels; {advice}."
         )
+
+
+class _BetweenLayers:
+    """Hook of a network's modules: a large tile takes seconds, in which a job may be cancelled."""
+
+    check: Check = bool
+
+    def __call__(self, module: nn.Module, inputs: object) -> None:
+        self.check()
 
 
 def _in_frame(window: Window, shown: Window) -> Window:

@@ -117,31 +117,46 @@ def draw_gates(maps: Mapping[str, NDArray[np.float32]], columns: int = 8) -> Fig
 
 
 class KeptMaps:
-    """Gating maps of windows, kept from their second use on while they fit the memory.
+    """Coordinates and gating maps of windows, kept from their second use on.
 
     Parameters
     ----------
     network : Network
         The network whose maps they are.
-    memory_gb : float
-        Most memory that is kept, in GB.
+    frame_shape : tuple of int
+        (height, width) of the frame.
+    device : torch.device
+        Where the network is.
+    room : float
+        Bytes that may be kept.
     """
 
-    def __init__(self, network: Network, memory_gb: float) -> None:
+    def __init__(
+        self, network: Network, frame_shape: tuple[int, int], device: torch.device, room: float
+    ) -> None:
         self.network = network
-        self.free_bytes = memory_gb * 1e9
+        self.frame_shape = frame_shape
+        self.device = device
+        self.room = room
         self._seen: set[Window] = set()
-        self._kept: dict[Window, GatingMaps] = {}
+        self._kept: dict[Window, tuple[Tensor, GatingMaps]] = {}
 
-    def of(self, window: Window, coordinates: Tensor) -> GatingMaps:
-        """Gating maps of a window whose pixels have these coordinates, (1, 2, H, W)."""
+    def of(self, window: Window) -> tuple[Tensor, GatingMaps]:
+        """Coordinates of a window, (1, 2, H, W), and its gating maps."""
         if window in self._kept:
             return self._kept[window]
+        array = frame_coordinates(self.frame_shape, window)
+        coordinates = torch.from_numpy(array)[None].to(self.device)
         maps = self.network.gating_maps(coordinates)
-        size = sum(gate.nbytes for gates in maps for gate in gates)
+        size = coordinates.nbytes + sum(gate.nbytes for gates in maps for gate in gates)
         # A single image, however large, never uses its maps again.
-        if window in self._seen and size <= self.free_bytes:
-            self._kept[window] = maps
-            self.free_bytes -= size
+        if window in self._seen and size <= self.room:
+            self._kept[window] = coordinates, maps
+            self.room -= size
         self._seen.add(window)
-        return maps
+        return coordinates, maps
+
+    def give_up(self) -> None:
+        """Let go of all, and keep none from now on: the memory is needed."""
+        self._kept.clear()
+        self.room = 0

@@ -12,6 +12,7 @@ from napari_coordgate.config import DeblurConfig
 from napari_coordgate.deblurring.deblurrer import Deblurrer
 from napari_coordgate.deblurring.placement import Placement
 from napari_coordgate.images import Image, PixelArray, as_image
+from napari_coordgate.pixels import PixelTarget
 from napari_coordgate.progress import Event, finish, reporting_end
 
 __all__ = ["deblur", "deblur_events"]
@@ -36,7 +37,7 @@ def deblur(
     ----------
     image : array, shape (..., H, W), or Image
         Blurred image in its own units. Of an array of dask, zarr and the like, one
-        plane is loaded at a time.
+        plane is loaded at a time, or one window of a large plane.
     checkpoint : str, Path or Checkpoint
         The trained network.
     axes : str, optional
@@ -46,7 +47,7 @@ def deblur(
         The image is the window of the trained frame that begins at this pixel
         (a region of interest of the camera), not the whole frame.
     config : DeblurConfig
-        Tiles, pixel type and device.
+        Tiles, precision, pixel type and device.
     cancel : threading.Event, optional
         Once set, the work ends.
 
@@ -89,7 +90,7 @@ def deblur_events(
     axes: str | None = None,
     origin: tuple[int, int] | Placement | None = None,
     config: DeblurConfig = DEFAULTS,
-    out: Pixels | None = None,
+    out: PixelTarget | None = None,
     cancel: threading.Event | None = None,
     first: Callable[[], tuple[int, ...]] | None = None,
 ) -> Generator[Event]:
@@ -102,8 +103,9 @@ def deblur_events(
     origin : tuple of int or Placement, optional
         As for `deblur`; or where the image lies as `placement` told it to the caller,
         who then needs no warning.
-    out : ndarray, shape of ``image``, optional
-        Where to write, for example a memory-mapped file.
+    out : array, shape of ``image``, optional
+        Where to write, for example a memory-mapped file or an array of zarr; it is filled
+        window by window.
     first : callable, optional
         Asked before each plane for the one wanted most, say the one on view: its
         index over the axes other than Y and X. The nearest that is left is next.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.coordinates import Window, frame_coordinates
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.intensities import check_plane, intensity_range
+from napari_coordgate.intensities import intensity_range
 
 __all__ = ["effective_kernel"]
 
@@ -82,7 +82,6 @@ def _scaled(model: Checkpoint, window: Window, blurred: NDArray[Any] | None) -> 
             f"The image is {size} pixels, but the network serves a frame of "
             f"{frame.height}x{frame.width}; give an image of the whole frame."
         )
-    check_plane(plane, "The image")
     scaling = intensity_range(plane, model.config.scaling)
     return scaling.scale(plane[window.within(frame)])
 

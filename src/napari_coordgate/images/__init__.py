@@ -13,7 +13,7 @@ from napari_coordgate.images.image import (
     is_pixels,
     planes,
 )
-from napari_coordgate.images.reading import SUFFIXES, find_images, read_image
+from napari_coordgate.images.reading import SUFFIXES, find_images, is_image, read_image
 from napari_coordgate.images.writing import create_image, write_image
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "as_pixels",
     "create_image",
     "find_images",
+    "is_image",
     "is_pixels",
     "planes",
     "read_image",

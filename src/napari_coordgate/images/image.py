@@ -1,17 +1,20 @@
 """Pixels and what they stand for; they need not be in memory."""
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_coordgate.config import Selection
 from napari_coordgate.errors import ImageError
-from napari_coordgate.tiff import PixelSize
+from napari_coordgate.images.selection import chosen, spacing
+from napari_coordgate.lazy import SelectedPixels
+from napari_coordgate.metadata import Metadata, PixelSize
+from napari_coordgate.pixels import PixelArray
 
 __all__ = [
     "AXES",
@@ -27,29 +30,6 @@ __all__ = [
 
 AXES = "TCZYXS"
 """Letters that axes can have."""
-
-
-class PixelArray(Protocol):
-    """Pixels in memory, in a file or not yet computed: an array of NumPy, dask, zarr, HDF5 ..."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels."""
-        ...
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        ...
-
-    def __getitem__(self, index: tuple[int | slice, ...], /) -> Any:
-        """Part of the array, which ``np.asarray`` loads."""
-        ...
 
 
 def is_pixels(value: object) -> TypeGuard[PixelArray]:
@@ -80,8 +60,8 @@ class Image:
     Attributes
     ----------
     data : PixelArray
-        The pixels, of real numbers (bool too) in any byte order; a memory map
-        where they are of a file that allows it.
+        The pixels, of real numbers (bool too) in any byte order; of a file, an array
+        that loads what it is asked for, see `napari_coordgate.lazy`.
     axes : str
         A letter of TCZYX or S for each axis of ``data``; Y before X.
     pixel_size_um : tuple of float, or None
@@ -95,12 +75,13 @@ class Image:
     time_step_s : float, or None
         Time between those of the axis T.
     channels : tuple of str
-        Names of the channels, one for each of the axis C; empty where they have none.
+        Names of the channels, one for each of the axis C, or one where there is no
+        such axis; empty where they have none.
 
     Raises
     ------
     ImageError
-        If the axes do not fit the pixels, or there are none.
+        If the axes or the names do not fit the pixels, or there are none.
     """
 
     data: Any  # a PixelArray; most callers know it for a NumPy array
@@ -121,6 +102,16 @@ class Image:
         check_axes(self.axes, self.data.shape, self.name)
         if math.prod(self.data.shape) == 0:
             raise ImageError(f"{self.name} holds no pixels; give an image that does.")
+        if self.channels and len(self.channels) != self._length("C"):
+            raise ImageError(
+                f"{self.name} has {self._length('C')} channels, but names for "
+                f"{len(self.channels)}; name each or none."
+            )
+
+    @property
+    def metadata(self) -> Metadata:
+        """Sizes and names."""
+        return Metadata(self.pixel_size_um, self.z_step_um, self.time_step_s, self.channels)
 
     @property
     def name(self) -> str:
@@ -143,7 +134,49 @@ class Image:
     @property
     def frame_shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self.data.shape[self.axes.index("Y")], self.data.shape[self.axes.index("X")]
+        return self._length("Y"), self._length("X")
+
+    def select(self, selection: Selection) -> "Image":
+        """Image of some channels, times and planes alone; all axes stay, nothing is loaded.
+
+        Parameters
+        ----------
+        selection : Selection
+            What to leave in.
+
+        Returns
+        -------
+        Image
+            The selected part, with its steps and names.
+
+        Raises
+        ------
+        ImageError
+            If there is no such channel, time or plane, or the choice is unclear.
+        """
+        numbers: dict[str, Sequence[int]] = {
+            letter: chosen(text, letter, self._length(letter), self.channels, self.name)
+            for letter, text in zip(
+                "CTZ", (selection.channels, selection.times, selection.planes), strict=True
+            )
+            if text is not None
+        }
+        places = {self.axes.index(a): part for a, part in numbers.items() if a in self.axes}
+        if not places:
+            return self
+        left = numbers.get("C", range(self._length("C"))) if self.channels else ()
+        return replace(
+            self,
+            data=SelectedPixels(self.data, places, self.path),
+            z_step_um=spacing(self.z_step_um, numbers.get("Z")),
+            time_step_s=spacing(self.time_step_s, numbers.get("T")),
+            channels=tuple(self.channels[number] for number in left),
+        )
+
+    def _length(self, letter: str) -> int:
+        """Length of an axis, 1 where the image has none."""
+        length: int = self.data.shape[self.axes.index(letter)] if letter in self.axes else 1
+        return length
 
 
 class PlaneView:
@@ -182,13 +215,13 @@ class PlaneView:
         """Two."""
         return 2
 
-    def __getitem__(self, window: tuple[slice, slice]) -> NDArray[Any]:
+    def __getitem__(self, window: tuple[int | slice, ...]) -> NDArray[Any]:
         return np.asarray(self._data[self._within(window)])
 
     def __setitem__(self, window: tuple[slice, slice], pixels: NDArray[Any]) -> None:
         self._data[self._within(window)] = pixels
 
-    def _within(self, window: tuple[slice, slice]) -> tuple[int | slice, ...]:
+    def _within(self, window: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
         """Index of a window of the plane in the whole array."""
         rows_and_columns = iter(window)
         return tuple(
@@ -217,7 +250,8 @@ def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
         If the array has other numbers of axes than an image, or the letters do not fit.
     """
     if isinstance(image, Image):
-        return image if axes is None else replace(image, axes=axes)
+        named = image.channels if axes is None or "C" in axes else ()
+        return image if axes is None else replace(image, axes=axes, channels=named)
     array = as_pixels(image)
     if axes is None:
         if not 2 <= array.ndim <= 5:
@@ -242,12 +276,21 @@ def planes(image: Image) -> Iterator[tuple[int | slice, ...]]:
     tuple of int and slice
         ``image.plane(index)`` is the plane, shape (H, W).
     """
-    yield from itertools.product(
-        *(
-            [slice(None)] if letter in "YX" else range(length)
-            for letter, length in zip(image.axes, image.data.shape, strict=True)
-        )
-    )
+    parts: list[Sequence[int | slice]] = [
+        [slice(None)] if letter in "YX" else range(length)
+        for letter, length in zip(image.axes, image.data.shape, strict=True)
+    ]
+    yield from _product(parts)
+
+
+def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[tuple[int | slice, ...]]:
+    """As `itertools.product`, which would first list them: a file may claim any number."""
+    if not choices:
+        yield ()
+        return
+    for first in choices[0]:
+        for rest in _product(choices[1:]):
+            yield (first, *rest)
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

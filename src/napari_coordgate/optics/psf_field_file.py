@@ -86,7 +86,7 @@ def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
         If the file is missing, cut short or no PSF field.
     """
     try:
-        kernels, _, _ = read_tiff(Path(path))
+        kernels = np.asarray(read_tiff(Path(path))[0])
         with tifffile.TiffFile(path) as tiff:
             description = json.loads(tiff.pages.first.description)[PSF_FIELD]
             _, series = tiff.series

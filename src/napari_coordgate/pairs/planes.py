@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ from napari_coordgate.tiff import own_kind
 
 __all__ = ["Images", "Plane", "find_planes"]
 
-FILES_MAPPED = 256
-"""Files kept mapped into memory; each holds one of the process's few file handles."""
 BYTES_LOADED = 2**30
-"""Pixels kept of what cannot be mapped: compressed files, and arrays that load lazily."""
+"""Pixels kept of what was loaded: planes of files, and of arrays that load lazily."""
 _OWN = {"PSF field": "a PSF field", "gating maps": "gating maps"}
 
 Pixels = NDArray[Any]
@@ -67,11 +66,14 @@ class Plane:
             changed_ns = source.stat().st_mtime_ns
         except OSError:
             changed_ns = 0  # the reader says what is wrong
-        return _kept.array((source, changed_ns), lambda: _pixels_of(source))[index]
+        place = tuple(part for part in index if isinstance(part, int))
+        return _kept.array(
+            (source, changed_ns, place), lambda: _opened(source, changed_ns).plane(index).copy()
+        )
 
 
 class _KeptArrays:
-    """Arrays that were loaded or mapped, in the order of their last use."""
+    """Arrays that were loaded, in the order of their last use."""
 
     def __init__(self) -> None:
         self._arrays: dict[Hashable, Pixels] = {}
@@ -96,17 +98,16 @@ class _KeptArrays:
             self.forget(oldest)
 
     def _is_too_much(self) -> bool:
-        arrays = list(self._arrays.values())
-        loaded = [array.nbytes for array in arrays if not isinstance(array, np.memmap)]
-        return sum(loaded) > BYTES_LOADED or len(arrays) - len(loaded) > FILES_MAPPED
+        return sum(array.nbytes for array in self._arrays.values()) > BYTES_LOADED
 
 
 _kept = _KeptArrays()
 
 
-def _pixels_of(path: Path) -> Pixels:
-    pixels: Pixels = read_image(path).data
-    return pixels
+@lru_cache(maxsize=1)
+def _opened(path: Path, changed_ns: int) -> Image:
+    """Image of the file used last, if it has not changed: to open a long stack takes time."""
+    return read_image(path)
 
 
 def find_planes(images: Images) -> list[Plane]:

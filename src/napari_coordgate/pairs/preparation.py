@@ -9,7 +9,7 @@ from napari_coordgate.errors import (
     ImageError,
     SettingsError,
 )
-from napari_coordgate.intensities import IntensityRange, check_plane, intensity_range
+from napari_coordgate.intensities import IntensityRange, intensity_range
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs.measured import MeasuredPairs
 from napari_coordgate.pairs.planes import Images, Plane, find_planes
@@ -153,7 +153,6 @@ def _survey(
         raise_if_cancelled(cancel, "Stopped while reading the images; nothing was written.")
         try:
             pixels = plane.read()
-            check_plane(pixels, plane.name)
             ranges.append(intensity_range(pixels, config.scaling, plane.name))
         except ImageError as error:
             complaints.append(str(error))

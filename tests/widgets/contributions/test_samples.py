@@ -77,7 +77,7 @@ def test_the_blurred_samples_are_made_the_same_again(tmp_path: Path) -> None:
     subprocess.run(command, cwd=root, check=True)
     for name in ("nuclei.tif", "beads.tif"):
         made, kept = (
-            read_image(folder / name).data
+            read_image(folder / name).pixels
             for folder in (tmp_path, sample_data_folder() / "blurred")
         )
         # Another processor may round the blur's last digit the other way.

@@ -23,7 +23,7 @@ Pixels = NDArray[Any]
 def nuclei_to_train_on() -> list[LayerData]:
     """Six sharp images in a stack for each size they come in, each a layer."""
     found = find_images(sample_data_folder() / "train")
-    images = sorted((read_image(path).data for path in found), key=np.shape)
+    images = sorted((read_image(path).pixels for path in found), key=np.shape)
     stacks = [np.stack(list(same)) for _, same in groupby(images, np.shape)]
     return [
         _layer(stack, f"nuclei to train on, {stack.shape[1]} x {stack.shape[2]}", "train")
@@ -34,7 +34,7 @@ def nuclei_to_train_on() -> list[LayerData]:
 def nuclei_sharp() -> list[LayerData]:
     """Four images that the starter was not trained on, as the blurred ones would be if sharp."""
     frame_shape = _blurred_nuclei().shape[-2:]
-    images = [read_image(path).data for path in find_images(sample_data_folder() / "test")]
+    images = [read_image(path).pixels for path in find_images(sample_data_folder() / "test")]
     stack = np.stack([_middle(image, frame_shape) for image in images])
     return [_layer(stack, "nuclei, sharp", "test")]
 
@@ -51,7 +51,7 @@ def beads_blurred() -> list[LayerData]:
 
 
 def _pixels(source: str) -> Pixels:
-    pixels: Pixels = read_image(sample_data_folder() / source).data
+    pixels: Pixels = read_image(sample_data_folder() / source).pixels
     return pixels
 
 

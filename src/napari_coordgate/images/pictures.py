@@ -1,5 +1,6 @@
-"""PNG files: pictures of 8 or 16 bits, grey or coloured."""
+"""Pictures: PNG of 8 or 16 bits and JPEG, grey or coloured."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,19 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError, OutputError
 
-__all__ = ["png_picture", "read_png"]
+__all__ = ["PICTURES", "png_picture", "read_picture"]
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+PICTURES = tuple(_FORMATS)
+"""Ends of the names of pictures."""
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+# Pillow warns of large pictures, but refuses those of twice that size alone.
+warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 
-def read_png(path: Path) -> NDArray[Any]:
-    """Read a PNG file.
+def read_picture(path: Path) -> NDArray[Any]:
+    """Read a PNG or JPEG file.
 
     Parameters
     ----------
@@ -28,13 +37,21 @@ def read_png(path: Path) -> NDArray[Any]:
     Raises
     ------
     ImageError
-        If the file has 16-bit colours, which would be cut to 8 bits. Any other
-        exception means a damaged file.
+        If the file has 16-bit colours, which would be cut to 8 bits, inks in place of
+        colours, or more pixels than a picture may claim. Any other exception means a
+        damaged file.
     """
-    with PIL.Image.open(path, formats=["PNG"]) as png:
-        if png.mode.startswith("RGB") and str(png.tile[0][3]).endswith("16B"):
-            raise ImageError(f"{path} has 16-bit colours, not read from PNG; save it as TIFF.")
-        return np.array(png.convert("RGBA") if png.mode == "P" else png)
+    try:
+        with PIL.Image.open(path, formats=[_FORMATS[path.suffix.lower()]]) as picture:
+            if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
+                raise ImageError(f"{path} has 16-bit colours, not read from PNG; save it as TIFF.")
+            if picture.mode not in _MODES:
+                raise ImageError(f"{path} has {picture.mode} pixels; save it as grey or RGB.")
+            return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
+    except PIL.Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} claims more pixels than are read from a picture; save it as TIFF."
+        ) from error
 
 
 def png_picture(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:

@@ -1,0 +1,83 @@
+"""What bfloat16 and the channels-last layout gain in speed, and what bfloat16 costs in PSNR."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.figures import Figure
+from benchmarks.measuring import interleaved_seconds, median_ratio
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.coordinates import frame_coordinates
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.demo import blurred_sample
+from napari_coordgate.devices import gains_by_bfloat16, resolve_device, to_device
+from napari_coordgate.files import sample_data_folder
+from napari_coordgate.images import find_images
+from napari_coordgate.metrics import psnr
+from napari_coordgate.networks import Network
+
+
+def measure(sizes: tuple[int, ...] = (512, 1024), rounds: int = 5) -> list[Figure]:
+    """Measure passes of the starter network with baked gates, and what it makes of the samples.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Sides of the frames, pixels.
+    rounds : int
+        Turns of each.
+
+    Returns
+    -------
+    list of Figure
+        Speed of bfloat16 over float32, with a target where ``auto`` chooses it; speed of
+        channels-last over contiguous; the most PSNR that bfloat16 loses on a test image.
+    """
+    folder = sample_data_folder()
+    figures = []
+    for size in sizes:
+        figures += _speeds(folder / "starter.safetensors", size, rounds)
+    starter = load_checkpoint(folder / "starter.safetensors")
+    lost = [_lost_db(path, starter, seed) for seed, path in enumerate(find_images(folder / "test"))]
+    return [*figures, Figure("PSNR that bfloat16 loses at most", max(lost), "dB", at_most=0.02)]
+
+
+def _speeds(path: Path, size: int, rounds: int) -> list[Figure]:
+    device = resolve_device("auto")
+    contiguous, channels_last = (load_checkpoint(path).network for _ in range(2))
+    contiguous.to(device)
+    to_device(channels_last, device)
+    blurred = torch.rand(1, 1, size, size, device=device)
+    coordinates = torch.from_numpy(frame_coordinates((size, size)))[None].to(device)
+    with torch.inference_mode():
+        maps = channels_last.gating_maps(coordinates)
+
+        def run(network: Network, bfloat16: bool) -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                network(blurred, coordinates, maps)[..., 0, 0].cpu()
+
+        plain, last, bfloat16 = interleaved_seconds(
+            partial(run, contiguous, False),
+            partial(run, channels_last, False),
+            partial(run, channels_last, True),
+            rounds=rounds,
+        )
+    target = 1.6 if gains_by_bfloat16(device) else None
+    name = f"speed at {size}x{size}:"
+    return [
+        Figure(f"{name} bfloat16 over float32", median_ratio(last, bfloat16), at_least=target),
+        Figure(f"{name} channels-last over contiguous", median_ratio(plain, last)),
+    ]
+
+
+def _lost_db(path: Path, starter: Checkpoint, seed: int) -> float:
+    """PSNR of an image deblurred in float32 above that in bfloat16."""
+    sample = blurred_sample(path, starter, seed)
+    full, half = (
+        deblur(sample.images["blurred"], starter, config=config)
+        for config in (DeblurConfig(precision="float32"), DeblurConfig(precision="bfloat16"))
+    )
+    sharp = sample.images["sharp"]
+    return psnr(sharp, full, sample.data_range) - psnr(sharp, half, sample.data_range)
