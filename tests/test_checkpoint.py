@@ -147,7 +147,29 @@ def test_a_damaged_header_is_refused(file: Path, name: str, value: Any) -> None:
 
 def test_a_wrong_setting_in_the_header_is_named(file: Path) -> None:
     config = CONFIG.model_dump(mode="json") | {"momentum": 0.9}
-    assert_refused(with_header(file, config=config), "damaged settings: unknown setting 'momentum'")
+    problem = "damaged header: unknown setting 'config.momentum'"
+    assert_refused(with_header(file, config=config), problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frame_shape", [0, 20]),
+        ("frame_shape", [24, -1]),
+        ("pixel_size_um", "small"),
+        ("pixel_size_um", -0.3),
+        ("step", -1),
+        ("metrics", {"psnr": "high"}),
+        ("history", [{"psnr": None}]),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(file: Path, name: str, value: Any) -> None:
+    assert_refused(with_header(file, **{name: value}), f"damaged header: {name}")
+
+
+def test_a_header_nested_beyond_measure_is_refused(file: Path) -> None:
+    save_file(load_file(file), file, {FORMAT: "[" * 100_000})
+    assert_refused(file, "no whole checkpoint")
 
 
 def test_weights_of_another_network_are_refused(file: Path) -> None:

@@ -1,11 +1,14 @@
 """Laws of settings: frozen, finite, strict, and the same after a round trip through YAML."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from napari_coordgate import config
@@ -193,6 +196,70 @@ def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=problem) as caught:
             load_settings(TrainingConfig, tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
+
+
+def laughing(first: str, form: str) -> str:
+    """Text of few lines in which aliases of aliases stand for billions of values."""
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{n}: &a{n} {form % ', '.join([f'*a{n - 1}'] * 9)}" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (laughing("[lol]", "[%s]"), "more values, or deeper"),
+        (laughing("{na: 1}", "{<<: [%s]}"), "more values, or deeper"),
+        ("[" * 100_000, "more values, or deeper"),
+        ("steps: " + "[" * 100_000, "more values, or deeper"),
+        ("seed: [" + "1," * 20_000 + "1]", "more values, or deeper"),
+        ("x" * 2_000_000, "too large"),
+        ("\n".join(f"x{number}: 1" for number in range(3000)), "and 2980 more"),
+        ("steps: " + "x" * 100_000, "must be a whole number"),
+        ("x" * 1000 + ": 1", "unknown setting"),
+    ],
+)
+def test_a_file_made_to_do_harm_is_refused_in_a_line_of_some_length(
+    text: str, problem: str, file: Path
+) -> None:
+    message = complaint(TrainingConfig, file, text)
+    assert problem in message
+    assert len(message) < 5000
+
+
+def test_an_alias_is_what_it_stands_for(file: Path) -> None:
+    file.write_text("network: &one {depth: 2}\n")
+    assert load_settings(TrainingConfig, file).network.depth == 2
+    file.write_text("steps: &one 30\nseed: *one\n")
+    assert load_settings(TrainingConfig, file).seed == 30
+
+
+NAMES = [*TrainingConfig.model_fields, *NetworkConfig.model_fields, *Lens.model_fields]
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+VALUES = st.recursive(
+    PLAIN,
+    lambda value: (
+        st.lists(value, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES) | PLAIN, value, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(st.sampled_from(NAMES) | PLAIN, VALUES, max_size=4))
+def test_any_values_are_settings_or_are_refused_in_one_line(
+    file: Path, content: dict[Any, Any]
+) -> None:
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    for load in (partial(load_settings, TrainingConfig), load_lens):
+        try:
+            load(file)
+        except SettingsError as error:
+            assert str(error).startswith(f"{file}: ")
+            assert len(str(error).splitlines()) == 1
 
 
 @pytest.mark.parametrize("depth", range(1, 7))

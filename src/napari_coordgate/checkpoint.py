@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -160,42 +160,54 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         If the file is missing, truncated, foreign, of an unknown version, or
         does not rebuild its network.
     """
-    header, tensors = _read(path)
-    version = header.get("version")
+    content, tensors = _read(path)
+    version = content.get("version")
     if version != VERSION:
         raise CheckpointError(
             f"{path}: checkpoint of version {version!r}, but this program knows {VERSION}; "
             "update napari-coordgate."
         )
     try:
-        description = header["psf_field"]
+        header = _Header.model_validate(content)
         psf_field = None
-        if description is not None:
+        if header.psf_field is not None:
             kernels, coefficients = (
                 tensors[FIELD + name].numpy() for name in ("kernels", "coefficients")
             )
-            psf_field = PSFField.from_description(description, kernels, coefficients)
-        height, width = header["frame_shape"]
+            psf_field = PSFField.from_description(header.psf_field, kernels, coefficients)
         checkpoint = Checkpoint(
-            config=TrainingConfig.model_validate(header["config"]),
+            config=header.config,
             weights=_with_prefix(tensors, WEIGHTS),
-            frame_shape=(int(height), int(width)),
-            pixel_size_um=header["pixel_size_um"],
+            frame_shape=header.frame_shape,
+            pixel_size_um=header.pixel_size_um,
             psf_field=psf_field,
-            step=int(header["step"]),
-            history=tuple(dict(row) for row in header["history"]),
-            metrics=dict(header["metrics"]),
+            step=header.step,
+            history=header.history,
+            metrics=header.metrics,
             state=_with_prefix(tensors, STATE),
-            progress=dict(header["progress"]),
+            progress=header.progress,
         )
         checkpoint.network  # noqa: B018 - built now, so that a bad file fails here
     except ValidationError as error:
-        raise CheckpointError(f"{path}: damaged settings: {explain(error)}") from None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged header ({error!r}).") from None
+        raise CheckpointError(f"{path}: damaged header: {explain(error)}") from None
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged arrays ({error!r}).") from None
     except (PSFError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {error}") from None
     return checkpoint
+
+
+class _Header(BaseModel):
+    """All but the arrays, as `Checkpoint.header` tells it."""
+
+    config: TrainingConfig
+    frame_shape: tuple[PositiveInt, PositiveInt]
+    pixel_size_um: PositiveFloat | None
+    psf_field: dict[str, Any] | None
+    step: NonNegativeInt
+    metrics: dict[str, float]
+    history: tuple[dict[str, float], ...]
+    progress: dict[str, Any]
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -214,7 +226,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError(
             f"{path}: no such file; 'napari-coordgate train' makes one."
         ) from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, RecursionError, ValueError) as error:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             raise CheckpointError(
                 f"{path}: is no checkpoint but a TIFF file; give a .safetensors file."

@@ -1,6 +1,7 @@
 """What is wrong with settings, in words that need no knowledge of pydantic."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,12 @@ _PHRASES = {
 }
 """Our words for pydantic's types of error; those not named here keep pydantic's."""
 
+MOST_COMPLAINTS = 20
+"""Who has more wrong settings than these gave another kind of file."""
+
+_BRIEFLY = reprlib.Repr()  # what was given may be of any size
+_BRIEFLY.maxlevel, _BRIEFLY.maxstring, _BRIEFLY.maxother = 2, 200, 200
+
 
 def explain(error: ValidationError, *models: type[BaseModel]) -> str:
     """One line that names each wrong setting, what it was and what is allowed.
@@ -44,7 +51,10 @@ def explain(error: ValidationError, *models: type[BaseModel]) -> str:
         The line.
     """
     known = {path.rpartition(".")[2]: path for model in models for path in _paths(model)}
-    return "; ".join(_complaint(item, known) for item in error.errors())
+    items = error.errors()
+    lines = [_complaint(item, known) for item in items[:MOST_COMPLAINTS]]
+    more = [f"and {len(items) - len(lines)} more"] if len(items) > len(lines) else []
+    return "; ".join(lines + more)
 
 
 def explain_one(item: ErrorDetails) -> str:
@@ -59,7 +69,8 @@ def _complaint(item: ErrorDetails, known: dict[str, str]) -> str:
     if kind == "extra_forbidden":
         similar = difflib.get_close_matches(parts[-1], known, n=1)
         meant = known[similar[0]] if similar else name
-        return f"unknown setting {name!r}" + (f"; did you mean {meant!r}?" if meant != name else "")
+        advice = f"; did you mean {meant!r}?" if meant != name else ""
+        return f"unknown setting {_BRIEFLY.repr(name)}{advice}"
     if kind == "literal_error":
         choices = str(item["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
         message = f"must be one of {choices}"
@@ -69,7 +80,7 @@ def _complaint(item: ErrorDetails, known: dict[str, str]) -> str:
         message = item["msg"].removeprefix("Value error, ")
     if kind not in ("missing", "value_error"):
         advice = "; write a decimal point" if kind == "float_parsing" and "," in str(given) else ""
-        message += f" (given: {given!r}{advice})"
+        message += f" (given: {_BRIEFLY.repr(given)}{advice})"
     return f"{name}: {message}" if name else message
 
 

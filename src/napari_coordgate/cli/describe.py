@@ -14,9 +14,10 @@ from napari_coordgate.config import (
     Settings,
     TrainingConfig,
     load_lens,
+    load_mapping,
     load_settings,
 )
-from napari_coordgate.errors import CoordGateError
+from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.images import SUFFIXES, read_image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import counted
@@ -111,10 +112,9 @@ def _describe_checkpoint(path: Path) -> Description:
 def _describe_settings(path: Path) -> Description:
     """Settings of the model that knows most of the file's keys, its defaults filled in."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        content = None  # the loader below says what is wrong
-    keys = set(content) if isinstance(content, dict) else set()
+        keys = set(load_mapping(path))
+    except SettingsError:
+        keys = set()  # the loader below says what is wrong
     models: dict[str, type[Settings]] = {
         "settings of a training or blur": TrainingConfig,
         "settings of a deblurring": DeblurConfig,

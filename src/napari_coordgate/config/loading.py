@@ -1,7 +1,7 @@
 """Files of settings."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -11,10 +11,15 @@ from napari_coordgate.config.base import Settings
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens
 from napari_coordgate.errors import SettingsError
 
-__all__ = ["load_lens", "load_settings"]
+__all__ = ["load_lens", "load_mapping", "load_settings"]
 
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
+
+LONGEST_TEXT = 1_000_000
+MOST_VALUES = 10_000
+DEEPEST = 50
+"""What no file of settings needs, and a file made to do harm does."""
 
 
 def load_settings(model: type[S], source: str | Path) -> S:
@@ -62,10 +67,30 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     return _validated(adapter, source, Lens, GaussianLens)
 
 
-def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settings]) -> T:
-    """Content of a YAML file; ``models`` hold the names that it may use."""
+def load_mapping(source: str | Path) -> dict[Any, Any]:
+    """Read a YAML file of names and values, whatever they mean.
+
+    Parameters
+    ----------
+    source : str or Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Plain values; nothing else is made of a file, and nothing run.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read, is no YAML mapping, or larger than settings are.
+    """
     try:
-        mapping = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        with Path(source).open(encoding="utf-8") as file:
+            text = file.read(LONGEST_TEXT + 1)
+        if len(text) > LONGEST_TEXT:
+            raise SettingsError(f"{source}: is too large for a file of settings; check the name.")
+        mapping = yaml.load(text, _SettingsLoader)
     except FileNotFoundError:
         raise SettingsError(f"{source}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -74,7 +99,41 @@ def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settin
         raise SettingsError(f"{source}: is not YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(mapping, dict):
         raise SettingsError(f"{source}: holds no settings; write one 'name: value' a line.")
+    return mapping
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """Loader of plain values that are neither many nor deep.
+
+    An alias counts as all that it stands for: aliases of aliases make billions of few lines.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values = 0
+        self._depth = 0
+        self._values_of: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Node that the next events make, which is counted."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        before = self._values
+        is_alias = isinstance(event, yaml.AliasEvent)
+        self._values += self._values_of.get(event.anchor, 1) if is_alias else 1
+        self._depth += 1
+        if self._values > MOST_VALUES or self._depth > DEEPEST:
+            problem = "more values, or deeper nested ones, than settings have"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if not is_alias and event.anchor is not None:
+            self._values_of[event.anchor] = self._values - before
+        return node
+
+
+def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settings]) -> T:
+    """Content of a YAML file; ``models`` hold the names that it may use."""
     try:
-        return adapter.validate_python(mapping)
+        return adapter.validate_python(load_mapping(source))
     except ValidationError as error:
         raise SettingsError(f"{source}: {explain(error, *models)}") from None

@@ -1,0 +1,37 @@
+"""What is tried: a way to read files, and what whole files are."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz.mutations import Document
+
+__all__ = ["Reader"]
+
+
+class Reader(NamedTuple):
+    """A way into the program for files.
+
+    Attributes
+    ----------
+    read : callable
+        Reads a file, and uses what it has read.
+    writers : dict of str to callable
+        What writes whole files, by the name that it writes under.
+    """
+
+    read: Callable[[Path], object]
+    writers: Mapping[str, Callable[[Path], object]]
+
+    def seeds(self) -> list[Document]:
+        """Make the whole files."""
+        documents: list[Document] = []
+        for name, write in self.writers.items():
+            with tempfile.TemporaryDirectory() as folder:
+                write(Path(folder) / name)
+                files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+                documents.append(
+                    {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+                )
+        return documents

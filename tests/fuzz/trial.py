@@ -1,0 +1,191 @@
+"""Many inputs for a reader, in processes of their own, and what came of them."""
+
+import itertools
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.mutations import Document
+from tests.fuzz.worker import SEEDS, document
+
+__all__ = ["GOOD", "Failure", "Trial", "Workers"]
+
+GOOD = ("loaded", "refused")
+"""What may come of an input."""
+
+PATIENCE_SECONDS = 300
+"""After which a process that uses no time of the processor hangs."""
+
+READERS = "tests.fuzz.readers"
+Note = Callable[[int, str, str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input at which a reader did neither of what it may.
+
+    Attributes
+    ----------
+    reader : str
+        Its name in `READERS`.
+    seed, number : int
+        Make the input again.
+    kind, why : str
+        What it did.
+    files : Document
+        The input.
+    """
+
+    reader: str
+    seed: int
+    number: int
+    kind: str
+    why: str
+    files: Document = field(repr=False)
+
+
+@dataclass
+class Trial:
+    """What came of the inputs of one reader.
+
+    Attributes
+    ----------
+    kinds : Counter of str
+        How often an input was loaded, refused, or led to anything else.
+    slowest_seconds : float
+        Longest time of the processor that an input took.
+    grown_mb : float
+        Memory that spoiled inputs took above what whole files had taken.
+    failures : list of Failure
+        What was neither loaded nor refused.
+    """
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    slowest_seconds: float = 0.0
+    grown_mb: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class Workers:
+    """A process that reads spoiled files; another takes its place when it dies.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are laid down.
+    module : str
+        Where the readers are.
+    cpu_seconds : int
+        Time of the processor that an input may take.
+    """
+
+    def __init__(self, folder: Path, module: str = READERS, cpu_seconds: int = 10) -> None:
+        self._folder = folder
+        self._module = module
+        self._cpu_seconds = cpu_seconds
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, reader: str, count: int, seed: int) -> Trial:
+        """Try inputs 0 to ``count`` of a reader.
+
+        Raises
+        ------
+        RuntimeError
+            If the reader fails at the whole files that it begins with.
+        """
+        seeds = import_module(self._module).READERS[reader].seeds()
+        (self._folder / SEEDS).write_bytes(pickle.dumps(seeds))
+        trial, first = Trial(), 0
+
+        def note(number: int, kind: str, why: str) -> None:
+            trial.kinds[kind] += 1
+            if kind not in GOOD:
+                files = document(reader, seed, number, seeds)
+                trial.failures.append(Failure(reader, seed, number, kind, why, files))
+
+        while first < count:
+            began, died = self._run(reader, range(first, count), seed, trial, note)
+            if died is None:
+                break
+            if began < 0:
+                raise RuntimeError(f"The whole files of {reader} are not read: {died}")
+            note(began, "crash", died)
+            first = began + 1
+        return trial
+
+    def _run(
+        self, reader: str, numbers: range, seed: int, trial: Trial, note: Note
+    ) -> tuple[int, str | None]:
+        """Try inputs until the end or a crash: the last one begun, and what the process died of."""
+        process = self._started()
+        order = {
+            "module": self._module,
+            "cpu_seconds": self._cpu_seconds,
+            "reader": reader,
+            "seed": seed,
+            "first": numbers.start,
+            "end": numbers.stop,
+            "folder": str(self._folder),
+        }
+        assert process.stdin is not None
+        print(json.dumps(order), file=process.stdin, flush=True)
+        began = -1
+        for answer in self._answers(process):
+            if "end" in answer:
+                return began, None
+            if "began" in answer:
+                began = answer["began"]
+                continue
+            note(answer["number"], answer["kind"], answer["why"])
+            trial.slowest_seconds = max(trial.slowest_seconds, answer["seconds"])
+            trial.grown_mb = max(trial.grown_mb, answer["grown_mb"])
+        return began, self._ended(process)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=Path(__file__).parents[2],
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        return self._process
+
+    def _answers(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+        """What the process says, as long as it lives; one that says nothing is killed."""
+        assert process.stdout is not None
+        for _ in itertools.count():
+            watch = threading.Timer(PATIENCE_SECONDS, process.kill)
+            watch.start()
+            line = process.stdout.readline()
+            watch.cancel()
+            if not line:
+                return
+            yield json.loads(line)
+
+    def _ended(self, process: subprocess.Popen[str]) -> str:
+        """What a process died of, or its exit code."""
+        self._process = None
+        with process:
+            code = process.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._ended(self._process)
