@@ -21,6 +21,7 @@ MARGIN = FIELD.radius
 AROUND = Window.whole(FRAME).expanded(MARGIN)
 CPU = torch.device("cpu")
 UNIT = IntensityRange(0.0, 1.0)
+PARTS = (slice(0, 2), slice(2, 3), slice(3, 5))
 
 Pixels = NDArray[np.floating]
 
@@ -187,7 +188,16 @@ def test_the_number_of_workers_changes_nothing(count: int) -> None:
     assert all(map(equal, alone, together))
 
 
-def test_noise_follows_from_the_number_of_the_batch() -> None:
+def test_the_noise_of_a_sample_is_the_same_in_any_batch() -> None:
+    pairs = pairs_of(scene((50, 60)), camera=Camera(photons=50, read_noise=2))
+    samples = [pairs[number] for number in range(5)]
+    together = pairs.to_batch(samples, CPU, 8).blurred
+    apart = [pairs.to_batch(samples[part], CPU, 8 + part.start).blurred for part in PARTS]
+    torch.testing.assert_close(together, torch.cat(apart))
+    assert not torch.equal(*pairs.to_batch([samples[0]] * 2, CPU, 8).blurred)
+
+
+def test_noise_follows_from_the_number_of_the_sample() -> None:
     pairs = pairs_of(scene((50, 60)), camera=Camera(photons=50, read_noise=2))
     one, again, other = (pairs.to_batch([pairs[0]], CPU, n).blurred for n in (4, 4, 5))
     assert torch.equal(one, again)

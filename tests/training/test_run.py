@@ -1,5 +1,6 @@
 """Laws of the ways in which a run ends early, goes on, and is looked at meanwhile."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,43 @@ def test_a_run_cancelled_amid_a_validation_goes_on_as_one_that_was_not(
     first = next(e for e in events if isinstance(e, Progress) and e.stage != "reading images")
     assert first.stage == "validating"
     assert_same_run(whole, parts)
+
+
+# Saved by time
+
+
+@pytest.mark.parametrize(
+    ("minutes", "saved"),
+    [(1e-9, list(range(1, 13))), (60.0, 3 * [0] + 4 * [4] + 4 * [8] + [12]), (0.0, None)],
+)
+def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
+    output: Path, minutes: float, saved: list[int] | None
+) -> None:
+    config, seen = COSINE.model_copy(update={"autosave_minutes": minutes}), []
+    for event in train(config, SHARP, FIELD, output=output):
+        if isinstance(event, Progress) and event.stage == "training":
+            last = last_checkpoint_path(output)
+            seen.append(load_checkpoint(last).step if last.exists() else 0)
+    assert seen == (saved or 3 * [0] + 4 * [4] + 4 * [8] + [12])
+
+
+@BOTH
+@pytest.mark.parametrize("number", [1, 4, 7])
+def test_what_a_killed_run_had_saved_goes_on_as_a_run_that_was_not_killed(
+    tmp_path: Path, config: TrainingConfig, number: int
+) -> None:
+    config = config.model_copy(update={"autosave_minutes": 1e-9})
+    whole, killed = tmp_path / "whole" / "m.safetensors", tmp_path / "killed" / "m.safetensors"
+    for event in train(config, SHARP, FIELD, output=whole):
+        if step(number)(event):
+            shutil.copytree(whole.parent, killed.parent)
+    assert load_checkpoint(last_checkpoint_path(killed)).step == number
+    events_of(config, output=killed, resume=True)
+    assert_same_run(whole, killed)
+    assert {path.name for path in killed.parent.iterdir()} == {
+        "m.safetensors",
+        "m.last.safetensors",
+    }
 
 
 # Stop

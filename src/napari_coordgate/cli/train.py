@@ -1,5 +1,8 @@
 """From sharp images to a trained network."""
 
+import sys
+import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +12,15 @@ import typer
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
 from napari_coordgate.errors import CancelledError, SettingsError
-from napari_coordgate.files import check_free, last_checkpoint_path
+from napari_coordgate.files import check_free, last_checkpoint_path, remove_strays
 from napari_coordgate.optics import PSFField
 from napari_coordgate.progress import Event, Progress
-from napari_coordgate.training import TAKEN, train
+from napari_coordgate.training import TAKEN, own_rank, train
 
 __all__ = ["Start", "TrainingImages", "train_network"]
 
@@ -69,11 +73,18 @@ def train_network(
     start: Start,
     given: Given[TrainingConfig],
 ) -> None:
-    """Train a network on a folder of images, and write its settings beside it."""
+    """Train a network on a folder of images, and write its settings beside it.
+
+    On several devices there is a process for each. All train; only the first one speaks.
+    """
+    end_with_launcher()
     if start.resume and start.init is not None:
         raise SettingsError("Give either --resume or --init: a run goes on, or starts anew.")
     origin = _origin(output, start)
     config = _settings(origin, start, given)
+    rank = own_rank(config)
+    if rank:
+        warnings.simplefilter("ignore")
     replaced = start.overwrite or start.resume
     check_free([output, settings_path(output)], replaced, TAKEN)
     field = PSFField.load(psf) if psf is not None else None
@@ -81,6 +92,8 @@ def train_network(
         field = origin.psf_field
     if (field is None) == (images.blurred is None):
         raise SettingsError("Give either --psf, or --blurred with measured images.")
+    if rank is None:
+        sys.exit(run_on_each_device(config.devices, config.nodes))
     with cancel_on_signal() as cancel:
         events = train(
             config,
@@ -94,6 +107,9 @@ def train_network(
             overwrite=start.overwrite,
             cancel=cancel,
         )
+        if rank > 0:
+            deque(events, maxlen=0)
+            return
         try:
             end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
         except CancelledError as error:
@@ -136,6 +152,8 @@ def _with_settings(
     written = False
     for event in events:
         if not written and isinstance(event, Progress) and event.stage != "reading images":
-            write_settings(settings_path(output), settings, replaced)
+            path = settings_path(output)
+            remove_strays(path.parent, path)
+            write_settings(path, settings, replaced)
             written = True
         yield event

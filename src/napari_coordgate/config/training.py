@@ -66,7 +66,7 @@ class TrainingConfig(Settings):
     )
     steps: int = Field(5000, ge=1, description="Optimiser steps, where epochs are not given.")
     epochs: int | None = Field(None, ge=1, description="Passes over all sharp images.")
-    batch_size: int = Field(8, ge=1, description="Windows or frames in a step.")
+    batch_size: int = Field(8, ge=1, description="Windows or frames in a step, on all devices.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(
         "cosine",
@@ -93,11 +93,26 @@ class TrainingConfig(Settings):
         ge=1,
         description="Steps between validations; none: an epoch, or a twentieth of the run.",
     )
+    autosave_minutes: float = Field(
+        5.0,
+        ge=0,
+        description="Most minutes of work that a fault may cost; 0: saved at validations alone.",
+    )
     device: Device = Field("auto", description="Where to compute.")
+    devices: int = Field(
+        1, ge=1, description="Devices of each computer, with a process for each; they share a step."
+    )
+    nodes: int = Field(1, ge=1, description="Computers that train together.")
     workers: int = Field(
         0, ge=0, le=64, description="Processes that read images beside the training."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, pairs and noise.")
+
+    @model_validator(mode="after")
+    def _every_device_has_a_share(self) -> Self:
+        if self.batch_size < self.devices * self.nodes:
+            raise ValueError("batch_size is shared among all devices: give one for each, at least.")
+        return self
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

@@ -83,7 +83,7 @@ def random_stream(seed: int, stream: Stream, number: int = 0) -> np.random.Gener
     stream : Stream
         What they are for.
     number : int
-        Which sample, batch or epoch they are for.
+        Which sample or epoch they are for.
 
     Returns
     -------

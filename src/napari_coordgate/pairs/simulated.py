@@ -88,7 +88,8 @@ class SimulatedPairs(Dataset[Sample]):
         device : torch.device
             Where the training runs.
         number : int
-            Number of the batch, from which the camera's noise follows.
+            Number of the first sample, of which the others are the next ones. The camera's
+            noise of each follows from its own, so that it is the same in any batch.
 
         Returns
         -------
@@ -99,12 +100,17 @@ class SimulatedPairs(Dataset[Sample]):
         scenes = torch.from_numpy(np.stack([sample.sharp for sample in samples])).to(device)
         windows = [sample.window for sample in samples]
         blurred = self.field.blur_scenes(scenes, [window.origin for window in windows])
-        stream = Stream.VALIDATION_NOISE if self.validation else Stream.NOISE
-        seed = int(random_stream(self.config.seed, stream, number).integers(2**62))
-        blurred = expose(blurred, self.config.camera, seed)
+        exposed = [
+            expose(image, self.config.camera, self._noise_seed(number + place))
+            for place, image in enumerate(blurred)
+        ]
         height, width = windows[0].shape
         sharp = scenes[:, radius : radius + height, radius : radius + width]
-        return self.sampler.batch(sharp, blurred, windows)
+        return self.sampler.batch(sharp, torch.stack(exposed), windows)
+
+    def _noise_seed(self, number: int) -> int:
+        stream = Stream.VALIDATION_NOISE if self.validation else Stream.NOISE
+        return int(random_stream(self.config.seed, stream, number).integers(2**62))
 
 
 def _crop(rng: np.random.Generator, wanted: int, given: int) -> NDArray[np.int64]:

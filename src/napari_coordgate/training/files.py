@@ -1,19 +1,32 @@
 """The two files of a run: its best checkpoint, and its last one to go on from."""
 
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
-from napari_coordgate.files import check_free, check_writable, last_checkpoint_path
+from napari_coordgate.files import (
+    check_free,
+    check_writable,
+    last_checkpoint_path,
+    remove_strays,
+)
+from napari_coordgate.locks import lock
 
 __all__ = ["TAKEN", "RunFiles"]
 
 TAKEN = "choose another name, go on with --resume, or replace it with --overwrite"
 """Advice where an earlier run stands in the way."""
 
+_NAME_KEPT = 200
+"""Characters of a name that fit beside our own."""
+
 
 class RunFiles:
-    """Files that a run writes, if it is to write any.
+    """Files that a run writes, if it is to write any; they are its own until it closes them.
 
     Parameters
     ----------
@@ -30,6 +43,25 @@ class RunFiles:
         self.best = None if output is None else Path(output)
         self.last = None if output is None else last_checkpoint_path(output)
         self.written: list[Path] = []
+        self._lock: FileLock | None = None
+        self._made: list[Path] = []
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Let other runs have the files; a folder in which there are none is gone again."""
+        if self._lock is not None:
+            # Removed before it is released, or others would hold a lock that is then removed.
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
+
+    @property
+    def minutes_unsaved(self) -> float:
+        """Time since the last checkpoint to go on from was written, or since the beginning."""
+        return (time.monotonic() - self._saved) / 60
 
     def claim(self, *, overwrite: bool) -> None:
         """Make sure that a new run may write its files.
@@ -37,14 +69,35 @@ class RunFiles:
         Raises
         ------
         OutputError
-            If a name is wrong, taken and not to be overwritten, or cannot be written.
+            If a name is wrong, taken and not to be overwritten, or cannot be written, or
+            another run is writing it at this moment.
         """
         if self.best is not None and self.best.suffix != ".safetensors":
             raise OutputError(f"{self.best}: a checkpoint's name must end in .safetensors.")
         targets = [path for path in (self.best, self.last) if path is not None]
-        check_free(targets, overwrite, TAKEN)
         for path in targets:
             check_writable(path)
+            self._made += [folder for folder in path.parents if not folder.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        check_free(targets, overwrite, TAKEN)
+
+    def lock(self) -> None:
+        """Keep other runs off the files, and clear away what one that was killed had begun.
+
+        Raises
+        ------
+        OutputError
+            If another run is writing them.
+        """
+        if self.best is None or self.last is None or not self.best.parent.is_dir():
+            return
+        path = self.best.with_name(f".napari-coordgate.{self.best.name[-_NAME_KEPT:]}.lock")
+        self._lock = lock(
+            path, f"Another training writes {self.best}; wait for its end, or choose another name."
+        )
+        for target in (self.best, self.last):
+            remove_strays(target.parent, target)
 
     def load_last(self) -> Checkpoint:
         """Checkpoint to go on from.
@@ -80,6 +133,7 @@ class RunFiles:
     def save_last(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to go on from."""
         self._save(self.last, checkpoint)
+        self._saved = time.monotonic()
 
     def _save(self, path: Path | None, checkpoint: Checkpoint) -> None:
         if path is None:

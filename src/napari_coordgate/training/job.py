@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
@@ -11,6 +12,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Images, prepare_pairs
 from napari_coordgate.progress import Event, reporting_end
 from napari_coordgate.training.files import RunFiles
+from napari_coordgate.training.ranks import Ranks
 from napari_coordgate.training.run import TrainingRun
 
 __all__ = ["train"]
@@ -83,16 +85,22 @@ def train(
     cancel, stop = cancel or threading.Event(), stop or threading.Event()
 
     def events() -> Iterator[Event]:
-        start = _start(files, init, resume, overwrite)
-        pairs, held_back = yield from prepare_pairs(
-            config, sharp, field, blurred, validation, _AnyOf(cancel, stop)
-        )
-        run = TrainingRun(config, pairs, held_back, field, files)
-        if start is not None and resume:
-            run.restore(start)
-        elif start is not None:
-            run.initialise(start)
-        yield from run.steps(cancel, stop, preview_seconds)
+        ranks = Ranks(config)
+        with closing(files):
+            with ranks.one_error():
+                if ranks.leads:
+                    _claim(files, resume, overwrite)
+                start = _start(files, init, resume)
+            pairs, held_back = yield from ranks.led(
+                prepare_pairs(config, sharp, field, blurred, validation, _AnyOf(cancel, stop))
+            )
+            with ranks.one_error():
+                run = TrainingRun(config, pairs, held_back, field, files, ranks)
+                if start is not None and resume:
+                    run.restore(start)
+                elif start is not None:
+                    run.initialise(start)
+            yield from run.steps(cancel, stop, preview_seconds)
 
     return reporting_end(events(), files.written)
 
@@ -108,12 +116,19 @@ class _AnyOf(threading.Event):
         return any(event.is_set() for event in self._events)
 
 
-def _start(
-    files: RunFiles, init: str | Path | Checkpoint | None, resume: bool, overwrite: bool
-) -> Checkpoint | None:
-    """Checkpoint to start from, once nothing stands in the way."""
-    if not resume:
+def _claim(files: RunFiles, resume: bool, overwrite: bool) -> None:
+    """Make the files this run's own, if nothing stands in the way."""
+    if resume:
+        files.lock()
+    else:
         files.claim(overwrite=overwrite)
+
+
+def _start(
+    files: RunFiles, init: str | Path | Checkpoint | None, resume: bool
+) -> Checkpoint | None:
+    """Checkpoint to start from."""
+    if not resume:
         return load_checkpoint(init) if isinstance(init, str | Path) else init
     if init is not None:
         raise SettingsError("A run to go on with starts where it stopped; leave out init.")

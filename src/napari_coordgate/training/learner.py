@@ -1,11 +1,8 @@
 """Network, optimiser and averaged weights: all that a step changes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision, Precision
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
@@ -17,6 +14,7 @@ from napari_coordgate.networks import MeasuredPSFs, Network, build_network
 from napari_coordgate.optics import PSFField, PSFGrid
 from napari_coordgate.pairs import Batch
 from napari_coordgate.training.memory import attempt
+from napari_coordgate.training.ranks import Ranks
 from napari_coordgate.training.schedule import averaging
 
 __all__ = ["Learner"]
@@ -29,8 +27,8 @@ class Learner:
     ----------
     config : TrainingConfig
         The network and how to train it.
-    device : torch.device
-        Where to.
+    ranks : Ranks
+        Who trains it, and where.
     field : PSFField, optional
         The blur, whose PSFs a bank of Wiener filters starts from.
 
@@ -44,15 +42,13 @@ class Learner:
         The optimiser.
     """
 
-    def __init__(
-        self, config: TrainingConfig, device: torch.device, field: PSFField | None = None
-    ) -> None:
-        self.device = device
-        self.network = to_device(_seeded_network(config, field), device)
+    def __init__(self, config: TrainingConfig, ranks: Ranks, field: PSFField | None = None) -> None:
+        self.ranks = ranks
+        self.batch_size = config.batch_size
+        self.network = to_device(_seeded_network(config, field), ranks.device)
         self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
-        self._fabric = _build_fabric(config, device)
-        self._model, self._fabric_optimizer = self._fabric.setup(
+        self._model, self._fabric_optimizer = ranks.fabric.setup(
             self.network, self.optimizer, move_to_device=False
         )
 
@@ -82,19 +78,44 @@ class Learner:
             ) from None
         self.averaged.module.load_state_dict(dict(weights))
 
-    def descend(self, batch: Batch) -> float:
-        """Loss before a step down its gradient."""
-        loss = self.gradient(batch)
-        self._fabric_optimizer.step()
-        return loss.item()
-
     def gradient(self, batch: Batch) -> Tensor:
         """Mean squared error, weighted so that every pixel of the frame counts alike."""
         self.optimizer.zero_grad()
-        restored = self._model(batch.blurred, batch.coordinates)
-        loss: Tensor = (batch.weights * (restored.float() - batch.sharp).square()).mean()
-        self._fabric.backward(loss)
+        # DDP's own exchange amid the way back would wait for a rank whose memory was too small.
+        with self.ranks.fabric.no_backward_sync(self._model):
+            restored = self._model(batch.blurred, batch.coordinates)
+            loss: Tensor = (batch.weights * (restored.float() - batch.sharp).square()).mean()
+            self.ranks.fabric.backward(loss)
         return loss.detach()
+
+    def descend(self, loss: Tensor) -> float:
+        """Step down the gradient over the whole batch; its loss before the step.
+
+        Parameters
+        ----------
+        loss : Tensor
+            What `gradient` told of this rank's share of the batch.
+
+        Returns
+        -------
+        float
+            Loss of the whole batch, the same on all ranks.
+        """
+        if self.ranks.size > 1:
+            loss = self._mean_over_batch(loss)
+        self._fabric_optimizer.step()
+        return loss.item()
+
+    def _mean_over_batch(self, loss: Tensor) -> Tensor:
+        """Loss over all ranks; the gradients become those over all ranks, too."""
+        gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+        share = len(self.ranks.share(self.batch_size)) / self.batch_size
+        mean = share * torch.cat([part.flatten() for part in (*gradients, loss)])
+        self.ranks.add_up(mean)
+        *parts, loss = mean.split([part.numel() for part in (*gradients, loss)])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return loss
 
     def fits(self, batch_size: int, window_size: int) -> bool:
         """Whether the gradient of so many windows of this size stays within the memory."""
@@ -102,7 +123,7 @@ class Learner:
 
     def blank(self, batch_size: int, window_size: int) -> Batch:
         """Batch of this size that shows nothing."""
-        image = torch.zeros((batch_size, 1, window_size, window_size), device=self.device)
+        image = torch.zeros((batch_size, 1, window_size, window_size), device=self.ranks.device)
         return Batch(image, image, image.expand(-1, 2, -1, -1), image)
 
 
@@ -125,18 +146,3 @@ def _measured(field: PSFField | None, config: TrainingConfig) -> MeasuredPSFs:
     grid = PSFGrid.from_field(field, side)
     places = pixel_coordinates(grid.places, field.frame_shape)
     return MeasuredPSFs(*(torch.from_numpy(array).float() for array in (grid.psfs, places)))
-
-
-class _Autocast(MixedPrecision):
-    """Mixed precision that leaves the inputs alone: the residual output adds them unrounded."""
-
-    def convert_input(self, data: Any) -> Any:
-        return data
-
-
-def _build_fabric(config: TrainingConfig, device: torch.device) -> Fabric:
-    """Engine of the run; given its precision ready-made, it prints nothing about it."""
-    precision = Precision()
-    if config.precision == "bfloat16":
-        precision = _Autocast("bf16-mixed", device.type)
-    return Fabric(accelerator=device.type, devices=1, plugins=[precision])

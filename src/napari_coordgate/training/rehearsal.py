@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from napari_coordgate.pairs import Images, prepare_pairs
 from napari_coordgate.progress import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
+from napari_coordgate.training.ranks import Ranks
 from napari_coordgate.training.run import TrainingRun
 from napari_coordgate.training.validation import validate
 
@@ -128,7 +129,7 @@ def rehearse(
         pairs, held_back = yield from prepare_pairs(
             config, sharp, field, blurred, validation, cancelled
         )
-        run = TrainingRun(config, pairs, held_back, field, RunFiles(None))
+        run = TrainingRun(config, pairs, held_back, field, RunFiles(None), Ranks(config))
         if start is not None:
             run.initialise(start)
         yield from _rehearsal(run, cancelled, steps)
@@ -191,9 +192,10 @@ def _seconds_per_step(
     """Time of a step once the first ones are done."""
     stopwatch = Stopwatch("rehearsing", min(steps, run.total))
     times = [0.0]
-    for samples in islice(run.loader(), steps):
+    batches = iter(run.loader())
+    while run.step < stopwatch.total:
         raise_if_cancelled(cancel, "Stopped while rehearsing; nothing was written.")
-        run.optimise(samples)
+        run.optimise(batches)
         times.append(stopwatch.seconds)
         yield stopwatch.progress(run.step)
     each = [later - earlier for earlier, later in pairwise(times)]
@@ -205,7 +207,7 @@ def _seconds_per_image(run: TrainingRun, cancel: threading.Event) -> Generator[E
     network, start = run.learner.averaged.module, 0.0
     for _ in range(2):
         start = time.perf_counter()
-        yield from validate(network, run.validation, 1, run.device, run.step, cancel)
+        yield from validate(network, run.validation, 1, run.ranks, run.step, cancel)
     return time.perf_counter() - start
 
 

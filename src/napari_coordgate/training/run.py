@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from napari_coordgate.checkpoint import Checkpoint
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
 from napari_coordgate.optics import PSFField
 from napari_coordgate.pairs import Pairs, Sample
@@ -20,6 +20,7 @@ from napari_coordgate.progress import Event, Finished, Preview, Stopwatch, count
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
 from napari_coordgate.training.memory import attempt, step_too_large
+from napari_coordgate.training.ranks import RankLostError, Ranks
 from napari_coordgate.training.schedule import cosine_factor, plateau
 from napari_coordgate.training.state import load_tensors, state_tensors
 from napari_coordgate.training.validation import PreviewPace, look, validate
@@ -27,8 +28,19 @@ from napari_coordgate.training.validation import PreviewPace, look, validate
 __all__ = ["TrainingRun"]
 
 VALIDATIONS_OF_A_RUN = 20
-MAY_CHANGE = {"steps", "epochs", "device", "workers", "validate_every"}
+MAY_CHANGE = {
+    "steps",
+    "epochs",
+    "device",
+    "devices",
+    "nodes",
+    "workers",
+    "validate_every",
+    "autosave_minutes",
+}
 """Settings with which a run may go on although they are not those it began with."""
+
+T = TypeVar("T")
 
 
 class TrainingRun:
@@ -44,6 +56,8 @@ class TrainingRun:
         The blur, kept in the checkpoint.
     files : RunFiles
         What is written.
+    ranks : Ranks
+        Who trains, and where.
     """
 
     def __init__(
@@ -53,17 +67,19 @@ class TrainingRun:
         validation: Pairs,
         field: PSFField | None,
         files: RunFiles,
+        ranks: Ranks,
     ) -> None:
         self.config = config
         self.pairs = pairs
         self.validation = validation
         self.files = files
-        self.device = resolve_device(config.device)
+        self.ranks = ranks
+        self.device = ranks.device
         images, batch = len(pairs), config.batch_size
         self.epoch_steps = max(1, round(images / batch))
         # A batch may span two epochs, so that no image is ever left out.
         self.total = config.steps if config.epochs is None else -(-config.epochs * images // batch)
-        self.learner = Learner(config, self.device, field)
+        self.learner = Learner(config, ranks, field)
         self.plateau = self._build_plateau()
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()
@@ -163,14 +179,18 @@ class TrainingRun:
         ------
         CancelledError
             If it was cancelled, or stopped before the first step.
+        RankLostError
+            If another process of the training ended; the run is saved as it is.
         """
         try:
             yield from self._steps(cancel, stop, PreviewPace(preview_seconds))
-        except CancelledError:
-            self.files.save_last(self._last())
+        except (CancelledError, RankLostError) as error:
+            self._save_last()
+            is_lost = isinstance(error, RankLostError)
+            begun = "Lost another process of the training" if is_lost else "Stopped"
             advice = "; resume the run to go on." if self.files.last else "."
-            raise CancelledError(
-                f"Stopped after {self.step} of {counted(self.total, 'step')}{advice}"
+            raise type(error)(
+                f"{begun} after {self.step} of {counted(self.total, 'step')}{advice}"
             ) from None
         done = f"Trained {counted(self.step, 'step')}"
         if self.step < self.total:
@@ -192,12 +212,14 @@ class TrainingRun:
             figures, preview = yield from self._validate(cancel)
             yield stopwatch.progress(0, step=self.step, **figures)
             yield preview
-        for samples in self.loader():
-            if cancel.is_set():
+        batches = iter(self.loader())
+        while self.step < self.total:
+            is_cancelled, is_stopped = self.ranks.any(cancel.is_set(), stop.is_set())
+            if is_cancelled:
                 raise CancelledError
-            if stop.is_set():
+            if is_stopped:
                 break
-            figures = self.optimise(samples)
+            figures = self.optimise(batches)
             shown = None
             if self.is_validation_due:
                 validated, shown = yield from self._validate(cancel)
@@ -205,6 +227,7 @@ class TrainingRun:
                 pace.shown()
             elif pace.is_due:
                 shown = self._preview(pace)
+            self._autosave()
             yield stopwatch.progress(self.step - first, step=self.step, **figures)
             if shown is not None:
                 yield shown
@@ -216,27 +239,31 @@ class TrainingRun:
             yield preview
 
     def loader(self) -> DataLoader[Sample]:
-        """Samples of the steps to come; the global random numbers are left alone."""
+        """Samples of the steps to come, for this rank; global random numbers are left alone."""
         batch_size = self.config.batch_size
+        share = self.ranks.share(batch_size)
+        starts = range(self.step * batch_size, self.total * batch_size, batch_size)
         return DataLoader(
             self.pairs,
-            batch_size=batch_size,
-            sampler=range(self.step * batch_size, self.total * batch_size),
+            batch_sampler=([start + place for place in share] for start in starts),
             num_workers=self.config.workers,
             collate_fn=list,
             generator=torch.Generator(),
         )
 
-    def optimise(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """One step of the optimiser; its loss and learning rate."""
+    def optimise(self, batches: Iterator[Sequence[Sample]]) -> dict[str, float]:
+        """One step of the optimiser, with the next samples; its loss and learning rate."""
         if self.plateau is None:
             factor = cosine_factor(self.step, self.total, self.config.warmup_steps)
             self.learner.rate = self.config.learning_rate * factor
-        loss = attempt(
-            lambda: self.learner.descend(self.pairs.to_batch(samples, self.device, self.step))
-        )
-        if loss is None:
-            raise step_too_large(samples, self.device, self.learner.fits)
+        first = self.step * self.config.batch_size + self.ranks.share(self.config.batch_size).start
+        with self.ranks.one_error():
+            samples = next(batches)
+            part = self._within_memory(
+                samples,
+                lambda: self.learner.gradient(self.pairs.to_batch(samples, self.device, first)),
+            )
+        loss = self._within_memory(samples, lambda: self.learner.descend(part))
         if not np.isfinite(loss):
             raise TrainingError(
                 f"The training diverged at step {self.step} (loss: {loss}); "
@@ -245,6 +272,13 @@ class TrainingRun:
         self.learner.averaged.update_parameters(self.learner.network)
         self.step += 1
         return {"loss": loss, "learning_rate": self.learner.rate}
+
+    def _within_memory(self, samples: Sequence[Sample], compute: Callable[[], T]) -> T:
+        """Result of a part of a step."""
+        result = attempt(compute)
+        if result is None:
+            raise step_too_large(samples, self.device, self.learner.fits)
+        return result
 
     def _preview(self, pace: PreviewPace) -> Preview:
         """First validation pair by the averaged weights, between two validations."""
@@ -259,7 +293,7 @@ class TrainingRun:
         """Figures of the averaged weights by now; saves the run, and its weights if the best."""
         network, count = self.learner.averaged.module, self.config.validation_images
         figures, preview = yield from validate(
-            network, self.validation, count, self.device, self.step, cancel
+            network, self.validation, count, self.ranks, self.step, cancel
         )
         # One that a stop asked for is no word on the schedule: a resumed run would differ by it.
         if self.plateau is not None and self.step % self.validate_every == 0:
@@ -270,9 +304,20 @@ class TrainingRun:
             self.best = replace(
                 self.best, weights=weights, step=self.step, metrics=figures, history=self.history
             )
-            self.files.save_best(self.best)
-        self.files.save_last(self._last())
+            if self.ranks.leads:
+                self.files.save_best(self.best)
+        self._save_last()
         return figures, preview
+
+    def _autosave(self) -> None:
+        """Save the run if it has been too long."""
+        if 0 < self.config.autosave_minutes <= self.files.minutes_unsaved:
+            self._save_last()
+
+    def _save_last(self) -> None:
+        """Save the run, to go on with."""
+        if self.ranks.leads:
+            self.files.save_last(self._last())
 
     def _last(self) -> Checkpoint:
         """All that is needed to go on with the run from this step."""

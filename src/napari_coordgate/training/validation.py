@@ -7,13 +7,16 @@ from collections.abc import Generator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from napari_coordgate.coordinates import Window, field_radius
+from napari_coordgate.errors import CancelledError
 from napari_coordgate.metrics import quality
 from napari_coordgate.pairs import Pairs
-from napari_coordgate.progress import Event, Preview, Stopwatch, raise_if_cancelled
+from napari_coordgate.progress import Event, Preview, Stopwatch
 from napari_coordgate.training.memory import attempt, validation_too_large
+from napari_coordgate.training.ranks import Ranks
 
 __all__ = ["PreviewPace", "look", "validate"]
 
@@ -25,11 +28,11 @@ def validate(
     network: nn.Module,
     pairs: Pairs,
     images: int,
-    device: torch.device,
+    ranks: Ranks,
     step: int,
     cancel: threading.Event,
 ) -> Generator[Event, None, tuple[dict[str, float], Preview]]:
-    """Figures of a network on validation pairs.
+    """Figures of a network on validation pairs, of which each rank looks at some.
 
     Parameters
     ----------
@@ -39,8 +42,8 @@ def validate(
         Validation pairs.
     images : int
         Most pairs to look at; always the first ones.
-    device : torch.device
-        Where the network is.
+    ranks : Ranks
+        Who looks, and where; all have the same result.
     step : int
         Training step, for the preview.
     cancel : threading.Event
@@ -49,7 +52,7 @@ def validate(
     Yields
     ------
     Progress
-        After each pair.
+        After each pair, or one of each rank.
 
     Returns
     -------
@@ -70,19 +73,28 @@ def validate(
     stopwatch = Stopwatch("validating", count)
     rows: list[dict[str, float]] = []
     first = None
-    for number in range(count):
-        raise_if_cancelled(cancel, "Stopped while validating.")
-        preview, window = look(network, pairs, number, device, step)
-        loss = float(np.mean(np.square(preview.deblurred - preview.sharp)))
-        radius = field_radius(pairs.frame_shape, window)
-        figures = quality(preview.sharp, preview.deblurred, radius)
-        rows.append({"validation_loss": loss, **figures})
-        first = first or preview
-        yield stopwatch.progress(number + 1)
+    for start in range(0, count, ranks.size):
+        if ranks.any(cancel.is_set())[0]:
+            raise CancelledError("Stopped while validating.")
+        number, row = start + ranks.rank, None
+        with ranks.one_error():
+            if number < count:
+                preview, window = look(network, pairs, number, ranks.device, step)
+                row = _figures(preview, field_radius(pairs.frame_shape, window))
+                first = first or preview
+        rows += [row for row in ranks.gather(row) if row is not None]
+        yield stopwatch.progress(len(rows))
+    first = ranks.broadcast(first)
     assert first is not None
     names = dict.fromkeys(name for row in rows for name in row)
     means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
     return means, first
+
+
+def _figures(preview: Preview, radius: NDArray[np.float64]) -> dict[str, float]:
+    """Figures of one pair."""
+    loss = float(np.mean(np.square(preview.deblurred - preview.sharp)))
+    return {"validation_loss": loss, **quality(preview.sharp, preview.deblurred, radius)}
 
 
 def look(

@@ -19,7 +19,7 @@ from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.panel import JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
-from napari_coordgate.widgets.session import shelve
+from napari_coordgate.widgets.session import shelve_checkpoint
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 from napari_coordgate.widgets.train.inputs import TrainingInputs
 from napari_coordgate.widgets.train.request import TrainingRequest, free_name
@@ -64,7 +64,8 @@ class TrainWidget(Panel):
         self.add_row("", self.resume, "A run that was to write this checkpoint was interrupted.")
         self.camera = SettingsForm(Camera())
         self.device = SettingsForm(self._preset_config(), {"device"})
-        expert = TrainingConfig.model_fields.keys() - {"camera", "device"}
+        apart = {"camera", "device", "devices", "nodes"}  # napari is one process on one computer
+        expert = TrainingConfig.model_fields.keys() - apart
         self.form = SettingsForm(self._preset_config(), expert)
         self.noise_note = QLabel(NO_NOISE)
         self.noise_note.setWordWrap(True)
@@ -236,7 +237,7 @@ class TrainWidget(Panel):
         request = self._pending
         assert request is not None
         job = Job(TRAINING, request.train, request)
-        shelve(job, self.session.checkpoints, request.output.stem)
+        shelve_checkpoint(job, self.session, request.output.stem, request.output)
         self._follow(job)
         self.session.start(job)
 

@@ -1,0 +1,1 @@
+"""Faults made on purpose, again and again: what the project promises, tried for real."""

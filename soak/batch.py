@@ -1,0 +1,184 @@
+"""Batches that are killed at random moments, started again, and killed again.
+
+A round starts the batch as a process of its own and kills it with SIGKILL at a random
+moment of its work. Then every result that has its name is compared, pixel by pixel,
+with what an undisturbed run makes. Once a batch has got to its end in spite of the
+kills, no stray file may be left, and the next round begins with an empty folder.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_coordgate.batch.report import REPORT_NAME
+from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.config import DeblurConfig, NetworkConfig, TrainingConfig
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.networks import UNet
+
+__all__ = ["soak"]
+
+FRAME = (64, 96)
+PLANES = 12
+PROGRAM = (
+    sys.executable,
+    "-c",
+    "import sys; from napari_coordgate.cli import main; sys.exit(main())",
+)
+
+
+def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, Any]:
+    """Kill batches.
+
+    Parameters
+    ----------
+    times : int
+        How often.
+    seed : int
+        Of the moments.
+    workers : int
+        Processes that the batch works with.
+    files : int
+        Files of a batch.
+
+    Returns
+    -------
+    dict
+        ``killed``; ``amid_work``, those kills after which files were left undone;
+        ``results_checked``; ``damaged`` results; ``strays_found`` after a kill, and
+        ``strays_left`` when a batch had got to its end; ``finished`` batches.
+    """
+    rng = random.Random(seed)
+    figures = dict.fromkeys(
+        (
+            "killed",
+            "amid_work",
+            "results_checked",
+            "damaged",
+            "strays_found",
+            "strays_left",
+            "finished",
+        ),
+        0,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
+        expected = _make_world(folder, model, seed, files)
+        seconds = _undisturbed_seconds(folder, Path(scratch, "undisturbed"), model, workers)
+        output, number = Path(scratch, "deblurred-0"), 0
+        while figures["killed"] < times:
+            status = _killed_run(folder, output, model, workers, rng.uniform(0, seconds))
+            if status == 0:
+                _check_finished(output, expected, figures)
+                number += 1
+                output = Path(scratch, f"deblurred-{number}")
+                continue
+            if status != -signal.SIGKILL:
+                raise RuntimeError(f"the batch ended by itself, with status {status}")
+            figures["killed"] += 1
+            figures["amid_work"] += _check(output, expected, figures) < len(expected)
+            figures["strays_found"] += len(_strays(output))
+        status = _killed_run(folder, output, model, workers, delay=600)
+        if status != 0:
+            raise RuntimeError(f"the last batch ended with status {status}")
+        _check_finished(output, expected, figures)
+    return figures
+
+
+def _make_world(
+    folder: Path, model: Path, seed: int, files: int
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Write a network and blurred stacks; what is to come of each."""
+    torch.manual_seed(seed)
+    network = UNet(NetworkConfig(base_channels=4, depth=2))
+    config = TrainingConfig(network=network.config, device="cpu")
+    save_checkpoint(model, Checkpoint(config, network.state_dict(), FRAME))
+    rng, expected = np.random.default_rng(seed), {}
+    deblurring = DeblurConfig(device="cpu", precision="float32")
+    for number in range(files):
+        pixels = rng.integers(0, 4096, (PLANES, *FRAME), np.uint16)
+        name = f"well {number % 4}/{number}"
+        write_image(folder / f"{name}.tif", Image(pixels, "ZYX"))
+        expected[f"{name}.ome.tif"] = deblur(pixels, model, config=deblurring)
+    return expected
+
+
+def _start(folder: Path, output: Path, model: Path, workers: int) -> "subprocess.Popen[bytes]":
+    flags = ("--model", model, "--device", "cpu", "--precision", "float32", "--workers", workers)
+    return subprocess.Popen(
+        [*PROGRAM, "deblur", *map(str, (folder, output, *flags))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _undisturbed_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
+    """Time from the first line of the report to the end."""
+    process = _start(folder, output, model, workers)
+    _wait_for_report(output, process, 0)
+    start = time.perf_counter()
+    if process.wait() != 0:
+        raise RuntimeError("the batch fails without being disturbed")
+    return time.perf_counter() - start
+
+
+def _killed_run(folder: Path, output: Path, model: Path, workers: int, delay: float) -> int:
+    """Start a batch and kill it some time after it began its work; its exit status."""
+    size = _report_size(output)
+    process = _start(folder, output, model, workers)
+    _wait_for_report(output, process, size)
+    try:
+        return process.wait(delay)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _wait_for_report(output: Path, process: "subprocess.Popen[bytes]", size: int) -> None:
+    while process.poll() is None and _report_size(output) == size:
+        time.sleep(0.005)
+
+
+def _report_size(output: Path) -> int:
+    report = output / REPORT_NAME
+    return report.stat().st_size if report.exists() else 0
+
+
+def _strays(output: Path) -> list[Path]:
+    return list(output.rglob(".napari-coordgate-*"))
+
+
+def _check_finished(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> None:
+    """Note a batch that got to its end, which must leave all results and nothing else."""
+    figures["finished"] += 1
+    figures["strays_left"] += len(_strays(output))
+    figures["damaged"] += len(expected) - _check(output, expected, figures)
+
+
+def _check(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> int:
+    """Compare every result that is there; how many there are."""
+    there = 0
+    for name, pixels in expected.items():
+        path = output / name
+        if not path.exists():
+            continue
+        there += 1
+        figures["results_checked"] += 1
+        try:
+            is_whole = np.allclose(read_image(path).pixels, pixels, rtol=1e-4, atol=0.05)
+        except Exception:  # whatever makes it unreadable, it is damaged
+            is_whole = False
+        figures["damaged"] += not is_whole
+    return there

@@ -1,0 +1,194 @@
+"""Laws of processes that train together: what one of them finds, all of them do."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from napari_coordgate.cli.launching import meeting_here
+from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.errors import ImageError, SettingsError
+from napari_coordgate.optics import PSFField
+from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.training import train
+from napari_coordgate.training.ranks import Ranks, own_rank
+
+SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2), device="cpu")
+TWO = SMALL.model_copy(update={"devices": 2})
+FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
+
+SCRIPT = '''
+import json, sys, threading
+import numpy as np
+import torch
+from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.errors import ImageError
+from napari_coordgate.networks import UNet
+from napari_coordgate.optics import PSFField
+from napari_coordgate.pairs import SimulatedPairs
+from napari_coordgate.progress import Finished, Progress
+from napari_coordgate.training import train
+from napari_coordgate.training.ranks import Ranks
+
+config = TrainingConfig(
+    network=NetworkConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
+    validate_every=3, device="cpu", devices=2,
+)
+sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
+field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
+ranks, found = Ranks(config), {}
+mine = ranks.rank == 1
+
+found["any"] = ranks.any(mine, False)
+found["gathered"] = ranks.gather(ranks.rank)
+found["broadcast"] = ranks.broadcast(f"from {ranks.rank}")
+try:
+    with ranks.one_error():
+        if mine:
+            raise ImageError("torn")
+except ImageError as error:
+    found["error"] = str(error)
+
+def end(config=config, cancelled_after=None):
+    """Message of the end of a run, which this rank may cancel."""
+    cancel = threading.Event()
+    for event in train(config, sharp, field, cancel=cancel):
+        if isinstance(event, Progress) and event.stage == "training":
+            if event.done == cancelled_after:
+                cancel.set()
+        if isinstance(event, Finished):
+            return event.message
+
+found["completed"] = end()
+found["cancelled"] = end(cancelled_after=2 if mine else None)
+steep = {
+    "network": NetworkConfig(architecture="unet", base_channels=4, depth=6),
+    "schedule": "plateau",
+    "learning_rate": 1.0,
+}
+found["diverged"] = end(config.model_copy(update=steep))
+
+def out_of_memory(self, *_):
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+def torn(self, number):
+    raise ImageError(f"sample {number} is torn")
+
+if mine:
+    read, SimulatedPairs.__getitem__ = SimulatedPairs.__getitem__, torn
+found["unreadable"] = end()
+if mine:
+    SimulatedPairs.__getitem__, UNet.forward = read, out_of_memory
+found["out of memory"] = end()
+open(sys.argv[1], "w").write(json.dumps(found))
+'''
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes found, of which the second one meets all the trouble."""
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = {**os.environ, **meeting_here(), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder / str(rank))],
+            env=environment | {"LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    return [json.loads((folder / str(rank)).read_text()) for rank in range(2)]
+
+
+def test_all_find_the_same(found: list[dict[str, Any]]) -> None:
+    assert found[0] == found[1]
+
+
+def test_what_one_says_or_asks_for_reaches_all(found: list[dict[str, Any]]) -> None:
+    assert found[0]["any"] == [True, False]
+    assert found[0]["gathered"] == [0, 1]
+    assert found[0]["broadcast"] == "from 0"
+    assert found[0]["error"] == "torn"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        ("completed", "Trained 6 steps"),
+        ("cancelled", "Stopped after 2 of 6 steps"),
+        ("diverged", "The training diverged"),
+        ("unreadable", "sample 1 is torn"),
+        ("out of memory", "ran out of memory"),
+    ],
+)
+def test_a_run_ends_on_all_as_on_one_of_them(
+    found: list[dict[str, Any]], trouble: str, message: str
+) -> None:
+    assert message in found[0][trouble]
+
+
+def test_a_process_alone_is_all_of_them() -> None:
+    ranks = Ranks(SMALL)
+    assert (ranks.size, ranks.rank, ranks.leads) == (1, 0, True)
+    assert ranks.any(True, False) == (True, False)
+    assert ranks.gather("mine") == ["mine"]
+    assert ranks.broadcast("mine") == "mine"
+    with pytest.raises(ImageError, match="torn"), ranks.one_error():
+        raise ImageError("torn")
+
+
+def test_a_job_that_is_led_keeps_its_events_its_result_and_its_error() -> None:
+    def job(error: ImageError | None) -> Generator[Event, None, str]:
+        yield Progress("reading", 1, 2, 0.1)
+        if error is not None:
+            raise error
+        return "read"
+
+    led = Ranks(SMALL).led(job(None))
+    assert next(led) == Progress("reading", 1, 2, 0.1)
+    with pytest.raises(StopIteration) as end:
+        next(led)
+    assert end.value.value == "read"
+    with pytest.raises(ImageError, match="torn"):
+        list(Ranks(SMALL).led(job(ImageError("torn"))))
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_shares_are_all_of_it_and_alike(number: int, size: int) -> None:
+    ranks, shares = Ranks.__new__(Ranks), []
+    ranks.size = size
+    for ranks.rank in range(size):
+        shares.append(ranks.share(number))
+    assert [place for share in shares for place in share] == list(range(number))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_processes_that_nobody_has_started_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    *_, end = train(TWO, np.ones((2, 32, 40)), FIELD)
+    assert isinstance(end, Finished)
+    assert isinstance(end.error, SettingsError)
+    assert "command line" in end.message
+
+
+def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "training", "SLURM_JOB_ID": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="ntasks-per-node"):
+        own_rank(TWO)
+
+
+def test_every_device_has_a_share_of_a_batch() -> None:
+    with pytest.raises(ValidationError, match="batch_size is shared"):
+        TrainingConfig(batch_size=3, devices=2, nodes=2)
