@@ -18,7 +18,17 @@ from typing import Any
 from benchmarks.figures import Figure, as_table
 from benchmarks.measuring import describe_machine, measure_one
 
-NAMES = ("starting", "blur", "classical", "inference", "training", "tiled", "window")
+NAMES = (
+    "starting",
+    "blur",
+    "classical",
+    "inference",
+    "precision",
+    "training",
+    "distributed",
+    "tiled",
+    "window",
+)
 FOLDER = Path(__file__).parents[1] / "docs" / "measurements"
 
 

@@ -14,7 +14,9 @@ SMALL = TrainingConfig(
 TINY: dict[str, dict[str, Any]] = {
     "blur": {"size": 128, "exact_size": 80, "rounds": 1},
     "classical": {"size": 128, "rounds": 1},
+    "distributed": {"rounds": 1, "config": SMALL},
     "inference": {"size": 32, "rounds": 1},
+    "precision": {"sizes": (32,), "rounds": 1},
     "starting": {"rounds": 1},
     "tiled": {"size": 96, "small_size": 32, "rounds": 1},
     "training": {"rounds": 1, "config": SMALL},

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from napari_coordgate.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from napari_coordgate.batch import deblur_folder
     from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
     from napari_coordgate.classical import deconvolve, richardson_lucy, wiener
     from napari_coordgate.comparing import Comparison, compare
     from napari_coordgate.config import (
+        BatchConfig,
         Camera,
         ComparisonConfig,
         DeblurConfig,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         NetworkConfig,
         RichardsonLucyConfig,
         Scaling,
+        Selection,
         TrainingConfig,
         WienerConfig,
         load_lens,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from napari_coordgate.training import Estimate, rehearse, train
 
 _HOMES = {
+    "BatchConfig": "config",
     "Camera": "config",
     "Checkpoint": "checkpoint",
     "Comparison": "comparing",
@@ -59,12 +63,14 @@ _HOMES = {
     "Progress": "progress",
     "RichardsonLucyConfig": "config",
     "Scaling": "config",
+    "Selection": "config",
     "TrainingConfig": "config",
     "WienerConfig": "config",
     "Window": "coordinates",
     "build_network": "networks",
     "compare": "comparing",
     "deblur": "deblurring",
+    "deblur_folder": "batch",
     "deconvolve": "classical",
     "finish": "progress",
     "gating_maps": "deblurring",
@@ -78,6 +84,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BatchConfig",
     "Camera",
     "Checkpoint",
     "Comparison",
@@ -95,12 +102,14 @@ __all__ = [
     "Progress",
     "RichardsonLucyConfig",
     "Scaling",
+    "Selection",
     "TrainingConfig",
     "WienerConfig",
     "Window",
     "build_network",
     "compare",
     "deblur",
+    "deblur_folder",
     "deconvolve",
     "finish",
     "gating_maps",

@@ -38,7 +38,7 @@ def test_tiles_do_not_show_and_are_written_down(run: Run, world: World, tmp_path
 
 
 def test_a_stack_keeps_its_axes_as_stated(run: Run, world: World, tmp_path: Path) -> None:
-    plane = read_image(world.blurred).data
+    plane = read_image(world.blurred).pixels
     np.save(tmp_path / "stack.npy", np.stack([plane, plane[::-1]])[None])
     flags = ("-m", world.model, "-o", tmp_path / "restored.ome.tif", "--axes", "TCYX")
     assert run("deblur", tmp_path / "stack.npy", *flags).returncode == 0
@@ -47,7 +47,7 @@ def test_a_stack_keeps_its_axes_as_stated(run: Run, world: World, tmp_path: Path
 
 
 def test_a_window_of_the_frame_is_deblurred_as_such(run: Run, world: World, tmp_path: Path) -> None:
-    window = read_image(world.blurred).data[3:32, 6:43]
+    window = read_image(world.blurred).pixels[3:32, 6:43]
     np.save(tmp_path / "window.npy", window)
     restoring = ("deblur", tmp_path / "window.npy", "-m", world.model)
     assert run(*restoring, "-o", tmp_path / "r.npy", "--origin", "3,6").returncode == 0
@@ -79,7 +79,7 @@ def test_the_frame_at_another_size_is_taken_with_a_warning_of_one_line(
 def test_every_pixel_type_is_deblurred_and_can_be_kept(
     run: Run, world: World, tmp_path: Path, dtype: str
 ) -> None:
-    pixels = read_image(world.blurred).data
+    pixels = read_image(world.blurred).pixels
     typed = (pixels > 60) if dtype == "?" else (pixels // 2).astype(dtype)
     np.save(tmp_path / "image.npy", typed)
     flags = ("-m", world.model, "-o", tmp_path / "kept.tif", "--keep-dtype")
@@ -90,7 +90,7 @@ def test_every_pixel_type_is_deblurred_and_can_be_kept(
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("suffix", ["tif", "png"])
 def test_colours_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
-    pixels = read_image(world.blurred).data
+    pixels = read_image(world.blurred).pixels
     colours = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
     write_image(tmp_path / f"rgb.{suffix}", Image(colours, "YXS"))
     output = tmp_path / f"restored.{suffix}"
@@ -123,7 +123,8 @@ def test_nothing_is_overwritten_unasked(run: Run, world: World, tmp_path: Path, 
     assert {path.name for path in tmp_path.iterdir()} == {"r.tif", "r.tif.yaml"}
 
 
-def test_a_folder_of_images_is_refused(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_folder_does_not_become_an_image(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("deblur", world.sharp, "-m", world.model, "-o", tmp_path / "r.tif")
-    assert finished.returncode == 1
-    assert "is a folder" in finished.stderr
+    assert finished.returncode == 2
+    assert "is a folder; name a folder for its results" in finished.stderr
+    assert not (tmp_path / "r.tif").exists()

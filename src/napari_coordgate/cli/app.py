@@ -12,7 +12,7 @@ import typer
 from napari_coordgate.cli.settings_flags import Given, settings_flags
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
-    DeblurConfig,
+    BatchConfig,
     DemoConfig,
     Device,
     PresetName,
@@ -150,22 +150,53 @@ def train(
 
 
 @app.command()
-@settings_flags(DeblurConfig)
+@settings_flags(BatchConfig, *(n for n in BatchConfig.model_fields if n not in ("axes", "origin")))
 def deblur(
-    image: Blurred,
+    image: Annotated[
+        Path, typer.Argument(help="Blurred image, stack of images, or folder of either.")
+    ],
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Checkpoint, made by 'napari-coordgate train'.")
     ],
-    output: Restored,
-    given: Given[DeblurConfig],
+    given: Given[BatchConfig],
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUTPUT]", help="Same as --output.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Image to write: .tif, .ome.tif, .ome.zarr, .npy or .png; of a folder, the "
+            "folder to write to.",
+        ),
+    ] = None,
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deblur an image, plane by plane, in its own units."""
+    """Deblur an image, plane by plane, in its own units; or all images of a folder.
+
+    Of a folder, what cannot be deblurred is reported and passed over. Started again, it
+    does what is missing, and what was made of another source, model or settings.
+    """
+    from napari_coordgate.images import SUFFIXES, is_image
+
+    if (output is None) == (target is None):
+        raise SettingsError("Name one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
+    place, path = _place(origin), output or target
+    assert path is not None
+    if image.is_dir() and not is_image(image):
+        from napari_coordgate.cli.batch import deblur_images
+
+        if path.suffix.lower() in SUFFIXES:
+            raise SettingsError(f"{image} is a folder; name a folder for its results, not {path}.")
+        config = given.settings({"axes": axes, "origin": place})
+        raise typer.Exit(deblur_images(image, model, path, config, overwrite))
     from napari_coordgate.cli.deblur import deblur_image
 
-    deblur_image(image, model, output, axes, _place(origin), given, overwrite)
+    deblur_image(image, model, path, axes, place, given, overwrite)
 
 
 @app.command()

@@ -9,12 +9,15 @@ from napari_coordgate.checkpoint import load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import BatchConfig
 from napari_coordgate.deblurring import deblur_events, output_dtype
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.files import check_free
 from napari_coordgate.images import Image, read_image
 
 __all__ = ["deblur_image"]
+
+FOR_FOLDERS = {"pattern", "format", "workers", "scheduler"}
 
 
 def deblur_image(
@@ -23,16 +26,20 @@ def deblur_image(
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
-    given: Given[DeblurConfig],
+    given: Given[BatchConfig],
     overwrite: bool,
 ) -> None:
     """Deblur an image; axes and pixel size are kept."""
     config = given.settings()
+    of_folders = FOR_FOLDERS & given.flags.keys()
+    if of_folders:
+        raise SettingsError(f"--{min(of_folders)} is for folders, and {path} is an image.")
     check_free([output, settings_path(output)], overwrite)
     checkpoint = load_checkpoint(model)
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
         _warn_of_colour(image)
+    image = image.select(config.selection)
     dtype = output_dtype(image.data, config)
     with (
         cancel_on_signal() as cancel,
@@ -42,7 +49,7 @@ def deblur_image(
             image, checkpoint, origin=origin, config=config, out=out, cancel=cancel
         )
         end = follow(events)
-    write_settings(settings_path(output), given.to_yaml(config), overwrite)
+    write_settings(settings_path(output), config.to_yaml(set(given.names) - FOR_FOLDERS), overwrite)
     typer.echo(f"{output}: {end.message}")
 
 

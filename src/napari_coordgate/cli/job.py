@@ -8,10 +8,10 @@ from datetime import timedelta
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from napari_coordgate.progress import Event, Finished, Progress, finish
+from napari_coordgate.progress import Event, Finished, Progress, amount_done, finish
 
 __all__ = ["cancel_on_signal", "follow"]
 
@@ -69,7 +69,7 @@ def _shown(events: Iterable[Event]) -> Iterator[Event]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
-        MofNCompleteColumn(),
+        TextColumn("[green]{task.fields[count]}"),
         TextColumn("{task.fields[left]}"),
         TextColumn("[dim]{task.fields[figures]}"),
     )
@@ -79,12 +79,13 @@ def _shown(events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Progress):
                 if event.stage not in stages:
-                    stages[event.stage] = bars.add_task(event.stage, left="", figures="")
+                    stages[event.stage] = bars.add_task(event.stage, count="", left="", figures="")
                 figures |= event.metrics
                 bars.update(
                     stages[event.stage],
                     completed=event.done,
                     total=event.total,
+                    count=amount_done(event),
                     left=_time_left(event),
                     figures=_in_words(figures),
                 )

@@ -1,0 +1,129 @@
+"""A folder of images: what the batch costs beside the network, and what a second process brings.
+
+The bare time is that of the network alone on the same number of images, whose gating maps it
+knows, in turns with the batches. One thread a process, so that processes can be compared.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.figures import Figure
+from benchmarks.measuring import interleaved_seconds
+from napari_coordgate.batch import deblur_folder_events
+from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.config import BatchConfig, TrainingConfig
+from napari_coordgate.coordinates import frame_coordinates
+from napari_coordgate.devices import resolve_device, to_device
+from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.networks import build_network
+from napari_coordgate.progress import FileChanged, Finished
+
+
+def measure(images: int = 200, size: int = 512, rounds: int = 5) -> list[Figure]:
+    """Measure batches.
+
+    Parameters
+    ----------
+    images : int
+        Images in all.
+    size : int
+        Their side, pixels.
+    rounds : int
+        Batches that they are shared out to, in turns with the network alone.
+
+    Returns
+    -------
+    list of Figure
+        Batch over network alone; two processes over one; what reading and writing take.
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
+        _write_images(folder, max(1, images // rounds), size)
+        config = TrainingConfig()
+        network = build_network(config.network)
+        save_checkpoint(model, Checkpoint(config, network.state_dict(), (size, size)))
+        count = max(1, images // rounds)
+        whole, bare = _against_network(folder, Path(scratch, "one"), model, size, count, rounds)
+        one, two = (
+            [_steady_seconds(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(rounds)]
+            for w in (1, 2)
+        )
+        reading, writing = _file_seconds(folder, Path(scratch, "written"), rounds)
+    total = statistics.median(a / b for a, b in zip(whole, bare, strict=True))
+    processes = statistics.median(a / b for a, b in zip(one, two, strict=True))
+    name = f"images of {size}x{size}"
+    return [
+        Figure(f"batch of {images} {name}, over the network alone", total, at_most=1.25),
+        Figure("files a second of two processes, over one", processes, at_least=1.8),
+        Figure("network alone, a file", 1e3 * statistics.median(bare) / count, "ms"),
+        Figure("reading a file", 1e3 * reading, "ms"),
+        Figure("writing a file", 1e3 * writing, "ms"),
+    ]
+
+
+def _write_images(folder: Path, count: int, size: int) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(0, 4096, (size, size), np.uint16)
+        write_image(folder / f"{number:04}.tif", Image(pixels, "YX", (0.325, 0.325)))
+
+
+def _against_network(
+    folder: Path, output: Path, model: Path, size: int, count: int, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of batches, and of the network alone on as many images, in turns."""
+    device = resolve_device("auto")
+    network = to_device(build_network(TrainingConfig().network).eval(), device)
+    blurred = torch.rand(1, 1, size, size, device=device)
+    coordinates = torch.from_numpy(frame_coordinates((size, size)))[None].to(device)
+    turn = iter(range(rounds + 1))
+
+    @torch.inference_mode()
+    def alone() -> None:
+        maps = network.gating_maps(coordinates)
+        for _ in range(count):
+            network(blurred, coordinates, maps)[..., 0, 0].cpu()
+
+    def batch() -> None:
+        _run(folder, output / str(next(turn)), model, BatchConfig())
+
+    whole, bare = interleaved_seconds(batch, alone, rounds=rounds)
+    return whole, bare
+
+
+def _run(folder: Path, output: Path, model: Path, config: BatchConfig) -> list[float]:
+    """Run a batch; when each file was done."""
+    done = []
+    for event in deblur_folder_events(folder, output, model, config=config):
+        if isinstance(event, FileChanged) and event.state == "done":
+            done.append(time.perf_counter())
+        if isinstance(event, Finished):
+            event.raise_unless_completed()
+    return done
+
+
+def _steady_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
+    """Seconds a file, once all processes are at work."""
+    done = _run(folder, output, model, BatchConfig(workers=workers))
+    first = min(2 * workers, len(done) - 1)
+    return (done[-1] - done[first - 1]) / max(1, len(done) - first)
+
+
+def _file_seconds(folder: Path, output: Path, rounds: int) -> tuple[float, float]:
+    """Median seconds of reading a file, and of writing its result."""
+    path = next(folder.iterdir())
+    image = read_image(path)
+    result = Image(image.pixels.astype(np.float32), image.axes, image.pixel_size_um)
+    turn = iter(range(10 * rounds + 1))
+    reading, writing = interleaved_seconds(
+        lambda: read_image(path).pixels,
+        lambda: write_image(output / f"{next(turn)}.ome.tif", result),
+        rounds=10 * rounds,
+    )
+    return statistics.median(reading), statistics.median(writing)

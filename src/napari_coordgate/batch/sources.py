@@ -1,0 +1,155 @@
+"""Which files of a folder are to be deblurred, and what their results are called."""
+
+import os
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from napari_coordgate.config import OutputFormat
+from napari_coordgate.errors import ImageError
+from napari_coordgate.images import is_image
+
+__all__ = ["Source", "find_sources", "state_of", "target_names"]
+
+SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
+"""What the name of a result ends in."""
+
+
+class Source(NamedTuple):
+    """A file, or a folder that is one image, as it was when it was looked at.
+
+    Attributes
+    ----------
+    name : str
+        Its path within the searched folder, with ``/``.
+    size : int
+        Bytes.
+    modified_ns : int
+        When it was last changed, nanoseconds.
+    is_image : bool
+        Whether its name is that of an image.
+    """
+
+    name: str
+    size: int
+    modified_ns: int
+    is_image: bool
+
+
+def find_sources(folder: Path, pattern: str, leave_out: Path) -> list[Source]:
+    """Files that a pattern means, in this folder and all folders in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    pattern : str
+        Patterns such as ``*.tif``, separated by commas: of a file's name, or of its path
+        within the folder where it holds a ``/``. Upper and lower case are one.
+    leave_out : Path
+        Folder that is not looked into, for results go there.
+
+    Returns
+    -------
+    list of Source
+        In alphabetical order; hidden files are none of them.
+
+    Raises
+    ------
+    ImageError
+        If there is no such folder, or nothing in it that the pattern means.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is not a folder that can be read; check the name.")
+    patterns = [part.strip().lower() for part in pattern.split(",") if part.strip()]
+    found = []
+    for path in _walk(folder, leave_out.resolve()):
+        name = path.relative_to(folder).as_posix()
+        if any(fnmatch((name if "/" in one else path.name).lower(), one) for one in patterns):
+            found.append(Source(name, *state_of(path), is_image(path)))
+    if not found:
+        raise ImageError(f"{folder} holds nothing of the pattern {pattern!r}; correct either.")
+    return sorted(found)
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Bytes of a file, or of all files in a folder, and when it was last changed.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+
+    Returns
+    -------
+    size, modified_ns : int
+        Zero where it is gone.
+    """
+    paths = [path]
+    if path.is_dir():
+        paths += [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
+    size, modified_ns = 0, 0
+    for part in paths:
+        try:
+            status = part.stat()
+        except OSError:
+            continue
+        size += 0 if part.is_dir() else status.st_size
+        modified_ns = max(modified_ns, status.st_mtime_ns)
+    return size, modified_ns
+
+
+def target_names(
+    names: list[str], file_format: OutputFormat, kept: Mapping[str, str]
+) -> dict[str, str]:
+    """Names of results, so that no two are the same, not even where case does not count.
+
+    Parameters
+    ----------
+    names : list of str
+        Sources.
+    file_format : {"ome-tiff", "ome-zarr"}
+        Format of the results.
+    kept : mapping of str to str
+        Results that sources have from an earlier run; they keep their names.
+
+    Returns
+    -------
+    dict of str to str
+        ``FOLDER/STEM.ome.tif`` for each source; where another source has that name,
+        all of the source's own name stands before the suffix.
+    """
+    suffix = SUFFIX[file_format]
+    targets = {name: kept[name] for name in names if kept.get(name, "").endswith(suffix)}
+    taken = {target.lower() for target in targets.values()}
+    for name in names:
+        if name in targets:
+            continue
+        short, long = _without_suffixes(name) + suffix, name + suffix
+        target = long if short.lower() in taken else short
+        while target.lower() in taken:  # a source may be called as the long name of another
+            target = target.removesuffix(suffix) + "-" + suffix
+        targets[name] = target
+        taken.add(target.lower())
+    return targets
+
+
+def _walk(folder: Path, leave_out: Path) -> Iterator[Path]:
+    """Files, and folders that are images, that are not hidden."""
+    for parent, folders, files in os.walk(folder):
+        for name in list(folders):
+            path = Path(parent, name)
+            if name.startswith(".") or path.resolve() == leave_out:
+                folders.remove(name)
+            elif is_image(path):
+                folders.remove(name)
+                yield path
+        yield from (Path(parent, name) for name in files if not name.startswith("."))
+
+
+def _without_suffixes(name: str) -> str:
+    """``plate/a.ome.tif`` without its ``.ome.tif``; dots of other kinds stay."""
+    path = PurePosixPath(name)
+    stem = path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
+    return str(path.with_name(stem or path.name))

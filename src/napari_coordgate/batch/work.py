@@ -1,0 +1,252 @@
+"""The work on one file, wherever it is done: in a thread, a process, on another computer."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from napari_coordgate.batch.sources import state_of
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.config import BatchConfig, DeblurConfig
+from napari_coordgate.deblurring import Deblurrer, Placement, output_dtype, placement
+from napari_coordgate.devices import use_own_gpu
+from napari_coordgate.errors import CancelledError, CoordGateError, ImageError
+from napari_coordgate.images import Image, create_image, planes, read_image
+from napari_coordgate.progress import Progress
+from napari_coordgate.tiff import own_kind
+
+__all__ = ["Outcome", "Task", "Tell", "begin_result", "deblur_file", "open_source"]
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+Tell = Callable[[str, int, float], None]
+"""Told a task's name and number, and the part of it that is done."""
+
+PICTURE_SIDE = 192
+"""Longest side of the pictures that are shown of a pair, pixels."""
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to deblur, or some planes of it.
+
+    Attributes
+    ----------
+    name : str
+        Stands for the file in reports.
+    source, target : Path
+        The file, and its result.
+    state : tuple of int
+        Size and time of change of the source as it is to be, see `state_of`.
+    model : Path
+        The checkpoint.
+    recipe : str
+        Stands for the checkpoint's contents: another one is loaded anew.
+    config : BatchConfig
+        The settings.
+    replaces : bool
+        The result takes the place of an earlier one.
+    pictures : bool
+        Whether small pictures of the pair are wanted.
+    threads : int or None
+        Threads that the work may use; none: as many as this process would.
+    number : int
+        Which part of its file it is, where several workers share that.
+    only : slice
+        The planes to deblur.
+    out : Any
+        Array to fill, where the result was begun already and is ended elsewhere.
+    """
+
+    name: str
+    source: Path
+    target: Path
+    state: tuple[int, int]
+    model: Path
+    recipe: str
+    config: BatchConfig
+    replaces: bool
+    pictures: bool
+    threads: int | None
+    number: int = 0
+    only: slice = field(default_factory=lambda: slice(None))
+    out: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of a task.
+
+    Attributes
+    ----------
+    state : {"done", "failed", "cancelled"}
+        How it ended.
+    seconds : float
+        Time that it took.
+    why : str
+        What went wrong, or what its user should know.
+    is_disk_full : bool
+        It failed for want of space, as all others would.
+    pair : tuple of ndarray, or None
+        Small pictures of the blurred and the deblurred image.
+    """
+
+    state: Literal["done", "failed", "cancelled"]
+    seconds: float
+    why: str = ""
+    is_disk_full: bool = False
+    pair: Pair | None = None
+
+    @classmethod
+    def of_error(cls, error: Exception, source: Path, seconds: float) -> Self:
+        """Failure by an error, which is told in one line."""
+        return cls("failed", seconds, _reason(error, source), _is_disk_full(error))
+
+
+def deblur_file(task: Task, moved: Tell, cancel: threading.Event) -> Outcome:
+    """Deblur a file; whatever is wrong with it is told, not raised.
+
+    Parameters
+    ----------
+    task : Task
+        The file.
+    moved : callable
+        Called now and then.
+    cancel : threading.Event
+        Once set, the work ends, and nothing is left of it.
+
+    Returns
+    -------
+    Outcome
+        What came of it.
+    """
+    start = time.perf_counter()
+    try:
+        why, pair = _deblur(task, moved, cancel)
+    except CancelledError:
+        return Outcome("cancelled", time.perf_counter() - start)
+    except Exception as error:  # one file, whatever is wrong with it, must not end the batch
+        return Outcome.of_error(error, task.source, time.perf_counter() - start)
+    return Outcome("done", time.perf_counter() - start, why, pair=pair)
+
+
+def open_source(task: Task) -> tuple[Image, Placement, Deblurrer]:
+    """Image of a task, its place in the frame, and the network for it.
+
+    Raises
+    ------
+    CoordGateError
+        If one of them will not do.
+    """
+    kind = own_kind(task.source)
+    if kind is not None:
+        raise ImageError(f"{task.source} holds a {kind}, no image to deblur; move it elsewhere.")
+    image = read_image(task.source, task.config.axes).select(task.config.selection)
+    deblurrer = _deblurrer(task)
+    return image, placement(image, deblurrer.checkpoint, task.config.origin), deblurrer
+
+
+@contextmanager
+def begin_result(task: Task, image: Image, place: Placement, deblurrer: Deblurrer) -> Iterator[Any]:
+    """Begin the result of a task; it has its name when the block ends, and only then.
+
+    Yields
+    ------
+    array
+        To be filled, in pieces that suit the network's tiles.
+
+    Raises
+    ------
+    ImageError
+        If the source is another by then.
+    OutputError
+        If the result cannot be written.
+    """
+    dtype = output_dtype(image.data, task.config)
+    chunk = deblurrer.step(place.window.shape)
+    with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replaces) as out:
+        yield out
+        if state_of(task.source) != task.state:
+            raise ImageError(
+                f"{task.source} was changed while the batch ran; start the batch again once it "
+                "is whole."
+            )
+
+
+def _deblur(task: Task, moved: Tell, cancel: threading.Event) -> tuple[str, Pair | None]:
+    """Deblur a file; what its user should know of it, and pictures of it if wanted."""
+    if task.out is None and task.target.exists() and not task.replaces:
+        # It was not there when the task was given: a worker was killed that had just made it.
+        return "", None
+    image, place, deblurrer = open_source(task)
+
+    def fill(out: Any) -> Pair | None:
+        for event in deblurrer.events(image, place, out, cancel, only=task.only):
+            if isinstance(event, Progress):
+                moved(task.name, task.number, event.done / event.total)
+        return (_picture(image, image.data), _picture(image, out)) if task.pictures else None
+
+    if task.out is not None:
+        return place.note, fill(task.out)
+    with begin_result(task, image, place, deblurrer) as out:
+        return place.note, fill(out)
+
+
+def _deblurrer(task: Task) -> Deblurrer:
+    """Network of a task, loaded once in a process."""
+    settings = {name: getattr(task.config, name) for name in DeblurConfig.model_fields}
+    with _loading:
+        if task.threads is not None:
+            torch.set_num_threads(task.threads)
+        use_own_gpu(task.config.device)
+        return _loaded(task.model, task.recipe, DeblurConfig(**settings))
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: Path, recipe: str, config: DeblurConfig) -> Deblurrer:
+    return Deblurrer(load_checkpoint(model), config)
+
+
+def _picture(image: Image, data: Any) -> NDArray[np.float32]:
+    """Middle plane of an image in few pixels, of which most are not even read."""
+    indices = list(planes(image))
+    view = Image(data, image.axes).view(indices[len(indices) // 2])
+    step = max(1, max(view.shape) // (2 * PICTURE_SIDE))
+    pixels = view[::step, ::step].astype(np.float32)
+    factor = min(1.0, PICTURE_SIDE / max(pixels.shape))
+    shape = [max(1, round(side * factor)) for side in pixels.shape]
+    picture: NDArray[np.float32] = resize(pixels, shape, anti_aliasing=True).astype(np.float32)
+    return picture
+
+
+def _reason(error: BaseException, source: Path) -> str:
+    """One line that says what went wrong."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, CoordGateError):
+        return text
+    if isinstance(error, MemoryError):
+        return f"{source} does not fit into memory; give the batch fewer workers."
+    if isinstance(error, OSError):
+        return f"{source}: {text}; check the disk or the network drive."
+    return f"{source}: {type(error).__name__}: {text}; a defect of this program, report it."
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or the one behind it, says that there is no space."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        cause = cause.__cause__
+    return False

@@ -1,0 +1,80 @@
+"""Which files are meant, and that no two results have one name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_coordgate.batch.sources import find_sources, state_of, target_names
+from napari_coordgate.config import OutputFormat
+from napari_coordgate.errors import ImageError
+
+NAMES = st.lists(
+    st.from_regex(r"([abAB]/)?[abA](\.[o]me)?\.(tif|tiff|png|TIF|npy|ome\.zarr)", fullmatch=True),
+    unique=True,
+    max_size=12,
+)
+
+
+@given(NAMES, st.sampled_from(["ome-tiff", "ome-zarr"]), st.data())
+def test_no_two_results_share_a_name_and_old_ones_keep_theirs(
+    names: list[str], file_format: OutputFormat, data: st.DataObject
+) -> None:
+    before = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    kept = target_names(before, file_format, {})
+    targets = target_names(names, file_format, kept)
+    assert set(targets) == set(names)
+    assert len({target.lower() for target in targets.values()}) == len(names)
+    assert {name: targets[name] for name in kept} == kept
+    for name, target in targets.items():
+        assert Path(target).parent == Path(name).parent
+        assert target.endswith({"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}[file_format])
+
+
+def test_names_are_short_where_nothing_else_is_called_so() -> None:
+    names = ["a.ome.tif", "b.tif", "b.png", "c.v2.czi", "well.1/d.ome.zarr"]
+    assert target_names(names, "ome-tiff", {}) == {
+        "a.ome.tif": "a.ome.tif",
+        "b.tif": "b.ome.tif",
+        "b.png": "b.png.ome.tif",
+        "c.v2.czi": "c.v2.ome.tif",
+        "well.1/d.ome.zarr": "well.1/d.ome.tif",
+    }
+
+
+def found(folder: Path, pattern: str = "*") -> list[str]:
+    return [source.name for source in find_sources(folder, pattern, folder / "results")]
+
+
+def test_folders_are_searched_but_for_hidden_files_and_results(tmp_path: Path) -> None:
+    for name in ("b.TIF", "a.tif", "notes.txt", ".hidden.tif", "x/.y/e.tif", "x/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1234")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.ome.tif").touch()
+    (tmp_path / "x" / "d.ome.zarr" / "c").mkdir(parents=True)
+    (tmp_path / "x" / "d.ome.zarr" / "c" / "0.tif").write_bytes(b"12345678")
+    assert found(tmp_path) == ["a.tif", "b.TIF", "notes.txt", "x/c.png", "x/d.ome.zarr"]
+    assert found(tmp_path, "*.tif") == ["a.tif", "b.TIF"]
+    assert found(tmp_path, "*.png, *.zarr") == ["x/c.png", "x/d.ome.zarr"]
+    assert found(tmp_path, "x/*.png,B*") == ["b.TIF", "x/c.png"]
+    sources = {source.name: source for source in find_sources(tmp_path, "*", tmp_path / "results")}
+    assert not sources["notes.txt"].is_image
+    assert sources["a.tif"].is_image
+    assert sources["x/d.ome.zarr"].size == 8
+    with pytest.raises(ImageError, match="pattern"):
+        found(tmp_path, "*.czi")
+    with pytest.raises(ImageError, match="folder"):
+        found(tmp_path / "missing")
+
+
+def test_any_change_within_an_image_that_is_a_folder_is_seen(tmp_path: Path) -> None:
+    piece = tmp_path / "a.zarr" / "c" / "0"
+    piece.parent.mkdir(parents=True)
+    piece.write_bytes(np.zeros(8).tobytes())
+    before = state_of(tmp_path / "a.zarr")
+    piece.write_bytes(np.ones(8).tobytes())
+    assert state_of(tmp_path / "a.zarr") != before
+    assert state_of(tmp_path / "missing") == (0, 0)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_coordgate.batch import workers
+from napari_coordgate.batch.report import REPORT_NAME
+from napari_coordgate.deblurring import deblur
+from napari_coordgate.images import read_image
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run, World
+
+
+@pytest.fixture
+def folder(world: World, tmp_path: Path) -> Path:
+    folder = tmp_path / "plates"
+    (folder / "one").mkdir(parents=True)
+    shutil.copy(world.blurred, folder / "a.tif")
+    shutil.copy(world.blurred, folder / "one" / "b.tif")
+    return folder
+
+
+def test_a_folder_is_deblurred_and_told_in_one_line(
+    run: Run, world: World, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "deblurred"
+    finished = run("deblur", folder, output, "--model", world.model)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith(f"{output}: Deblurred 2 files (")
+    assert str(output / REPORT_NAME) in finished.stdout
+    expected = deblur(read_image(world.blurred), world.model)
+    for name in ("a.ome.tif", "one/b.ome.tif"):
+        np.testing.assert_array_equal(read_image(output / name).pixels, expected)
+    again = run("deblur", folder, "-o", output, "-m", world.model)
+    assert "Deblurred 0 files, 2 done before" in again.stdout
+
+
+def test_what_failed_is_named_and_shows_in_the_status(
+    run: Run, world: World, folder: Path, tmp_path: Path
+) -> None:
+    for number in range(12):
+        (folder / f"broken{number:02}.tif").touch()
+    finished = run("deblur", folder, tmp_path / "out", "-m", world.model)
+    assert finished.returncode == 1
+    assert "Deblurred 2 files, 12 failed" in finished.stdout
+    lines = finished.stderr.splitlines()
+    assert len([line for line in lines if line.startswith("failed: ")]) == 10
+    assert "broken00.tif is empty" in lines[0]
+    assert "2 more" in lines[-1]
+
+
+def test_flags_choose_files_parts_and_format(
+    run: Run, world: World, folder: Path, tmp_path: Path
+) -> None:
+    np.save(folder / "stack.npy", np.stack([read_image(world.blurred).pixels] * 3))
+    flags = ("--pattern", "*.npy", "--planes", "1:3", "--format", "ome-zarr")
+    finished = run("deblur", folder, tmp_path / "out", "-m", world.model, *flags)
+    assert finished.returncode == 0, finished.stderr
+    restored = read_image(tmp_path / "out" / "stack.ome.zarr")
+    assert (restored.axes, restored.data.shape) == ("ZYX", (2, 48, 48))
+    shown = {path.name for path in (tmp_path / "out").glob("[!.]*")}
+    assert shown == {REPORT_NAME, "stack.ome.zarr"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ((), "Name one output"),
+        (("out", "-o", "other"), "Name one output"),
+        (("out", "--scheduler", "tcp://127.0.0.1:1"), "No dask scheduler answers"),
+        (("out", "--format", "jpeg"), "format"),
+        (("out", "--workers", "0"), "workers"),
+        (("out", "--pattern", "*.lif"), "holds nothing of the pattern"),
+    ],
+)
+def test_wrong_flags_are_named_in_one_line(
+    run: Run,
+    world: World,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    complaint: str,
+) -> None:
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    placed = [str(tmp_path / flag) if flag in ("out", "other") else flag for flag in flags]
+    finished = run("deblur", folder, *placed, "-m", world.model)
+    assert finished.returncode in (1, 2)
+    assert complaint in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_flags_of_folders_are_refused_for_an_image(run: Run, world: World, tmp_path: Path) -> None:
+    flags = ("-m", world.model, "-o", tmp_path / "a.tif", "--workers", "2")
+    finished = run("deblur", world.blurred, *flags)
+    assert finished.returncode == 2
+    assert "--workers is for folders" in finished.stderr
+
+
+def test_a_part_of_one_image_may_be_chosen(run: Run, world: World, tmp_path: Path) -> None:
+    np.save(tmp_path / "stack.npy", np.stack([read_image(world.blurred).pixels] * 3))
+    flags = ("-m", world.model, "-o", tmp_path / "part.npy", "--planes", "0:2")
+    assert run("deblur", tmp_path / "stack.npy", *flags).returncode == 0
+    assert np.load(tmp_path / "part.npy").shape == (2, 48, 48)
+    refused = run("deblur", tmp_path / "stack.npy", *flags[:3], tmp_path / "b.npy", "--times", "5")
+    assert refused.returncode == 1
+    assert "stack.npy" in refused.stderr
