@@ -20,6 +20,9 @@ from qtpy.QtWidgets import QWidget
 from benchmarks.window import wait
 from napari_coordgate.config import PRESETS, Camera, load_lens
 from napari_coordgate.files import sample_data_folder
+from napari_coordgate.images import Image, write_image
+from napari_coordgate.progress import FileChanged
+from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.contributions.samples import (
     nuclei_blurred,
@@ -37,7 +40,14 @@ __all__ = ["main"]
 
 WINDOW = (1280, 760)
 STEPS = 400
-KEPT = ("lens-filled", "train-running", "gates-filled", "deblur-done", "compare-done")
+KEPT = (
+    "lens-filled",
+    "train-running",
+    "gates-filled",
+    "deblur-done",
+    "batch-running",
+    "compare-done",
+)
 
 
 class Album:
@@ -176,6 +186,54 @@ def deblur(album: Album) -> None:
     album.close()
 
 
+def batch(album: Album) -> None:
+    """Batch deblur: empty, filled, running, with a file opened, and with an error."""
+    widget: BatchWidget = album.open(BatchWidget, "Batch deblur")
+    album.take("batch-empty")
+    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.network.value is not None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "night"
+        fill(folder)
+        widget.folder.value = folder
+        album.take("batch-filled")
+        widget.bar.run.click()
+        until(lambda: len(done(widget)) > 2)
+        widget.table.open_wanted.emit(done(widget)[-1])
+        until(lambda: len(album.viewer.layers) == 2)
+        side_by_side(album.viewer)
+        album.take("batch-running")
+        end_of(widget.bar)
+        album.take("batch-done")
+        widget.table.only_failed.click()
+        album.take("batch-failed")
+        widget.names.editors["pattern"].set_value("*.czi")
+        widget.bar.run.click()
+        end_of(widget.bar)
+        album.take("batch-nothing")
+        album.close()
+
+
+def fill(folder: Path) -> None:
+    """Write a folder of images behind the demo lens, one of which was cut short."""
+    ((stack, _, _),) = nuclei_blurred()
+    side = load_lens(sample_data_folder() / "lens.yaml").pixel_size_um
+    assert side is not None
+    for plate in ("plate 1", "plate 2"):
+        (folder / plate).mkdir(parents=True)
+        for number in range(12):
+            image = Image(stack[number % len(stack)], "YX", (side, side))
+            write_image(folder / plate / f"well {number:02}.tif", image)
+    whole = (folder / "plate 1" / "well 00.tif").read_bytes()
+    (folder / "plate 1" / "well 01.tif").write_bytes(whole[:20_000])
+
+
+def done(widget: BatchWidget) -> list[FileChanged]:
+    """Files that a batch has done by now."""
+    files = widget.table.batch.files.values() if widget.table.batch is not None else ()
+    return [file for file in files if file.state == "done"]
+
+
 def compare(album: Album) -> None:
     """Compare: empty, filled, running, done, one method looked at, the truth unknown."""
     widget: CompareWidget = album.open(CompareWidget, "Compare")
@@ -226,7 +284,7 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="only those that the docs show")
     options = parser.parse_args()
     album = Album(options.folder, KEPT if options.kept else None)
-    for widget in (lens, train, gates, deblur, compare):
+    for widget in (lens, train, gates, deblur, batch, compare):
         widget(album)
 
 

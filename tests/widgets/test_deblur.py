@@ -101,10 +101,10 @@ def test_an_image_of_another_frame_says_so_before_it_starts(
     assert not widget.bar.run.isEnabled()
     assert "30x40" in widget.bar.message.text()
     assert "48x48" in widget.bar.run.toolTip()
-    widget.is_part.setChecked(True)
-    widget.origin[0].setValue(18)
+    widget.origin.is_part.setChecked(True)
+    widget.origin.boxes[0].setValue(18)
     assert widget.bar.run.isEnabled()
-    widget.origin[0].setValue(19)
+    widget.origin.boxes[0].setValue(19)
     assert not widget.bar.run.isEnabled()
     assert "leaves the trained frame" in widget.bar.message.text()
 
@@ -118,9 +118,9 @@ def test_a_part_of_the_frame_is_deblurred_at_its_place(
 ) -> None:
     part = blurred[0, 16:, 8:]
     viewer.add_image(part, name="part")
-    widget.is_part.setChecked(True)
-    widget.origin[0].setValue(16)
-    widget.origin[1].setValue(8)
+    widget.origin.is_part.setChecked(True)
+    widget.origin.boxes[0].setValue(16)
+    widget.origin.boxes[1].setValue(8)
     click(widget.bar.run)
     wait_for_end(qtbot, widget.bar)
     np.testing.assert_array_equal(

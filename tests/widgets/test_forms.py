@@ -17,6 +17,7 @@ from napari_coordgate.config import (
     GaussianLens,
     Lens,
     PSFFieldConfig,
+    Selection,
     Settings,
     TrainingConfig,
 )
@@ -34,6 +35,8 @@ EVERY = [
     Camera(photons=5000, read_noise=1.6),
     DeblurConfig(),
     DeblurConfig(tile=96),
+    Selection(),
+    Selection(channels="0,DAPI"),
     TrainingConfig(),
     TrainingConfig(learning_rate=1e-6, ema_decay=0.99987, validate_every=3, seed=2**31 - 1),
     *PRESETS.values(),
@@ -80,6 +83,15 @@ def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, ty
         assert form.settings == Lens(pixel_size_um=0.325)
     finally:
         QLocale.setDefault(before)
+
+
+def test_an_empty_line_is_none_and_says_what_that_means(qtbot: QtBot) -> None:
+    form = SettingsForm(Selection(channels="DAPI"))
+    qtbot.addWidget(form)
+    line = form.editors["channels"].line  # type: ignore[attr-defined]
+    line.clear()
+    assert form.settings == Selection()
+    assert line.placeholderText() == "all"
 
 
 def test_fields_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_coordgate.errors import CancelledError, SettingsError
-from napari_coordgate.progress import Event, Finished, Progress, Stopwatch, reporting_end
+from napari_coordgate.progress import (
+    Event,
+    FileChanged,
+    Finished,
+    Progress,
+    Stopwatch,
+    reporting_end,
+)
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
@@ -76,6 +84,21 @@ def test_quick_steps_are_drawn_a_few_times_a_second_and_lose_no_figure(
     assert len(steps) < 40
     assert steps[-1].done == 2000
     assert steps[-1].metrics["value"] == 2000
+
+
+def test_files_in_their_thousands_come_in_a_few_handfuls_and_all_of_them(qtbot: QtBot) -> None:
+    def work(_: Job) -> Iterator[Event]:
+        for number in range(5000):
+            yield FileChanged(Path(str(number)), "waiting")
+        yield Finished("completed", "Told of all.")
+
+    job, handfuls = Job("Tell", work), list[list[Event]]()
+    job.handed_over.connect(handfuls.append)
+    seen: list[Event] = []
+    run(qtbot, job, seen)
+    assert len(handfuls) < 50
+    assert [event for handful in handfuls for event in handful] == seen
+    assert len(seen) == 5001
 
 
 def test_cancelled_it_ends_as_cancelled(qtbot: QtBot, seen: list[Event]) -> None:

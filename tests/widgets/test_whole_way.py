@@ -10,6 +10,7 @@ import numpy as np
 from napari_coordgate.config import GaussianLens, NetworkConfig
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
+from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
@@ -50,7 +51,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
 
     train.inputs.layers.tick(sharp)
     network = NetworkConfig(depth=2, base_channels=8)
-    train.form.set_settings(TINY.model_copy(update={"network": network, "steps": 400}))
+    train.form.set_settings(TINY.model_copy(update={"network": network, "steps": 600}))
     train.output.value = tmp_path / "nuclei.safetensors"
     click(train.bar.run)
     qtbot.waitUntil(lambda: any(train.session.running(TRAINING)), timeout=WAIT_MS)
@@ -62,6 +63,9 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     before = len(viewer.layers)
     click(gates.show_maps)
     assert len(viewer.layers) == before + len(gates.maps)
+
+    batch: BatchWidget = open_widget(viewer, "Batch deblur")
+    assert batch.session.files[batch.network.value] == tmp_path / "nuclei.safetensors"
 
     # An image that the network never saw.
     viewer.open_sample(PLUGIN, "nuclei_sharp")

@@ -206,7 +206,10 @@ def file_edit(mode: FileDialogMode, files: str = "") -> FileEdit:
 def path_of(edit: FileEdit) -> Path | None:
     """Path that stands in the line; None where it is empty, which magicgui takes for here."""
     text = edit.line_edit.value.strip()
-    return Path(text).expanduser() if text else None
+    try:
+        return Path(text).expanduser() if text else None
+    except RuntimeError:  # the home of somebody whom nobody knows, perhaps of a name half typed
+        return Path(text)
 
 
 def ask_where_to_save(

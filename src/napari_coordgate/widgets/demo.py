@@ -16,7 +16,7 @@ from napari_coordgate.widgets.shared_files import load_checkpoint_file
 __all__ = ["main", "show_demo"]
 
 PLUGIN = "napari-coordgate"
-OTHERS = ("Lens PSF", "Train", "Gating maps", "Compare")
+OTHERS = ("Lens PSF", "Train", "Gating maps", "Batch deblur", "Compare")
 
 
 def show_demo(viewer: Viewer) -> DeblurWidget:

@@ -19,7 +19,7 @@ from napari.utils.notifications import show_error
 from psygnal import Signal
 
 from napari_coordgate.errors import CoordGateError
-from napari_coordgate.progress import Finished, Progress
+from napari_coordgate.progress import FileChanged, Finished, Progress
 
 __all__ = ["Job"]
 
@@ -59,6 +59,8 @@ class Job:
         Jobs that end with it when the window closes.
     """
 
+    handed_over = Signal(list)
+    """Events of one handover, just before `happened` tells of each: for those who draw many."""
     happened = Signal(object)
     """An event of the job, the `Finished` too. Of steps that follow each other faster than
     they can be drawn only the last one comes, with the figures of all."""
@@ -125,6 +127,7 @@ class Job:
         if isinstance(last, Finished):
             self.end = last
         try:
+            self.handed_over.emit(events)
             for event in events:
                 self.happened.emit(event)
         finally:  # one that cannot draw an event hides the end from nobody
@@ -179,7 +182,7 @@ def _handovers(job: Job) -> Generator[list[Any]]:
     rests: list[tuple[float, float]] = []
     last, stage = time.perf_counter(), ""
     for event in _to_one_end(job):
-        at_once = not isinstance(event, Progress)
+        at_once = not isinstance(event, Progress | FileChanged)  # of files there may be thousands
         if isinstance(event, Progress):
             at_once, stage = event.stage != stage, event.stage
             event = replace(event, seconds=_without_rests(event.seconds, rests))

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.progress import Event, Finished, Progress, amount_done
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.forms import BAD_COLOUR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job
@@ -22,10 +22,12 @@ from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.shared_files import adopt_layers
 
-__all__ = ["JobBar", "Panel"]
+__all__ = ["COLOURS", "JobBar", "Panel"]
 
 WIDTH = 340
 """Least width, pixels: forms are read without scrolling sideways."""
+MOST = 2**31 - 1
+"""Largest number of Qt's progress bars."""
 ENDS = {"completed": "Completed", "cancelled": "Cancelled", "failed": "Failed"}
 COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": BAD_COLOUR}
 
@@ -154,6 +156,8 @@ class JobBar(QWidget):
         self.bar.setFormat("starting")
         self.tell("")
         self._refresh()
+        if job.end is not None:
+            self._end(job.end)
 
     def _refresh(self, *_: object) -> None:
         """Show what can be done with the job as it stands."""
@@ -175,8 +179,9 @@ class JobBar(QWidget):
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
-            self.bar.setRange(0, event.total)
-            self.bar.setValue(event.done)
+            unit = 1 + event.total // MOST  # bytes of a folder are more than Qt counts
+            self.bar.setRange(0, event.total // unit)
+            self.bar.setValue(event.done // unit)
             self.bar.setFormat(progress_text(event))
 
     def _end(self, end: Finished) -> None:
@@ -204,6 +209,6 @@ class JobBar(QWidget):
 
 def progress_text(event: Progress) -> str:
     """Words of a progress bar: stage, units done, and time left."""
-    text = f"{event.stage} {event.done}/{event.total}"
+    text = amount_done(event) if "files" in event.metrics else f"{event.stage} {amount_done(event)}"
     left = event.seconds_left
     return text if left is None else f"{text}, {timedelta(seconds=round(left))} left"

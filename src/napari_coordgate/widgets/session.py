@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_coordgate.checkpoint import Checkpoint
     from napari_coordgate.optics import PSFField
 
-__all__ = ["Session", "session_of", "shelve"]
+__all__ = ["Session", "session_of", "shelve", "shelve_checkpoint"]
 
 
 class Session:
@@ -32,6 +32,10 @@ class Session:
         Likewise.
     opened : set of Path
         Files of checkpoints that have been loaded.
+    files : weak mapping of Checkpoint to Path
+        The file of each checkpoint that has one.
+    kept : dict of str to Job
+        By their titles, the last of those jobs that are looked at also when they have ended.
     adopts_layers : bool
         Whether layers of the viewer bring in what lies behind them.
     """
@@ -43,6 +47,8 @@ class Session:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
         self.checkpoints: EventedDict[str, Checkpoint] = EventedDict()
         self.opened: set[Path] = set()
+        self.files: WeakKeyDictionary[Checkpoint, Path] = WeakKeyDictionary()
+        self.kept: dict[str, Job] = {}
         self.adopts_layers = False
         self._jobs: list[Job] = []
         for shared in (self.psf_fields, self.checkpoints):
@@ -85,6 +91,29 @@ def shelve(job: Job, shelf: MutableMapping[str, Any], name: str) -> None:
             shelf[name] = end.result
 
     job.finished.connect(keep)
+
+
+def shelve_checkpoint(job: Job, session: Session, name: str, path: Path) -> None:
+    """Put the checkpoint that a job brings into a session, with the file in which it stands.
+
+    Parameters
+    ----------
+    job : Job
+        A job that has not begun.
+    session : Session
+        The session.
+    name : str
+        The name that users see.
+    path : Path
+        The file that the job reads or writes.
+    """
+
+    def note_file(end: Finished) -> None:
+        if end.reason == "completed":
+            session.files[end.result] = path
+
+    job.finished.connect(note_file)  # before those who are told of the checkpoint ask for it
+    shelve(job, session.checkpoints, name)
 
 
 _sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()

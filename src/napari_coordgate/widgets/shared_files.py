@@ -12,9 +12,10 @@ from napari_coordgate.progress import Event, Finished
 from napari_coordgate.widgets.choices import Choice, Option
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers.provenance import checkpoint_path_of, field_of
-from napari_coordgate.widgets.session import Session, shelve
+from napari_coordgate.widgets.session import Session, shelve, shelve_checkpoint
 
 __all__ = [
+    "CHECKPOINT_FILES",
     "adopt_layers",
     "checkpoint_choice",
     "field_choice",
@@ -36,7 +37,10 @@ def load_checkpoint_file(session: Session, path: Path) -> Job:
 
         return load_checkpoint(path)
 
-    return _load(session, path, read, session.checkpoints)
+    job = _reading(path, read)
+    shelve_checkpoint(job, session, _free_name(path, session.checkpoints), path)
+    session.start(job)
+    return job
 
 
 def load_field_file(session: Session, path: Path) -> Job:
@@ -47,7 +51,10 @@ def load_field_file(session: Session, path: Path) -> Job:
 
         return PSFField.load(path)
 
-    return _load(session, path, read, session.psf_fields)
+    job = _reading(path, read)
+    shelve(job, session.psf_fields, _free_name(path, session.psf_fields))
+    session.start(job)
+    return job
 
 
 def adopt_layers(viewer: Viewer, session: Session) -> None:
@@ -106,16 +113,14 @@ def field_choice(session: Session, *last: Option) -> Choice:
     )
 
 
-def _load(
-    session: Session, path: Path, read: Callable[[], object], shelf: MutableMapping[str, Any]
-) -> Job:
+def _reading(path: Path, read: Callable[[], object]) -> Job:
+    """Job that reads a file, and says so."""
+
     def work(_: Job) -> Iterator[Event]:
         yield Finished("completed", f"Loaded {path.name}.", result=read())
 
     job = Job(f"Load {path.name}", work)
-    shelve(job, shelf, _free_name(path, shelf))
     job.finished.connect(lambda end: end.error or show_info(end.message))
-    session.start(job)
     return job
 
 

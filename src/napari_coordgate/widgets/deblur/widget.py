@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox
+from qtpy.QtWidgets import QLabel, QLineEdit
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
@@ -13,9 +13,10 @@ from napari_coordgate.images import Image
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.deblur.request import DeblurRequest, result_array
 from napari_coordgate.widgets.deblur.shown import DeblurredLayer, PlaneOnView
-from napari_coordgate.widgets.forms import SettingsForm, collapsible, pair_row
+from napari_coordgate.widgets.forms import SettingsForm, collapsible
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers.images import guess_axes, image_of
+from napari_coordgate.widgets.origin import OriginRows
 from napari_coordgate.widgets.panel import JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import checkpoint_choice
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["DeblurWidget"]
 
 DEBLURRING = "Deblurring"
-FARTHEST = 1_000_000
 
 
 class DeblurWidget(Panel):
@@ -43,19 +43,12 @@ class DeblurWidget(Panel):
         self.image = Choice(lambda: image_layers(viewer, colour=True))
         self.checkpoint = checkpoint_choice(self.session)
         self.axes = QLineEdit()
-        self.is_part = QCheckBox("A part of the frame")
-        self.origin = (QSpinBox(), QSpinBox())
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.add_choice("Image", self.image, "The blurred image, or a stack of some.")
         self.add_choice("Network", self.checkpoint, "A checkpoint, trained for this frame.")
         self.add_row("Axes", self.axes, "A letter of TCZYX for each axis; S for colour samples.")
-        self.add_row("", self.is_part, "A region of interest of the camera, say.")
-        for box, axis in zip(self.origin, ("y", "x"), strict=True):
-            box.setRange(0, FARTHEST)
-            box.setPrefix(f"{axis} ")
-        self.begins_at = pair_row(*self.origin)
-        self.add_row("It begins at", self.begins_at, "Frame pixel of its first one.")
+        self.origin = OriginRows(self.rows)
         self.rows.addRow(self.note)
         preferences = load_preferences()
         self.form = SettingsForm(
@@ -74,9 +67,7 @@ class DeblurWidget(Panel):
         self.image.changed.connect(self._guess)
         self.checkpoint.changed.connect(self._check)
         self.axes.textChanged.connect(self._check)
-        self.is_part.toggled.connect(self._check)
-        for box in self.origin:
-            box.valueChanged.connect(self._check)
+        self.origin.changed.connect(self._check)
         self.form.changed.connect(self._check)
         self.bar.run_clicked.connect(self.deblur)
 
@@ -91,7 +82,6 @@ class DeblurWidget(Panel):
 
     def _check(self, *_: object) -> None:
         """Allow the start if the image matches the network; say how it does."""
-        self.rows.setRowVisible(self.begins_at, self.is_part.isChecked())
         note, problem = "", ""
         try:
             note = self._placement().note
@@ -115,18 +105,13 @@ class DeblurWidget(Panel):
             raise SettingsError("; ".join(self.form.problems.values()))
         from napari_coordgate.deblurring import placement  # torch is here with the checkpoint
 
-        return placement(image, checkpoint, self._origin())
+        return placement(image, checkpoint, self.origin.value)
 
     def _image(self) -> Image:
         layer: ImageLayer | None = self.image.value
         if layer is None:
             raise SettingsError("Choose an image; open one first.")
         return image_of(layer, self.axes.text().upper().strip())
-
-    def _origin(self) -> tuple[int, int] | None:
-        if not self.is_part.isChecked():
-            return None
-        return self.origin[0].value(), self.origin[1].value()
 
     def deblur(self) -> None:
         """Deblur the image in the background."""

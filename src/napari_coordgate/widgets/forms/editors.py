@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QLineEdit,
     QSizePolicy,
     QSpinBox,
     QWidget,
@@ -172,6 +173,26 @@ class _Switch(Editor):
         self.box.setChecked(value)
 
 
+class _Text(Editor):
+    """A line of text; an empty one, where it may be none, says what that means."""
+
+    def __init__(self, field: FieldInfo) -> None:
+        super().__init__()
+        self.line = QLineEdit()
+        self.is_optional = _is_optional(field)
+        _, _, meant = (field.description or "").partition("none: ")
+        self.line.setPlaceholderText(meant.rstrip("."))
+        self.hold(self.line)
+        self.line.textChanged.connect(self.changed)
+
+    def value(self) -> str | None:
+        text = self.line.text().strip()
+        return None if self.is_optional and not text else text
+
+    def set_value(self, value: str | None) -> None:
+        self.line.setText(value or "")
+
+
 def build_editor(name: str, field: FieldInfo) -> Editor:
     """Build the editor of a field.
 
@@ -198,6 +219,7 @@ def build_editor(name: str, field: FieldInfo) -> Editor:
         bool: _Switch,
         int: lambda: _Number(QSpinBox(), field, unit),
         float: lambda: _Number(_Floats(), field, unit),
+        str: lambda: _Text(field),
         tuple: lambda: _Pair(unit),
         Literal: lambda: _Choice(get_args(kind)),
     }

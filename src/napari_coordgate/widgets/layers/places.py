@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
     from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.images import Image
 
-__all__ = ["laid_over", "look_of", "on_frame", "place_of"]
+__all__ = ["laid_over", "look_of", "of_image", "on_frame", "place_of"]
 
 
 def on_frame(
@@ -117,4 +118,34 @@ def look_of(layer: ImageLayer) -> dict[str, Any]:
         "colormap": layer.colormap,
         "gamma": layer.gamma,
         "interpolation2d": layer.interpolation2d,
+    }
+
+
+def of_image(image: Image) -> dict[str, Any]:
+    """Options of a layer that shows an image of the core, as its file says that it lies.
+
+    Parameters
+    ----------
+    image : Image
+        The image.
+
+    Returns
+    -------
+    dict
+        ``scale``, ``units``, ``axis_labels`` and ``rgb``; steps that the file does not tell
+        are 1 pixel.
+    """
+    height, width = image.pixel_size_um or (None, None)
+    steps = {"T": image.time_step_s, "Z": image.z_step_um, "Y": height, "X": width}
+    axes = image.axes.removesuffix("S")
+    known = [steps.get(axis) for axis in axes]
+    units = [
+        "pixel" if step is None else "s" if axis == "T" else "um"
+        for axis, step in zip(axes, known, strict=True)
+    ]
+    return {
+        "scale": tuple(1.0 if step is None else step for step in known),
+        "units": tuple(units),
+        "axis_labels": tuple(axis.lower() for axis in axes),
+        "rgb": image.axes.endswith("S"),
     }

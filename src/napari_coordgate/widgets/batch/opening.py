@@ -1,0 +1,89 @@
+"""A file of a batch as layers: blurred, and deblurred where it is done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_coordgate.images import Image, planes, read_image
+from napari_coordgate.progress import Event, FileChanged, Finished
+from napari_coordgate.version import __version__
+from napari_coordgate.widgets.batch.request import BatchRequest
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.layers.places import of_image
+from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, LayerData, metadata
+
+__all__ = ["OpenRequest"]
+
+LOOKED_AT = 512
+"""Pixels along a side that are looked at for the contrast."""
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """A file to open.
+
+    Attributes
+    ----------
+    file : FileChanged
+        The file, as its batch left it.
+    batch : BatchRequest
+        What the batch was asked for.
+    """
+
+    file: FileChanged
+    batch: BatchRequest
+
+    def events(self, _: Job) -> Iterator[Event]:
+        """Read the headers; the result is a list of layer data. For the background thread.
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read.
+        """
+        blurred = self._blurred()
+        look = {"colormap": "gray", **_contrast(blurred)}
+        layers = [_layer(blurred, look, self._name, metadata(BLURRED, path=str(self.file.source)))]
+        if self.file.state in ("done", "current") and self.file.output is not None:
+            deblurred = read_image(self.file.output)
+            name, how = f"{self._name} deblurred", self._how(blurred, self.file.output)
+            layers.append(_layer(deblurred, look, name, how))
+        yield Finished("completed", f"Opened {self._name}.", result=layers)
+
+    @property
+    def _name(self) -> str:
+        return self.file.source.name
+
+    def _blurred(self) -> Image:
+        """The part of the file that was deblurred."""
+        config = self.batch.config
+        return read_image(self.file.source, config.axes).select(config.selection)
+
+    def _how(self, blurred: Image, output: Path) -> dict[str, Any]:
+        """How a result was made; a batch is not told by napari, but by its files."""
+        return metadata(
+            DEBLURRED,
+            image=str(self.file.source),
+            path=str(output),
+            axes=blurred.axes,
+            network=str(self.batch.checkpoint),
+            settings=self.batch.config.model_dump(mode="json"),
+            version=__version__,
+        )
+
+
+def _layer(image: Image, look: dict[str, Any], name: str, made: dict[str, Any]) -> LayerData:
+    return image.data, {**of_image(image), **look, "name": name, "metadata": made}, "image"
+
+
+def _contrast(image: Image) -> dict[str, Any]:
+    """Contrast by a few pixels of the middle plane; napari would look at all of them."""
+    indices = list(planes(image))
+    view = image.view(indices[len(indices) // 2])
+    step = max(1, max(view.shape) // LOOKED_AT)
+    pixels = view[::step, ::step]
+    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    return {"contrast_limits": (low, high)} if low < high else {}

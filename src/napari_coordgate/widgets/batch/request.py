@@ -1,0 +1,77 @@
+"""What a batch is asked to do: a frozen snapshot, taken before it begins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_coordgate.config import BatchConfig
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.progress import Event
+from napari_coordgate.widgets.jobs import Job
+
+__all__ = ["BatchRequest", "results_folder"]
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A folder, a network in its file, and how to run it.
+
+    Attributes
+    ----------
+    folder : Path
+        The images.
+    output : Path
+        Where results go.
+    checkpoint : Path
+        The network.
+    config : BatchConfig
+        Settings.
+    overwrite : bool
+        Do all files anew, and replace whatever has the names of their results.
+    """
+
+    folder: Path
+    output: Path
+    checkpoint: Path
+    config: BatchConfig
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Make sure that there is a folder, and a network.
+
+        Raises
+        ------
+        SettingsError
+            If one is missing, or both folders are the same.
+        """
+        if not self.folder.is_dir():
+            raise SettingsError(f"{self.folder} is no folder; choose one with images.")
+        if self.output.exists() and not self.output.is_dir():
+            raise SettingsError(f"{self.output} is no folder; choose another for the results.")
+        if self.output.resolve() == self.folder.resolve():
+            raise SettingsError("Images and results are in one folder; choose another for either.")
+        if not self.checkpoint.is_file():
+            raise SettingsError(f"The network's file {self.checkpoint} is gone; save it anew.")
+
+    def again(self) -> "BatchRequest":
+        """The same, for what is not done yet."""
+        return replace(self, overwrite=False)
+
+    def events(self, job: Job) -> Iterator[Event]:
+        """Events of the batch; for the background thread."""
+        from napari_coordgate.batch import deblur_folder_events  # brings in torch
+
+        return deblur_folder_events(
+            self.folder,
+            self.output,
+            self.checkpoint,
+            config=self.config,
+            overwrite=self.overwrite,
+            cancel=job.cancel_requested,
+            pictures=True,
+        )
+
+
+def results_folder(folder: Path) -> Path:
+    """Folder that is offered for the results of another one: beside it."""
+    return folder.parent / f"{folder.name} deblurred".strip()  # a disk's root has no name

@@ -1,0 +1,75 @@
+"""What a batch has brought by now; it stays when its widget is closed."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from psygnal import Signal
+
+from napari_coordgate.progress import FileChanged, FileState, Finished
+from napari_coordgate.widgets.batch.request import BatchRequest
+
+__all__ = ["STATES", "ShownBatch"]
+
+STATES: dict[FileState, str] = {
+    "failed": "failed",
+    "running": "running",
+    "waiting": "waiting",
+    "done": "done",
+    "current": "done before",
+    "skipped": "passed over",
+}
+"""States in words, those first that ask for a look."""
+
+
+class ShownBatch:
+    """Files of a batch, and pictures of the one done last.
+
+    Parameters
+    ----------
+    request : BatchRequest
+        What was asked for.
+
+    Attributes
+    ----------
+    files : dict of Path to FileChanged
+        How each file stands, in their order; without pictures, of which there may be many.
+    latest : FileChanged or None
+        The file done last, with its pictures.
+    """
+
+    changed = Signal(list)
+    """Files of which some are new and others have changed."""
+
+    def __init__(self, request: BatchRequest) -> None:
+        self.request = request
+        self.files: dict[Path, FileChanged] = {}
+        self.latest: FileChanged | None = None
+
+    def take(self, events: Iterable[Any]) -> None:
+        """Take note of the events of a handover."""
+        changed: dict[Path, FileChanged] = {}
+        for event in events:
+            if isinstance(event, FileChanged):
+                changed[event.source] = replace(event, pair=None)
+                if event.pair is not None:
+                    self.latest = event
+            elif isinstance(event, Finished):  # nobody works any more on what was not done by then
+                for source, file in (self.files | changed).items():
+                    if file.state == "running":
+                        changed[source] = replace(file, state="waiting")
+        self.files |= changed
+        if changed:
+            self.changed.emit(list(changed.values()))
+
+    @property
+    def failed(self) -> int:
+        """How many files have failed."""
+        return sum(file.state == "failed" for file in self.files.values())
+
+    def __str__(self) -> str:
+        counts = Counter(file.state for file in self.files.values())
+        known = ((counts[state], word) for state, word in STATES.items())
+        return ", ".join(f"{count} {word}" for count, word in known if count)
