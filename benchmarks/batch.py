@@ -1,7 +1,7 @@
 """A folder of images: what the batch costs beside the network, and what a second process brings.
 
 The bare time is that of the network alone on the same number of images, whose gating maps it
-knows, in turns with the batches. One thread a process, so that processes can be compared.
+knows, in turns with the batches. Processes are compared with one thread each.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from napari_coordgate.networks import build_network
 from napari_coordgate.progress import FileChanged, Finished
 
 
-def measure(images: int = 200, size: int = 512, rounds: int = 5) -> list[Figure]:
+def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2) -> list[Figure]:
     """Measure batches.
 
     Parameters
@@ -35,13 +35,14 @@ def measure(images: int = 200, size: int = 512, rounds: int = 5) -> list[Figure]
         Their side, pixels.
     rounds : int
         Batches that they are shared out to, in turns with the network alone.
+    turns : int
+        Batches of one and of two processes.
 
     Returns
     -------
     list of Figure
         Batch over network alone; two processes over one; what reading and writing take.
     """
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
         _write_images(folder, max(1, images // rounds), size)
@@ -50,8 +51,9 @@ def measure(images: int = 200, size: int = 512, rounds: int = 5) -> list[Figure]
         save_checkpoint(model, Checkpoint(config, network.state_dict(), (size, size)))
         count = max(1, images // rounds)
         whole, bare = _against_network(folder, Path(scratch, "one"), model, size, count, rounds)
+        torch.set_num_threads(1)
         one, two = (
-            [_steady_seconds(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(rounds)]
+            [_steady_seconds(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(turns)]
             for w in (1, 2)
         )
         reading, writing = _file_seconds(folder, Path(scratch, "written"), rounds)

@@ -84,13 +84,13 @@ def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, 
                 output = Path(scratch, f"deblurred-{number}")
                 continue
             if status != -signal.SIGKILL:
-                raise RuntimeError(f"the batch ended by itself, with status {status}")
+                raise RuntimeError(f"a batch failed by itself: {_log(output).read_text()}")
             figures["killed"] += 1
             figures["amid_work"] += _check(output, expected, figures) < len(expected)
             figures["strays_found"] += len(_strays(output))
         status = _killed_run(folder, output, model, workers, delay=600)
         if status != 0:
-            raise RuntimeError(f"the last batch ended with status {status}")
+            raise RuntimeError(f"a batch failed at its end: {_log(output).read_text()}")
         _check_finished(output, expected, figures)
     return figures
 
@@ -115,13 +115,19 @@ def _make_world(
 
 def _start(folder: Path, output: Path, model: Path, workers: int) -> "subprocess.Popen[bytes]":
     flags = ("--model", model, "--device", "cpu", "--precision", "float32", "--workers", workers)
-    return subprocess.Popen(
-        [*PROGRAM, "deblur", *map(str, (folder, output, *flags))],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    with _log(output).open("wb") as log:
+        return subprocess.Popen(
+            [*PROGRAM, "deblur", *map(str, (folder, output, *flags))],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+
+def _log(output: Path) -> Path:
+    """What the last batch on these results had to say."""
+    return output.with_name(f"{output.name}.log")
 
 
 def _undisturbed_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
@@ -130,7 +136,7 @@ def _undisturbed_seconds(folder: Path, output: Path, model: Path, workers: int) 
     _wait_for_report(output, process, 0)
     start = time.perf_counter()
     if process.wait() != 0:
-        raise RuntimeError("the batch fails without being disturbed")
+        raise RuntimeError(f"a batch failed without being disturbed: {_log(output).read_text()}")
     return time.perf_counter() - start
 
 

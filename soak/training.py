@@ -58,11 +58,12 @@ def soak(times: int, seed: int) -> dict[str, Any]:
         folder = Path(name)
         _make_world(folder)
         whole = folder / "whole" / "model.safetensors"
-        _run(whole).wait()
+        let_alone = _run(whole)
         while figures["killed"] < times:
             output = folder / f"run{figures['runs']}" / "model.safetensors"
             figures["runs"] += 1
             _run_with_kills(output, times, moments, figures)
+            let_alone.wait()
             figures["strays_left"] += len(_strays(output.parent))
             figures["mismatches"] += not _are_same(whole, output)
     return dict(figures)

@@ -252,7 +252,7 @@ def test_a_folder_replaced_is_on_the_disk_at_every_moment(
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert not target.exists()
-    assert len(remove_strays(tmp_path)) == 1
+    assert len(remove_strays([target])) == 1
     assert list(tmp_path.iterdir()) == [target]
     assert (target / "part").read_text() == "before"
 
@@ -264,8 +264,8 @@ def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
     ]
     folder_with(tmp_path / "b", "new")
     (tmp_path / ".napari-coordgate-notes").touch()
-    assert remove_strays(tmp_path, target="c") == []
-    assert sorted(remove_strays(tmp_path)) == sorted(strays)
+    assert remove_strays([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"]) == []
+    assert remove_strays([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == strays
     names = {path.name for path in tmp_path.rglob("*")}
     assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
 
@@ -274,6 +274,22 @@ def folder_with(path: Path, text: str) -> Path:
     path.mkdir(parents=True)
     (path / "part").write_text(text)
     return path
+
+
+def test_where_there_are_no_links_a_name_is_taken_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with writing(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "a").read_text() == "whole"
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OutputError), writing(tmp_path / "b") as temporary:
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

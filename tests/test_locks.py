@@ -54,6 +54,34 @@ def claim() -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
         process.communicate()
 
 
+CLAIM_AGAIN = CLAIM.replace(
+    "time.sleep(60)", "sys.stdin.readline(); print(claim_place(sys.argv[1], 2))"
+)
+
+
+ASK_AGAIN = CLAIM.replace(
+    "time.sleep(60)", "sys.stdin.readline(); print(claim_place(sys.argv[1], 2))"
+)
+
+
+def test_a_process_keeps_its_place_when_another_one_comes_free(
+    claim: Callable[[], tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
+    first, _ = claim()
+    second = subprocess.Popen(
+        [sys.executable, "-c", ASK_AGAIN, str(first.args[-1])],  # type: ignore[index]
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stdout is not None
+    assert second.stdout.readline() == "1 1\n"
+    first.kill()
+    first.wait()
+    out, _ = second.communicate("go on\n")
+    assert out == "1\n"
+
+
 def test_each_process_has_a_place_of_its_own_until_it_dies(
     claim: Callable[[], tuple[subprocess.Popen[str], str]],
 ) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "remove_strays",
     "reserve",
     "sample_data_folder",
+    "temporary_path",
     "writing",
 ]
 
@@ -155,8 +156,7 @@ def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) 
         in the meantime, or if it cannot be written.
     """
     path = Path(path)
-    # The end of the name keeps its suffixes; a part of it keeps clear of the longest name allowed.
-    temporary = path.parent / f".napari-coordgate-{secrets.token_hex(4)}-{path.name[-_NAME_KEPT:]}"
+    temporary = temporary_path(path, secrets.token_hex(4))
     try:
         check_free([path], overwrite)
         _check_kind(path, folder)
@@ -183,38 +183,57 @@ def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) 
         _remove(temporary)
 
 
-def remove_strays(folder: str | Path, target: str | Path | None = None) -> list[Path]:
+def remove_strays(targets: Iterable[str | Path]) -> list[Path]:
     """Remove what `writing` had begun when its process was killed.
 
-    Nobody else may be writing there: the caller holds the lock of the folder, or is
-    the only one who writes the target. A folder that stood aside to be replaced, and was
-    not, gets its name back.
+    Nobody else may be writing these files: the caller holds their lock. A folder that stood
+    aside to be replaced, and was not, gets its name back.
 
     Parameters
     ----------
-    folder : str or Path
-        The folder; the folders in it are looked through as well, unless a target is named.
-    target : str or Path, optional
-        Remove only what was to become this file of the folder.
+    targets : iterable of str or Path
+        What the files were to become; those of other targets are left alone.
 
     Returns
     -------
     list of Path
         What was removed.
     """
-    folder, end = Path(folder), None if target is None else Path(target).name[-_NAME_KEPT:]
+    ends: dict[Path, set[str]] = {}
+    for target in map(Path, targets):
+        ends.setdefault(target.parent, set()).add(target.name[-_NAME_KEPT:])
     removed = []
-    # All names first: a folder is not to be looked through while it goes.
-    for path in list(folder.rglob(".napari-coordgate-*") if end is None else folder.iterdir()):
-        aside = _ASIDE.fullmatch(path.name)
-        match = aside or _TEMPORARY.fullmatch(path.name)
-        if match and (end is None or match["end"][-_NAME_KEPT:] == end):
+    for folder, known in ends.items():
+        for path in _listed(folder):
+            aside = _ASIDE.fullmatch(path.name)
+            match = aside or _TEMPORARY.fullmatch(path.name)
+            if match is None or match["end"][-_NAME_KEPT:] not in known:
+                continue
             if aside and not os.path.lexists(path.with_name(aside["end"])):
                 path.rename(path.with_name(aside["end"]))
                 continue
             _remove(path)
             removed.append(path)
     return removed
+
+
+def temporary_path(target: Path, token: str) -> Path:
+    """Hidden name beside a target, which `remove_strays` knows.
+
+    Parameters
+    ----------
+    target : Path
+        The target.
+    token : str
+        Eight hexadecimal digits.
+
+    Returns
+    -------
+    Path
+        The name. Its end is the target's, whose suffixes it keeps; of long names, as much as
+        stays clear of the longest allowed.
+    """
+    return target.with_name(f".napari-coordgate-{token}-{target.name[-_NAME_KEPT:]}")
 
 
 def check_free_space(folder: Path, size: int) -> None:
@@ -291,6 +310,14 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _listed(folder: Path) -> list[Path]:
+    """All that is in a folder; nothing where it is gone."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
 def _move_to_free_name(temporary: Path, path: Path) -> None:
     """Give a file its name, unless something else has taken it."""
     try:
@@ -302,7 +329,11 @@ def _move_to_free_name(temporary: Path, path: Path) -> None:
         except OSError:
             # No hard links here: take the name with an empty file, then replace that.
             path.touch(exist_ok=False)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError:
+                _remove(path)
+                raise
     except FileExistsError as error:
         raise OutputError(f"{path} already exists; {_NAME_TAKEN}.") from error
 

@@ -1,5 +1,6 @@
 """Locks between processes, which the system drops with the process, however that ends."""
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -10,7 +11,8 @@ from napari_coordgate.errors import OutputError
 
 __all__ = ["claim_place", "lock"]
 
-_held_places: dict[str, FileLock] = {}
+_places: dict[str, tuple[int, FileLock | None]] = {}
+"""Places that this process has claimed, by their kind, and the locks that keep them."""
 
 
 def lock(path: Path, taken: str) -> FileLock:
@@ -60,17 +62,24 @@ def claim_place(kind: str, count: int) -> int:
     Returns
     -------
     int
-        Number of the place; where all are taken, one that is shared.
+        Number of the place, always the same one in a process; where all are taken, one
+        that is shared.
     """
+    if kind not in _places:
+        _places[kind] = _free_place(kind, count)
+    return _places[kind][0]
+
+
+def _free_place(kind: str, count: int) -> tuple[int, FileLock | None]:
+    """First place that is free, with its lock; any of them where none is."""
+    folder = Path(tempfile.gettempdir())
     for number in range(count):
-        name = f"napari-coordgate-{kind}-{number}.lock"
-        if name in _held_places:
-            return number
-        lock = FileLock(Path(tempfile.gettempdir(), name), timeout=0)
+        # A file of another user could not be locked.
+        name = f"napari-coordgate-{getpass.getuser()}-{kind}-{number}.lock"
+        held = FileLock(folder / name, timeout=0, thread_local=False)
         try:
-            lock.acquire()
-        except Timeout:
+            held.acquire()
+        except (Timeout, OSError):
             continue
-        _held_places[name] = lock
-        return number
-    return os.getpid() % count
+        return number, held
+    return os.getpid() % count, None

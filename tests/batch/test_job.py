@@ -134,6 +134,26 @@ def test_nothing_is_overwritten_that_the_batch_did_not_make(world: World) -> Non
     assert len(run(world).current) == 4
 
 
+def test_a_file_of_mine_where_a_batch_failed_is_mine(world: World) -> None:
+    (world.folder / "a.tif").write_bytes(b"broken")
+    run(world)
+    mine = world.output / "a.ome.tif"
+    mine.write_bytes(b"mine")
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+    world.write("a.tif")
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+    assert mine.read_bytes() == b"mine"
+
+
+def test_patterns_one_after_the_other_take_no_name_away(world: World) -> None:
+    world.write("a.png", seed=5)
+    for pattern in ("a.tif", "a.png", "*"):
+        summary = run(world, config=CPU.model_copy(update={"pattern": pattern}))
+        assert not summary.failed
+    assert len(summary.current) == 2
+    assert len(run(world, overwrite=True).done) == len(times(world.output)) == 5
+
+
 def test_another_folder_with_the_same_names_takes_no_result_away(world: World) -> None:
     run(world)
     before = times(world.output)

@@ -40,6 +40,27 @@ def test_a_failure_leaves_the_earlier_result_known(tmp_path: Path) -> None:
     assert read_report(path).lines["a.tif"] == done
 
 
+def test_a_failure_after_a_start_that_found_nothing_leaves_nothing_known(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    started = FileLine(file="a.tif", outcome="started", output="a.ome.tif")
+    failed = FileLine(file="a.tif", outcome="failed", why="damaged")
+    written(path, RUN, started, failed)
+    assert read_report(path).lines["a.tif"] == failed
+    over = started.model_copy(update={"output_size": 3, "output_modified_ns": 4})
+    written(path, RUN, over, failed)
+    assert read_report(path).lines["a.tif"] == over
+
+
+def test_what_is_no_line_among_lines_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    run, done = FileLine(file="run", outcome="done"), FileLine(file="µ.tif", outcome="done")
+    written(path, RUN, run)
+    with path.open("ab") as file:
+        file.write(done.model_dump_json().encode()[:95] + b"\n" + bytes(40) + b'{"other": 1}\n')
+    written(path, done)
+    assert set(read_report(path).lines) == {"run", "µ.tif"}
+
+
 def test_no_report_is_no_history(tmp_path: Path) -> None:
     assert not read_report(tmp_path / "missing.jsonl").lines
 

@@ -1,5 +1,6 @@
 """Which files are meant, and that no two results have one name."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,19 @@ def test_names_are_short_where_nothing_else_is_called_so() -> None:
     }
 
 
+@given(NAMES, st.data())
+def test_whatever_a_report_tells_no_two_results_share_a_name(
+    names: list[str], data: st.DataObject
+) -> None:
+    told = st.sampled_from(["a.ome.tif", "A.ome.tif", "a/a.ome.tif", "b.ome.zarr"])
+    kept = data.draw(st.dictionaries(st.sampled_from([*names, "gone.tif"]), told))
+    targets = target_names(names, "ome-tiff", kept)
+    taken = {target.lower() for name, target in kept.items() if name not in names}
+    results = [target.lower() for target in targets.values()]
+    assert len(set(results)) == len(names)
+    assert not taken & set(results)
+
+
 def found(folder: Path, pattern: str = "*") -> list[str]:
     return [source.name for source in find_sources(folder, pattern, folder / "results")]
 
@@ -68,6 +82,25 @@ def test_folders_are_searched_but_for_hidden_files_and_results(tmp_path: Path) -
         found(tmp_path, "*.czi")
     with pytest.raises(ImageError, match="folder"):
         found(tmp_path / "missing")
+
+
+def test_what_cannot_be_looked_at_is_told_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xb5.tif")).touch()
+    sources = {source.name: source for source in find_sources(tmp_path, "*", tmp_path / "results")}
+    assert "cannot be read" in sources["gone.tif"].problem
+    assert "link to a folder" in sources["link"].problem
+    assert "UTF-8" in sources["?.tif"].problem
+
+
+def test_what_a_file_manager_leaves_is_no_change(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / ".zattrs").write_text("{}")
+    before = state_of(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / ".DS_Store").write_text("icons")
+    assert state_of(tmp_path / "a.zarr") == before
 
 
 def test_any_change_within_an_image_that_is_a_folder_is_seen(tmp_path: Path) -> None:

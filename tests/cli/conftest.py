@@ -54,7 +54,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start() -> Start:
     """The command line as a process of its own."""
 

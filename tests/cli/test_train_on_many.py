@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import pytest
@@ -19,17 +19,81 @@ from napari_coordgate.files import last_checkpoint_path
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World
 
+EVERY = 3
+"""Steps between validations."""
 SETTINGS: tuple[object, ...] = (
     *("--base-channels", 4, "--depth", 2, "--batch-size", 3, "--window-size", 32),
     *("--photons", 300, "--read-noise", 2, "--validation-fraction", 0.5),
-    *("--device", "cpu", "--steps", 9, "--validate-every", 3, "--schedule", "plateau"),
+    *("--device", "cpu", "--validate-every", EVERY, "--schedule", "plateau"),
 )
-ON_TWO = ("--devices", 2)
 FOREVER = ("--steps", 1_000_000, "--autosave-minutes", 1e-4)
+END_SECONDS = 15
+"""Time for all processes to end once something has happened to one of them, on a busy machine."""
+
+Strike = Callable[[subprocess.Popen[str], list[psutil.Process]], None]
+STRIKES: dict[str, Strike] = {
+    "killed": lambda _, ranks: ranks[1].kill(),
+    "stopped": lambda process, _: process.send_signal(signal.SIGTERM),
+}
+
+
+class End(NamedTuple):
+    """How a command ended, and which of its processes it left behind."""
+
+    status: int
+    out: str
+    err: str
+    left: list[psutil.Process]
+
+
+class Story(NamedTuple):
+    """A training on two devices that goes on after each strike, until it completes."""
+
+    ends: dict[str, End]
+    output: Path
+
+
+@pytest.fixture(scope="module")
+def story(start: Start, world: World, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    output = tmp_path_factory.mktemp("two") / "model.safetensors"
+    command, ends = (*training(world, output), "--devices", 2), {}
+    for name, strike in STRIKES.items():
+        with start(*command, *FOREVER) as process:
+            ends[name] = end_after(strike, process, output)
+        command = (*command, "--resume") if "--resume" not in command else command
+    steps = last_step(output) // EVERY * EVERY + EVERY
+    with start(*command, "--steps", steps) as process:
+        out, err = process.communicate(timeout=120)
+    ends["completed"] = End(process.returncode, out, err, [])
+    return Story(ends, output)
 
 
 def training(world: World, output: Path) -> tuple[object, ...]:
     return ("train", world.sharp, "--psf", world.field, "-o", output, *SETTINGS)
+
+
+def end_after(strike: Strike, process: subprocess.Popen[str], output: Path) -> End:
+    """Strike once some steps are done, and wait."""
+    before = last_saved(output)
+    try:
+        while last_saved(output) == before:
+            assert process.poll() is None
+            time.sleep(0.05)
+        ranks = sorted(psutil.Process(process.pid).children(), key=psutil.Process.create_time)
+        strike(process, ranks)
+        out, err = process.communicate(timeout=END_SECONDS)
+    finally:
+        process.kill()
+    return End(process.returncode, out, err, [rank for rank in ranks if rank.is_running()])
+
+
+def last_saved(output: Path) -> int:
+    last = last_checkpoint_path(output)
+    return last.stat().st_mtime_ns if last.exists() else 0
+
+
+def last_step(output: Path) -> int:
+    return load_checkpoint(last_checkpoint_path(output)).step
 
 
 def curve(output: Path) -> list[Any]:
@@ -37,68 +101,32 @@ def curve(output: Path) -> list[Any]:
     return [pytest.approx(figures, rel=1e-3) for figures in history]
 
 
-def under_way(process: subprocess.Popen[str], output: Path) -> list[psutil.Process]:
-    """Processes of the devices, once some steps are done."""
-    while not output.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    return sorted(psutil.Process(process.pid).children(), key=psutil.Process.create_time)
+def test_a_process_that_is_killed_ends_the_run_which_can_go_on(story: Story) -> None:
+    status, out, err, left = story.ends["killed"]
+    assert (status, out, err.count("\n"), left) == (1, "", 1, [])
+    assert "resume" in err
 
 
-def test_two_processes_have_the_validation_curve_of_one(
-    run: Run, start: Start, world: World, tmp_path: Path
-) -> None:
-    alone, output = tmp_path / "alone.safetensors", tmp_path / "two" / "model.safetensors"
-    assert run(*training(world, alone)).returncode == 0
-    process = start(*training(world, output), *ON_TWO)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
-    assert out.count("\n") == 1
-    assert list(load_checkpoint(last_checkpoint_path(output)).history) == curve(alone)
+def test_a_signal_stops_all_processes_and_only_one_of_them_speaks(story: Story) -> None:
+    status, out, err, left = story.ends["stopped"]
+    assert (status, out, err.count("\n"), left) == (130, "", 1, [])
+    assert "Stopped after" in err
+    assert err.endswith("with --resume.\n")
+
+
+def test_a_run_that_completes_leaves_what_that_of_one_process_leaves(story: Story) -> None:
+    status, out, err, _ = story.ends["completed"]
+    assert (status, out.count("\n"), err) == (0, 1, "")
     names = {"model.safetensors", "model.last.safetensors", "model.safetensors.yaml"}
-    assert {path.name for path in output.parent.iterdir()} == names
+    assert {path.name for path in story.output.parent.iterdir()} == names
 
 
-def test_a_run_that_is_stopped_goes_on_with_any_number_of_processes_whoever_starts_them(
-    run: Run, start: Start, world: World, tmp_path: Path
+def test_a_run_on_two_one_or_both_in_turn_has_one_validation_curve(
+    story: Story, run: Run, world: World, tmp_path: Path
 ) -> None:
-    alone, output = tmp_path / "alone.safetensors", tmp_path / "model.safetensors"
-    with start(*training(world, output), *ON_TWO, *FOREVER) as process:
-        under_way(process, output)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err.count("\n")) == (130, "", 1)
-    assert "--resume" in err
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
-    program = (Path(sys.executable).with_name("napari-coordgate"), *training(world, output))
-    steps = ("--steps", load_checkpoint(last_checkpoint_path(output)).step + 3)
-    resumed = subprocess.run(
-        list(map(str, (*launcher, *program, "--resume", *ON_TWO, *steps))),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert resumed.returncode == 0
-    assert resumed.stdout.count("\n") == 1
+    output, alone = tmp_path / "two" / story.output.name, tmp_path / "alone.safetensors"
+    shutil.copytree(story.output.parent, output.parent)
+    steps = ("--steps", last_step(output) + EVERY)
+    assert run(*training(world, output), "--resume", "--devices", 1, *steps).returncode == 0
     assert run(*training(world, alone), *steps).returncode == 0
     assert list(load_checkpoint(last_checkpoint_path(output)).history) == curve(alone)
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_killed_ends_the_run_which_goes_on_later(
-    run: Run, start: Start, world: World, tmp_path: Path, rank: int
-) -> None:
-    output = tmp_path / "model.safetensors"
-    with start(*training(world, output), *ON_TWO, *FOREVER) as process:
-        ranks = under_way(process, output)
-        ranks[rank].kill()
-        _, err = process.communicate(timeout=15)
-    assert process.returncode == 1
-    assert err.count("\n") == 1
-    assert "resume" in err
-    assert not any(process.is_running() for process in ranks)
-    step = load_checkpoint(last_checkpoint_path(output)).step
-    going_on = ("--resume", "--devices", 1, "--steps", step + 1)
-    assert run(*training(world, output), *going_on).returncode == 0
-    assert list(tmp_path.glob(".*")) == []

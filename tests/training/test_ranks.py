@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from napari_coordgate.cli.launching import meeting_here
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.optics import PSFField
@@ -26,7 +26,8 @@ TWO = SMALL.model_copy(update={"devices": 2})
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
 
 SCRIPT = '''
-import json, sys, threading
+import json, os, sys, threading
+from pathlib import Path
 import numpy as np
 import torch
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
@@ -88,23 +89,30 @@ found["unreadable"] = end()
 if mine:
     SimulatedPairs.__getitem__, UNet.forward = read, out_of_memory
 found["out of memory"] = end()
-open(sys.argv[1], "w").write(json.dumps(found))
+Path(sys.argv[1], str(ranks.rank)).write_text(json.dumps(found))
+if mine:
+    SimulatedPairs.__getitem__ = lambda self, number: os._exit(0)
+Path(sys.argv[1], "gone").write_text(end())
 '''
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two processes found, of which the second one meets all the trouble."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each of two processes writes what it found; the second one meets all the trouble."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, **meeting_here(), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder / str(rank))],
-            env=environment | {"LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, folder],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=120,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / str(rank)).read_text()) for rank in range(2)]
 
 
@@ -133,6 +141,10 @@ def test_a_run_ends_on_all_as_on_one_of_them(
     found: list[dict[str, Any]], trouble: str, message: str
 ) -> None:
     assert message in found[0][trouble]
+
+
+def test_one_that_is_gone_is_not_waited_for(folder: Path) -> None:
+    assert "Lost another process of the training" in (folder / "gone").read_text()
 
 
 def test_a_process_alone_is_all_of_them() -> None:

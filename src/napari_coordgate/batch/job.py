@@ -111,12 +111,14 @@ def deblur_folder_events(
     def events() -> Iterator[Event]:
         if output.resolve() == folder.resolve():
             raise OutputError(f"{output} is the folder of the images; choose another for results.")
-        load_checkpoint(checkpoint)
+        load_checkpoint(checkpoint)  # what is wrong with it is said before anything is begun
         sources = find_sources(folder, config.pattern, leave_out=output)
         with _locked(output):
-            remove_strays(output)
             recipe = recipe_of(checkpoint, config)
             history = read_report(output / REPORT_NAME)
+            remove_strays(
+                output / line.output for line in history.lines.values() if line.output is not None
+            )
             planned = plan_files(
                 sources, folder.resolve(), output, config, recipe, history, overwrite
             )

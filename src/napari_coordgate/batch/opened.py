@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from napari_coordgate.batch.plan import Planned
 from napari_coordgate.batch.work import Outcome, Task, begin_result, open_source
+from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.deblurring import Deblurrer
 from napari_coordgate.errors import CancelledError
 from napari_coordgate.images import planes
 
@@ -54,9 +56,13 @@ class OpenFile:
         CoordGateError
             If the file or its result will not do.
         """
-        image, place, deblurrer = open_source(self.task)
+        checkpoint = load_checkpoint(self.task.model)
+        image, place = open_source(self.task, checkpoint)
         count = sum(1 for _ in planes(image))
-        out = self._result.enter_context(begin_result(self.task, image, place, deblurrer))
+        # The network computes elsewhere; here it only tells the size of its tiles.
+        here = self.task.config.model_copy(update={"device": "cpu"})
+        chunk = Deblurrer(checkpoint, here).step(place.window.shape)
+        out = self._result.enter_context(begin_result(self.task, image, chunk))
         size = -(-count // (PARTS * width))
         self.tasks = [
             replace(self.task, number=number, only=slice(first, first + size), out=out)

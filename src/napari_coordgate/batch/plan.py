@@ -93,11 +93,13 @@ def plan_files(
     list of Planned
         One for each source, in their order.
     """
-    images = [source for source in sources if source.is_image]
+    images = [source for source in sources if source.is_image and not source.problem]
     kept = {name: line.output for name, line in history.lines.items() if line.output is not None}
     targets = target_names([source.name for source in images], config.format, kept)
 
     def decide(source: Source) -> Planned:
+        if source.problem:
+            return Planned(source, "", "failed", f"{folder / source.name}: {source.problem}.")
         if not source.is_image:
             return Planned(source, "", "skipped", "it is no image, by its name")
         target = targets[source.name]
@@ -119,6 +121,9 @@ def _without_overwriting(
     there = state_of(target) if target.exists() or target.is_symlink() else None
     if there is None:
         return Planned(source, name, "waiting")
+    if line is not None and line.outcome == "started" and there[0] == 0:
+        # Where there are no hard links, a name is taken by an empty file just before the end.
+        return Planned(source, name, "waiting", replaces=True)
     taken = f"{target} already exists"
     advice = "move it, choose another folder, or pass --overwrite"
     if line is None or line.outcome == "failed":
@@ -127,7 +132,7 @@ def _without_overwriting(
     # What was there at the start, or at the end, is there still.
     is_unchanged = there == before
     is_whole = is_unchanged if line.outcome == "done" else not is_unchanged
-    same_source = (line.size, line.modified_ns) == (source.size, source.modified_ns)
+    same_source = (line.size, line.modified_ns) == source.state
     if is_whole and same_source and line.recipe == recipe:
         return Planned(source, name, "current")
     if is_other and not same_source:

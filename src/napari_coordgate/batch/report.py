@@ -5,13 +5,15 @@ whole, and what they were made of. Lines are only ever appended, and one that
 was cut short, as when the machine fails, is passed over.
 """
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_coordgate.errors import OutputError
 
@@ -21,6 +23,8 @@ Result = Literal["started", "done", "failed", "skipped"]
 
 REPORT_NAME = "deblur-report.jsonl"
 LONGEST_LINE = 1_000_000
+FIRST_LINE = b'{"time":"'
+"""How each report begins, however short the moment was that its writer had."""
 
 
 class _Line(BaseModel):
@@ -58,7 +62,7 @@ class FileLine(_Line):
     file : str
         Its path within the searched folder.
     outcome : {"started", "done", "failed", "skipped"}
-        Of a file that was started and nothing more, the run did not see the end.
+        Where a file was started and no later line tells of it, the run was killed.
     seconds : float
         Time that it took.
     why : str
@@ -121,11 +125,12 @@ def read_report(path: Path) -> History:
     """
     lines: dict[str, FileLine] = {}
     folders: dict[str, str] = {}
-    folder = ""
+    folder, first = "", None
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for text in iter(lambda: file.readline(LONGEST_LINE), ""):
-                line = _parsed(text, path)
+        with path.open("rb") as file:
+            for text in iter(lambda: file.readline(LONGEST_LINE), b""):
+                first = first or text
+                line = _parsed(text)
                 if isinstance(line, RunLine):
                     folder = line.run
                 elif line is not None and line.outcome != "skipped":
@@ -133,10 +138,14 @@ def read_report(path: Path) -> History:
                     folders[line.file] = folder
     except FileNotFoundError:
         return History()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise OutputError(
             f"{path} cannot be read ({error}); move it elsewhere, or choose another folder."
         ) from None
+    if first is not None and not (folder or lines or FIRST_LINE.startswith(first[:9])):
+        raise OutputError(
+            f"{path} is not the report of a batch; move it elsewhere, or choose another folder."
+        )
     return History(lines, folders)
 
 
@@ -164,7 +173,7 @@ class Report:
             self._file.write("\n")
 
     def append(self, line: RunLine | FileLine) -> None:
-        """Write a line, which is on its way to the disk when this returns.
+        """Write a line; the start of a file is on the disk before this returns.
 
         Raises
         ------
@@ -174,6 +183,8 @@ class Report:
         try:
             self._file.write(line.model_dump_json() + "\n")
             self._file.flush()
+            if isinstance(line, FileLine) and line.outcome == "started":
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
@@ -188,25 +199,22 @@ class Report:
 def _keep(line: FileLine, lines: dict[str, FileLine]) -> None:
     """Let a line stand for its file, unless it says less than an earlier one."""
     earlier = lines.get(line.file)
-    # A failure leaves the result of an earlier run where it is.
-    if line.outcome == "failed" and earlier is not None and earlier.outcome != "failed":
-        return
-    lines[line.file] = line
-
-
-def _parsed(text: str, path: Path) -> RunLine | FileLine | None:
-    """Line of a report; None for one that was cut short."""
-    is_run = f'"{next(iter(RunLine.__annotations__))}"' in text
-    try:
-        return (RunLine if is_run else FileLine).model_validate_json(text)
-    except ValidationError as error:
-        is_cut = error.errors()[0]["type"] == "json_invalid" and text.startswith("{")
-    if is_cut:
-        return None
-    raise OutputError(
-        f"{path} is not the report of a batch, or was changed; move it elsewhere, or choose "
-        "another folder."
+    has_result = earlier is not None and (
+        earlier.outcome == "done" or earlier.output_size is not None
     )
+    # A failure leaves the result of an earlier run where it is.
+    if line.outcome != "failed" or not has_result:
+        lines[line.file] = line
+
+
+def _parsed(text: bytes) -> RunLine | FileLine | None:
+    """Line of a report; None for one that was cut short, or is of another kind."""
+    try:
+        values = json.loads(text)
+        kind = RunLine if isinstance(values, dict) and "run" in values else FileLine
+        return kind.model_validate(values)
+    except (ValueError, RecursionError):  # pydantic's error is a ValueError, too
+        return None
 
 
 def _ends_with_newline(path: Path) -> bool:

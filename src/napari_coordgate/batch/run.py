@@ -19,7 +19,7 @@ from napari_coordgate.batch.space import check_space
 from napari_coordgate.batch.work import Outcome, Task
 from napari_coordgate.batch.workers import Workers, open_workers
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.errors import OutputError
+from napari_coordgate.errors import OutputError, SettingsError
 from napari_coordgate.files import remove_strays
 from napari_coordgate.progress import (
     Event,
@@ -141,17 +141,20 @@ class BatchRun:
         for file in planned:
             yield self._told(file)
         todo = [file for file in planned if file.state == "waiting"]
+        self._files = len(todo)
         if todo:
             sources = [file.source for file in todo]
-            check_space(sources, self.folder, self.output, self.config)
+            replaced = sum(state_of(self.output / file.target)[0] for file in todo if file.replaces)
+            check_space(sources, self.folder, self.output, self.config, replaced)
+            raise_if_cancelled(cancel, self._stopped())
             stopwatch = Stopwatch("deblurring", sum(source.size for source in sources))
-            self._files = len(todo)
             yield self._progress(stopwatch)
             try:
                 with open_workers(self.config) as workers:
                     yield from self._work(todo, workers, stopwatch, cancel)
             finally:
-                remove_strays(self.output)  # of workers that were killed
+                # Of workers that were killed, and the marks by which they know each other's work.
+                remove_strays(self.output / file.target for file in todo)
         summary = self._summary()
         yield Finished(
             "completed",
@@ -185,6 +188,8 @@ class BatchRun:
                     yield from self._start(waiting.popleft(), workers)
                 for file, outcome in self._ended_files(LOOK_SECONDS):
                     yield self._end(file, outcome)
+                    if outcome.state == "cancelled":
+                        raise SettingsError(f"The cluster gave up its work. {self._stopped()}")
                     if outcome.is_disk_full:
                         raise OutputError(
                             f"{outcome.why} The batch stopped; free some space, then start it "
@@ -193,11 +198,7 @@ class BatchRun:
                 self._hear(workers)
                 yield self._progress(stopwatch)
                 if waiting or self._running:
-                    raise_if_cancelled(
-                        cancel,
-                        f"Stopped after {self._files_done} of {counted(self._files, 'file')}; "
-                        "start the batch again to go on.",
-                    )
+                    raise_if_cancelled(cancel, self._stopped())
         finally:
             # Whatever ended this: nobody is to go on with what nobody will hear of.
             workers.cancel()
@@ -207,6 +208,11 @@ class BatchRun:
                     self._end(file, outcome)
             for file in self._open.values():
                 file.end()
+
+    def _stopped(self) -> str:
+        """What there is, and what not, where the batch stops before its end."""
+        done = f"{self._files_done} of {counted(self._files, 'file')}"
+        return f"Stopped after {done}; start the batch again to go on."
 
     def _start(self, planned: Planned, workers: Workers) -> Iterator[FileChanged]:
         """Give a file to the workers."""
@@ -221,13 +227,14 @@ class BatchRun:
             name=planned.source.name,
             source=source,
             target=target,
-            state=(planned.source.size, planned.source.modified_ns),
+            state=planned.source.state,
             model=self.model,
             recipe=self.recipe,
             config=self.config,
             replaces=planned.replaces,
             pictures=self.pictures,
             threads=workers.threads,
+            run=workers.run,
         )
         yield FileChanged(source, "running", target)
         file = OpenFile(planned, task)
@@ -256,7 +263,9 @@ class BatchRun:
         source, target = file.task.source, file.task.target
         if outcome.state == "cancelled":
             return FileChanged(source, "waiting")
-        size, modified_ns = state_of(target) if outcome.state == "done" else (None,) * 2
+        size, modified_ns = (None,) * 2
+        if outcome.state == "done":
+            size, modified_ns = outcome.result or state_of(target)
         self.report.append(
             self._line(
                 file.planned,
@@ -299,8 +308,8 @@ class BatchRun:
             outcome=outcome,
             output=file.target or None,
             recipe=self.recipe,
-            size=file.source.size,
-            modified_ns=file.source.modified_ns,
+            size=file.source.state[0],
+            modified_ns=file.source.state[1],
             **more,
         )
 
@@ -314,12 +323,13 @@ class BatchRun:
 
 
 def _outcome(future: "Future[Outcome]") -> Outcome:
-    """What came of a file, even where the worker did not live to tell."""
+    """What came of a task, even where the worker did not live to tell."""
     try:
         return future.result()
     except LostWorkers:
         return Outcome("cancelled", 0.0)
-    except Exception as error:  # dask has an exception of its own for each way to lose a worker
-        return Outcome(
-            "failed", 0.0, f"The worker was killed or lost ({error}); its computer may lack memory."
-        )
+    except Exception as error:  # dask passes on whatever went wrong there
+        why = f"no worker could do it ({type(error).__name__}: {error})"
+        if type(error).__name__ == "KilledWorker":
+            why = "the workers that had it were killed; their computers may lack memory"
+        return Outcome("failed", 0.0, f"{why}.")

@@ -1,6 +1,7 @@
 """Which files of a folder are to be deblurred, and what their results are called."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -8,12 +9,14 @@ from typing import NamedTuple
 
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
-from napari_coordgate.images import is_image
+from napari_coordgate.images import SUFFIXES
 
 __all__ = ["Source", "find_sources", "state_of", "target_names"]
 
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
 """What the name of a result ends in."""
+OF_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that appear in a folder when somebody looks into it."""
 
 
 class Source(NamedTuple):
@@ -23,18 +26,23 @@ class Source(NamedTuple):
     ----------
     name : str
         Its path within the searched folder, with ``/``.
-    size : int
-        Bytes.
-    modified_ns : int
-        When it was last changed, nanoseconds.
+    state : tuple of int
+        Its size, and when it was last changed, see `state_of`.
     is_image : bool
         Whether its name is that of an image.
+    problem : str
+        Why it cannot be looked at; empty for nearly all.
     """
 
     name: str
-    size: int
-    modified_ns: int
+    state: tuple[int, int]
     is_image: bool
+    problem: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.state[0]
 
 
 def find_sources(folder: Path, pattern: str, leave_out: Path) -> list[Source]:
@@ -64,39 +72,51 @@ def find_sources(folder: Path, pattern: str, leave_out: Path) -> list[Source]:
         raise ImageError(f"{folder} is not a folder that can be read; check the name.")
     patterns = [part.strip().lower() for part in pattern.split(",") if part.strip()]
     found = []
-    for path in _walk(folder, leave_out.resolve()):
+    for path, problem in _walk(folder, leave_out.resolve()):
         name = path.relative_to(folder).as_posix()
         if any(fnmatch((name if "/" in one else path.name).lower(), one) for one in patterns):
-            found.append(Source(name, *state_of(path), is_image(path)))
+            found.append(_looked_at(path, name, problem))
     if not found:
         raise ImageError(f"{folder} holds nothing of the pattern {pattern!r}; correct either.")
     return sorted(found)
 
 
+def _looked_at(path: Path, name: str, problem: str) -> Source:
+    """State and kind of what was found, or why they cannot be told."""
+    shown = name.encode(errors="replace").decode()
+    if shown != name:
+        problem = "its name is no text in UTF-8; rename it"
+    try:
+        path.stat()
+        is_image = path.suffix.lower() in SUFFIXES
+    except OSError as error:
+        problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
+    return Source(shown, state_of(path), is_image, problem)
+
+
 def state_of(path: Path) -> tuple[int, int]:
-    """Bytes of a file, or of all files in a folder, and when it was last changed.
+    """Bytes of a file, or of all files in a folder, and when they were last changed.
 
     Parameters
     ----------
     path : Path
-        The file or folder.
+        The file or folder. What file managers leave in a folder does not count.
 
     Returns
     -------
     size, modified_ns : int
         Zero where it is gone.
     """
-    paths = [path]
-    if path.is_dir():
-        paths += [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
     size, modified_ns = 0, 0
-    for part in paths:
+    inside = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+    for part in (path, *(file for file in inside if file.name not in OF_FILE_MANAGERS)):
         try:
             status = part.stat()
         except OSError:
             continue
-        size += 0 if part.is_dir() else status.st_size
-        modified_ns = max(modified_ns, status.st_mtime_ns)
+        if not stat.S_ISDIR(status.st_mode):
+            size += status.st_size
+            modified_ns = max(modified_ns, status.st_mtime_ns)
     return size, modified_ns
 
 
@@ -112,7 +132,8 @@ def target_names(
     file_format : {"ome-tiff", "ome-zarr"}
         Format of the results.
     kept : mapping of str to str
-        Results that sources have from an earlier run; they keep their names.
+        Results that sources have from earlier runs, also such that are not named now; they
+        keep their names, which are taken for all others.
 
     Returns
     -------
@@ -121,8 +142,12 @@ def target_names(
         all of the source's own name stands before the suffix.
     """
     suffix = SUFFIX[file_format]
-    targets = {name: kept[name] for name in names if kept.get(name, "").endswith(suffix)}
-    taken = {target.lower() for target in targets.values()}
+    targets: dict[str, str] = {}
+    taken = {target.lower() for name, target in kept.items() if name not in names}
+    for name in names:
+        if kept.get(name, "").endswith(suffix) and kept[name].lower() not in taken:
+            targets[name] = kept[name]
+            taken.add(kept[name].lower())
     for name in names:
         if name in targets:
             continue
@@ -135,17 +160,22 @@ def target_names(
     return targets
 
 
-def _walk(folder: Path, leave_out: Path) -> Iterator[Path]:
-    """Files, and folders that are images, that are not hidden."""
-    for parent, folders, files in os.walk(folder):
+def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, str]]:
+    """Files, and folders that are images, that are not hidden; and what could not be entered."""
+    unreadable: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         for name in list(folders):
             path = Path(parent, name)
             if name.startswith(".") or path.resolve() == leave_out:
                 folders.remove(name)
-            elif is_image(path):
+            elif path.is_symlink():
+                yield path, "it is a link to a folder, which is not followed"
+            elif path.suffix.lower() == ".zarr":
                 folders.remove(name)
-                yield path
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
+                yield path, ""
+        yield from ((Path(parent, name), "") for name in files if not name.startswith("."))
+    for error in unreadable:
+        yield Path(error.filename), f"the folder cannot be read ({(error.strerror or '').lower()})"
 
 
 def _without_suffixes(name: str) -> str:

@@ -19,7 +19,9 @@ COMPRESSED = {"ome-tiff": 1.0, "ome-zarr": 0.5}
 """Part of their pixels' size that results take at least, by their format."""
 
 
-def check_space(sources: Sequence[Source], folder: Path, output: Path, config: BatchConfig) -> None:
+def check_space(
+    sources: Sequence[Source], folder: Path, output: Path, config: BatchConfig, replaced: int
+) -> None:
     """Make sure that there is room for the results, as far as a few of the files tell.
 
     Parameters
@@ -30,6 +32,8 @@ def check_space(sources: Sequence[Source], folder: Path, output: Path, config: B
         Where they are, and where results go.
     config : BatchConfig
         The settings.
+    replaced : int
+        Bytes of earlier results, which go when the new ones are there.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def check_space(sources: Sequence[Source], folder: Path, output: Path, config: B
         return
     ratio = sum(size for size, _ in known) / sum(size for _, size in known)
     needed = ratio * COMPRESSED[config.format] * sum(source.size for source in sources)
-    free = shutil.disk_usage(output).free
+    free = shutil.disk_usage(output).free + replaced
     if needed > free:
         raise OutputError(
             f"The results need about {needed / 1e9:.1f} GB, but {output} has {free / 1e9:.1f} GB "

@@ -15,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
 
+from napari_coordgate.batch.plan import recipe_of
 from napari_coordgate.batch.sources import state_of
-from napari_coordgate.checkpoint import load_checkpoint
-from napari_coordgate.config import BatchConfig, DeblurConfig
+from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.config import BatchConfig
 from napari_coordgate.deblurring import Deblurrer, Placement, output_dtype, placement
 from napari_coordgate.devices import use_own_gpu
-from napari_coordgate.errors import CancelledError, CoordGateError, ImageError
-from napari_coordgate.images import Image, create_image, planes, read_image
+from napari_coordgate.errors import CancelledError, CheckpointError, CoordGateError, ImageError
+from napari_coordgate.files import temporary_path
+from napari_coordgate.images import Image, create_image, middle_plane, planes, read_image, sampled
 from napari_coordgate.progress import Progress
 from napari_coordgate.tiff import own_kind
 
@@ -60,13 +62,15 @@ class Task:
     pictures : bool
         Whether small pictures of the pair are wanted.
     threads : int or None
-        Threads that the work may use; none: as many as this process would.
+        Threads that the work may use; none: that is left to the process.
     number : int
         Which part of its file it is, where several workers share that.
     only : slice
         The planes to deblur.
     out : Any
         Array to fill, where the result was begun already and is ended elsewhere.
+    run : str
+        Token of the run, where its workers may be killed and their tasks given to others.
     """
 
     name: str
@@ -82,6 +86,12 @@ class Task:
     number: int = 0
     only: slice = field(default_factory=lambda: slice(None))
     out: Any = None
+    run: str = ""
+
+    @property
+    def mark(self) -> Path:
+        """File that says of the result that this run has made it, once it has its name."""
+        return temporary_path(self.target, self.run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +110,8 @@ class Outcome:
         It failed for want of space, as all others would.
     pair : tuple of ndarray, or None
         Small pictures of the blurred and the deblurred image.
+    result : tuple of int, or None
+        State of the result as its worker saw it, see `state_of`.
     """
 
     state: Literal["done", "failed", "cancelled"]
@@ -107,6 +119,7 @@ class Outcome:
     why: str = ""
     is_disk_full: bool = False
     pair: Pair | None = None
+    result: tuple[int, int] | None = None
 
     @classmethod
     def of_error(cls, error: Exception, source: Path, seconds: float) -> Self:
@@ -137,12 +150,15 @@ def deblur_file(task: Task, moved: Tell, cancel: threading.Event) -> Outcome:
     except CancelledError:
         return Outcome("cancelled", time.perf_counter() - start)
     except Exception as error:  # one file, whatever is wrong with it, must not end the batch
-        return Outcome.of_error(error, task.source, time.perf_counter() - start)
-    return Outcome("done", time.perf_counter() - start, why, pair=pair)
+        if not _is_made(task):
+            return Outcome.of_error(error, task.source, time.perf_counter() - start)
+        why, pair = "", None  # dask may give a task to two workers, of which one comes too late
+    result = None if task.out is not None else state_of(task.target)
+    return Outcome("done", time.perf_counter() - start, why, pair=pair, result=result)
 
 
-def open_source(task: Task) -> tuple[Image, Placement, Deblurrer]:
-    """Image of a task, its place in the frame, and the network for it.
+def open_source(task: Task, checkpoint: Checkpoint) -> tuple[Image, Placement]:
+    """Image of a task, and its place in the frame.
 
     Raises
     ------
@@ -153,18 +169,26 @@ def open_source(task: Task) -> tuple[Image, Placement, Deblurrer]:
     if kind is not None:
         raise ImageError(f"{task.source} holds a {kind}, no image to deblur; move it elsewhere.")
     image = read_image(task.source, task.config.axes).select(task.config.selection)
-    deblurrer = _deblurrer(task)
-    return image, placement(image, deblurrer.checkpoint, task.config.origin), deblurrer
+    return image, placement(image, checkpoint, task.config.origin)
 
 
 @contextmanager
-def begin_result(task: Task, image: Image, place: Placement, deblurrer: Deblurrer) -> Iterator[Any]:
+def begin_result(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[Any]:
     """Begin the result of a task; it has its name when the block ends, and only then.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    image : Image
+        Its source.
+    chunk : tuple of int
+        (height, width) of the pieces in which planes are filled.
 
     Yields
     ------
     array
-        To be filled, in pieces that suit the network's tiles.
+        To be filled.
 
     Raises
     ------
@@ -174,7 +198,6 @@ def begin_result(task: Task, image: Image, place: Placement, deblurrer: Deblurre
         If the result cannot be written.
     """
     dtype = output_dtype(image.data, task.config)
-    chunk = deblurrer.step(place.window.shape)
     with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replaces) as out:
         yield out
         if state_of(task.source) != task.state:
@@ -182,51 +205,61 @@ def begin_result(task: Task, image: Image, place: Placement, deblurrer: Deblurre
                 f"{task.source} was changed while the batch ran; start the batch again once it "
                 "is whole."
             )
+        if task.run:
+            task.mark.touch()
 
 
 def _deblur(task: Task, moved: Tell, cancel: threading.Event) -> tuple[str, Pair | None]:
     """Deblur a file; what its user should know of it, and pictures of it if wanted."""
-    if task.out is None and task.target.exists() and not task.replaces:
-        # It was not there when the task was given: a worker was killed that had just made it.
+    if _is_made(task):  # by a worker that was killed just afterwards
         return "", None
-    image, place, deblurrer = open_source(task)
+    deblurrer = _deblurrer(task)
+    image, place = open_source(task, deblurrer.checkpoint)
 
     def fill(out: Any) -> Pair | None:
         for event in deblurrer.events(image, place, out, cancel, only=task.only):
             if isinstance(event, Progress):
                 moved(task.name, task.number, event.done / event.total)
-        return (_picture(image, image.data), _picture(image, out)) if task.pictures else None
+        if task.pictures and middle_plane(image) in list(planes(image))[task.only]:
+            return _picture(image, image.data), _picture(image, out)
+        return None
 
     if task.out is not None:
         return place.note, fill(task.out)
-    with begin_result(task, image, place, deblurrer) as out:
+    with begin_result(task, image, deblurrer.step(place.window.shape)) as out:
         return place.note, fill(out)
+
+
+def _is_made(task: Task) -> bool:
+    """Whether another worker of this run has made the result."""
+    return bool(task.run) and task.out is None and task.mark.exists() and task.target.exists()
 
 
 def _deblurrer(task: Task) -> Deblurrer:
     """Network of a task, loaded once in a process."""
-    settings = {name: getattr(task.config, name) for name in DeblurConfig.model_fields}
     with _loading:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         use_own_gpu(task.config.device)
-        return _loaded(task.model, task.recipe, DeblurConfig(**settings))
+        return _loaded(task.model, task.recipe, task.config)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Path, recipe: str, config: DeblurConfig) -> Deblurrer:
-    return Deblurrer(load_checkpoint(model), config)
+def _loaded(model: Path, recipe: str, config: BatchConfig) -> Deblurrer:
+    checkpoint = load_checkpoint(model)
+    if recipe_of(model, config) != recipe:
+        raise CheckpointError(f"{model} was changed while the batch ran; start the batch again.")
+    return Deblurrer(checkpoint, config)
 
 
 def _picture(image: Image, data: Any) -> NDArray[np.float32]:
     """Middle plane of an image in few pixels, of which most are not even read."""
-    indices = list(planes(image))
-    view = Image(data, image.axes).view(indices[len(indices) // 2])
-    step = max(1, max(view.shape) // (2 * PICTURE_SIDE))
-    pixels = view[::step, ::step].astype(np.float32)
+    pixels = sampled(Image(data, image.axes).view(middle_plane(image)), 2 * PICTURE_SIDE)
     factor = min(1.0, PICTURE_SIDE / max(pixels.shape))
     shape = [max(1, round(side * factor)) for side in pixels.shape]
-    picture: NDArray[np.float32] = resize(pixels, shape, anti_aliasing=True).astype(np.float32)
+    picture: NDArray[np.float32] = resize(
+        pixels.astype(np.float32), shape, anti_aliasing=True
+    ).astype(np.float32)
     return picture
 
 

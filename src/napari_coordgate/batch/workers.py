@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import uuid4
@@ -18,16 +19,16 @@ from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import SettingsError
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, WorkerPlugin
 
 __all__ = ["Workers", "open_workers"]
 
 FILES_A_PROCESS = 2
 """One is computed while another is read or written."""
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.2
 """Time between questions of a worker, whether its work is still wanted."""
 CONNECT_SECONDS = 10
-CLOSE_SECONDS = 0.1
+CLOSE_SECONDS = 0.3
 """Time for a process that has no work to end by itself."""
 
 
@@ -45,9 +46,11 @@ class Workers(Protocol):
     moved: "SimpleQueue[Moved]"
     """How far they have come, told now and then."""
     threads: int | None
-    """Threads that each process may compute with; none: as many as it would."""
+    """Threads that each process may compute with; none: that is left to it."""
     share_images: bool
     """Whether several of them should work on one large image."""
+    run: str
+    """Token of the run, where they may be killed and their tasks given to others."""
 
     @property
     def width(self) -> int:
@@ -100,6 +103,7 @@ class _Threads:
         self.moved: SimpleQueue[Moved] = SimpleQueue()
         self.threads: int | None = None
         self.share_images = False  # one network computes for all of them
+        self.run = ""
         self.width = FILES_A_PROCESS
         self._executor = executor
         self._cancel = threading.Event()
@@ -133,6 +137,7 @@ class _Dask:
         self.moved: SimpleQueue[Moved] = SimpleQueue()
         self.threads = threads
         self.share_images = True
+        self.run = secrets.token_hex(4)
         self._client = client
         self._executor = client.get_executor(pure=False)
         self._name = f"napari-coordgate-{uuid4().hex}"
@@ -142,7 +147,10 @@ class _Dask:
     @property
     def width(self) -> int:
         """Twice as many as are worked on: the next ones are at the workers already."""
-        threads: dict[str, int] = self._client.nthreads()
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise SettingsError(f"The dask scheduler is gone ({error}); start it again.") from None
         return 2 * max(1, sum(threads.values()))
 
     def submit(self, task: Task) -> "Future[Outcome]":
@@ -150,7 +158,8 @@ class _Dask:
         return future
 
     def cancel(self) -> None:
-        self._cancel.set()
+        with suppress(OSError, TimeoutError):  # where the scheduler is gone, so are its workers
+            self._cancel.set()
 
     def _hear(self, event: tuple[float, Any]) -> None:
         self.moved.put(Moved(*event[1]))
@@ -201,7 +210,7 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
         ) from None
     if config.scheduler is not None:
         try:
-            client = Client(config.scheduler, timeout=CONNECT_SECONDS)
+            client = Client(config.scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"No dask scheduler answers at {config.scheduler} ({error}); check the address."
@@ -217,21 +226,28 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
         memory_limit=None,  # tiles keep to their memory, and dask would kill for the files' cache
         silence_logs=logging.CRITICAL,
     )
-    with cluster, Client(cluster) as client:
+    with cluster, Client(cluster, set_as_default=False) as client:
         try:
-            client.run(_leave_signals_to_the_batch)
+            client.register_plugin(_deaf_to_signals())
             yield _Dask(client, threads=max(1, (os.cpu_count() or 1) // config.workers))
         finally:
             cluster.sync(_end_at_once, cluster)
 
 
-def _leave_signals_to_the_batch() -> None:
-    """Ctrl-C reaches all processes of a terminal; dask would start anew those that it ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _deaf_to_signals() -> "WorkerPlugin":
+    """Plugin with which workers leave Ctrl-C, which reaches all processes, to the batch."""
+    from distributed import WorkerPlugin
+
+    class Deaf(WorkerPlugin):
+        def setup(self, worker: object) -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+
+    return Deaf()
 
 
 async def _end_at_once(cluster: "LocalCluster") -> None:
     """End processes that have nothing left to do; by themselves they take seconds to go."""
-    nannies = cluster.workers.values()
-    await asyncio.gather(*(nanny.close(timeout=CLOSE_SECONDS) for nanny in nannies))
+    closing = (nanny.close(timeout=CLOSE_SECONDS) for nanny in cluster.workers.values())
+    # One that is killed may be gone later than that: nobody waits for it.
+    await asyncio.gather(*closing, return_exceptions=True)

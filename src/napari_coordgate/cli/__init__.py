@@ -4,6 +4,8 @@
 a command does stands in the module of its name, imported when it runs.
 """
 
+import atexit
+import gc
 import signal
 import warnings
 from collections.abc import Iterator
@@ -28,6 +30,8 @@ def main() -> int:
     int
         0 done, 1 failed, 2 wrong use, 130 cancelled.
     """
+    # Or Python would search all of torch for garbage at its end, which takes a second.
+    atexit.register(gc.freeze)
     try:
         with _terminating_like_ctrl_c(), _warnings_in_one_line():
             status = app(prog_name=PROGRAM, standalone_mode=False)

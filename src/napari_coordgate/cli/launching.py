@@ -2,6 +2,10 @@
 
 The process that was called only looks after them: it passes a signal on, once, and ends all
 when one of them fails. They in turn end with it, however it ends.
+
+Neither PyTorch's launcher nor fabric's would do: once one process has died, the former waits half a
+minute for another that hangs, and hides its status after a signal; the latter kills without a word,
+amid a save. On several computers, where they are at home, torchrun and srun start the same command.
 """
 
 import os
@@ -17,7 +21,7 @@ from contextlib import contextmanager
 from napari_coordgate.cli.job import cancel_on_signal
 from napari_coordgate.errors import SettingsError, TrainingError
 
-__all__ = ["end_with_launcher", "meeting_here", "run_on_each_device"]
+__all__ = ["end_with_launcher", "run_on_each_device"]
 
 GRACE_SECONDS = 5.0
 """Time for the others to notice that one has failed, and to save what there is."""
@@ -66,19 +70,6 @@ def run_on_each_device(devices: int, nodes: int) -> int:
     return status
 
 
-def meeting_here() -> dict[str, str]:
-    """Where processes of this computer alone meet: its own address, and a port that is free.
-
-    Returns
-    -------
-    dict of str to str
-        Variables of their environment.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address, port = server.getsockname()
-    return {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
-
-
 def end_with_launcher() -> None:
     """End this process when the one that has started it for a device is gone."""
     if LAUNCHER in os.environ:
@@ -92,10 +83,17 @@ def _outlive(launcher: int) -> None:
     os._exit(1)
 
 
+def _meeting_here() -> dict[str, str]:
+    """Where processes of this computer alone meet: its own address, and a port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address, port = server.getsockname()
+    return {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
+
+
 @contextmanager
 def _started(devices: int) -> Iterator[Ranks]:
     """Processes for the devices of this computer, none of which outlives the block."""
-    environment = meeting_here() | os.environ | {LAUNCHER: str(os.getpid())}
+    environment = _meeting_here() | os.environ | {LAUNCHER: str(os.getpid())}
     ranks: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(devices):

@@ -153,7 +153,7 @@ def _with_settings(
     for event in events:
         if not written and isinstance(event, Progress) and event.stage != "reading images":
             path = settings_path(output)
-            remove_strays(path.parent, path)
+            remove_strays([path])
             write_settings(path, settings, replaced)
             written = True
         yield event

@@ -11,7 +11,9 @@ from napari_coordgate.images.image import (
     as_image,
     as_pixels,
     is_pixels,
+    middle_plane,
     planes,
+    sampled,
 )
 from napari_coordgate.images.reading import SUFFIXES, find_images, is_image, read_image
 from napari_coordgate.images.writing import create_image, write_image
@@ -27,7 +29,9 @@ __all__ = [
     "find_images",
     "is_image",
     "is_pixels",
+    "middle_plane",
     "planes",
     "read_image",
+    "sampled",
     "write_image",
 ]

@@ -25,7 +25,9 @@ __all__ = [
     "as_pixels",
     "check_axes",
     "is_pixels",
+    "middle_plane",
     "planes",
+    "sampled",
 ]
 
 AXES = "TCZYXS"
@@ -291,6 +293,36 @@ def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[tuple[int | s
     for first in choices[0]:
         for rest in _product(choices[1:]):
             yield (first, *rest)
+
+
+def middle_plane(image: Image) -> tuple[int | slice, ...]:
+    """Index of the plane in the middle of a stack, one of `planes`."""
+    return tuple(
+        slice(None) if letter in "YX" else length // 2
+        for letter, length in zip(image.axes, image.data.shape, strict=True)
+    )
+
+
+def sampled(plane: PlaneView, side: int) -> NDArray[Any]:
+    """Pixels of a plane on a regular grid, of which the rest is loaded a row at a time.
+
+    Parameters
+    ----------
+    plane : PlaneView
+        The plane.
+    side : int
+        Longest side of what is wanted, pixels, about.
+
+    Returns
+    -------
+    ndarray, shape (h, w)
+        Its sides are below twice that.
+    """
+    step = max(1, max(plane.shape) // side)
+    if step == 1:
+        return plane[:, :]
+    rows = range(0, plane.shape[0], step)
+    return np.concatenate([plane[row : row + 1, ::step] for row in rows])
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:

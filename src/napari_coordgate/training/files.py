@@ -96,8 +96,7 @@ class RunFiles:
         self._lock = lock(
             path, f"Another training writes {self.best}; wait for its end, or choose another name."
         )
-        for target in (self.best, self.last):
-            remove_strays(target.parent, target)
+        remove_strays([self.best, self.last])
 
     def load_last(self) -> Checkpoint:
         """Checkpoint to go on from.

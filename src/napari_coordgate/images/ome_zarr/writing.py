@@ -128,6 +128,8 @@ def create_ome_zarr(
     yield _Arranged(levels[0], layout.order)
     for finer, coarser in itertools.pairwise(levels):
         reduce_by_two(finer, coarser)
+    for partial in path.rglob("*.partial"):  # of a process that was killed while it wrote a chunk
+        partial.unlink()
     group.attrs.update(described(levels, layout.names, metadata))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_coordgate.images import Image, planes, read_image
+from napari_coordgate.images import Image, middle_plane, read_image, sampled
 from napari_coordgate.progress import Event, FileChanged, Finished
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.request import BatchRequest
@@ -81,9 +81,6 @@ def _layer(image: Image, look: dict[str, Any], name: str, made: dict[str, Any]) 
 
 def _contrast(image: Image) -> dict[str, Any]:
     """Contrast by a few pixels of the middle plane; napari would look at all of them."""
-    indices = list(planes(image))
-    view = image.view(indices[len(indices) // 2])
-    step = max(1, max(view.shape) // LOOKED_AT)
-    pixels = view[::step, ::step]
+    pixels = sampled(image.view(middle_plane(image)), LOOKED_AT)
     low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
     return {"contrast_limits": (low, high)} if low < high else {}
