@@ -27,6 +27,7 @@ NAMES = (
     "training",
     "distributed",
     "tiled",
+    "batch",
     "window",
 )
 FOLDER = Path(__file__).parents[1] / "docs" / "measurements"

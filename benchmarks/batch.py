@@ -4,9 +4,12 @@ The bare time is that of the network alone on the same number of images, whose g
 knows, in turns with the batches. Processes are compared with one thread each.
 """
 
+import multiprocessing
+import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +54,8 @@ def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2)
         save_checkpoint(model, Checkpoint(config, network.state_dict(), (size, size)))
         count = max(1, images // rounds)
         whole, bare = _against_network(folder, Path(scratch, "one"), model, size, count, rounds)
-        torch.set_num_threads(1)
         one, two = (
-            [_steady_seconds(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(turns)]
+            [_in_own_process(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(turns)]
             for w in (1, 2)
         )
         reading, writing = _file_seconds(folder, Path(scratch, "written"), rounds)
@@ -108,6 +110,13 @@ def _run(folder: Path, output: Path, model: Path, config: BatchConfig) -> list[f
         if isinstance(event, Finished):
             event.raise_unless_completed()
     return done
+
+
+def _in_own_process(folder: Path, output: Path, model: Path, workers: int) -> float:
+    """Seconds a file of a batch whose processes have one thread each for the network."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_steady_seconds, folder, output, model, workers).result()
 
 
 def _steady_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from napari_coordgate.batch.report import REPORT_NAME
+from napari_coordgate.batch.sources import SUFFIX
 from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
-from napari_coordgate.config import DeblurConfig, NetworkConfig, TrainingConfig
+from napari_coordgate.config import DeblurConfig, NetworkConfig, OutputFormat, TrainingConfig
 from napari_coordgate.deblurring import deblur
 from napari_coordgate.images import Image, read_image, write_image
 from napari_coordgate.networks import UNet
@@ -37,7 +38,13 @@ PROGRAM = (
 )
 
 
-def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, Any]:
+def soak(
+    times: int,
+    seed: int,
+    workers: int = 1,
+    files: int = 40,
+    file_format: OutputFormat = "ome-tiff",
+) -> dict[str, Any]:
     """Kill batches.
 
     Parameters
@@ -50,6 +57,8 @@ def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, 
         Processes that the batch works with.
     files : int
         Files of a batch.
+    file_format : {"ome-tiff", "ome-zarr"}
+        Format of the results.
 
     Returns
     -------
@@ -73,11 +82,13 @@ def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, 
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
-        expected = _make_world(folder, model, seed, files)
-        seconds = _undisturbed_seconds(folder, Path(scratch, "undisturbed"), model, workers)
+        expected = _make_world(folder, model, seed, files, SUFFIX[file_format])
+        flags: tuple[str, ...] = ("--model", str(model), "--device", "cpu")
+        flags += ("--precision", "float32", "--workers", str(workers), "--format", file_format)
+        seconds = _undisturbed_seconds(folder, Path(scratch, "undisturbed"), flags)
         output, number = Path(scratch, "deblurred-0"), 0
         while figures["killed"] < times:
-            status = _killed_run(folder, output, model, workers, rng.uniform(0, seconds))
+            status = _killed_run(folder, output, flags, rng.uniform(0, seconds))
             if status == 0:
                 _check_finished(output, expected, figures)
                 number += 1
@@ -88,7 +99,7 @@ def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, 
             figures["killed"] += 1
             figures["amid_work"] += _check(output, expected, figures) < len(expected)
             figures["strays_found"] += len(_strays(output))
-        status = _killed_run(folder, output, model, workers, delay=600)
+        status = _killed_run(folder, output, flags, delay=600)
         if status != 0:
             raise RuntimeError(f"a batch failed at its end: {_log(output).read_text()}")
         _check_finished(output, expected, figures)
@@ -96,7 +107,7 @@ def soak(times: int, seed: int, workers: int = 1, files: int = 40) -> dict[str, 
 
 
 def _make_world(
-    folder: Path, model: Path, seed: int, files: int
+    folder: Path, model: Path, seed: int, files: int, suffix: str
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Write a network and blurred stacks; what is to come of each."""
     torch.manual_seed(seed)
@@ -109,15 +120,14 @@ def _make_world(
         pixels = rng.integers(0, 4096, (PLANES, *FRAME), np.uint16)
         name = f"well {number % 4}/{number}"
         write_image(folder / f"{name}.tif", Image(pixels, "ZYX"))
-        expected[f"{name}.ome.tif"] = deblur(pixels, model, config=deblurring)
+        expected[f"{name}{suffix}"] = deblur(pixels, model, config=deblurring)
     return expected
 
 
-def _start(folder: Path, output: Path, model: Path, workers: int) -> "subprocess.Popen[bytes]":
-    flags = ("--model", model, "--device", "cpu", "--precision", "float32", "--workers", workers)
+def _start(folder: Path, output: Path, flags: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     with _log(output).open("wb") as log:
         return subprocess.Popen(
-            [*PROGRAM, "deblur", *map(str, (folder, output, *flags))],
+            [*PROGRAM, "deblur", str(folder), str(output), *flags],
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -130,9 +140,9 @@ def _log(output: Path) -> Path:
     return output.with_name(f"{output.name}.log")
 
 
-def _undisturbed_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
+def _undisturbed_seconds(folder: Path, output: Path, flags: tuple[str, ...]) -> float:
     """Time from the first line of the report to the end."""
-    process = _start(folder, output, model, workers)
+    process = _start(folder, output, flags)
     _wait_for_report(output, process, 0)
     start = time.perf_counter()
     if process.wait() != 0:
@@ -140,10 +150,10 @@ def _undisturbed_seconds(folder: Path, output: Path, model: Path, workers: int) 
     return time.perf_counter() - start
 
 
-def _killed_run(folder: Path, output: Path, model: Path, workers: int, delay: float) -> int:
+def _killed_run(folder: Path, output: Path, flags: tuple[str, ...], delay: float) -> int:
     """Start a batch and kill it some time after it began its work; its exit status."""
     size = _report_size(output)
-    process = _start(folder, output, model, workers)
+    process = _start(folder, output, flags)
     _wait_for_report(output, process, size)
     try:
         return process.wait(delay)
@@ -163,7 +173,7 @@ def _report_size(output: Path) -> int:
 
 
 def _strays(output: Path) -> list[Path]:
-    return list(output.rglob(".napari-coordgate-*"))
+    return [*output.rglob(".napari-coordgate-*"), *output.rglob("*.partial")]
 
 
 def _check_finished(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> None:

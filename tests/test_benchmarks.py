@@ -12,6 +12,7 @@ SMALL = TrainingConfig(
     network=NetworkConfig(base_channels=2), batch_size=2, window_size=16, device="cpu"
 )
 TINY: dict[str, dict[str, Any]] = {
+    "batch": {"images": 2, "size": 32, "rounds": 1, "turns": 1},
     "blur": {"size": 128, "exact_size": 80, "rounds": 1},
     "classical": {"size": 128, "rounds": 1},
     "distributed": {"rounds": 1, "config": SMALL},

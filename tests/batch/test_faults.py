@@ -21,7 +21,7 @@ from filelock import FileLock
 from napari_coordgate import files
 from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
 from napari_coordgate.batch.job import LOCK_NAME
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, OutputFormat
 from napari_coordgate.deblurring import deblur
 from napari_coordgate.errors import OutputError
 from napari_coordgate.images import read_image
@@ -76,14 +76,16 @@ def strays(world: World) -> list[Path]:
     return list(world.output.rglob(".napari-coordgate-*"))
 
 
-@pytest.mark.parametrize(("workers", "times"), [(1, 3), (2, 1)])
+@pytest.mark.parametrize(
+    ("workers", "times", "file_format"), [(1, 3, "ome-tiff"), (2, 1, "ome-zarr")]
+)
 def test_batches_killed_at_random_moments_leave_whole_results(
-    workers: int, times: int, monkeypatch: pytest.MonkeyPatch
+    workers: int, times: int, file_format: OutputFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     from soak.batch import soak
 
-    figures = soak(times, seed=workers, workers=workers, files=8)
+    figures = soak(times, seed=workers, workers=workers, files=8, file_format=file_format)
     assert figures["killed"] == times
     assert figures["damaged"] == figures["strays_left"] == 0
 
@@ -160,7 +162,7 @@ def test_a_source_cut_short_while_it_is_read_fails_alone(world: World) -> None:
     script = """
         import os, sys
         from napari_coordgate.batch import deblur_folder_events
-        from napari_coordgate.config import BatchConfig
+        from napari_coordgate.config import BatchConfig, OutputFormat
         from napari_coordgate.progress import FileChanged, Progress
         folder, output, model = sys.argv[1:]
         config = BatchConfig(device="cpu", precision="float32")

@@ -11,7 +11,7 @@ from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
 from napari_coordgate.images import SUFFIXES
 
-__all__ = ["Source", "find_sources", "state_of", "target_names"]
+__all__ = ["SUFFIX", "Source", "find_sources", "state_of", "target_names"]
 
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
 """What the name of a result ends in."""
