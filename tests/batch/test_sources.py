@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.batch.sources import find_sources, state_of, target_names
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
@@ -93,6 +94,13 @@ def test_what_cannot_be_looked_at_is_told_not_lost(tmp_path: Path) -> None:
     assert "cannot be read" in sources["gone.tif"].problem
     assert "link to a folder" in sources["link"].problem
     assert "UTF-8" in sources["?.tif"].problem
+
+
+def test_results_of_another_batch_are_no_images_to_deblur(tmp_path: Path) -> None:
+    for name in ("a.tif", "earlier/a.ome.tif", f"earlier/{REPORT_NAME}"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert found(tmp_path) == ["a.tif"]
 
 
 def test_what_a_file_manager_leaves_is_no_change(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ CPU = BatchConfig(device="cpu", precision="float32")
 def cluster() -> Iterator[LocalCluster]:
     """Two processes, as on two computers, with a scheduler that has an address."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield cluster
 
@@ -122,6 +122,16 @@ def test_progress_comes_from_within_a_file(world: World, cluster: LocalCluster) 
     events = deblur_folder_events(world.folder, world.output, world.model, config=config)
     parts = {event.done / event.total for event in events if isinstance(event, Progress)}
     assert any(0 < part < 1 for part in parts)
+
+
+def test_a_scheduler_without_workers_is_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
+        config = CPU.model_copy(update={"scheduler": empty.scheduler_address})
+        with pytest.raises(SettingsError, match="No worker has joined"):
+            deblur_folder(world.folder, world.output, world.model, config=config)
 
 
 def test_an_address_where_nobody_answers_is_an_error(

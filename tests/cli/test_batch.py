@@ -10,7 +10,7 @@ import pytest
 from napari_coordgate.batch import workers
 from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import read_image
+from napari_coordgate.images import Image, read_image, write_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -52,6 +52,20 @@ def test_what_failed_is_named_and_shows_in_the_status(
     assert len([line for line in lines if line.startswith("failed: ")]) == 10
     assert "broken00.tif is empty" in lines[0]
     assert "2 more" in lines[-1]
+
+
+def test_warnings_are_told_and_each_file_is_named_once(
+    run: Run, world: World, folder: Path, tmp_path: Path
+) -> None:
+    image = read_image(world.blurred)
+    write_image(folder / "other.tif", Image(image.pixels, "YX", (2.0, 2.0)))
+    (folder / "empty.tif").touch()
+    finished = run("deblur", folder, tmp_path / "out", "-m", world.model)
+    assert "Deblurred 3 files (1 with a warning), 1 failed" in finished.stdout
+    warning, failed = finished.stderr.splitlines()
+    assert warning.startswith("warning: ")
+    assert "another than it learned" in warning
+    assert failed.count("empty.tif") == 1
 
 
 def test_flags_choose_files_parts_and_format(

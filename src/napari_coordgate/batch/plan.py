@@ -99,7 +99,8 @@ def plan_files(
 
     def decide(source: Source) -> Planned:
         if source.problem:
-            return Planned(source, "", "failed", f"{folder / source.name}: {source.problem}.")
+            state: FileState = "failed" if source.is_image else "skipped"
+            return Planned(source, "", state, f"{folder / source.name}: {source.problem}.")
         if not source.is_image:
             return Planned(source, "", "skipped", "it is no image, by its name")
         target = targets[source.name]

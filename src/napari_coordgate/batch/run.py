@@ -60,6 +60,9 @@ class Summary:
 
     def __str__(self) -> str:
         parts = [f"Deblurred {counted(len(self.done), 'file')}"]
+        warned = sum(1 for file in self.done if file.why)
+        if warned:
+            parts[0] += f" ({warned} with a warning)"
         if self.current:
             parts.append(f"{len(self.current)} done before")
         if self.failed:

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
 from napari_coordgate.images import SUFFIXES
@@ -31,7 +32,7 @@ class Source(NamedTuple):
     is_image : bool
         Whether its name is that of an image.
     problem : str
-        Why it cannot be looked at; empty for nearly all.
+        Why it cannot be worked on; empty for nearly all.
     """
 
     name: str
@@ -56,7 +57,8 @@ def find_sources(folder: Path, pattern: str, leave_out: Path) -> list[Source]:
         Patterns such as ``*.tif``, separated by commas: of a file's name, or of its path
         within the folder where it holds a ``/``. Upper and lower case are one.
     leave_out : Path
-        Folder that is not looked into, for results go there.
+        Folder that is not looked into, for results go there; so is no other that holds
+        the report of a batch.
 
     Returns
     -------
@@ -166,7 +168,8 @@ def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, str]]:
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         for name in list(folders):
             path = Path(parent, name)
-            if name.startswith(".") or path.resolve() == leave_out:
+            is_ours = path.resolve() == leave_out or (path / REPORT_NAME).exists()
+            if name.startswith(".") or is_ours:
                 folders.remove(name)
             elif path.is_symlink():
                 yield path, "it is a link to a folder, which is not followed"

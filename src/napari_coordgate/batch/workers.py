@@ -216,13 +216,20 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
                 f"No dask scheduler answers at {config.scheduler} ({error}); check the address."
             ) from None
         with client:
+            try:
+                client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            except TimeoutError:
+                raise SettingsError(
+                    f"No worker has joined the dask scheduler at {config.scheduler}; start some, "
+                    f"'dask worker {config.scheduler}', then start the batch again."
+                ) from None
             yield _Dask(client, threads=None)
         return
     cluster = LocalCluster(
         n_workers=config.workers,
         threads_per_worker=FILES_A_PROCESS,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any free port, for others may have one
         memory_limit=None,  # tiles keep to their memory, and dask would kill for the files' cache
         silence_logs=logging.CRITICAL,
     )

@@ -1,5 +1,6 @@
 """Deblur a folder of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -7,11 +8,12 @@ import typer
 from napari_coordgate.batch import Summary, deblur_folder_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.config import BatchConfig
+from napari_coordgate.progress import FileChanged
 
 __all__ = ["deblur_images"]
 
 NAMED = 10
-"""Most failures that the end names; the report has all."""
+"""Most failures, and most warnings, that the end names; the report has all."""
 
 
 def deblur_images(
@@ -31,9 +33,16 @@ def deblur_images(
             )
         )
     summary: Summary = end.result
-    for file in summary.failed[:NAMED]:
-        typer.echo(f"failed: {file.source}: {file.why}", err=True)
-    if len(summary.failed) > NAMED:
-        typer.echo(f"... and {len(summary.failed) - NAMED} more, see the report.", err=True)
+    _name("warning", [file for file in summary.done if file.why])
+    _name("failed", summary.failed)
     typer.echo(f"{output}: {end.message}")
     return 1 if summary.failed else 0
+
+
+def _name(what: str, files: Sequence[FileChanged]) -> None:
+    """Say of some files what is the matter with them; the messages name most of them."""
+    for file in files[:NAMED]:
+        named = file.why if str(file.source) in file.why else f"{file.source}: {file.why}"
+        typer.echo(f"{what}: {named}", err=True)
+    if len(files) > NAMED:
+        typer.echo(f"... and {len(files) - NAMED} more, see the report.", err=True)
