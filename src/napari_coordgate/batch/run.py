@@ -187,7 +187,8 @@ class BatchRun:
         waiting = deque(todo)
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < workers.width:
+                width = workers.width  # asked of the scheduler, so once a turn
+                while waiting and len(self._running) < width:
                     yield from self._start(waiting.popleft(), workers)
                 for file, outcome in self._ended_files(LOOK_SECONDS):
                     yield self._end(file, outcome)

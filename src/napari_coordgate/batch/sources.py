@@ -145,7 +145,8 @@ def target_names(
     """
     suffix = SUFFIX[file_format]
     targets: dict[str, str] = {}
-    taken = {target.lower() for name, target in kept.items() if name not in names}
+    absent = kept.keys() - set(names)  # a set: there may be ten thousand of both
+    taken = {kept[name].lower() for name in absent}
     for name in names:
         if kept.get(name, "").endswith(suffix) and kept[name].lower() not in taken:
             targets[name] = kept[name]

@@ -100,13 +100,15 @@ class SimulatedPairs(Dataset[Sample]):
         scenes = torch.from_numpy(np.stack([sample.sharp for sample in samples])).to(device)
         windows = [sample.window for sample in samples]
         blurred = self.field.blur_scenes(scenes, [window.origin for window in windows])
-        exposed = [
-            expose(image, self.config.camera, self._noise_seed(number + place))
-            for place, image in enumerate(blurred)
-        ]
+        if self.config.camera.photons is not None:  # else each step would copy the batch
+            exposed = (
+                expose(image, self.config.camera, self._noise_seed(number + place))
+                for place, image in enumerate(blurred)
+            )
+            blurred = torch.stack(list(exposed))
         height, width = windows[0].shape
         sharp = scenes[:, radius : radius + height, radius : radius + width]
-        return self.sampler.batch(sharp, torch.stack(exposed), windows)
+        return self.sampler.batch(sharp, blurred, windows)
 
     def _noise_seed(self, number: int) -> int:
         stream = Stream.VALIDATION_NOISE if self.validation else Stream.NOISE
