@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_coordgate.config import Camera, Lens, NetworkConfig, TrainingConfig
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import finish
+from napari_coordgate.events import finish
 from napari_coordgate.training import train
 
 FRAME = (128, 128)

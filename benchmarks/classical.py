@@ -6,10 +6,10 @@ import torch
 from benchmarks.blur import field_of_rank
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
-from napari_coordgate.classical.blur import Blur
-from napari_coordgate.classical.richardson_lucy import richardson_lucy_steps
+from napari_coordgate.deconvolution.blur import Blur
+from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.config import RichardsonLucyConfig
-from napari_coordgate.coordinates import Window
+from napari_coordgate.geometry import Window
 
 ENDLESS = RichardsonLucyConfig(iterations=10**9)
 

@@ -5,7 +5,7 @@ Run: ``python -m benchmarks.paper_page``
 
 from pathlib import Path
 
-from napari_coordgate.paper.page import build_page
+from paper.page import build_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -7,14 +7,14 @@ import torch
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.coordinates import frame_coordinates
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.geometry import frame_coordinates
+from napari_coordgate.inference import deblur
 from napari_coordgate.demo import blurred_sample
 from napari_coordgate.devices import gains_by_bfloat16, resolve_device, to_device
-from napari_coordgate.files import sample_data_folder
-from napari_coordgate.images import find_images
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io import find_images
 from napari_coordgate.metrics import psnr
 from napari_coordgate.networks import Network
 

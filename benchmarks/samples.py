@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate import load_checkpoint
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.demo import SEED, blurred_sample
-from napari_coordgate.files import sample_data_folder, writing
-from napari_coordgate.images import find_images
-from napari_coordgate.intensities import cast
-from napari_coordgate.metadata import Metadata
+from napari_coordgate.io.files import sample_data_folder, writing
+from napari_coordgate.io import find_images
+from napari_coordgate.normalization import cast
+from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.optics import expose
-from napari_coordgate.tiff import tiff_layout
+from napari_coordgate.io.tiff import tiff_layout
 
 SPACING_PX = 36
 JITTER_PX = 8

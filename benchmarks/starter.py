@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from napari_coordgate import deblur, load_checkpoint
-from napari_coordgate.checkpoint import Checkpoint
-from napari_coordgate.coordinates import field_radius
+from napari_coordgate.model import Checkpoint
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.demo import blurred_sample
-from napari_coordgate.files import sample_data_folder
-from napari_coordgate.images import find_images
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io import find_images
 from napari_coordgate.metrics import quality
 
 

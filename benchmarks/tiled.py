@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import peak_memory_gb
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import DeblurConfig, TrainingConfig
-from napari_coordgate.coordinates import Window, tiles
-from napari_coordgate.deblurring import Deblurrer
-from napari_coordgate.images import Image, create_image, read_image
+from napari_coordgate.geometry import Window, tiles
+from napari_coordgate.inference import Deblurrer
+from napari_coordgate.io import Image, create_image, read_image
 from napari_coordgate.networks import build_network
-from napari_coordgate.progress import Event, Progress
+from napari_coordgate.events import Event, Progress
 
 CHUNK = 1024
 """Side of the chunks of the test images, pixels."""

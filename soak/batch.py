@@ -21,10 +21,10 @@ import torch
 
 from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.batch.sources import SUFFIX
-from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import DeblurConfig, NetworkConfig, OutputFormat, TrainingConfig
-from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.networks import UNet
 
 __all__ = ["soak"]

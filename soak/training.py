@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import CheckpointError
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.optics import PSFField
 
 __all__ = ["soak"]

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import DemoConfig, load_lens
 from napari_coordgate.demo import STAGES, run_demo
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.files import sample_data_folder
-from napari_coordgate.images import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io import find_images, read_image
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.events import Event, Finished, Progress
 
 PROMISED_GAIN_DB = 5.0
 SHORT = DemoConfig(seconds=1, device="cpu")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_coordgate.coordinates import field_radius
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.metrics import ZONES, psnr, quality, ssim, zone_psnr
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))

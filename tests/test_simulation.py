@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import Camera, GaussianLens, Scaling
-from napari_coordgate.coordinates import Window
+from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import frame_window, simulate

@@ -16,9 +16,9 @@ from napari_coordgate.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from napari_coordgate.batch import deblur_folder
-    from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-    from napari_coordgate.classical import deconvolve, richardson_lucy, wiener
-    from napari_coordgate.comparing import Comparison, compare
+    from napari_coordgate.model import Checkpoint, load_checkpoint
+    from napari_coordgate.deconvolution import deconvolve, richardson_lucy, wiener
+    from napari_coordgate.comparison import Comparison, compare
     from napari_coordgate.config import (
         BatchConfig,
         Camera,
@@ -35,52 +35,52 @@ if TYPE_CHECKING:
         WienerConfig,
         load_lens,
     )
-    from napari_coordgate.coordinates import Window
-    from napari_coordgate.deblurring import deblur, gating_maps
+    from napari_coordgate.geometry import Window
+    from napari_coordgate.inference import deblur, gating_maps
     from napari_coordgate.errors import CoordGateError
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField
-    from napari_coordgate.progress import Finished, Preview, Progress, finish
+    from napari_coordgate.events import Finished, Preview, Progress, finish
     from napari_coordgate.simulation import simulate
     from napari_coordgate.training import Estimate, rehearse, train
 
 _HOMES = {
     "BatchConfig": "config",
     "Camera": "config",
-    "Checkpoint": "checkpoint",
-    "Comparison": "comparing",
+    "Checkpoint": "model",
+    "Comparison": "comparison",
     "ComparisonConfig": "config",
     "CoordGateError": "errors",
     "DeblurConfig": "config",
     "Estimate": "training",
-    "Finished": "progress",
+    "Finished": "events",
     "GaussianLens": "config",
     "Lens": "config",
     "Method": "config",
     "NetworkConfig": "config",
     "PSFField": "optics",
-    "Preview": "progress",
-    "Progress": "progress",
+    "Preview": "events",
+    "Progress": "events",
     "RichardsonLucyConfig": "config",
     "Scaling": "config",
     "Selection": "config",
     "TrainingConfig": "config",
     "WienerConfig": "config",
-    "Window": "coordinates",
+    "Window": "geometry",
     "build_network": "networks",
-    "compare": "comparing",
-    "deblur": "deblurring",
+    "compare": "comparison",
+    "deblur": "inference",
     "deblur_folder": "batch",
-    "deconvolve": "classical",
-    "finish": "progress",
-    "gating_maps": "deblurring",
-    "load_checkpoint": "checkpoint",
+    "deconvolve": "deconvolution",
+    "finish": "events",
+    "gating_maps": "inference",
+    "load_checkpoint": "model",
     "load_lens": "config",
     "rehearse": "training",
-    "richardson_lucy": "classical",
+    "richardson_lucy": "deconvolution",
     "simulate": "simulation",
     "train": "training",
-    "wiener": "classical",
+    "wiener": "deconvolution",
 }
 
 __all__ = [

@@ -10,16 +10,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig, DemoConfig, TrainingConfig
-from napari_coordgate.coordinates import Window, field_radius
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.geometry import Window, field_radius
+from napari_coordgate.inference import deblur
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import sample_data_folder, writing
-from napari_coordgate.images import Image, find_images, read_image, write_image
-from napari_coordgate.intensities import intensity_range
+from napari_coordgate.io.files import sample_data_folder, writing
+from napari_coordgate.io import Image, find_images, read_image, write_image
+from napari_coordgate.normalization import intensity_range
 from napari_coordgate.metrics import ZONES, quality
-from napari_coordgate.progress import Event, Finished, Stopwatch, finish, reporting_end
+from napari_coordgate.events import Event, Finished, Stopwatch, finish, reporting_end
 from napari_coordgate.simulation import frame_window, simulate
 from napari_coordgate.training import rehearse, train
 

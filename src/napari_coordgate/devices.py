@@ -7,7 +7,7 @@ from torch import nn
 
 from napari_coordgate.config import Device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
-from napari_coordgate.locks import claim_place
+from napari_coordgate.io.locks import claim_place
 from napari_coordgate.memory import free_host_memory
 
 __all__ = [

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Camera, Scaling
-from napari_coordgate.coordinates import Window
+from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.intensities import intensity_range
+from napari_coordgate.normalization import intensity_range
 from napari_coordgate.optics import PSFField, expose
 
 __all__ = ["frame_window", "simulate"]

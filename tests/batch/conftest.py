@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.networks import UNet
 
 FRAME = (48, 64)

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from napari_coordgate import files
+from napari_coordgate.io import files
 from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
 from napari_coordgate.batch.job import LOCK_NAME
 from napari_coordgate.config import BatchConfig, OutputFormat
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.inference import deblur
 from napari_coordgate.errors import OutputError
-from napari_coordgate.images import read_image
-from napari_coordgate.progress import FileChanged, Finished
+from napari_coordgate.io import read_image
+from napari_coordgate.events import FileChanged, Finished
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -164,7 +164,7 @@ def test_a_source_cut_short_while_it_is_read_fails_alone(world: World) -> None:
         import os, sys
         from napari_coordgate.batch import deblur_folder_events
         from napari_coordgate.config import BatchConfig, OutputFormat
-        from napari_coordgate.progress import FileChanged, Progress
+        from napari_coordgate.events import FileChanged, Progress
         folder, output, model = sys.argv[1:]
         config = BatchConfig(device="cpu", precision="float32")
         for event in deblur_folder_events(folder, output, model, config=config):

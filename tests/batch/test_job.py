@@ -12,10 +12,10 @@ import pytest
 
 from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
 from napari_coordgate.config import BatchConfig, Selection
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.inference import deblur
 from napari_coordgate.errors import CancelledError, ImageError, OutputError
-from napari_coordgate.images import read_image
-from napari_coordgate.progress import FileChanged, Finished, Progress
+from napari_coordgate.io import read_image
+from napari_coordgate.events import FileChanged, Finished, Progress
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.cli import main
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 
 Run = Callable[..., CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

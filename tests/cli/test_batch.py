@@ -9,8 +9,8 @@ import pytest
 
 from napari_coordgate.batch import workers
 from napari_coordgate.batch.report import REPORT_NAME
-from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import Image, read_image, write_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.comparing import as_table, load_comparison
+from napari_coordgate.comparison import as_table, load_comparison
 from napari_coordgate.config import ComparisonFile, GaussianLens, load_settings
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import Image, read_image, write_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

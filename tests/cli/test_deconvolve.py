@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import GaussianLens
-from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from napari_coordgate.cli.demo import SCREENS, can_open_a_window
 from napari_coordgate.config import DemoConfig
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run

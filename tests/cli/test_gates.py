@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_coordgate.deblurring import gating_maps
-from napari_coordgate.images import read_image
+from napari_coordgate.inference import gating_maps
+from napari_coordgate.io import read_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

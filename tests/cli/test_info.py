@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import GaussianLens, TrainingConfig, load_lens
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

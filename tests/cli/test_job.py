@@ -7,7 +7,7 @@ import pytest
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.errors import CancelledError, ImageError
-from napari_coordgate.progress import Event, Finished, Stopwatch, reporting_end
+from napari_coordgate.events import Event, Finished, Stopwatch, reporting_end
 
 DEAF = """
 import time

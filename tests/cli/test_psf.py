@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.images import Image, write_image
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import PRESETS, TrainingConfig, load_settings
 
 if TYPE_CHECKING:

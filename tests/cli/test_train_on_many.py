@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 import pytest
 
-from napari_coordgate.checkpoint import load_checkpoint
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.model import load_checkpoint
+from napari_coordgate.io.files import last_checkpoint_path
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World

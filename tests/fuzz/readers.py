@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.batch.report import FileLine, RunLine, read_report
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.config import (
     Architecture,
     ComparisonFile,
@@ -27,13 +27,13 @@ from napari_coordgate.config import (
     load_lens,
     load_settings,
 )
-from napari_coordgate.coordinates import Window
-from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import Image, planes, read_image, write_image
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import Image, planes, read_image, write_image
 from napari_coordgate.networks import MeasuredPSFs, build_network
 from napari_coordgate.optics import PSFField
 from tests.fuzz.reader import Reader
-from tests.images.microscopes.files import write_czi, write_lif, write_nd2
+from tests.io.microscopes.files import write_czi, write_lif, write_nd2
 
 __all__ = ["READERS"]
 

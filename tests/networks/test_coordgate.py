@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_coordgate.config import GateOutput
-from napari_coordgate.coordinates import frame_coordinates
+from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks.coordgate import CoordGate, coordinate_encoder
 
 CHANNELS = 6

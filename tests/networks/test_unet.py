@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_coordgate.config import NetworkConfig
-from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import CoordGate, UNet
 
 FRAME = (48, 40)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_coordgate.config import NetworkConfig
-from napari_coordgate.coordinates import Window, frame_coordinates, tiles
+from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import (
     MeasuredPSFs,
     MultiWienerNet,

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
-from napari_coordgate.coordinates import Window, coordinate_axis
+from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.errors import PSFError
 from napari_coordgate.optics.convolution import VaryingConvolution
 from napari_coordgate.optics.low_rank import sum_series

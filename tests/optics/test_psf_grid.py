@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.coordinates import field_radius
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.errors import PSFError
 from napari_coordgate.optics import PSFField, PSFGrid, fwhm_px
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.coordinates import Window, mirror_indices
+from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.optics.scene import (
     as_tensor,

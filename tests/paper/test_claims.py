@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from napari_coordgate.paper.claims import answer_lens_claims, own_network, verdict_of
+from paper.claims import answer_lens_claims, own_network, verdict_of
 
 AS_CLAIMED = {
     "U-Net(3)": 28.0,

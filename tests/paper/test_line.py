@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_coordgate.paper.line import run
-from napari_coordgate.paper.line.models import MODELS
-from napari_coordgate.paper.line.task import (
+from paper.line import run
+from paper.line.models import MODELS
+from paper.line.task import (
     LENGTH,
     convolution_matrix,
     make_samples,
     offset_and_width,
     reachable_psnr,
 )
-from napari_coordgate.paper.line.training import Protocol
-from napari_coordgate.progress import Event, Progress, finish
+from paper.line.training import Protocol
+from napari_coordgate.events import Event, Progress, finish
 
 TINY = Protocol(training=64, validation=16, test=16, check_every=2, patience=2, most_steps=4)
 CHOSEN = [model for model in MODELS if model.name in ("CNN(1,7,1)", "CG(1,7,3,2)")]

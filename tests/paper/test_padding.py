@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_coordgate.paper.padding import convolved, deviation, run, through_unet
-from napari_coordgate.progress import finish
+from paper.padding import convolved, deviation, run, through_unet
+from napari_coordgate.events import finish
 
 
 @pytest.mark.parametrize("times", [1, 3, 5])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import (
     Architecture,
     DeblurConfig,
@@ -15,11 +15,11 @@ from napari_coordgate.config import (
     NetworkConfig,
     TrainingConfig,
 )
-from napari_coordgate.coordinates import Window, frame_coordinates
-from napari_coordgate.deblurring import Deblurrer, deblur
+from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.inference import Deblurrer, deblur
 from napari_coordgate.errors import CheckpointError, SettingsError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import finish
+from napari_coordgate.events import finish
 from napari_coordgate.training import train
 
 FRAME = (32, 40)

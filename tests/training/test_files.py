@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.training.files import RunFiles
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import (
     CheckpointError,
@@ -19,10 +19,10 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Preview, Progress, finish
+from napari_coordgate.events import Event, Finished, Preview, Progress, finish
 from napari_coordgate.training import train
 
 FRAME = (32, 40)

@@ -12,7 +12,7 @@ from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import CoordGateError, DeviceMemoryError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Finished
+from napari_coordgate.events import Finished
 from napari_coordgate.training import train
 from napari_coordgate.training.memory import attempt
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.events import Event, Finished, Progress
 from napari_coordgate.training import train
 from napari_coordgate.training.ranks import Ranks, own_rank
 
@@ -34,8 +34,8 @@ from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import ImageError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.pairs import SimulatedPairs
-from napari_coordgate.progress import Finished, Progress
+from napari_coordgate.data import SimulatedPairs
+from napari_coordgate.events import Finished, Progress
 from napari_coordgate.training import train
 from napari_coordgate.training.ranks import Ranks
 

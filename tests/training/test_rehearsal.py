@@ -14,7 +14,7 @@ from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Finished, Progress, finish
+from napari_coordgate.events import Finished, Progress, finish
 from napari_coordgate.training import Estimate, rehearsal, train
 
 FRAME = (32, 40)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Preview, Progress
+from napari_coordgate.events import Event, Finished, Preview, Progress
 from napari_coordgate.training import train
 from napari_coordgate.training.validation import PreviewPace
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton
 
-    from napari_coordgate.progress import Finished
+    from napari_coordgate.events import Finished
     from napari_coordgate.widgets.panel import JobBar
 
 WAIT_MS = 120_000

@@ -15,11 +15,11 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.batch.job import LOCK_NAME
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-from napari_coordgate.deblurring import deblur
-from napari_coordgate.images import Image, read_image, write_image
+from napari_coordgate.model import Checkpoint, load_checkpoint
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, FileChanged, Finished, Stopwatch
+from napari_coordgate.events import Event, FileChanged, Finished, Stopwatch
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.batch.files import FILE, STATE, TIME, WHY
 from napari_coordgate.widgets.choices import path_of

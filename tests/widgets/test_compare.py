@@ -15,11 +15,11 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import Camera, GaussianLens
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.inference import deblur
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Progress
+from napari_coordgate.events import Event, Finished, Progress
 from napari_coordgate.simulation import simulate
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.compare.table import COLUMNS, NO_TRUTH
@@ -197,7 +197,7 @@ class Waiting:
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     method = Waiting()
-    monkeypatch.setattr("napari_coordgate.comparing.on_image.deconvolve_events", method)
+    monkeypatch.setattr("napari_coordgate.comparison.on_image.deconvolve_events", method)
     return method
 
 

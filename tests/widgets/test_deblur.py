@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import Checkpoint
-from napari_coordgate.deblurring import deblur
+from napari_coordgate.model import Checkpoint
+from napari_coordgate.inference import deblur
 from napari_coordgate.errors import DeviceMemoryError, OutputError
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, PlaneDone
+from napari_coordgate.events import Event, PlaneDone
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.deblur.request import result_array
 from napari_coordgate.widgets.layers.provenance import provenance
@@ -186,7 +186,7 @@ def test_running_out_of_memory_names_what_would_fit(
         raise DeviceMemoryError("The cuda ran out of memory at a tile of 512x512; choose 256.")
         yield
 
-    monkeypatch.setattr("napari_coordgate.deblurring.deblur_events", events)
+    monkeypatch.setattr("napari_coordgate.inference.deblur_events", events)
     viewer.add_image(blurred, name="cells")
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"

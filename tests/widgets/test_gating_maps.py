@@ -11,9 +11,9 @@ import torch
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
-from napari_coordgate.deblurring import effective_kernel, gating_maps
+from napari_coordgate.inference import effective_kernel, gating_maps
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget

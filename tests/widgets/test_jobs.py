@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_coordgate.errors import CancelledError, SettingsError
-from napari_coordgate.progress import (
+from napari_coordgate.events import (
     Event,
     FileChanged,
     Finished,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_coordgate.progress import Progress
+from napari_coordgate.events import Progress
 from napari_coordgate.widgets.panel import JobBar
 
 if TYPE_CHECKING:

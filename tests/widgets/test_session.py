@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.jobs import Job

@@ -12,12 +12,12 @@ import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import PRESETS, Camera
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
-from napari_coordgate.files import last_checkpoint_path
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Progress, reporting_end
+from napari_coordgate.events import Event, Finished, Progress, reporting_end
 from napari_coordgate.training import Estimate
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.session import session_of

@@ -9,12 +9,12 @@ from napari_coordgate.batch.plan import plan_files, recipe_of
 from napari_coordgate.batch.report import REPORT_NAME, Report, read_report
 from napari_coordgate.batch.run import BatchRun, Summary
 from napari_coordgate.batch.sources import find_sources
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import check_writable, remove_strays
-from napari_coordgate.locks import lock
-from napari_coordgate.progress import Event, finish, reporting_end
+from napari_coordgate.io.files import check_writable, remove_strays
+from napari_coordgate.io.locks import lock
+from napari_coordgate.events import Event, finish, reporting_end
 
 __all__ = ["Summary", "deblur_folder", "deblur_folder_events"]
 

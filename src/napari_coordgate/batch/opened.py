@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from napari_coordgate.batch.plan import Planned
 from napari_coordgate.batch.work import Outcome, Task, begin_result, open_source
-from napari_coordgate.checkpoint import load_checkpoint
-from napari_coordgate.deblurring import Deblurrer
+from napari_coordgate.model import load_checkpoint
+from napari_coordgate.inference import Deblurrer
 from napari_coordgate.errors import CancelledError
-from napari_coordgate.images import planes
+from napari_coordgate.io import planes
 
 __all__ = ["OpenFile", "is_shared"]
 

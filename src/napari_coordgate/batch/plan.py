@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_coordgate.batch.report import FileLine, History
 from napari_coordgate.batch.sources import Source, state_of, target_names
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.progress import FileState
+from napari_coordgate.events import FileState
 
 __all__ = ["Planned", "plan_files", "recipe_of"]
 

@@ -20,8 +20,8 @@ from napari_coordgate.batch.work import Outcome, Task
 from napari_coordgate.batch.workers import Workers, open_workers
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import OutputError, SettingsError
-from napari_coordgate.files import remove_strays
-from napari_coordgate.progress import (
+from napari_coordgate.io.files import remove_strays
+from napari_coordgate.events import (
     Event,
     FileChanged,
     Finished,

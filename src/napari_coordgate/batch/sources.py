@@ -10,7 +10,7 @@ from typing import NamedTuple
 from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
-from napari_coordgate.images import SUFFIXES
+from napari_coordgate.io import SUFFIXES
 
 __all__ = ["SUFFIX", "Source", "find_sources", "state_of", "target_names"]
 

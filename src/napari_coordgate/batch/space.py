@@ -7,9 +7,9 @@ from pathlib import Path
 
 from napari_coordgate.batch.sources import Source
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.deblurring import output_dtype
+from napari_coordgate.inference import output_dtype
 from napari_coordgate.errors import ImageError, OutputError
-from napari_coordgate.images import read_image
+from napari_coordgate.io import read_image
 
 __all__ = ["check_space"]
 

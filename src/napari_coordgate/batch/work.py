@@ -17,15 +17,15 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.plan import recipe_of
 from napari_coordgate.batch.sources import state_of
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.deblurring import Deblurrer, Placement, output_dtype, placement
+from napari_coordgate.inference import Deblurrer, Placement, output_dtype, placement
 from napari_coordgate.devices import use_own_gpu
 from napari_coordgate.errors import CancelledError, CheckpointError, CoordGateError, ImageError
-from napari_coordgate.files import temporary_path
-from napari_coordgate.images import Image, create_image, middle_plane, planes, read_image, sampled
-from napari_coordgate.progress import Progress
-from napari_coordgate.tiff import own_kind
+from napari_coordgate.io.files import temporary_path
+from napari_coordgate.io import Image, create_image, middle_plane, planes, read_image, sampled
+from napari_coordgate.events import Progress
+from napari_coordgate.io.tiff import own_kind
 
 __all__ = ["Outcome", "Task", "Tell", "begin_result", "deblur_file", "open_source"]
 

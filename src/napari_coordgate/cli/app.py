@@ -181,7 +181,7 @@ def deblur(
     Of a folder, what cannot be deblurred is reported and passed over. Started again, it
     does what is missing, and what was made of another source, model or settings.
     """
-    from napari_coordgate.images import SUFFIXES, is_image
+    from napari_coordgate.io import SUFFIXES, is_image
 
     if (output is None) == (target is None):
         raise SettingsError("Name one output: deblur IMAGE OUTPUT, or --output OUTPUT.")

@@ -8,7 +8,7 @@ import typer
 from napari_coordgate.batch import Summary, deblur_folder_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.progress import FileChanged
+from napari_coordgate.events import FileChanged
 
 __all__ = ["deblur_images"]
 

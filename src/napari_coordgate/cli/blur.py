@@ -15,18 +15,18 @@ from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.coordinates import Window
+from napari_coordgate.geometry import Window
 from napari_coordgate.errors import (
     CancelledError,
     FrameMismatchWarning,
     OutputError,
     SettingsError,
 )
-from napari_coordgate.files import check_free
-from napari_coordgate.images import Image, planes, read_image
-from napari_coordgate.intensities import cast, check_plane
+from napari_coordgate.io.files import check_free
+from napari_coordgate.io import Image, planes, read_image
+from napari_coordgate.normalization import cast, check_plane
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Finished, Stopwatch, counted, reporting_end
+from napari_coordgate.events import Event, Finished, Stopwatch, counted, reporting_end
 from napari_coordgate.simulation import frame_window, simulate
 
 __all__ = ["blur_images"]

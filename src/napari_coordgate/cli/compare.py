@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.comparing import Comparison, as_table, compare
+from napari_coordgate.comparison import Comparison, as_table, compare
 from napari_coordgate.config import ComparisonConfig, ComparisonFile, Device, Method, load_settings
 from napari_coordgate.optics import PSFField
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import typer
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.deblurring import deblur_events, output_dtype
+from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.files import check_free
-from napari_coordgate.images import Image, read_image
+from napari_coordgate.io.files import check_free
+from napari_coordgate.io import Image, read_image
 
 __all__ = ["deblur_image"]
 

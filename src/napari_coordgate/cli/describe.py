@@ -7,7 +7,7 @@ from typing import Any
 import tifffile
 import yaml
 
-from napari_coordgate.checkpoint import load_checkpoint
+from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import (
     DeblurConfig,
     PSFFieldConfig,
@@ -18,10 +18,10 @@ from napari_coordgate.config import (
     load_settings,
 )
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.images import SUFFIXES, read_image
+from napari_coordgate.io import SUFFIXES, read_image
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import counted
-from napari_coordgate.tiff import own_kind
+from napari_coordgate.events import counted
+from napari_coordgate.io.tiff import own_kind
 
 __all__ = ["as_json", "as_text", "describe", "describe_field"]
 

@@ -6,12 +6,12 @@ import numpy as np
 import tifffile
 import typer
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
-from napari_coordgate.deblurring import draw_gates, gating_maps
+from napari_coordgate.model import Checkpoint, load_checkpoint
+from napari_coordgate.inference import draw_gates, gating_maps
 from napari_coordgate.errors import CheckpointError, SettingsError
-from napari_coordgate.files import check_free, writing
-from napari_coordgate.metadata import PixelSize
-from napari_coordgate.tiff import GATE, pixel_size_options
+from napari_coordgate.io.files import check_free, writing
+from napari_coordgate.io.metadata import PixelSize
+from napari_coordgate.io.tiff import GATE, pixel_size_options
 
 __all__ = ["write_gates"]
 

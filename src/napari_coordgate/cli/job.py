@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from napari_coordgate.progress import Event, Finished, Progress, amount_done, finish
+from napari_coordgate.events import Event, Finished, Progress, amount_done, finish
 
 __all__ = ["cancel_on_signal", "follow"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_coordgate.files import check_free, writing
-from napari_coordgate.images import Image, create_image, write_image
-from napari_coordgate.images.pictures import png_picture
+from napari_coordgate.io.files import check_free, writing
+from napari_coordgate.io import Image, create_image, write_image
+from napari_coordgate.io.pictures import png_picture
 from napari_coordgate.version import __version__
 
 __all__ = ["image_output", "settings_path", "write_settings"]

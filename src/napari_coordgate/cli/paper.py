@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.paper import Figure, Scale, run_figure
+from paper import Figure, Scale, run_figure
 
 __all__ = ["make_figure"]
 

@@ -12,8 +12,8 @@ from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PSFFieldConfig, load_lens
 from napari_coordgate.errors import PSFError, SettingsError
-from napari_coordgate.files import check_free
-from napari_coordgate.images import read_image
+from napari_coordgate.io.files import check_free
+from napari_coordgate.io import read_image
 from napari_coordgate.optics import PSFField
 
 __all__ = ["make_psf_field"]

@@ -10,16 +10,16 @@ from typing import Any
 
 import typer
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
 from napari_coordgate.errors import CancelledError, SettingsError
-from napari_coordgate.files import check_free, last_checkpoint_path, remove_strays
+from napari_coordgate.io.files import check_free, last_checkpoint_path, remove_strays
 from napari_coordgate.optics import PSFField
-from napari_coordgate.progress import Event, Progress
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.training import TAKEN, own_rank, train
 
 __all__ = ["Start", "TrainingImages", "train_network"]

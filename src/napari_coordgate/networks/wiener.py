@@ -19,7 +19,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from napari_coordgate.coordinates import mirror_indices
+from napari_coordgate.geometry import mirror_indices
 
 __all__ = ["MeasuredPSFs", "WienerBank"]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_coordgate.coordinates import Window, coordinate_axis
+from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.errors import PSFError
 
 __all__ = ["VaryingConvolution"]

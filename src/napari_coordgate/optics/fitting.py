@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.coordinates import pixel_coordinates
+from napari_coordgate.geometry import pixel_coordinates
 from napari_coordgate.errors import PSFError, ToleranceWarning
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
@@ -19,7 +19,7 @@ from napari_coordgate.optics.low_rank import (
     sum_series,
 )
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
-from napari_coordgate.progress import raise_if_cancelled
+from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["Fit", "fit_lens", "fit_measured_psfs"]
 

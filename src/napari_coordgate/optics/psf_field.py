@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.coordinates import Window, pixel_coordinates
+from napari_coordgate.geometry import Window, pixel_coordinates
 from napari_coordgate.errors import FrameMismatchError, PSFError
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import VaryingConvolution

@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
-from napari_coordgate.files import writing
-from napari_coordgate.tiff import PSF_FIELD, pixel_size_options, read_tiff
+from napari_coordgate.io.files import writing
+from napari_coordgate.io.tiff import PSF_FIELD, pixel_size_options, read_tiff
 
 __all__ = ["VERSION", "parse_description", "read_psf_field", "write_psf_field"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.coordinates import Window, field_vectors, pixel_coordinates
+from napari_coordgate.geometry import Window, field_vectors, pixel_coordinates
 from napari_coordgate.optics.psf_field import PSFField
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
 from napari_coordgate.optics.width import fwhm_px

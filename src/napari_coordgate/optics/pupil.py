@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from scipy.special import erf, erfinv, roots_chebyu, roots_legendre
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.coordinates import field_vectors
+from napari_coordgate.geometry import field_vectors
 from napari_coordgate.errors import PSFError
-from napari_coordgate.progress import raise_if_cancelled
+from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["lens_psfs", "psf_size"]
 

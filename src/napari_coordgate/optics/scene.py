@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.coordinates import Window, mirror_indices
+from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.errors import FrameMismatchError
 
 __all__ = ["as_tensor", "fold_scene", "locate", "take_scene"]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
-from napari_coordgate.files import (
+from napari_coordgate.io.files import (
     check_free,
     check_writable,
     last_checkpoint_path,
     remove_strays,
 )
-from napari_coordgate.locks import lock
+from napari_coordgate.io.locks import lock
 
 __all__ = ["TAKEN", "RunFiles"]
 

@@ -5,12 +5,12 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.pairs import Images, prepare_pairs
-from napari_coordgate.progress import Event, reporting_end
+from napari_coordgate.data import Images, prepare_pairs
+from napari_coordgate.events import Event, reporting_end
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.ranks import Ranks
 from napari_coordgate.training.run import TrainingRun

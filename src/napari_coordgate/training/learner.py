@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.coordinates import pixel_coordinates
+from napari_coordgate.geometry import pixel_coordinates
 from napari_coordgate.devices import to_device
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks import MeasuredPSFs, Network, build_network
 from napari_coordgate.optics import PSFField, PSFGrid
-from napari_coordgate.pairs import Batch
+from napari_coordgate.data import Batch
 from napari_coordgate.training.memory import attempt
 from napari_coordgate.training.ranks import Ranks
 from napari_coordgate.training.schedule import averaging

@@ -7,7 +7,7 @@ import torch
 
 from napari_coordgate.devices import is_out_of_memory
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.pairs import Sample
+from napari_coordgate.data import Sample
 
 __all__ = ["attempt", "step_too_large", "validation_too_large"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CoordGateError, SettingsError, TrainingError
-from napari_coordgate.progress import Event
+from napari_coordgate.events import Event
 
 __all__ = ["RankLostError", "Ranks", "own_rank"]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from napari_coordgate.checkpoint import Checkpoint, load_checkpoint
+from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.devices import free_memory, resolve_device
 from napari_coordgate.networks import FEATURES_A_PIXEL
 from napari_coordgate.optics import PSFField
-from napari_coordgate.pairs import Images, prepare_pairs
-from napari_coordgate.progress import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
+from napari_coordgate.data import Images, prepare_pairs
+from napari_coordgate.events import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
 from napari_coordgate.training.ranks import Ranks

@@ -11,12 +11,12 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from napari_coordgate.checkpoint import Checkpoint
+from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.pairs import Pairs, Sample
-from napari_coordgate.progress import Event, Finished, Preview, Stopwatch, counted
+from napari_coordgate.data import Pairs, Sample
+from napari_coordgate.events import Event, Finished, Preview, Stopwatch, counted
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
 from napari_coordgate.training.memory import attempt, step_too_large

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_coordgate.coordinates import Window, field_radius
+from napari_coordgate.geometry import Window, field_radius
 from napari_coordgate.errors import CancelledError
 from napari_coordgate.metrics import quality
-from napari_coordgate.pairs import Pairs
-from napari_coordgate.progress import Event, Preview, Stopwatch
+from napari_coordgate.data import Pairs
+from napari_coordgate.events import Event, Preview, Stopwatch
 from napari_coordgate.training.memory import attempt, validation_too_large
 from napari_coordgate.training.ranks import Ranks
 

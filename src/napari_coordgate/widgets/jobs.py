@@ -19,7 +19,7 @@ from napari.utils.notifications import show_error
 from psygnal import Signal
 
 from napari_coordgate.errors import CoordGateError
-from napari_coordgate.progress import FileChanged, Finished, Progress
+from napari_coordgate.events import FileChanged, Finished, Progress
 
 __all__ = ["Job"]
 

@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.session import Session

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.progress import Event, Finished, Progress, amount_done
+from napari_coordgate.events import Event, Finished, Progress, amount_done
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.forms import BAD_COLOUR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job

@@ -9,11 +9,11 @@ from napari.viewer import Viewer
 from psygnal import Signal
 from psygnal.containers import EventedDict
 
-from napari_coordgate.progress import Finished
+from napari_coordgate.events import Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.model import Checkpoint
     from napari_coordgate.optics import PSFField
 
 __all__ = ["Session", "session_of", "shelve", "shelve_checkpoint"]

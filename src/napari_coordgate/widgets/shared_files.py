@@ -8,7 +8,7 @@ from napari.layers import Layer
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.choices import Choice, Option
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers.provenance import checkpoint_path_of, field_of
@@ -33,7 +33,7 @@ def load_checkpoint_file(session: Session, path: Path) -> Job:
     session.opened.add(path)
 
     def read() -> object:
-        from napari_coordgate.checkpoint import load_checkpoint  # brings in torch
+        from napari_coordgate.model import load_checkpoint  # brings in torch
 
         return load_checkpoint(path)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import GaussianLens
-from napari_coordgate.files import sample_data_folder
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.optics import PSFField
 
 PLUGIN = "napari-coordgate"

@@ -9,10 +9,10 @@ import torch
 from napari.layers import Image
 from safetensors.torch import save_file
 
-from napari_coordgate.checkpoint import Checkpoint, save_checkpoint
+from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.coordinates import frame_coordinates
-from napari_coordgate.deblurring import gating_maps
+from napari_coordgate.geometry import frame_coordinates
+from napari_coordgate.inference import gating_maps
 from napari_coordgate.errors import CheckpointError
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField

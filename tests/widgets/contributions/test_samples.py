@@ -8,10 +8,10 @@ import pytest
 from napari.layers import Image
 
 from napari_coordgate import deblur, load_checkpoint
-from napari_coordgate.coordinates import field_radius
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.demo import SEED, blurred_sample
-from napari_coordgate.files import sample_data_folder
-from napari_coordgate.images import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io import find_images, read_image
 from napari_coordgate.metrics import quality
 from napari_coordgate.widgets.contributions import samples
 from napari_coordgate.widgets.layers.provenance import LayerData

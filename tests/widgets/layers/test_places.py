@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Image as ImageLayer
 
-from napari_coordgate.images import Image
+from napari_coordgate.io import Image
 from napari_coordgate.widgets.layers.images import guess_axes, pixel_size_um
 from napari_coordgate.widgets.layers.places import of_image
 

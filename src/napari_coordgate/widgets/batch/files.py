@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QColor
 
-from napari_coordgate.progress import FileChanged, FileState
+from napari_coordgate.events import FileChanged, FileState
 from napari_coordgate.widgets.batch.shown import STATES, ShownBatch
 from napari_coordgate.widgets.panel import COLOURS
 

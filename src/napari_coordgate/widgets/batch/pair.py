@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_coordgate.progress import FileChanged
+from napari_coordgate.events import FileChanged
 
 __all__ = ["PairView", "to_grey"]
 

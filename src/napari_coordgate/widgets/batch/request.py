@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.progress import Event
+from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
 
 __all__ = ["BatchRequest", "results_folder"]

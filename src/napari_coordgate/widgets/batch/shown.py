@@ -8,7 +8,7 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_coordgate.progress import FileChanged, FileState, Finished
+from napari_coordgate.events import FileChanged, FileState, Finished
 from napari_coordgate.widgets.batch.request import BatchRequest
 
 __all__ = ["STATES", "ShownBatch"]

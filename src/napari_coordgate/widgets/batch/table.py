@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.progress import FileChanged
+from napari_coordgate.events import FileChanged
 from napari_coordgate.widgets.batch.files import FILE, FailedFilter, FileModel
 from napari_coordgate.widgets.batch.pair import PairView
 from napari_coordgate.widgets.batch.shown import ShownBatch

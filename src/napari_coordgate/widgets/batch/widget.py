@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.progress import FileChanged, Finished
+from napari_coordgate.events import FileChanged, Finished
 from napari_coordgate.widgets.batch.opening import OpenRequest
 from napari_coordgate.widgets.batch.request import BatchRequest, results_folder
 from napari_coordgate.widgets.batch.shown import ShownBatch
@@ -178,7 +178,7 @@ class BatchWidget(Panel):
             self._save_network(*chosen)
 
     def _save_network(self, path: Path, overwrite: bool) -> None:
-        from napari_coordgate.checkpoint import save_checkpoint  # torch is here with the network
+        from napari_coordgate.model import save_checkpoint  # torch is here with the network
 
         try:
             save_checkpoint(path, self.network.value, overwrite=overwrite)

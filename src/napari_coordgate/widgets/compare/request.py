@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import Camera, DeblurConfig, RichardsonLucyConfig, WienerConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.images import Image
+from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class CompareRequest:
 
     def events(self, job: Job) -> Iterator[Any]:
         """A `Scene`, then the events of the comparison; for the background thread."""
-        from napari_coordgate.comparing.on_image import (  # brings in torch
+        from napari_coordgate.comparison.on_image import (  # brings in torch
             Scene,
             blurred_scene,
             compare_on_image,

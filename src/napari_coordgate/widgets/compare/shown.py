@@ -12,7 +12,7 @@ from napari_coordgate.widgets.layers.places import look_of, place_of
 from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, metadata
 
 if TYPE_CHECKING:
-    from napari_coordgate.comparing.on_image import MethodDone
+    from napari_coordgate.comparison.on_image import MethodDone
 
 __all__ = ["ShownComparison"]
 
@@ -85,7 +85,7 @@ class ShownComparison:
     def show(self, event: object) -> None:
         """Show what there is after an event of the job."""
         # The job has brought in torch by now.
-        from napari_coordgate.comparing.on_image import MethodDone, Scene
+        from napari_coordgate.comparison.on_image import MethodDone, Scene
 
         if isinstance(event, Scene):
             corner = self._options["scale"] * event.origin

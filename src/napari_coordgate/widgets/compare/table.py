@@ -20,12 +20,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import writing
+from napari_coordgate.io.files import writing
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
 
 if TYPE_CHECKING:
-    from napari_coordgate.comparing.on_image import MethodDone
+    from napari_coordgate.comparison.on_image import MethodDone
 
 __all__ = ["ResultsTable"]
 
@@ -198,7 +198,7 @@ class ResultsTable(QWidget):
         self.picked.emit(item.data(NUMBER))
 
     def _text(self, delimiter: str) -> str:
-        from napari_coordgate.comparing.on_image import as_csv  # torch is here with the rows
+        from napari_coordgate.comparison.on_image import as_csv  # torch is here with the rows
 
         return as_csv(self.rows, delimiter)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_coordgate.errors import CheckpointError
-from napari_coordgate.tiff import own_kind
+from napari_coordgate.io.tiff import own_kind
 from napari_coordgate.widgets.layers.gates import LONGEST_SIDE, gate_layers
 from napari_coordgate.widgets.layers.places import on_frame
 from napari_coordgate.widgets.layers.provenance import LayerData, field_metadata
@@ -58,7 +58,7 @@ def _is_foreign(file: Path) -> bool:
     """Whether a file is whole, and holds the tensors of another program."""
     from safetensors import SafetensorError, safe_open
 
-    from napari_coordgate.checkpoint import FORMAT  # brings in torch
+    from napari_coordgate.model import FORMAT  # brings in torch
 
     try:
         with safe_open(file, framework="numpy") as opened:
@@ -85,8 +85,8 @@ def _read_fields(path: Paths) -> list[LayerData]:
 
 
 def _read_checkpoints(path: Paths) -> list[LayerData]:
-    from napari_coordgate.checkpoint import load_checkpoint
-    from napari_coordgate.deblurring import gating_maps
+    from napari_coordgate.model import load_checkpoint
+    from napari_coordgate.inference import gating_maps
 
     layers: list[LayerData] = []
     for file in _files(path):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import check_free
+from napari_coordgate.io.files import check_free
 from napari_coordgate.widgets.layers.provenance import LayerData, field_of
 
 __all__ = ["write_field"]

@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.files import claim_space
-from napari_coordgate.images import Image
-from napari_coordgate.progress import Event
+from napari_coordgate.io.files import claim_space
+from napari_coordgate.io import Image
+from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
-    from napari_coordgate.deblurring import Placement
+    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.inference import Placement
 
 __all__ = ["DeblurRequest", "result_array"]
 
@@ -55,7 +55,7 @@ class DeblurRequest:
 
     def events(self, job: Job) -> Iterator[Event]:
         """Events of the deblurring; for the background thread."""
-        from napari_coordgate.deblurring import deblur_events  # brings in torch
+        from napari_coordgate.inference import deblur_events  # brings in torch
 
         return deblur_events(
             self.image,

@@ -5,7 +5,7 @@ from typing import Any
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 
-from napari_coordgate.progress import Event, Finished, PlaneDone
+from napari_coordgate.events import Event, Finished, PlaneDone
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.deblur.request import DeblurRequest
 from napari_coordgate.widgets.layers.images import plane_on_view

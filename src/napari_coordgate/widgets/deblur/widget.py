@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel, QLineEdit
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
-from napari_coordgate.images import Image
+from napari_coordgate.io import Image
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.deblur.request import DeblurRequest, result_array
 from napari_coordgate.widgets.deblur.shown import DeblurredLayer, PlaneOnView
@@ -22,7 +22,7 @@ from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 
 if TYPE_CHECKING:
-    from napari_coordgate.deblurring import Placement
+    from napari_coordgate.inference import Placement
 
 __all__ = ["DeblurWidget"]
 
@@ -103,7 +103,7 @@ class DeblurWidget(Panel):
             raise SettingsError("Choose a network: load a checkpoint, or train one.")
         if self.form.settings is None:
             raise SettingsError("; ".join(self.form.problems.values()))
-        from napari_coordgate.deblurring import placement  # torch is here with the checkpoint
+        from napari_coordgate.inference import placement  # torch is here with the checkpoint
 
         return placement(image, checkpoint, self.origin.value)
 

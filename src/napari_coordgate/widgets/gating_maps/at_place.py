@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.model import Checkpoint
 
 __all__ = ["AtPlace", "PlaceRequest", "gate_values"]
 
@@ -56,7 +56,7 @@ class PlaceRequest:
 
     def events(self, _: Job) -> Iterator[Event | AtPlace]:
         """The place; for the background thread."""
-        from napari_coordgate.deblurring import effective_kernel  # brings in torch
+        from napari_coordgate.inference import effective_kernel  # brings in torch
 
         blurred = None if self.pixels is None else np.asarray(self.pixels[self.plane])
         kernel = effective_kernel(self.checkpoint, self.row, self.column, blurred)

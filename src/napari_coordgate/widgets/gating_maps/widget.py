@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from napari_coordgate.files import writing
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.io.files import writing
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import pair_row
 from napari_coordgate.widgets.gating_maps.at_place import AtPlace, PlaceRequest, gate_values
@@ -122,7 +122,7 @@ class GatingMapsWidget(Panel):
                 box.setValue(length // 2)
 
         def work(_: Job) -> Iterator[Event]:
-            from napari_coordgate.deblurring import gating_maps  # brings in torch
+            from napari_coordgate.inference import gating_maps  # brings in torch
 
             maps = gating_maps(checkpoint, longest_side=LONGEST_SIDE)
             yield Finished("completed", "", result=maps)
@@ -149,7 +149,7 @@ class GatingMapsWidget(Panel):
 
     def show_layers(self) -> None:
         """Add each gate's maps as an image layer over the frame."""
-        from napari_coordgate.deblurring import liveliest  # torch is here with the checkpoint
+        from napari_coordgate.inference import liveliest  # torch is here with the checkpoint
 
         maps = self.maps
         if self.order.currentText() == ORDERS[0]:
@@ -246,7 +246,7 @@ class GatingMapsWidget(Panel):
         maps = self.maps
 
         def work(_: Job) -> Iterator[Event]:
-            from napari_coordgate.deblurring import draw_gates
+            from napari_coordgate.inference import draw_gates
 
             with writing(path, overwrite) as temporary:
                 draw_gates(maps).savefig(temporary, dpi=120)

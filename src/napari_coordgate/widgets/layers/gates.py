@@ -10,7 +10,7 @@ from napari_coordgate.widgets.layers.places import on_frame
 from napari_coordgate.widgets.layers.provenance import GATES, LayerData, metadata
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.model import Checkpoint
 
 __all__ = ["LONGEST_SIDE", "gate_layers", "pitch_px"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.images import Image
+from napari_coordgate.io import Image
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer

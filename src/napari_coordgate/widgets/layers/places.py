@@ -11,8 +11,8 @@ from napari_coordgate.widgets.layers.images import pixels_of
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
-    from napari_coordgate.checkpoint import Checkpoint
-    from napari_coordgate.images import Image
+    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.io import Image
 
 __all__ = ["laid_over", "look_of", "of_image", "on_frame", "place_of"]
 

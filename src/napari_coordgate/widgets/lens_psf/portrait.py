@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.progress import Event, Finished
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import SettingsForm, collapsible, pair_row
 from napari_coordgate.widgets.jobs import Job

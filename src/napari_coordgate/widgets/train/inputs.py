@@ -8,7 +8,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_coordgate.images import Image
+from napari_coordgate.io import Image
 from napari_coordgate.widgets.choices import (
     Choice,
     LayerChecklist,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.files import last_checkpoint_path
-from napari_coordgate.images import Image
-from napari_coordgate.progress import Event
+from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.io import Image
+from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.model import Checkpoint
     from napari_coordgate.optics import PSFField
 
 __all__ = ["TrainingRequest", "free_name"]

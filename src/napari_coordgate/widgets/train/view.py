@@ -6,7 +6,7 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_coordgate.progress import Preview, Progress
+from napari_coordgate.events import Preview, Progress
 from napari_coordgate.widgets.layers.live import LiveLayer
 from napari_coordgate.widgets.layers.places import on_frame, place_of
 from napari_coordgate.widgets.layers.provenance import PREVIEW, metadata

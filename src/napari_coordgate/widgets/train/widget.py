@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
 from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.files import last_checkpoint_path
-from napari_coordgate.progress import Event, Finished, Preview, Progress
+from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.events import Event, Finished, Preview, Progress
 from napari_coordgate.widgets.choices import file_edit, path_of
 from napari_coordgate.widgets.forms import SettingsForm, collapsible
 from napari_coordgate.widgets.jobs import Job
@@ -26,7 +26,7 @@ from napari_coordgate.widgets.train.request import TrainingRequest, free_name
 from napari_coordgate.widgets.train.view import TrainingCurves, TrainingPreview
 
 if TYPE_CHECKING:
-    from napari_coordgate.checkpoint import Checkpoint
+    from napari_coordgate.model import Checkpoint
 
 __all__ = ["TrainWidget"]
 
@@ -274,6 +274,6 @@ class TrainWidget(Panel):
 
 def _read(path: Path, _: Job) -> Iterator[Event]:
     """Checkpoint of an interrupted run; for the background thread."""
-    from napari_coordgate.checkpoint import load_checkpoint  # brings in torch
+    from napari_coordgate.model import load_checkpoint  # brings in torch
 
     yield Finished("completed", "", result=load_checkpoint(path))

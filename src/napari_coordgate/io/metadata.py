@@ -1,0 +1,149 @@
+"""What is known of an image besides its pixels and axes, and the units that files state it in."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Metadata", "PixelSize", "micrometres", "seconds"]
+
+PixelSize = tuple[float, float]
+
+_MICROMETRES = {
+    "m": 1e6,
+    "meter": 1e6,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "µm": 1.0,  # micro sign
+    "\u03bcm": 1.0,  # Greek mu
+    "\\u00B5m": 1.0,  # as ImageJ spells it
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "Å": 1e-4,
+    "angstrom": 1e-4,
+}
+_SECONDS = {
+    "d": 86400.0,
+    "day": 86400.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "millisecond": 1e-3,
+    "µs": 1e-6,
+    "us": 1e-6,
+    "microsecond": 1e-6,
+}
+
+
+class Metadata(NamedTuple):
+    """Sizes and names of an image; see `napari_coordgate.io.Image`.
+
+    Attributes
+    ----------
+    pixel_size_um : tuple of float, or None
+        (y, x) size of a pixel in the object.
+    z_step_um : float, or None
+        Distance between planes.
+    time_step_s : float, or None
+        Time between images.
+    channels : tuple of str
+        Names of the channels.
+    """
+
+    pixel_size_um: PixelSize | None = None
+    z_step_um: float | None = None
+    time_step_s: float | None = None
+    channels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        sides_um: Sequence[float | None] = (None, None),
+        z_step_um: float | None = None,
+        time_step_s: float | None = None,
+        channels: Sequence[str] = (),
+    ) -> "Metadata":
+        """Metadata as a file states them, without what makes no sense: a size of 0, no number.
+
+        Parameters
+        ----------
+        sides_um : sequence of float or None
+            (y, x) size of a pixel.
+        z_step_um, time_step_s : float, optional
+            Steps.
+        channels : sequence of str
+            Names.
+
+        Returns
+        -------
+        Metadata
+            The metadata.
+        """
+        y, x = map(_positive, sides_um)
+        return cls(
+            None if y is None or x is None else (y, x),
+            _positive(z_step_um),
+            _positive(time_step_s),
+            tuple(channels) if any(channels) else (),
+        )
+
+
+def micrometres(length: float | str | None, unit: str | None) -> float | None:
+    """Length in µm; None for an unknown unit, or what is no number.
+
+    Parameters
+    ----------
+    length : float or str, or None
+        As the file has it.
+    unit : str or None
+        As OME, ImageJ or UDUNITS spell it.
+
+    Returns
+    -------
+    float or None
+        The length.
+    """
+    return _scaled(length, _MICROMETRES.get(str(unit)))
+
+
+def seconds(time: float | str | None, unit: str | None) -> float | None:
+    """Time in s; None for an unknown unit, or what is no number.
+
+    Parameters
+    ----------
+    time : float or str, or None
+        As the file has it.
+    unit : str or None
+        As OME, ImageJ or UDUNITS spell it.
+
+    Returns
+    -------
+    float or None
+        The time.
+    """
+    return _scaled(time, _SECONDS.get(str(unit)))
+
+
+def _scaled(value: float | str | None, factor: float | None) -> float | None:
+    if value is None or factor is None:
+        return None
+    try:
+        return factor * float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) and value > 0 else None

@@ -1,0 +1,171 @@
+"""Laws of looking at all images before the training."""
+
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_coordgate.config import GaussianLens, Scaling, TrainingConfig
+from napari_coordgate.errors import (
+    CancelledError,
+    FrameMismatchError,
+    ImageError,
+    SettingsError,
+)
+from napari_coordgate.io import Image, write_image
+from napari_coordgate.optics import PSFField
+from napari_coordgate.data import Images, MeasuredPairs, Pairs, SimulatedPairs, prepare_pairs
+from napari_coordgate.events import Event, Progress
+
+FRAME = (24, 20)
+FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0), FRAME)
+CONFIG = TrainingConfig(window_size=16)
+
+R = TypeVar("R")
+
+
+def stack(number: int, shape: tuple[int, int] = FRAME) -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((number, *shape), dtype=np.float32)
+
+
+def drained(events: Generator[Event, None, R]) -> tuple[list[Event], R]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def prepared(sharp: Images, blurred: Images | None = None, **changes: Any) -> tuple[Pairs, Pairs]:
+    config = CONFIG.model_copy(update=changes)
+    field = FIELD if blurred is None else None
+    return drained(prepare_pairs(config, sharp, field, blurred))[1]
+
+
+def names(pairs: Pairs) -> set[str]:
+    return {plane.name for plane in pairs.sharp}
+
+
+@given(st.integers(2, 40), st.floats(0.01, 0.99), st.integers(0, 99))
+def test_validation_images_are_never_trained_on(images: int, fraction: float, seed: int) -> None:
+    sharp = stack(images, (3, 3))
+    training, validation = prepared(sharp, validation_fraction=fraction, seed=seed)
+    assert names(training).isdisjoint(names(validation))
+    assert len(training) + len(validation) == images
+    assert min(len(training), len(validation)) >= 1
+    assert len(validation) == pytest.approx(fraction * images, abs=1)
+
+
+def test_a_single_image_serves_both() -> None:
+    training, validation = prepared(stack(1))
+    assert names(training) == names(validation)
+
+
+def test_the_split_follows_from_the_seed() -> None:
+    validations = [names(prepared(stack(20), seed=seed)[1]) for seed in (0, 0, 1)]
+    assert validations[0] == validations[1] != validations[2]
+
+
+def test_measured_pairs_stay_pairs_in_the_split() -> None:
+    sharp = stack(9)
+    training, validation = prepared(sharp, blurred=sharp + 1)
+    for pairs in (training, validation):
+        assert isinstance(pairs, MeasuredPairs)
+        for one, other in zip(pairs.sharp, pairs.blurred, strict=True):
+            assert np.array_equal(one.read() + 1, other.read())
+
+
+def test_each_image_is_scaled_by_its_own_percentiles() -> None:
+    sharp = stack(4) * np.array([1, 10, 100, 1000], np.float32)[:, None, None]
+    training, _ = prepared(sharp, scaling=Scaling(low_percentile=0, high_percentile=100))
+    assert isinstance(training, SimulatedPairs)
+    for plane, between in zip(training.sharp, training.ranges, strict=True):
+        assert (between.low, between.high) == (plane.read().min(), plane.read().max())
+
+
+def test_measured_pairs_are_scaled_by_the_blurred_image() -> None:
+    whole = Scaling(low_percentile=0, high_percentile=100)
+    training, _ = prepared(stack(3) * 100, blurred=stack(3), scaling=whole)
+    for plane, between in zip(training.sharp, training.ranges, strict=True):
+        assert between.high == plane.read().max() / np.float32(100)
+
+
+def test_progress_counts_the_images() -> None:
+    events, _ = drained(prepare_pairs(CONFIG, stack(3), FIELD, None))
+    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [
+        (1, 3),
+        (2, 3),
+        (3, 3),
+    ]
+
+
+def test_images_to_validate_on_are_not_trained_on() -> None:
+    sharp, held_out = stack(3), stack(2) + 1
+    _, (training, validation) = drained(prepare_pairs(CONFIG, sharp, FIELD, None, held_out))
+    for pairs, source, images in ((training, sharp, 3), (validation, held_out, 2)):
+        assert len(pairs) == images
+        for plane, image in zip(pairs.sharp, source, strict=True):
+            np.testing.assert_array_equal(plane.read(), image)
+
+
+def test_measured_pairs_validate_on_a_part_of_themselves() -> None:
+    with pytest.raises(SettingsError, match="Measured pairs"):
+        drained(prepare_pairs(CONFIG, stack(3), None, stack(3), stack(1)))
+
+
+def test_cancel_ends_the_reading() -> None:
+    cancel = threading.Event()
+    events = prepare_pairs(CONFIG, stack(3), FIELD, None, cancel=cancel)
+    next(events)
+    cancel.set()
+    with pytest.raises(CancelledError):
+        next(events)
+
+
+def test_all_bad_images_are_named_in_one_error(tmp_path: Path) -> None:
+    for name in "abcdefg":
+        write_image(tmp_path / f"{name}.tif", Image(stack(1)[0], "YX"))
+    for name in "bc":
+        write_image(tmp_path / f"{name}.tif", Image(np.ones(FRAME), "YX"), overwrite=True)
+    holed = np.where(stack(1)[0] > 0.9, np.nan, stack(1)[0])
+    write_image(tmp_path / "e.tif", Image(holed, "YX"), overwrite=True)
+    with pytest.raises(ImageError) as caught:
+        prepared(tmp_path)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert all((f"{name}.tif" in message) == (name in "bce") for name in "abcdefg")
+
+
+def test_many_bad_images_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="And 6 more like these"):
+        prepared(np.zeros((9, *FRAME)))
+
+
+@pytest.mark.parametrize("which", ["sharp", "blurred"])
+def test_bad_measured_images_are_found_on_both_sides(which: str) -> None:
+    images = {"sharp": stack(3), "blurred": stack(3)}
+    images[which][1, 2, 3] = np.nan
+    with pytest.raises(ImageError, match=r"plane 1 .*NaN"):
+        prepared(images["sharp"], blurred=images["blurred"])
+
+
+def test_images_that_make_no_pairs_are_told() -> None:
+    with pytest.raises(FrameMismatchError, match="3 sharp and 2 blurred"):
+        prepared(stack(3), blurred=stack(2))
+    with pytest.raises(FrameMismatchError, match=r"image 1.*\(8, 9\).*\(24, 20\)"):
+        prepared(list(stack(2)), blurred=[stack(1)[0], stack(1, (8, 9))[0]])
+    with pytest.raises(FrameMismatchError, match="one size"):
+        prepared([stack(1)[0], stack(1, (8, 9))[0]], blurred=stack(2))
+
+
+def test_either_a_field_or_blurred_images_are_needed() -> None:
+    for field, blurred in ((None, None), (FIELD, stack(2))):
+        with pytest.raises(SettingsError, match="either a PSF field or measured"):
+            drained(prepare_pairs(CONFIG, stack(2), field, blurred))

@@ -1,0 +1,287 @@
+"""Laws of classical deconvolution: what physics and statistics promise of it."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage.restoration import richardson_lucy as plain_richardson_lucy
+
+from napari_coordgate.deconvolution import deconvolve, deconvolve_events, richardson_lucy, wiener
+from napari_coordgate.deconvolution.job import AnyClassical
+from napari_coordgate.config import Camera, GaussianLens, RichardsonLucyConfig, WienerConfig
+from napari_coordgate.geometry import field_radius
+from napari_coordgate.errors import (
+    CancelledError,
+    DeviceMemoryError,
+    FrameMismatchError,
+    FrameMismatchWarning,
+    ImageError,
+    SettingsError,
+)
+from napari_coordgate.io import Image
+from napari_coordgate.metrics import psnr
+from napari_coordgate.optics import PSFField, expose
+from napari_coordgate.events import Finished, PlaneDone, Progress
+from napari_coordgate.simulation import simulate
+
+FRAME = (64, 56)
+CONSTANT = PSFField.from_lens(GaussianLens(sigma_center_px=1.2, sigma_edge_px=1.2), FRAME)
+VARYING = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), FRAME)
+POINT = np.pad(np.ones((1, 1, 1)), ((0, 0), (2, 2), (2, 2)))
+SHARPEST = PSFField(POINT, np.ones((1, 1, 1)), FRAME)
+CAMERA = Camera(photons=2000, read_noise=3)
+INNER = (slice(12, -12), slice(12, -12))
+METHODS: list[AnyClassical] = [
+    WienerConfig(),
+    WienerConfig(psf="mean"),
+    RichardsonLucyConfig(iterations=5),
+    RichardsonLucyConfig(iterations=5, psf="mean", total_variation=0.002),
+]
+
+Pixels = NDArray[np.float32]
+
+
+def cells(shape: tuple[int, int] = FRAME, seed: int = 0, spots: int = 14) -> Pixels:
+    """Bright spots with sharp rims on a dim background, scaled to about 1."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    image = np.full(shape, 0.05)
+    for _ in range(spots):
+        centre, radius = rng.uniform(0, shape, 2), rng.uniform(2, 5)
+        image[np.hypot(y - centre[0], x - centre[1]) < radius] += rng.uniform(0.2, 0.6)
+    return image.astype(np.float32)
+
+
+def likelihood(restored: Pixels, observed: Pixels, field: PSFField) -> float:
+    """Poisson log-likelihood of an image whose surroundings are dark, up to a constant."""
+    expected = np.maximum(
+        field.blur(np.pad(restored, field.radius), origin=(-field.radius,) * 2), 1e-9
+    )
+    return float((observed * np.log(expected) - expected).sum())
+
+
+def inside(shape: tuple[int, int] = FRAME, margin: int = 16) -> Pixels:
+    """Cells with so much darkness around that no light crosses the border."""
+    image = np.zeros(shape, np.float32)
+    image[margin:-margin, margin:-margin] = cells((shape[0] - 2 * margin, shape[1] - 2 * margin))
+    return image
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_an_image_of_one_brightness_stays_so_behind_a_constant_lens(config: AnyClassical) -> None:
+    flat = np.full(FRAME, 0.4)
+    if isinstance(config, WienerConfig):
+        restored = wiener(flat, CONSTANT, config)
+    else:
+        restored = richardson_lucy(flat, CONSTANT, config)
+    assert np.abs(restored - flat).max() < 0.01
+
+
+@pytest.mark.parametrize("psf", ["mean", "field"])
+def test_wiener_behind_a_perfect_lens_is_the_image_drawn_to_its_mean(psf: str) -> None:
+    image, noise = cells(), 0.25
+    config = WienerConfig.model_validate({"psf": psf, "regularisation": noise})
+    expected = image.mean() + (image - image.mean()) / (1 + noise)
+    np.testing.assert_allclose(wiener(image, SHARPEST, config), expected, atol=1e-5)
+
+
+def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same() -> None:
+    blurred = CONSTANT.blur(cells())
+    filtered = wiener(blurred, CONSTANT, WienerConfig(psf="mean", regularisation=0.05))
+    solved = wiener(blurred, CONSTANT, WienerConfig(regularisation=0.05, iterations=200))
+    np.testing.assert_allclose(solved[INNER], filtered[INNER], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("own", "mean"),
+    [
+        (WienerConfig(regularisation=0.003), WienerConfig(regularisation=0.003, psf="mean")),
+        (RichardsonLucyConfig(iterations=40), RichardsonLucyConfig(iterations=40, psf="mean")),
+    ],
+)
+def test_own_psfs_restore_the_edge_better_than_the_mean_one(
+    own: AnyClassical, mean: AnyClassical
+) -> None:
+    lens = GaussianLens(sigma_center_px=0.5, sigma_edge_px=3.0)
+    field, sharp = PSFField.from_lens(lens, FRAME), cells((96, 88), spots=40)
+    blurred = field.blur(sharp, origin=(-16, -16))
+    shown, edge = sharp[16:-16, 16:-16], field_radius(FRAME) > 2 / 3
+    reached = [psnr(shown[edge], deconvolve(blurred, field, c)[edge]) for c in (own, mean)]
+    assert reached[0] > reached[1] + 0.5
+
+
+def test_richardson_lucy_is_never_negative_and_keeps_the_light() -> None:
+    blurred = VARYING.blur(inside()) + np.float32(1e-4)
+    config = RichardsonLucyConfig(iterations=30, accelerate=False)
+    restored = richardson_lucy(blurred, VARYING, config)
+    assert restored.min() >= 0
+    assert restored.sum() == pytest.approx(blurred.sum(), rel=2e-3)
+
+
+def test_each_plain_iteration_raises_the_likelihood() -> None:
+    observed = simulate(inside(), VARYING, CAMERA, 0).clip(0)
+    reached = [
+        likelihood(
+            richardson_lucy(
+                observed, VARYING, RichardsonLucyConfig(iterations=n, accelerate=False)
+            ),
+            observed,
+            VARYING,
+        )
+        for n in (1, 2, 4, 8, 16)
+    ]
+    assert np.all(np.diff(reached) > 0)
+
+
+def test_acceleration_reaches_in_a_third_of_the_iterations_what_plain_ones_do() -> None:
+    observed = VARYING.blur(inside())
+    few = richardson_lucy(observed, VARYING, RichardsonLucyConfig(iterations=20))
+    plain = RichardsonLucyConfig(iterations=60, accelerate=False)
+    many = richardson_lucy(observed, VARYING, plain)
+    assert likelihood(few, observed, VARYING) >= likelihood(many, observed, VARYING)
+
+
+def test_the_first_iterations_are_those_of_scikit_image_away_from_borders() -> None:
+    blurred = CONSTANT.blur(inside()) + np.float32(0.01)
+    config = RichardsonLucyConfig(iterations=10, accelerate=False)
+    expected = plain_richardson_lucy(blurred, CONSTANT.psf_at(32, 28), 10, clip=False)
+    np.testing.assert_allclose(
+        richardson_lucy(blurred, CONSTANT, config)[INNER], expected[INNER], atol=0.03
+    )
+
+
+def test_a_bright_thing_just_beyond_the_border_does_not_ring() -> None:
+    scene = np.full((96, 88), 0.1, np.float32)
+    scene[:14] = 1.0  # ends two pixels before the frame begins
+    observed = CONSTANT.blur(scene, origin=(-16, -16))
+    truth, near = scene[16:-16, 16:-16], np.s_[2:12, 12:-12]
+    own = richardson_lucy(observed, CONSTANT, RichardsonLucyConfig(iterations=100))
+    dark = plain_richardson_lucy(observed, CONSTANT.psf_at(32, 28), 100, clip=False)
+    assert psnr(truth[near], own[near]) > psnr(truth[near], dark[near]) + 6
+
+
+def test_it_stops_once_the_residual_is_as_small_as_the_noise() -> None:
+    observed = simulate(cells((96, 88)), VARYING, CAMERA, 0)
+    endless = RichardsonLucyConfig(iterations=300, discrepancy=True)
+    steps = sum(
+        isinstance(event, Progress)
+        for event in deconvolve_events(observed, VARYING, endless, camera=CAMERA)
+    )
+    assert 2 < steps < 100
+    with pytest.raises(SettingsError, match="photons"):
+        richardson_lucy(observed, VARYING, endless)
+
+
+def test_where_it_stops_the_residual_is_the_noise() -> None:
+    shape = (128, 120)
+    field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
+    light = torch.from_numpy(field.blur(inside(shape, 20)))
+    observed = expose(light, CAMERA, 1).numpy()
+    endless = RichardsonLucyConfig(iterations=300, discrepancy=True, accelerate=False)
+    restored = richardson_lucy(observed, field, endless, camera=CAMERA)
+    photons, read_noise = 2000, 3
+    residual = photons * (observed - field.blur(restored))
+    variance = photons * field.blur(restored) + read_noise**2
+    assert 0.95 < (residual**2 / variance).mean() < 1.05
+
+
+@pytest.mark.parametrize("camera", [CAMERA, None])
+def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | None) -> None:
+    observed = expose(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
+    assert observed.min() < -(CAMERA.read_noise**2) / 2000
+    config = RichardsonLucyConfig(iterations=40)
+    restored = richardson_lucy(observed, VARYING, config, camera=camera)
+    assert restored.sum() == pytest.approx(observed.sum(), rel=0.02)
+
+
+def test_total_variation_calms_the_noise_of_flat_parts() -> None:
+    flat = np.full(FRAME, 0.5, np.float32)
+    observed = expose(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
+    rough, smooth = (
+        richardson_lucy(
+            observed, VARYING, RichardsonLucyConfig(iterations=40, total_variation=weight)
+        )
+        for weight in (0.0, 0.01)
+    )
+    assert smooth[INNER].std() < 0.7 * rough[INNER].std()
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_a_window_is_restored_by_the_psfs_of_its_place(config: AnyClassical) -> None:
+    blurred = VARYING.blur(cells())
+    whole = deconvolve(blurred * 100 + 7, VARYING, config)
+    part = deconvolve(blurred[8:, 4:] * 100 + 7, VARYING, config, origin=(8, 4))
+    assert part.shape == (56, 52)
+    assert np.abs(part[14:, 14:] - whole[22:, 18:]).max() < 0.12 * np.ptp(whole)
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_results_come_back_in_the_images_own_units_plane_by_plane(config: AnyClassical) -> None:
+    blurred = VARYING.blur(cells())
+    alone = deconvolve(blurred, VARYING, config)
+    stack = np.stack([blurred, 500 * blurred + 100]).astype(np.float32)
+    events = list(deconvolve_events(Image(stack, "TYX"), VARYING, config))
+    assert [event.index for event in events if isinstance(event, PlaneDone)] == [(0,), (1,)]
+    end = events[-1]
+    assert isinstance(end, Finished)
+    np.testing.assert_allclose(end.result[0], alone, atol=1e-5)
+    np.testing.assert_allclose(end.result[1], 500 * alone + 100, atol=0.3)
+    assert end.result.dtype == np.float32
+
+
+def test_a_cancel_ends_at_once() -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        deconvolve(cells(), VARYING, RichardsonLucyConfig(), cancel=cancel)
+    with pytest.raises(CancelledError):
+        wiener(cells(), VARYING, cancel=cancel)
+
+
+def test_bad_images_are_errors_of_one_line() -> None:
+    with pytest.raises(FrameMismatchError, match="PSF field's frame is 64x56"):
+        deconvolve(cells((32, 32)), VARYING, WienerConfig())
+    with pytest.raises(FrameMismatchError, match="no part of the PSF field's frame"):
+        deconvolve(cells((64, 56)), VARYING, WienerConfig(), origin=(1, 0))
+    with pytest.raises(ImageError, match="NaN"):
+        deconvolve(np.full(FRAME, np.nan), VARYING, WienerConfig())
+    with pytest.raises(ImageError, match="constant"):
+        deconvolve(np.ones(FRAME), VARYING, WienerConfig())
+    with pytest.raises(ImageError, match="no image"):
+        deconvolve(np.ones(5), VARYING, WienerConfig())
+
+
+@pytest.mark.parametrize("shape", [(3, *FRAME), (0, 5), (5,)])
+def test_arrays_that_are_no_plane_are_refused(shape: tuple[int, ...]) -> None:
+    for method in (wiener, richardson_lucy):
+        with pytest.raises(ImageError, match="finite"):
+            method(np.ones(shape), VARYING)
+        with pytest.raises(ImageError, match="finite"):
+            method(np.full(FRAME, np.nan), VARYING)
+
+
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(PSFField, "adjoint", full)
+    for config in (WienerConfig(), RichardsonLucyConfig()):
+        with pytest.raises(DeviceMemoryError, match="64x56"):
+            deconvolve(cells(), VARYING, config)
+
+
+def test_pixels_of_another_size_are_told() -> None:
+    field = PSFField(VARYING.kernels, VARYING.coefficients, FRAME, pixel_size_um=0.5)
+    image = Image(cells(), "YX", (0.25, 0.25), title="image")
+    with pytest.warns(FrameMismatchWarning, match=r"image has pixels of .*0\.5 um"):
+        deconvolve(image, field, WienerConfig(psf="mean"))
+
+
+def test_read_noise_below_the_dark_leaves_no_nan() -> None:
+    observed = simulate(cells((96, 88)), VARYING, Camera(photons=50, read_noise=10), 0)
+    assert observed.min() < 0
+    restored = richardson_lucy(observed, VARYING, camera=Camera(photons=50, read_noise=10))
+    assert np.isfinite(restored).all()
+    assert restored.min() >= 0

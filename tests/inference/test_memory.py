@@ -1,0 +1,152 @@
+"""Laws of tiles that obey a limit of memory by themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_coordgate.model import save_checkpoint
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.inference import Deblurrer, deblur, deblurrer, resampling
+from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
+from napari_coordgate.io import Image
+from napari_coordgate.networks import FEATURES_A_PIXEL, UNet
+from tests.inference.making import (
+    identity_checkpoint,
+    noise,
+    random_checkpoint,
+    result_of,
+)
+
+LIMITED = """
+import resource, sys
+import numpy as np
+import psutil
+from napari_coordgate.model import load_checkpoint
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.inference import Deblurrer
+from napari_coordgate.io import Image
+
+kind, moment, folder = sys.argv[1:]
+image = Image(np.load(f"{folder}/in.npy"), "YX")
+checkpoint = load_checkpoint(f"{folder}/model.safetensors")
+config = DeblurConfig(device="cpu", memory_gb=100)
+
+def limit():
+    taken = psutil.Process().memory_info()
+    most = 150_000_000 + (taken.vms if kind == "AS" else taken.data)
+    resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
+
+if moment == "before":
+    limit()
+worker = Deblurrer(checkpoint, config)
+if moment == "later":
+    limit()
+*_, end = worker.events(image)
+np.save(f"{folder}/out.npy", end.result)
+print(worker.tile_size)
+"""
+
+
+@pytest.mark.parametrize("kind", ["AS", "DATA"])
+@pytest.mark.parametrize("moment", ["before", "later"])
+def test_a_limited_process_makes_what_an_unlimited_one_does(
+    tmp_path: Path, kind: str, moment: str
+) -> None:
+    checkpoint, image = random_checkpoint((700, 700), depth=2, channels=16), noise((700, 700))
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    np.save(tmp_path / "in.npy", image)
+    expected = deblur(image, checkpoint)
+    assert Deblurrer(checkpoint, DeblurConfig()).tile_size >= 700
+    assert FEATURES_A_PIXEL * 4 * 16 * 700**2 > 2 * 150_000_000
+    command = [sys.executable, "-c", LIMITED, kind, moment, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 700
+    restored = np.load(tmp_path / "out.npy")
+    np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
+
+
+def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = random_checkpoint((700, 700), depth=2)
+    sizes = []
+    for free in (10**10, 10**8, 10**7, 0):
+        monkeypatch.setattr(deblurrer, "free_memory", lambda _, free=free: free)
+        size = Deblurrer(checkpoint, DeblurConfig()).tile_size
+        sizes.append(size)
+        assert Deblurrer(checkpoint, DeblurConfig(tile=500)).tile_size == 500
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] > 2 * checkpoint.network.receptive_radius
+    assert FEATURES_A_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
+
+
+def test_an_image_whose_result_no_memory_holds_is_told() -> None:
+    huge = np.broadcast_to(noise((1, 24, 24)), (2**40, 24, 24))
+    with pytest.raises(DeviceMemoryError, match="written to a file"):
+        list(Deblurrer(random_checkpoint((24, 24)), DeblurConfig()).events(Image(huge, "ZYX")))
+
+
+class SmallMemory:
+    """Stand-in for a device: a network's forward pass that fails beyond so many pixels."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self.tried: list[int] = []
+        self._forward = UNet.forward
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forward(network: UNet, blurred: torch.Tensor, *rest: Any) -> torch.Tensor:
+            self.tried.append(max(blurred.shape))
+            if self.tried[-1] > self.side:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return self._forward(network, blurred, *rest)
+
+        monkeypatch.setattr(UNet, "forward", forward)
+
+
+def test_tiles_that_the_memory_does_not_hold_become_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checkpoint, stack = random_checkpoint((200, 160), depth=2), noise((2, 200, 160))
+    expected = deblur(stack, checkpoint)
+    memory = SmallMemory(60)
+    memory.install(monkeypatch)
+    worker = Deblurrer(checkpoint, DeblurConfig())
+    restored = result_of(worker, stack)
+    np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
+    failed = [side for side in memory.tried if side > 60]
+    assert len(failed) == 2, "each size is tried once, for all planes"
+    assert worker.tile_size <= 60
+
+
+def test_a_memory_that_holds_not_even_the_smallest_tile_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    SmallMemory(0).install(monkeypatch)
+    with pytest.raises(DeviceMemoryError, match="no smaller tile"):
+        deblur(noise((400, 300)), random_checkpoint((400, 300)))
+
+
+def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = SmallMemory(90)
+    memory.install(monkeypatch)
+    with pytest.raises(DeviceMemoryError, match="tile of 60"):
+        deblur(noise((400, 120)), random_checkpoint((400, 120)), config=DeblurConfig(tile=120))
+    assert memory.tried == [120]
+
+
+def test_a_plane_whose_resampling_the_memory_does_not_hold_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resampling, "free_host_memory", lambda: 100_000)
+    with (
+        pytest.warns(FrameMismatchWarning),
+        pytest.raises(DeviceMemoryError, match=r"48x60 to 96x120 .*resample it"),
+    ):
+        deblur(noise((48, 60)), identity_checkpoint((96, 120)))

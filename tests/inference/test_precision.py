@@ -1,0 +1,52 @@
+"""Laws of computing in bfloat16."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import pytest
+
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Deblurrer, deblur, deblurrer
+from tests.inference.making import identity_checkpoint, noise, random_checkpoint
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def test_bfloat16_changes_little_and_scaling_and_residual_stay_float32() -> None:
+    image = noise((64, 64))
+    values = {
+        precision: deblur(
+            image, random_checkpoint((64, 64)), config=DeblurConfig(precision=precision)
+        )
+        for precision in PRECISIONS
+    }
+    correction = np.ptp(values["float32"] - image)
+    difference = np.abs(values["bfloat16"] - values["float32"]).max()
+    assert 0 < difference < 0.1 * correction
+    assert values["bfloat16"].dtype == np.float32
+    unchanged = deblur(
+        image, identity_checkpoint((64, 64)), config=DeblurConfig(precision="bfloat16")
+    )
+    np.testing.assert_allclose(unchanged, image, atol=2e-4)
+
+
+@pytest.mark.parametrize("gains", [True, False])
+def test_auto_is_bfloat16_only_where_the_processor_gains(
+    monkeypatch: pytest.MonkeyPatch, gains: bool
+) -> None:
+    checkpoint, image = random_checkpoint((40, 40)), noise((40, 40))
+    expected = DeblurConfig(precision="bfloat16" if gains else "float32")
+    monkeypatch.setattr(deblurrer, "gains_by_bfloat16", lambda _: gains)
+    np.testing.assert_array_equal(
+        deblur(image, checkpoint), deblur(image, checkpoint, config=expected)
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kept_gating_maps_are_those_of_float32_in_either_precision(precision: Precision) -> None:
+    checkpoint, image = random_checkpoint((64, 24)), (noise((64, 24)) / 200).astype(np.float32)
+    worker = Deblurrer(checkpoint, DeblurConfig(precision=precision))
+    first, _, kept = (worker.scaled(image, Window.whole((64, 24))) for _ in range(3))
+    np.testing.assert_array_equal(kept, first)

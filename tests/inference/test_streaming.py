@@ -1,0 +1,112 @@
+"""Laws of planes that are larger than the memory, and of threads that share a network."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from napari_coordgate import normalization as intensities
+from napari_coordgate.config import DeblurConfig
+from napari_coordgate.inference import Deblurrer, deblur, deblurrer
+from napari_coordgate.io import Image
+from napari_coordgate.networks import UNet
+from tests.inference.making import Pixels, noise, random_checkpoint, result_of
+
+
+class WindowsOnly:
+    """Target or source that serves no more than a window at a time."""
+
+    def __init__(self, pixels: Pixels, most: int) -> None:
+        self.pixels = pixels
+        self.most = most
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.written: list[tuple[int | slice, ...]] = []
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> Pixels:
+        part: Pixels = self.pixels[index]
+        assert part.size <= self.most, "too much is loaded at once"
+        return part.copy()
+
+    def __setitem__(self, index: tuple[int | slice, ...], part: Pixels) -> None:
+        assert part.size <= self.most, "too much is written at once"
+        self.pixels[index] = part
+        self.written.append(index)
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "YZX", "YXZ"])
+def test_a_large_plane_is_read_and_written_by_windows(
+    monkeypatch: pytest.MonkeyPatch, axes: str
+) -> None:
+    for module in (intensities, deblurrer):
+        monkeypatch.setattr(module, "STRIP_BYTES", 4 * 16 * 300)
+    order = tuple("ZYX".index(letter) for letter in axes)
+    checkpoint, stack = random_checkpoint((200, 300), depth=2), noise((2, 200, 300))
+    expected = deblur(stack, checkpoint, config=DeblurConfig(tile=1000)).transpose(order)
+    source = WindowsOnly(stack.transpose(order), 64 * 300)
+    target = WindowsOnly(np.zeros(source.shape, np.float32), 64 * 64)
+    worker = Deblurrer(checkpoint, DeblurConfig(tile=64))
+    list(worker.events(Image(source, axes), out=target))
+    np.testing.assert_allclose(target.pixels, expected, atol=1e-4 * np.ptp(expected))
+    step = worker.step((200, 300))
+    starts = {
+        (part.start % side, part.stop - part.start)
+        for index in target.written
+        for part, side in zip((p for p in index if isinstance(p, slice)), step, strict=True)
+    }
+    assert {start for start, _ in starts} == {0}
+    assert max(length for _, length in starts) == max(step)
+
+
+def test_results_go_to_a_zarr_array_in_its_own_chunks(tmp_path: Path) -> None:
+    checkpoint, stack = random_checkpoint((90, 130), depth=2), noise((2, 90, 130), np.uint16)
+    worker = Deblurrer(checkpoint, DeblurConfig(tile=64))
+    source, target = (
+        zarr.create_array(tmp_path / name, shape=stack.shape, chunks=(1, *chunk), dtype=dtype)
+        for name, chunk, dtype in (("in", (32, 32), "u2"), ("out", worker.step((90, 130)), "f4"))
+    )
+    source[...] = stack
+    list(worker.events(Image(source, "ZYX"), out=target))
+    np.testing.assert_allclose(np.asarray(target[...]), deblur(stack, checkpoint), atol=1e-2)
+
+
+class Counting:
+    """Forward passes of a network, and the most that ran beside each other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.running, self.most, self._count = 0, 0, threading.Lock()
+        forward = UNet.forward
+
+        def counted(network: UNet, *inputs: Any) -> torch.Tensor:
+            self._change(1)
+            time.sleep(0.001)
+            result = forward(network, *inputs)
+            self._change(-1)
+            return result
+
+        monkeypatch.setattr(UNet, "forward", counted)
+
+    def _change(self, number: int) -> None:
+        with self._count:
+            self.running += number
+            self.most = max(self.most, self.running)
+
+
+def test_threads_share_one_network_and_compute_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = random_checkpoint((90, 90), depth=2)
+    stacks = [noise((6, 90, 90), seed=seed) for seed in range(4)]
+    config = DeblurConfig(tile=64)
+    expected = [deblur(stack, checkpoint, config=config) for stack in stacks]
+    counting = Counting(monkeypatch)
+    worker = Deblurrer(checkpoint, config)
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(partial(result_of, worker), stacks))
+    np.testing.assert_array_equal(results, expected)
+    assert counting.most == 1

@@ -1,0 +1,329 @@
+import errno
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from napari_coordgate.errors import OutputError
+from napari_coordgate.io.files import check_writable, remove_strays, reserve, writing
+
+
+@contextmanager
+def disk_that_holds(limit: int) -> Iterator[None]:
+    """Let no file grow beyond ``limit`` bytes, as on a disk that is nearly full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Give up the rights of root, which ignores the permissions of files."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "result.ome.tif"
+    with writing(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith(".ome.tif")
+        temporary.write_bytes(b"half")
+        assert not target.exists()
+        temporary.write_bytes(b"whole")
+    assert target.read_bytes() == b"whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_trying_to_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    for target in (tmp_path / "there", tmp_path / "new" / "folder" / "result"):
+        check_writable(target)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_trying_to_write_finds_what_stands_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(0o555)
+    tmp_path.chmod(0o755)
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(OutputError, match="not a file"):
+        check_writable(tmp_path / "file" / "result")
+    with ordinary_user(), pytest.raises(OutputError, match="that you may write to"):
+        check_writable(tmp_path / "closed" / "result")
+
+
+def test_a_relative_name_and_a_text_are_paths_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with writing("result.txt") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "result.txt").read_text() == "whole"
+
+
+def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with writing(tmp_path / "result"):
+        pass
+    assert (tmp_path / "result").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_interrupted_file_leaves_nothing(
+    tmp_path: Path, interruption: type[BaseException], overwrite: bool
+) -> None:
+    target = tmp_path / "result"
+    if overwrite:
+        target.write_text("before")
+    with pytest.raises(interruption), writing(target, overwrite) as temporary:
+        temporary.write_text("half")
+        raise interruption
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"] * overwrite
+
+
+def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.write_text("before")
+    complaint = r"result already exists; .* --overwrite"
+    with pytest.raises(OutputError, match=complaint), writing(target):
+        pytest.fail("The body must not run.")
+    assert target.read_text() == "before"
+
+
+def test_a_link_to_nowhere_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="already exists"), writing(target):
+        pytest.fail("The body must not run.")
+    assert target.is_symlink()
+
+
+def test_a_file_is_overwritten_when_asked(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.write_text("before")
+    with writing(target, overwrite=True) as temporary:
+        temporary.write_text("after")
+        assert target.read_text() == "before"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_file_that_turned_up_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse_link)
+    target = tmp_path / "result"
+    with pytest.raises(OutputError, match="already exists"), writing(target) as temporary:
+        temporary.write_text("ours")
+        target.write_text("theirs")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_a_disk_without_hard_links_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", refuse_link)
+    with writing(tmp_path / "result") as temporary:
+        temporary.write_text("whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+
+
+def refuse_link(source: Path, target: Path) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    with (
+        disk_that_holds(1000),
+        pytest.raises(OutputError) as caught,
+        writing(target) as temporary,
+    ):
+        temporary.write_bytes(bytes(2000))
+    assert str(target) in str(caught.value)
+    assert "disk" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    complaint = "permission denied; choose a folder"
+    with (
+        ordinary_user(),
+        pytest.raises(OutputError, match=complaint),
+        writing(folder / "result"),
+    ):
+        pytest.fail("The body must not run.")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is a folder"), writing(tmp_path, overwrite=True):
+        pytest.fail("The body must not run.")
+
+
+def test_a_folder_appears_whole_and_alone(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.ome.zarr"
+    with writing(target, folder=True) as temporary:
+        assert (temporary.parent, temporary.suffix) == (target.parent, ".zarr")
+        (temporary / "deeper").mkdir()
+        (temporary / "deeper" / "part").write_text("whole")
+        assert not target.exists()
+    assert (target / "deeper" / "part").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, overwrite: bool) -> None:
+    target = tmp_path / "result"
+    if overwrite:
+        folder_with(target, "before")
+    with pytest.raises(KeyboardInterrupt), writing(target, overwrite, folder=True) as temporary:
+        (temporary / "part").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == [target] * overwrite
+    assert not overwrite or (target / "part").read_text() == "before"
+
+
+def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
+    target = folder_with(tmp_path / "result", "before")
+    with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+        pytest.fail("The body must not run.")
+    with writing(target, overwrite=True, folder=True) as temporary:
+        (temporary / "other").write_text("after")
+        assert (target / "part").read_text() == "before"
+    assert [path.name for path in target.iterdir()] == ["other"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_turned_up_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    for theirs in (folder_with, lambda path, text: path.write_text(text)):
+        with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+            theirs(target, "theirs")
+        assert list(tmp_path.iterdir()) == [target]
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def test_a_file_is_never_overwritten_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "result").write_text("before")
+    with (
+        pytest.raises(OutputError, match="it is a file"),
+        writing(tmp_path / "result", overwrite=True, folder=True),
+    ):
+        pytest.fail("The body must not run.")
+    assert (tmp_path / "result").read_text() == "before"
+
+
+def test_a_folder_replaced_is_on_the_disk_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = folder_with(tmp_path / "result", "before")
+    rename = Path.rename
+
+    def killed(path: Path, name: Path) -> Path:
+        """Die between moving the old aside and the new to its place."""
+        if name == target:
+            os._exit(9)
+        return rename(path, name)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "rename", killed)
+        with writing(target, overwrite=True, folder=True) as temporary:
+            (temporary / "part").write_text("after")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not target.exists()
+    assert len(remove_strays([target])) == 1
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "part").read_text() == "before"
+
+
+def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
+    strays = [
+        folder_with(tmp_path / "deeper" / ".napari-coordgate-0123abcd-a.zarr", "half"),
+        folder_with(tmp_path / ".napari-coordgate-old-b", "old"),
+    ]
+    folder_with(tmp_path / "b", "new")
+    (tmp_path / ".napari-coordgate-notes").touch()
+    assert remove_strays([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"]) == []
+    assert remove_strays([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == strays
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
+
+
+def folder_with(path: Path, text: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "part").write_text(text)
+    return path
+
+
+def test_where_there_are_no_links_a_name_is_taken_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with writing(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "a").read_text() == "whole"
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OutputError), writing(tmp_path / "b") as temporary:
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "result", tmp_path / "file" / "deeper" / "result"):
+        with pytest.raises(OutputError, match="choose a folder"), writing(target):
+            pytest.fail("The body must not run.")
+
+
+def test_a_name_may_be_as_long_as_the_disk_allows_but_no_longer(tmp_path: Path) -> None:
+    with writing(tmp_path / ("n" * 251 + ".tif")) as temporary:
+        assert temporary.suffix == ".tif"
+    with pytest.raises(OutputError, match="shorter name"), writing(tmp_path / ("n" * 300)):
+        pytest.fail("The body must not run.")
+
+
+def test_trouble_with_another_file_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), writing(tmp_path / "result"):
+        (tmp_path / "input").read_bytes()
+
+
+def test_reserving_keeps_contents_and_claims_the_holes(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.write(b"start")
+        file.truncate(1 << 20)
+    reserve(path)
+    assert path.read_bytes() == b"start".ljust(1 << 20, b"\0")
+    assert path.stat().st_blocks * 512 >= 1 << 20
+
+
+def test_reserving_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(shutil.disk_usage(tmp_path).free + (1 << 30))
+    with pytest.raises(OSError, match="No space left"):
+        reserve(path)

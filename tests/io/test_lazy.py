@@ -1,0 +1,112 @@
+"""Laws of arrays that load what they are asked for."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from napari_coordgate.errors import ImageError
+from napari_coordgate.io.lazy import (
+    BlockPixels,
+    LazyPixels,
+    Part,
+    SelectedPixels,
+    Source,
+    StackedPixels,
+    as_index,
+)
+
+ARRAY = np.random.default_rng(0).integers(0, 60000, (2, 3, 1, 9, 700, 3)).astype(">u2")
+
+
+class Pieces(StackedPixels):
+    """An array in pieces along some of its axes."""
+
+    def __init__(self, array: np.ndarray[Any, Any], stacked: set[int]) -> None:
+        super().__init__(None, array.shape, array.dtype, stacked)
+        self._array = array
+
+    def _piece(self, parts: tuple[Part, ...]) -> np.ndarray[Any, Any]:
+        assert all(isinstance(parts[axis], int) for axis in self._stacked)
+        return self._array[tuple(map(as_index, parts))]
+
+
+@st.composite
+def forward_indices(draw: st.DrawFn) -> Any:
+    """Index of numbers, and of slices that go forward, an ellipsis among them or not."""
+    index = draw(arrays.basic_indices(ARRAY.shape, allow_newaxis=False))
+    parts = index if isinstance(index, tuple) else (index,)
+    forward = (
+        slice(part.start, part.stop, part.step and abs(part.step))
+        if isinstance(part, slice)
+        else part
+        for part in parts
+    )
+    return tuple(forward)
+
+
+def block(folder: str | Path, offset: int = 5) -> BlockPixels:
+    path = Path(folder) / "pixels"
+    path.write_bytes(bytes(offset) + ARRAY.tobytes())
+    return BlockPixels(Source(path), offset, ARRAY.shape, ARRAY.dtype)
+
+
+@pytest.mark.parametrize("kind", ["block", "all stacked", "two stacked", "selected"])
+def test_any_part_is_that_of_the_array(kind: str) -> None:
+    with TemporaryDirectory() as folder:
+        stored = block(folder)
+        lazy: dict[str, LazyPixels] = {
+            "block": stored,
+            "all stacked": Pieces(ARRAY[..., :5, :], set(range(6))),
+            "two stacked": Pieces(ARRAY, {0, 5}),
+            "selected": SelectedPixels(stored, {0: [1, 0], 5: range(3), 3: [*range(9)]}),
+        }
+        whole = {"all stacked": ARRAY[..., :5, :], "selected": ARRAY[::-1]}.get(kind, ARRAY)
+
+        @settings(max_examples=60, deadline=None)
+        @given(forward_indices())
+        def equal(index: Any) -> None:
+            try:
+                expected = whole[index]
+            except IndexError:
+                with pytest.raises(IndexError):
+                    lazy[kind][index]
+                return
+            np.testing.assert_array_equal(lazy[kind][index], expected)
+            assert lazy[kind][index].dtype.newbyteorder("=") == np.uint16
+
+        equal()
+        np.testing.assert_array_equal(np.asarray(lazy[kind]), whole)
+        assert (lazy[kind].shape, lazy[kind].ndim) == (whole.shape, whole.ndim)
+
+
+def test_backwards_and_beyond_the_end_are_no_parts(tmp_path: Path) -> None:
+    lazy = block(tmp_path)
+    for index in (slice(None, None, -1), 2, (0, 0, 1), (0,) * 7):
+        with pytest.raises((IndexError, ValueError)):
+            lazy[index]
+    with pytest.raises(ValueError, match="must be loaded"):
+        np.array(lazy, copy=False)
+
+
+def test_a_block_must_lie_within_its_file(tmp_path: Path) -> None:
+    block(tmp_path)
+    source = Source(tmp_path / "pixels")
+    with pytest.raises(ValueError, match="the file ends before its pixels do"):
+        BlockPixels(source, 6, ARRAY.shape, ARRAY.dtype)
+    with pytest.raises(ValueError, match="the file ends before its pixels do"):
+        BlockPixels(source, 0, (1 << 40, 1 << 40), ARRAY.dtype)
+
+
+def test_what_a_reader_stumbles_over_is_told_with_the_file(tmp_path: Path) -> None:
+    class Broken(LazyPixels):
+        def _load(self, parts: tuple[Part, ...]) -> np.ndarray[Any, Any]:
+            raise RuntimeError("bad blocks\nat 7")
+
+    with pytest.raises(ImageError, match=r"^.*x\.tif cannot be read \(bad blocks\); it may be"):
+        Broken(tmp_path / "x.tif", (4, 4), np.dtype("u1"))[1, 2]

@@ -1,0 +1,158 @@
+"""Laws of writing images, whole and piece by piece."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.io import (
+    Image,
+    PlaneView,
+    create_image,
+    planes,
+    read_image,
+    write_image,
+)
+from tests.io.examples import PIXEL_SIZE_UM, numbers
+
+PLANE = Image(numbers("YX", "f4"), "YX")
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "dtype", "advice"),
+    [
+        ("image.jpg", "YX", "u1", "choose .tif, .ome.zarr, .png or .npy"),
+        ("image", "YX", "u1", "choose .tif"),
+        ("image.png", "YX", "f4", "choose .tif"),
+        ("image.png", "ZYX", "u1", "choose .tif"),
+        ("image.png", "YXS", "u2", "choose .tif"),
+        ("image.ome.tif", "YX", "f2", "choose a name that ends in .tif alone"),
+        ("image.tif", "YXS", "?", "choose uint8 pixels"),
+        ("image.ome.zarr", "CYXS", "u1", "choose .tif"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_said_before_writing(
+    tmp_path: Path, name: str, axes: str, dtype: str, advice: str
+) -> None:
+    path = tmp_path / "folder" / name
+    with pytest.raises(OutputError, match=advice) as caught:
+        write_image(path, Image(numbers(axes, dtype), axes))
+    assert str(path) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["image.tif", "image.ome.tif", "image.png", "image.npy", "image.zarr"]
+)
+def test_an_image_is_overwritten_only_when_asked(tmp_path: Path, name: str) -> None:
+    first, second = Image(numbers("YX", "u1"), "YX"), Image(numbers("YX", "u1") + 1, "YX")
+    write_image(tmp_path / name, first)
+    with pytest.raises(OutputError, match="already exists"):
+        write_image(tmp_path / name, second)
+    assert np.array_equal(read_image(tmp_path / name).pixels, first.data)
+    write_image(tmp_path / name, second, overwrite=True)
+    assert np.array_equal(read_image(tmp_path / name).pixels, second.data)
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.npy", "image.ome.zarr"])
+def test_an_image_can_take_the_place_of_the_file_it_is_read_from(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_image(path, Image(numbers("YX"), "YX"))
+    write_image(path, read_image(path), overwrite=True)
+    assert np.array_equal(read_image(path).pixels, numbers("YX"))
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.tif", "image.npy", "image.ome.zarr"])
+@pytest.mark.parametrize("dtype", ["u1", "f4", "f8", ">u2"])
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "TCZYX", "YXS", "CYX"])
+def test_an_image_written_piece_by_piece_equals_one_written_whole(
+    tmp_path: Path, name: str, axes: str, dtype: str
+) -> None:
+    pixels = numbers(axes, dtype)
+    names = ("a", "b", "c") if "C" in axes else ()
+    image = Image(pixels, axes, PIXEL_SIZE_UM, z_step_um=0.5, channels=names)
+    with create_image(tmp_path / name, image, chunk=(4, 4)) as array:
+        assert not (tmp_path / name).exists()
+        assert (array.shape, array.ndim) == (pixels.shape, pixels.ndim)
+        for index in planes(image):
+            for window in ((slice(0, 4), slice(0, 7)), (slice(4, 6), slice(0, 7))):
+                PlaneView(array, index)[window] = image.view(index)[window]
+    write_image(tmp_path / f"whole-{name}", image)
+    stated = axes if name == "image.npy" else None
+    piecewise = read_image(tmp_path / name, stated)
+    whole = read_image(tmp_path / f"whole-{name}", stated)
+    assert (piecewise.axes, piecewise.metadata) == (whole.axes, whole.metadata)
+    np.testing.assert_array_equal(piecewise.pixels, whole.pixels)
+    assert piecewise.data.dtype.newbyteorder("=") == pixels.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
+def test_shape_and_type_need_not_be_those_of_the_other_image(tmp_path: Path, name: str) -> None:
+    like = Image(numbers("ZYX"), "ZYX", PIXEL_SIZE_UM)
+    with create_image(tmp_path / name, like, shape=(2, 3, 5), dtype="f4") as array:
+        array[1, :, :] = np.ones((3, 5))
+    image = read_image(tmp_path / name)
+    assert (image.data.shape, image.data.dtype) == ((2, 3, 5), np.float32)
+    assert image.pixels.sum() == image.pixels[1].sum() == 15
+    with pytest.raises(ImageError, match="axes"), create_image(tmp_path / "b", like, shape=(3, 5)):
+        pytest.fail("The body must not run.")
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
+def test_an_image_abandoned_halfway_leaves_nothing(tmp_path: Path, name: str) -> None:
+    piecewise = create_image(tmp_path / name, PLANE)
+    with pytest.raises(KeyboardInterrupt), piecewise as array:
+        array[:3, :] = np.ones((3, 7))
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "advice"),
+    [
+        ("image.png", "u1", "choose .npy"),
+        ("image.tif", "?", "choose .npy"),
+        ("image.jpg", "u1", "choose .tif"),
+    ],
+)
+def test_packed_formats_are_not_written_piece_by_piece(
+    tmp_path: Path, name: str, dtype: str, advice: str
+) -> None:
+    piecewise = create_image(tmp_path / name, PLANE, dtype=dtype)
+    with pytest.raises(OutputError, match=advice), piecewise:
+        pytest.fail("The body must not run.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
+def test_an_image_too_large_for_the_disk_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    piecewise = create_image(tmp_path / name, PLANE, shape=(1 << 20, 1 << 22))
+    with pytest.raises(OutputError, match="disk"), piecewise:
+        pytest.fail("The body must not run.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def nearly_full_disk() -> Iterator[None]:
+    """Let no file grow beyond 2 kB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("nearly_full_disk")
+@pytest.mark.parametrize(
+    "name", ["image.tif", "image.ome.tif", "image.npy", "image.png", "image.zarr"]
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    with pytest.raises(OutputError, match=r"image.*; .* choose another disk\.$") as caught:
+        write_image(tmp_path / name, Image(noise, "YX"))
+    assert str(tmp_path / name) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

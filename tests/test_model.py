@@ -1,0 +1,225 @@
+"""Laws of checkpoints: one file rebuilds all, and a bad file is an error of one line."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
+from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.errors import CheckpointError, OutputError
+from napari_coordgate.networks import build_network
+from napari_coordgate.optics import PSFField
+
+FRAME = (24, 20)
+CONFIG = TrainingConfig(
+    network=NetworkConfig(base_channels=4, depth=2), camera=Camera(photons=77), learning_rate=3e-4
+)
+FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0, pixel_size_um=0.3), FRAME)
+FORMAT = "napari-coordgate checkpoint"
+
+
+def example() -> Checkpoint:
+    return Checkpoint(
+        config=CONFIG,
+        weights=build_network(CONFIG.network).state_dict(),
+        frame_shape=FRAME,
+        pixel_size_um=0.3,
+        psf_field=FIELD,
+        step=12,
+        history=({"step": 6.0, "psnr": 20.5}, {"step": 12.0, "psnr": float("inf")}),
+        metrics={"psnr": 1 / 3},
+        state={"optimizer.0.step": torch.tensor(12.0), "network.head.bias": torch.ones(1)},
+        progress={"images": 3, "plateau": None},
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, example())
+    return path
+
+
+def assert_refused(path: Path, problem: str) -> None:
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        load_checkpoint(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert len(message.splitlines()) == 1
+
+
+def with_header(file: Path, **changes: Any) -> Path:
+    """The file with some entries of its header changed, or removed where they are `...`."""
+    with safe_open(file, "pt") as opened:
+        header = json.loads(opened.metadata()[FORMAT])
+    header = {name: value for name, value in (header | changes).items() if value is not ...}
+    save_file(load_file(file), file, {FORMAT: json.dumps(header)})
+    return file
+
+
+def test_what_is_loaded_is_what_was_saved(file: Path) -> None:
+    saved, loaded = example(), load_checkpoint(file)
+    for name in ("config", "frame_shape", "pixel_size_um", "step", "history", "metrics"):
+        assert getattr(loaded, name) == getattr(saved, name)
+    assert loaded.progress == saved.progress
+    assert loaded.state.keys() == saved.state.keys()
+    assert all(torch.equal(loaded.state[name], saved.state[name]) for name in saved.state)
+    assert loaded.weights.keys() == saved.weights.keys()
+
+
+def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
+    loaded = load_checkpoint(file).psf_field
+    assert loaded is not None
+    assert np.array_equal(loaded.kernels, FIELD.kernels)
+    assert np.array_equal(loaded.coefficients, FIELD.coefficients)
+    assert (loaded.frame_shape, loaded.pixel_size_um) == (FRAME, 0.3)
+    assert loaded.source == FIELD.source
+    image = np.random.default_rng(0).random(FRAME)
+    assert np.array_equal(loaded.blur(image), FIELD.blur(image))
+
+
+def test_the_network_comes_back_ready_to_deblur(tmp_path: Path) -> None:
+    checkpoint = example()
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    network = load_checkpoint(tmp_path / "model.safetensors").network
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    image, places = torch.rand(1, 1, *FRAME), torch.rand(1, 2, *FRAME)
+    assert torch.equal(network(image, places), checkpoint.network(image, places))
+
+
+def test_a_checkpoint_of_measured_pairs_has_no_field(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, replace(example(), psf_field=None, pixel_size_um=None))
+    loaded = load_checkpoint(path)
+    assert loaded.psf_field is None
+    assert loaded.pixel_size_um is None
+
+
+def test_any_memory_layout_of_weights_is_saved(tmp_path: Path) -> None:
+    weights = {
+        name: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+        for name, tensor in example().weights.items()
+    }
+    save_checkpoint(tmp_path / "model.safetensors", replace(example(), weights=weights))
+    loaded = load_checkpoint(tmp_path / "model.safetensors").weights
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def test_nothing_is_overwritten_unasked(file: Path) -> None:
+    before = file.read_bytes()
+    with pytest.raises(OutputError, match="already exists"):
+        save_checkpoint(file, replace(example(), step=99))
+    assert file.read_bytes() == before
+    save_checkpoint(file, replace(example(), step=99), overwrite=True)
+    assert load_checkpoint(file).step == 99
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_cut_anywhere_is_refused(file: Path) -> None:
+    whole = file.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for length in {0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(whole) - 1}:
+        file.write_bytes(whole[:length])
+        assert_refused(file, "no whole checkpoint")
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, ...])
+def test_an_unknown_version_is_refused(file: Path, version: Any) -> None:
+    assert_refused(with_header(file, version=version), "version .*update napari-coordgate")
+
+
+@pytest.mark.parametrize(
+    "name", ["config", "frame_shape", "psf_field", "step", "history", "metrics", "progress"]
+)
+@pytest.mark.parametrize("value", [..., "text", [1]])
+def test_a_damaged_header_is_refused(file: Path, name: str, value: Any) -> None:
+    assert_refused(with_header(file, **{name: value}), "damaged")
+
+
+def test_a_wrong_setting_in_the_header_is_named(file: Path) -> None:
+    config = CONFIG.model_dump(mode="json") | {"momentum": 0.9}
+    problem = "damaged header: unknown setting 'config.momentum'"
+    assert_refused(with_header(file, config=config), problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frame_shape", [0, 20]),
+        ("frame_shape", [24, -1]),
+        ("pixel_size_um", "small"),
+        ("pixel_size_um", -0.3),
+        ("step", -1),
+        ("metrics", {"psnr": "high"}),
+        ("history", [{"psnr": None}]),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(file: Path, name: str, value: Any) -> None:
+    assert_refused(with_header(file, **{name: value}), f"damaged header: {name}")
+
+
+def test_a_header_nested_beyond_measure_is_refused(file: Path) -> None:
+    save_file(load_file(file), file, {FORMAT: "[" * 100_000})
+    assert_refused(file, "no whole checkpoint")
+
+
+def test_weights_of_another_network_are_refused(file: Path) -> None:
+    config = CONFIG.model_copy(update={"network": NetworkConfig(base_channels=8, depth=2)})
+    assert_refused(with_header(file, config=config.model_dump(mode="json")), "do not fit")
+
+
+def test_a_missing_tensor_is_refused(file: Path) -> None:
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    for name, problem in (("network.head.weight", "do not fit"), ("psf_field.kernels", "kernels")):
+        tensors = load_file(file)
+        del tensors[name]
+        damaged = file.with_stem("damaged")
+        save_file(tensors, damaged, metadata)
+        assert_refused(damaged, problem)
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    assert_refused(path, "no such file")
+    save_file({"weight": torch.zeros(3)}, path)
+    assert_refused(path, "no checkpoint of napari-coordgate")
+    save_file({"weight": torch.zeros(3)}, path, {FORMAT: "[1, 2]"})
+    assert_refused(path, "damaged header")
+    save_file({"weight": torch.zeros(3)}, path, {FORMAT: "{"})
+    assert_refused(path, "no whole checkpoint")
+    path.write_text("This is no checkpoint, but a letter to a friend.")
+    assert_refused(path, "no whole checkpoint")
+    path.unlink()
+    path.mkdir()
+    assert_refused(path, "no whole checkpoint")
+
+
+class Intruder:
+    """Runs when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_loading_runs_no_pickle(tmp_path: Path) -> None:
+    path, trace = tmp_path / "model.safetensors", tmp_path / "trace"
+    path.write_bytes(pickle.dumps(Intruder(trace)))
+    assert_refused(path, "no whole checkpoint")
+    torch.save({"network": Intruder(trace)}, path)
+    assert_refused(path, "no whole checkpoint")
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Intruder(trace)))
+    assert trace.exists()

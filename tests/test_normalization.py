@@ -1,0 +1,240 @@
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from napari_coordgate import normalization as intensities
+from napari_coordgate.config import Scaling
+from napari_coordgate.errors import CancelledError, ImageError
+from napari_coordgate.normalization import IntensityRange, cast, check_plane, intensity_range
+
+DTYPES = ["?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8", ">u2", ">i4", ">f4", ">f8"]
+INTEGERS = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"]
+WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
+
+
+def ramp(dtype: str) -> NDArray[Any]:
+    return (np.arange(64 * 64).reshape(64, 64) % 199).astype(dtype)
+
+
+@given(
+    low=st.floats(-1e6, 1e6),
+    span=st.floats(1e-3, 1e6),
+    parts=arrays(np.float64, 20, elements=st.floats(-1, 2)),
+)
+def test_restoring_undoes_scaling(low: float, span: float, parts: NDArray[np.float64]) -> None:
+    intensities = IntensityRange(low, low + span)
+    image = low + parts * span
+    restored = intensities.restore(intensities.scale(image), np.float64)
+    np.testing.assert_allclose(restored, image, rtol=1e-15, atol=4e-7 * span + 1e-9)
+
+
+@given(image=arrays(np.uint16, (2, 9)), dtype=st.sampled_from(["u1", "u2", ">u2"]))
+def test_8_and_16_bit_pixels_survive_exactly(image: NDArray[np.uint16], dtype: str) -> None:
+    image = image.astype(dtype)
+    intensities = IntensityRange(float(image.min()), float(image.max()) + 1)
+    assert np.array_equal(intensities.restore(intensities.scale(image), dtype), image)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_range_becomes_0_to_1_in_native_float32(dtype: str) -> None:
+    plane = ramp(dtype)
+    intensities = intensity_range(plane, WHOLE_RANGE)
+    scaled = intensities.scale(plane)
+    assert intensities == (float(plane.min()), float(plane.max()))
+    assert scaled.dtype == np.float32
+    assert scaled.dtype.isnative
+    assert (scaled.min(), scaled.max()) == (0, 1)
+
+
+def test_values_beyond_the_range_are_kept() -> None:
+    scaled = IntensityRange(10, 20).scale(np.array([0, 15, 40]))
+    assert scaled.tolist() == [-1, 0.5, 3]
+
+
+def test_small_steps_on_a_high_offset_are_seen() -> None:
+    scaled = IntensityRange(1e9, 1e9 + 4).scale(np.array([1e9, 1e9 + 1, 1e9 + 4]))
+    assert scaled.tolist() == [0, 0.25, 1]
+    counts = np.array([4_000_000_001, 4_000_000_003], np.uint32)
+    intensities = IntensityRange(4e9, 4e9 + 4)
+    assert np.array_equal(intensities.restore(intensities.scale(counts), np.uint32), counts)
+
+
+def test_percentiles_leave_out_hot_and_dead_pixels() -> None:
+    plane = np.tile(np.linspace(100, 200, 100, dtype=np.float32), (100, 1))
+    plane[0, :10] = (0, 60000, 0, 60000, 0, 60000, 0, 60000, 0, 60000)
+    low, high = intensity_range(plane, Scaling(low_percentile=1, high_percentile=99))
+    assert 100 <= low < 102
+    assert 198 < high <= 200
+
+
+def test_a_sparse_image_has_the_range_of_all_its_pixels() -> None:
+    plane = np.full((3000, 3000), 7, np.uint8)
+    plane[1001, 1001] = 9
+    assert intensity_range(plane, Scaling()) == (7, 9)
+
+
+def test_a_constant_plane_has_no_range() -> None:
+    with pytest.raises(ImageError, match=r"^beads.tif is constant .* is 3\)"):
+        intensity_range(np.full((8, 8), 3), Scaling(), "beads.tif")
+
+
+@pytest.mark.parametrize("dtype", ["u2", ">u2", "f4", ">f8"])
+def test_a_large_plane_is_checked_and_sampled_without_a_copy(dtype: str) -> None:
+    plane = np.zeros((6144, 6144), dtype)
+    plane[::2] = 1
+    tracemalloc.start()
+    check_plane(plane, "frame")
+    check_peak = tracemalloc.get_traced_memory()[1]
+    intensities = intensity_range(plane, Scaling())
+    range_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert check_peak < 1e6
+    assert range_peak < 4e7
+    assert intensities == (0, 1)
+
+
+class LoadedPixels:
+    """Plane that is loaded by its parts; it counts how often each pixel was."""
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        self._pixels = pixels
+        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+        self.times = np.zeros(pixels.shape, int)
+        self.largest = 0
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        self.times[index] += 1
+        part: NDArray[Any] = self._pixels[index]
+        self.largest = max(self.largest, part.nbytes)
+        return part
+
+
+@given(
+    shape=st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    strip_bytes=st.integers(1, 5000),
+    sampled=st.integers(1, 4000),
+    levels=st.integers(2, 1000),
+)
+def test_strips_give_the_range_of_the_whole_in_one_reading(
+    shape: tuple[int, int], strip_bytes: int, sampled: int, levels: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, levels, shape).astype(np.uint16)
+    pixels[0, 0], pixels[1, 1] = 0, levels
+    plane, percentiles = LoadedPixels(pixels), (2, 97)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intensities, "STRIP_BYTES", strip_bytes)
+        patch.setattr(intensities, "_SAMPLED_PIXELS", sampled)
+        found = intensity_range(plane, Scaling(low_percentile=2, high_percentile=97))
+    assert (plane.times == 1).all()
+    assert plane.largest <= max(strip_bytes, 2 * shape[1])
+    step = int(np.ceil(np.sqrt(pixels.size / sampled)))
+    low, high = np.percentile(pixels[::step, ::step], percentiles)
+    assert found == ((low, high) if high > low else (0, levels))
+
+
+@pytest.mark.parametrize("row", [0, 37, 99])
+@pytest.mark.parametrize(
+    ("value", "problem"), [(np.nan, "NaN"), (-np.inf, "infinite"), (1e300, "rescale")]
+)
+def test_what_is_wrong_is_found_in_any_strip(
+    monkeypatch: pytest.MonkeyPatch, row: int, value: float, problem: str
+) -> None:
+    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+    pixels = np.random.default_rng(0).uniform(0, 1, (100, 20))
+    pixels[row, 7] = value
+    for look in (check_plane, lambda plane, name: intensity_range(plane, Scaling(), name)):
+        with pytest.raises(ImageError, match=f"^frame.tif .*{problem}"):
+            look(LoadedPixels(pixels), "frame.tif")
+
+
+def test_a_look_through_a_large_plane_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+    plane = LoadedPixels(np.random.default_rng(0).uniform(0, 1, (100, 20)))
+
+    def check() -> None:
+        if plane.times.sum() > 500:
+            raise CancelledError("Stopped.")
+
+    with pytest.raises(CancelledError):
+        intensity_range(plane, Scaling(), check=check)
+    assert plane.times.sum() < 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_type_of_pixel_passes_the_check(dtype: str) -> None:
+    check_plane(ramp(dtype), "frame")
+
+
+@pytest.mark.parametrize(
+    ("plane", "problem"),
+    [
+        (np.zeros((0, 5)), "is 0 x 5 pixels"),
+        (np.zeros((1, 1)), "is 1 x 1 pixels"),
+        (np.zeros((1, 50)), "is 1 x 50 pixels"),
+        (np.zeros((2, 2, 2)), "is 2 x 2 x 2 pixels"),
+        (np.full((4, 4), 5, np.uint16), r"is constant \(every pixel is 5\)"),
+        (np.zeros((4, 4), bool), "is constant"),
+        (np.eye(4) + np.nan, "NaN"),
+        (np.where(np.eye(4) > 0, np.nan, 1), "NaN"),
+        (np.where(np.eye(4) > 0, np.inf, 1), "infinite"),
+        (np.where(np.eye(4) > 0, -np.inf, 1).astype(">f4"), "infinite"),
+        (np.eye(4) * 1e300, "rescale"),
+        (np.eye(4) * 1j, "complex128"),
+        (np.array([["a", "b"], ["c", "d"]]), "<U1"),
+        (np.eye(4).astype(object), "object"),
+    ],
+)
+def test_a_plane_that_holds_no_image_is_named(plane: NDArray[Any], problem: str) -> None:
+    with pytest.raises(ImageError, match=rf"^frame.tif .*{problem}") as caught:
+        check_plane(plane, "frame.tif")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@given(
+    values=arrays(np.float64, 20, elements=st.floats(-1e20, 1e20) | st.floats(-300, 300)),
+    source=st.sampled_from(["f4", "f8", ">f4"]),
+    dtype=st.sampled_from(INTEGERS),
+)
+def test_integers_are_rounded_and_clipped(
+    values: NDArray[np.float64], source: str, dtype: str
+) -> None:
+    values = values.astype(source)
+    info = np.iinfo(dtype)
+    result = cast(values, dtype)
+    assert result.dtype == np.dtype(dtype)
+    for value, whole in zip(values.tolist(), result.tolist(), strict=True):
+        expected = min(max(round(value), info.min), info.max)
+        # Floats are sparse near the 64-bit limits.
+        assert abs(whole - expected) <= (2048 if info.bits == 64 else 0)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_infinity_is_clipped_and_nan_is_0(dtype: str) -> None:
+    low, high, nothing = cast(np.array([-np.inf, np.inf, np.nan], np.float32), dtype).tolist()
+    assert low == np.iinfo(dtype).min
+    assert high == pytest.approx(np.iinfo(dtype).max, rel=1e-15)
+    assert nothing == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pixels_of_a_type_already_stay_as_they_are(dtype: str) -> None:
+    image = ramp(dtype)
+    result = cast(image, dtype)
+    assert result.dtype.isnative
+    assert np.array_equal(result, image)
+
+
+def test_a_mask_is_true_from_one_half_on() -> None:
+    assert cast(np.array([-1, 0.49, 0.5, 3]), bool).tolist() == [False, False, True, True]
+
+
+def test_casting_leaves_its_input_alone() -> None:
+    image = np.array([1.4, 400.0])
+    cast(image, np.uint8)
+    assert image.tolist() == [1.4, 400.0]
