@@ -18,13 +18,13 @@ import torch
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds
 from napari_coordgate.batch import deblur_folder_events
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import BatchConfig, TrainingConfig
-from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.devices import resolve_device, to_device
-from napari_coordgate.io import Image, read_image, write_image
-from napari_coordgate.networks import build_network
 from napari_coordgate.events import FileChanged, Finished
+from napari_coordgate.geometry import frame_coordinates
+from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.model import Model
+from napari_coordgate.networks import build_network
 
 
 def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2) -> list[Figure]:
@@ -51,7 +51,7 @@ def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2)
         _write_images(folder, max(1, images // rounds), size)
         config = TrainingConfig()
         network = build_network(config.network)
-        save_checkpoint(model, Checkpoint(config, network.state_dict(), (size, size)))
+        Model(config, network.state_dict(), (size, size)).save(model)
         count = max(1, images // rounds)
         whole, bare = _against_network(folder, Path(scratch, "one"), model, size, count, rounds)
         one, two = (

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_coordgate.config import Camera, Lens, NetworkConfig, TrainingConfig
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import finish
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
 FRAME = (128, 128)
@@ -75,9 +75,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
     The seed also draws the validation images, so that only rows of one seed compare.
     """
-    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge")
+    columns = ("psnr", "psnr_center", "psnr_middle", "psnr_edge")
     base = {row["seed"]: row["psnr"] for row in rows if row["variant"] == "base"}
-    lines = ["| variant | PSNR, dB | centre | middle | edge | SSIM | against base, each seed |"]
+    lines = ["| variant | PSNR, dB | center | middle | edge | SSIM | against base, each seed |"]
     lines.append("|---" * 7 + "|")
     for name in dict.fromkeys(row["variant"] for row in rows):
         own = [row for row in rows if row["variant"] == name]

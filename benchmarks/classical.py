@@ -6,9 +6,9 @@ import torch
 from benchmarks.blur import field_of_rank
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
+from napari_coordgate.config import RichardsonLucyConfig
 from napari_coordgate.deconvolution.blur import Blur
 from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_steps
-from napari_coordgate.config import RichardsonLucyConfig
 from napari_coordgate.geometry import Window
 
 ENDLESS = RichardsonLucyConfig(iterations=10**9)

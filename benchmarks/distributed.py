@@ -89,8 +89,8 @@ def _take_steps(config: TrainingConfig, rank: int, port: int, orders: Connection
 def _steps_of(config: TrainingConfig) -> Callable[[], Any]:
     import torch
 
-    from napari_coordgate.optics import PSFField
     from napari_coordgate.events import Event, Progress
+    from napari_coordgate.optics import PSFField
     from napari_coordgate.training import train
 
     torch.set_num_threads(1)

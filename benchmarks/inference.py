@@ -6,8 +6,8 @@ from torch import Tensor
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
 from napari_coordgate.config import NetworkConfig
-from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.devices import resolve_device, to_device
+from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks import Network, build_network
 
 

@@ -7,15 +7,15 @@ import torch
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.geometry import frame_coordinates
-from napari_coordgate.inference import deblur
 from napari_coordgate.demo import blurred_sample
 from napari_coordgate.devices import gains_by_bfloat16, resolve_device, to_device
-from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.geometry import frame_coordinates
+from napari_coordgate.inference import deblur
 from napari_coordgate.io import find_images
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import psnr
+from napari_coordgate.model import Model
 from napari_coordgate.networks import Network
 
 
@@ -39,14 +39,14 @@ def measure(sizes: tuple[int, ...] = (512, 1024), rounds: int = 5) -> list[Figur
     figures = []
     for size in sizes:
         figures += _speeds(folder / "starter.safetensors", size, rounds)
-    starter = load_checkpoint(folder / "starter.safetensors")
+    starter = Model.load(folder / "starter.safetensors")
     lost = [_lost_db(path, starter, seed) for seed, path in enumerate(find_images(folder / "test"))]
     return [*figures, Figure("PSNR that bfloat16 loses at most", max(lost), "dB", at_most=0.02)]
 
 
 def _speeds(path: Path, size: int, rounds: int) -> list[Figure]:
     device = resolve_device("auto")
-    contiguous, channels_last = (load_checkpoint(path).network for _ in range(2))
+    contiguous, channels_last = (Model.load(path).network for _ in range(2))
     contiguous.to(device)
     to_device(channels_last, device)
     blurred = torch.rand(1, 1, size, size, device=device)
@@ -72,7 +72,7 @@ def _speeds(path: Path, size: int, rounds: int) -> list[Figure]:
     ]
 
 
-def _lost_db(path: Path, starter: Checkpoint, seed: int) -> float:
+def _lost_db(path: Path, starter: Model, seed: int) -> float:
     """PSNR of an image deblurred in float32 above that in bfloat16."""
     sample = blurred_sample(path, starter, seed)
     full, half = (

@@ -13,25 +13,24 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate import load_checkpoint
-from napari_coordgate.model import Checkpoint
+from napari_coordgate import Model
 from napari_coordgate.demo import SEED, blurred_sample
-from napari_coordgate.io.files import sample_data_folder, writing
 from napari_coordgate.io import find_images
-from napari_coordgate.normalization import cast
+from napari_coordgate.io.files import atomic_write, sample_data_folder
 from napari_coordgate.io.metadata import Metadata
-from napari_coordgate.optics import expose
 from napari_coordgate.io.tiff import tiff_layout
+from napari_coordgate.normalization import convert_dtype
+from napari_coordgate.simulation import add_camera_noise
 
 SPACING_PX = 36
 JITTER_PX = 8
 OFFSET = 100
-"""Grey value of no light."""
+"""Gray value of no light."""
 STEP = 1 / 8
-"""Part of a grey value, well below the noise of the dimmest image."""
+"""Part of a gray value, well below the noise of the dimmest image."""
 
 
-def nuclei(starter: Checkpoint) -> NDArray[np.float32]:
+def nuclei(starter: Model) -> NDArray[np.float32]:
     """The test images, (N, H, W), as the demonstration blurs them; fine steps pack well."""
     paths = find_images(sample_data_folder() / "test")
     samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
@@ -39,8 +38,8 @@ def nuclei(starter: Checkpoint) -> NDArray[np.float32]:
     return (blurred / STEP).round().astype(np.float32) * np.float32(STEP)
 
 
-def beads(starter: Checkpoint) -> NDArray[np.uint16]:
-    """Beads far smaller than a pixel, each in the middle of one; a grey value is an electron."""
+def beads(starter: Model) -> NDArray[np.uint16]:
+    """Beads far smaller than a pixel, each in the middle of one; a gray value is an electron."""
     field, camera = starter.psf_field, starter.config.camera
     assert field is not None and camera.photons is not None
     generator = np.random.default_rng(SEED)
@@ -51,8 +50,8 @@ def beads(starter: Checkpoint) -> NDArray[np.uint16]:
     points = np.zeros(field.frame_shape)
     points[places[:, 0], places[:, 1]] = generator.uniform(0.7, 1.3, len(places))
     light = field.blur(torch.from_numpy(points))
-    recorded = expose(light / light.max(), camera, SEED).numpy()
-    return cast(OFFSET + camera.photons * recorded, np.dtype(np.uint16))
+    recorded = add_camera_noise(light / light.max(), camera, SEED).numpy()
+    return convert_dtype(OFFSET + camera.photons * recorded, np.dtype(np.uint16))
 
 
 def main() -> None:
@@ -60,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=sample_data_folder() / "blurred")
     folder = parser.parse_args().folder
-    starter = load_checkpoint(sample_data_folder() / "starter.safetensors")
+    starter = Model.load(sample_data_folder() / "starter.safetensors")
     side = starter.pixel_size_um
     assert side is not None
     for path, pixels, axes in (
@@ -70,7 +69,7 @@ def main() -> None:
         options = tiff_layout(
             path, pixels.shape, pixels.dtype, axes, Metadata((side, side))
         ).options
-        with writing(path) as temporary:
+        with atomic_write(path) as temporary:
             tifffile.imwrite(temporary, pixels, compression="zlib", predictor=True, **options)
 
 

@@ -19,9 +19,9 @@ from qtpy.QtWidgets import QWidget
 
 from benchmarks.window import wait
 from napari_coordgate.config import PRESETS, Camera, load_lens
-from napari_coordgate.io.files import sample_data_folder
-from napari_coordgate.io import Image, write_image
 from napari_coordgate.events import FileChanged
+from napari_coordgate.io import Image, write_image
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.contributions.samples import (

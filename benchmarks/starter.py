@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_coordgate import deblur, load_checkpoint
-from napari_coordgate.model import Checkpoint
-from napari_coordgate.geometry import field_radius
+from napari_coordgate import Model, deblur
 from napari_coordgate.demo import blurred_sample
-from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.io import find_images
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import quality
 
 
-def measure(path: Path, seed: int, starter: Checkpoint) -> dict[str, dict[str, float]]:
+def measure(path: Path, seed: int, starter: Model) -> dict[str, dict[str, float]]:
     """Figures of one image, blurred and deblurred."""
     sample = blurred_sample(path, starter, seed)
     sample.images["deblurred"] = deblur(sample.images["blurred"], starter)
@@ -35,7 +34,7 @@ def measure(path: Path, seed: int, starter: Checkpoint) -> dict[str, dict[str, f
 
 def as_table(report: dict[str, Any]) -> str:
     """Markdown tables: means over the images, and the validations of the training."""
-    heading = "PSNR, dB | centre | middle | edge | SSIM |\n" + "|---" * 6 + "|"
+    heading = "PSNR, dB | center | middle | edge | SSIM |\n" + "|---" * 6 + "|"
     lines = [f"| {report['images']} images | {heading}"]
     lines += [f"| {stage} | " + _cells(report[stage]) + " |" for stage in ("blurred", "deblurred")]
     lines += ["", f"| validation at step | {heading}"]
@@ -44,7 +43,7 @@ def as_table(report: dict[str, Any]) -> str:
 
 
 def _cells(figures: dict[str, float]) -> str:
-    zones = [f"{figures[name]:.2f}" for name in ("psnr", "psnr_centre", "psnr_middle", "psnr_edge")]
+    zones = [f"{figures[name]:.2f}" for name in ("psnr", "psnr_center", "psnr_middle", "psnr_edge")]
     return " | ".join([*zones, f"{figures['ssim']:.3f}"])
 
 
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    starter = load_checkpoint(sample_data_folder() / "starter.safetensors")
+    starter = Model.load(sample_data_folder() / "starter.safetensors")
     rows = [measure(p, n, starter) for n, p in enumerate(find_images(options.folder))]
     report: dict[str, Any] = {"images": len(rows), "history": list(starter.history)}
     for stage in ("blurred", "deblurred"):

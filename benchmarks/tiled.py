@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import peak_memory_gb
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import DeblurConfig, TrainingConfig
-from napari_coordgate.geometry import Window, tiles
-from napari_coordgate.inference import Deblurrer
-from napari_coordgate.io import Image, create_image, read_image
-from napari_coordgate.networks import build_network
 from napari_coordgate.events import Event, Progress
+from napari_coordgate.geometry import Window, tiles
+from napari_coordgate.inference import Predictor
+from napari_coordgate.io import Image, create_image, read_image
+from napari_coordgate.model import Model
+from napari_coordgate.networks import build_network
 
 CHUNK = 1024
 """Side of the chunks of the test images, pixels."""
@@ -84,7 +84,7 @@ def _deblurred(path: Path, target: Path) -> Iterator[Event]:
     image = read_image(path)
     config = TrainingConfig()
     weights = build_network(config.network).state_dict()
-    worker = Deblurrer(Checkpoint(config, weights, image.frame_shape), DeblurConfig())
+    worker = Predictor(Model(config, weights, image.frame_shape), DeblurConfig())
     chunk = worker.step(image.frame_shape)
     with create_image(target, image, dtype=np.float32, chunk=chunk) as out:
         yield from worker.events(image, out=out)

@@ -10,11 +10,11 @@ from benchmarks.blur import LENS
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
 from napari_coordgate.config import Camera, Lens, TrainingConfig
-from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.devices import resolve_device, to_device
+from napari_coordgate.events import Event, Progress
+from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Event, Progress
 from napari_coordgate.training import train
 
 SAMPLE_LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8)
@@ -74,7 +74,7 @@ def _next_step(events: Generator[Event]) -> None:
 
 
 def _bare_step(config: TrainingConfig) -> Callable[[], object]:
-    """One optimiser step as a page of plain PyTorch has it, on one batch that is ready."""
+    """One optimizer step as a page of plain PyTorch has it, on one batch that is ready."""
     device = resolve_device(config.device)
     network = to_device(build_network(config.network), device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from napari_coordgate.comparison import compare
 from napari_coordgate.config import Camera, ComparisonConfig, Method, NetworkConfig, TrainingConfig
 from napari_coordgate.data import Images
+from napari_coordgate.events import Event, Finished, reporting_end
 from paper.drawing import draw_ablation
 from paper.lens import SCALES, Setting, psf_field
 from paper.results import completed, flat_rows, origin_of, write_results
-from napari_coordgate.events import Event, Finished, reporting_end
 
 __all__ = ["NETWORKS", "TRAININGS", "run"]
 

@@ -146,16 +146,16 @@ def _wiener_lies_between(measured: Measured) -> tuple[Verdict, str]:
     return verdict_of(above, below), told
 
 
-def _gain_is_at_the_centre(measured: Measured) -> tuple[Verdict, str]:
+def _gain_is_at_the_center(measured: Measured) -> tuple[Verdict, str]:
     zones = {
         zone: measured.gains("CG U-Net(3)", "U-Net(6)", f"psnr_{zone}")
-        for zone in ("centre", "middle", "edge")
+        for zone in ("center", "middle", "edge")
     }
     if not all(zones.values()):
         return "not measured", ""
     told = ", ".join(f"{zone} {mean(gains):+.2f} dB" for zone, gains in zones.items())
-    beyond = [centre - max(others) for centre, *others in zip(*zones.values(), strict=True)]
-    return verdict_of(zones["centre"], beyond), f"CG U-Net(3) over U-Net(6): {told}"
+    beyond = [center - max(others) for center, *others in zip(*zones.values(), strict=True)]
+    return verdict_of(zones["center"], beyond), f"CG U-Net(3) over U-Net(6): {told}"
 
 
 def own_network(rows: Rows) -> tuple[Verdict, str]:
@@ -195,8 +195,8 @@ LENS_CLAIMS: tuple[tuple[int, str, Callable[[Measured], tuple[Verdict, str]]], .
     (6, "MultiWienerNet(6) beats U-Net(6) and loses to CG U-Net(3).", _wiener_lies_between),
     (
         7,
-        "The gain of CG U-Net(3) over the deep U-Net lies near the centre of the field.",
-        _gain_is_at_the_centre,
+        "The gain of CG U-Net(3) over the deep U-Net lies near the center of the field.",
+        _gain_is_at_the_center,
     ),
 )
 """Claims of section 4.2, which the figure ``lens`` answers."""

@@ -14,7 +14,7 @@ from paper.results import gains_over
 
 __all__ = ["draw_ablation", "draw_lens"]
 
-COLOURS = {
+COLORS = {
     "U-Net": "#0072b2",
     "CG U-Net": "#d55e00",
     "CoordConv-UNet": "#cc79a7",
@@ -22,7 +22,7 @@ COLOURS = {
     "CG-WienerNet": "#e69f00",
     "Weighted Wiener": "#56b4e9",
 }
-"""Colour of each family of networks, told apart by all eyes (Okabe and Ito)."""
+"""Color of each family of networks, told apart by all eyes (Okabe and Ito)."""
 CLASSICAL = "#7f7f7f"
 SHOWN = ("U-Net(3)", "U-Net(6)", "CG U-Net(3)", "CG U-Net(6)", "MultiWienerNet(6)")
 """Networks whose error is drawn against the field radius."""
@@ -59,10 +59,10 @@ def draw_lens(comparison: Comparison, field: PSFField) -> Figure:
 def _lens(axes: Axes, field: PSFField) -> None:
     axes.imshow(np.sqrt(PSFGrid.from_field(field, 5).montage()), cmap="magma")
     height, width = field.frame_shape
-    centre, corner = field.fwhm_px(height // 2, width // 2), field.fwhm_px(0, 0)
+    center, corner = field.fwhm_px(height // 2, width // 2), field.fwhm_px(0, 0)
     axes.set_title(
         f"PSFs over the frame of {height}x{width} pixels\n"
-        f"FWHM {centre:.1f} pixels in the middle, {corner:.1f} at the corners",
+        f"FWHM {center:.1f} pixels in the middle, {corner:.1f} at the corners",
         fontsize=9,
     )
     axes.set_axis_off()
@@ -100,9 +100,9 @@ def _against_parameters(axes: Axes, comparison: Comparison) -> None:
         counts = [count for count, _, _ in members]
         means = np.array([np.mean(values) for _, values, _ in members])
         low, high = (np.array([f(v) for _, v, _ in members]) for f in (min, max))
-        colour = COLOURS.get(family, "black")
+        color = COLORS.get(family, "black")
         spread = [means - low, high - means]
-        axes.errorbar(counts, means, spread, fmt="o-", color=colour, label=family, capsize=3)
+        axes.errorbar(counts, means, spread, fmt="o-", color=color, label=family, capsize=3)
         for count, mean, (_, _, name) in zip(counts, means, members, strict=True):
             depth = name.removeprefix(family)
             axes.annotate(depth, (count, mean), (5, 4), textcoords="offset points", fontsize=8)
@@ -118,8 +118,8 @@ def _against_radius(axes: Axes, comparison: Comparison) -> None:
         errors = np.array([row.radial_error for row in rows], float)
         decibels = -10 * np.log10(errors)
         dashed = "--" if name.endswith("(6)") else "-"
-        colour = COLOURS.get(_family(name), "black")
-        axes.plot(rows[0].radius, decibels.mean(0), dashed, color=colour, label=name)
+        color = COLORS.get(_family(name), "black")
+        axes.plot(rows[0].radius, decibels.mean(0), dashed, color=color, label=name)
     axes.set_xlabel("field radius (1: corner)")
     axes.set_ylabel("PSNR of all pixels there, dB")
     axes.legend(fontsize=8)

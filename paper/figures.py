@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.data import Images
 from napari_coordgate.events import Event
+from napari_coordgate.io.files import sample_data_folder
 
 __all__ = ["FIGURES", "Figure", "Scale", "run_figure"]
 

@@ -15,17 +15,17 @@ from napari_coordgate.config import (
     Lens,
     Method,
     NetworkConfig,
+    PSFMode,
     RichardsonLucyConfig,
     TrainingConfig,
-    WhichPSF,
     WienerConfig,
 )
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Images
+from napari_coordgate.events import Event, Finished, reporting_end
+from napari_coordgate.optics import PSFField
 from paper.drawing import draw_lens
 from paper.results import completed, flat_rows, origin_of, write_results
 from paper.tuning import tuned
-from napari_coordgate.events import Event, Finished, reporting_end
 
 __all__ = ["CAMERA", "LENS", "SCALES", "Setting", "methods", "psf_field", "run"]
 
@@ -149,11 +149,11 @@ def psf_field(
     return PSFField.load(path)
 
 
-def _wiener(psf: WhichPSF) -> tuple[WienerConfig, ...]:
-    return tuple(WienerConfig(psf=psf, regularisation=noise) for noise in (1e-3, 3e-3, 1e-2, 3e-2))
+def _wiener(psf: PSFMode) -> tuple[WienerConfig, ...]:
+    return tuple(WienerConfig(psf=psf, regularization=noise) for noise in (1e-3, 3e-3, 1e-2, 3e-2))
 
 
-def _richardson_lucy(psf: WhichPSF) -> tuple[RichardsonLucyConfig, ...]:
+def _richardson_lucy(psf: PSFMode) -> tuple[RichardsonLucyConfig, ...]:
     return tuple(
         RichardsonLucyConfig(psf=psf, iterations=iterations, total_variation=smoothing)
         for iterations in (5, 15, 40)

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_coordgate.comparison.comparison import called_as, describe_machine
+from napari_coordgate.events import Event, Finished, Stopwatch, reporting_end
 from napari_coordgate.io.files import check_writable
 from paper.results import write_results
-from napari_coordgate.events import Event, Finished, Stopwatch, reporting_end
 
 __all__ = ["convolved", "deviation", "run", "through_unet"]
 
@@ -94,14 +94,14 @@ def deviation(image: Tensor) -> dict[str, float]:
     -------
     dict of str to float
         ``reach_px``: pixels from the border, along the middle row, that know of it;
-        ``informed``: part of all pixels that do; ``centre``: value in the middle.
+        ``informed``: part of all pixels that do; ``center``: value in the middle.
     """
     knows = (image - 1).abs() > VISIBLE
     middle = knows[len(image) // 2, : len(image) // 2]
     return {
         "reach_px": float(middle.sum()),
         "informed": float(knows.double().mean()),
-        "centre": float(image[len(image) // 2, len(image) // 2]),
+        "center": float(image[len(image) // 2, len(image) // 2]),
     }
 
 

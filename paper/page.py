@@ -197,7 +197,7 @@ def _lens(data: Data, folder: str) -> str:
         f"{training['camera']['read_noise']:g} electrons of read noise"
     )
     verdict, evidence = own_network(data["rows"])
-    columns = ("psnr", "psnr_centre", "psnr_middle", "psnr_edge", "ssim")
+    columns = ("psnr", "psnr_center", "psnr_middle", "psnr_edge", "ssim")
     names = dict.fromkeys(row["method"] for row in data["rows"])
     rows = []
     for name in names:
@@ -212,7 +212,7 @@ def _lens(data: Data, folder: str) -> str:
     heading = (
         "method",
         "PSNR, dB",
-        "centre",
+        "center",
         "middle",
         "edge",
         "SSIM",
@@ -223,7 +223,7 @@ def _lens(data: Data, folder: str) -> str:
     return (
         f"{heading_line}\n\n![Methods behind a lens]({folder}/lens.png)\n\n{_origin(data)} "
         f"Frames and protocol: {told}. PSNR is the mean over the test images, and over the seeds "
-        "with their range; centre, middle and edge are thirds of the field radius.\n\n"
+        "with their range; center, middle and edge are thirds of the field radius.\n\n"
         f"{table(heading, rows)}\n{_best(data)}\n\n"
         f"**One of our own.** CG-WienerNet(3), gates on a bank of Wiener filters, beats both of "
         f"its parents at equal parameters: **{verdict}** ({evidence}).\n"

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from napari_coordgate.comparison import Comparison
-from napari_coordgate.io.files import writing
 from napari_coordgate.events import Event, Finished
+from napari_coordgate.io.files import atomic_write
 
 __all__ = ["completed", "flat_rows", "gains_over", "origin_of", "write_results"]
 
@@ -76,9 +76,9 @@ def write_results(
         The data and the picture.
     """
     data_path, picture = folder / f"{name}.json", folder / f"{name}.png"
-    with writing(data_path, overwrite=True) as temporary:
+    with atomic_write(data_path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    with writing(picture, overwrite=True) as temporary:
+    with atomic_write(picture, overwrite=True) as temporary:
         figure.savefig(temporary, dpi=150)
     return data_path, picture
 
@@ -104,7 +104,7 @@ def completed(events: Generator[Event]) -> Generator[Event, None, Any]:
     Raises
     ------
     CoordGateError
-        The job's own error if it failed; `CancelledError` if it was cancelled.
+        The job's own error if it failed; `CanceledError` if it was canceled.
     """
     for event in events:
         if isinstance(event, Finished):

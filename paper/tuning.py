@@ -6,10 +6,10 @@ from collections.abc import Generator, Mapping, Sequence
 from napari_coordgate.comparison import build_restorer
 from napari_coordgate.comparison.measuring import HeldBack
 from napari_coordgate.config import Method, RichardsonLucyConfig, TrainingConfig, WienerConfig
+from napari_coordgate.data import Images, SimulatedPairs, find_planes, prepare_pairs
+from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
-from napari_coordgate.data import Images, SimulatedPairs, find_planes, prepare_pairs
-from napari_coordgate.events import Event, Stopwatch, raise_if_cancelled
 
 __all__ = ["tuned"]
 
@@ -53,8 +53,8 @@ def tuned(
 
     Raises
     ------
-    CancelledError
-        If it was cancelled.
+    CanceledError
+        If it was canceled.
     """
     planes = [plane.read() for plane in find_planes(images)[:IMAGES]]
     _, pairs = yield from prepare_pairs(training, planes, field, None, planes, cancel)
@@ -64,7 +64,7 @@ def tuned(
     for name, choices in candidates.items():
         reached: list[tuple[float, Method]] = []
         for settings in choices:
-            raise_if_cancelled(cancel, "Stopped while tuning classical methods.")
+            raise_if_canceled(cancel, "Stopped while tuning classical methods.")
             kind = "wiener" if isinstance(settings, WienerConfig) else "richardson_lucy"
             method = Method.model_validate({"name": name, kind: settings})
             reached.append((_mean_psnr(method, pairs, field, training, cancel), method))

@@ -21,10 +21,10 @@ import torch
 
 from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.batch.sources import SUFFIX
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import DeblurConfig, NetworkConfig, OutputFormat, TrainingConfig
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
 __all__ = ["soak"]
@@ -113,7 +113,7 @@ def _make_world(
     torch.manual_seed(seed)
     network = UNet(NetworkConfig(base_channels=4, depth=2))
     config = TrainingConfig(network=network.config, device="cpu")
-    save_checkpoint(model, Checkpoint(config, network.state_dict(), FRAME))
+    Model(config, network.state_dict(), FRAME).save(model)
     rng, expected = np.random.default_rng(seed), {}
     deblurring = DeblurConfig(device="cpu", precision="float32")
     for number in range(files):

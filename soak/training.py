@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import GaussianLens
-from napari_coordgate.errors import CheckpointError
+from napari_coordgate.errors import ModelError
 from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 __all__ = ["soak"]
@@ -124,15 +124,15 @@ def _strays(folder: Path) -> list[Path]:
 def _is_damaged(path: Path) -> bool:
     """Whether there is a checkpoint that cannot be read."""
     try:
-        return path.exists() and not load_checkpoint(path).weights
-    except CheckpointError:
+        return path.exists() and not Model.load(path).weights
+    except ModelError:
         return True
 
 
 def _are_same(one: Path, other: Path) -> bool:
     """Whether two runs have left the same, to the last bit."""
     for path in (Path, last_checkpoint_path):
-        a, b = load_checkpoint(path(one)), load_checkpoint(path(other))
+        a, b = Model.load(path(one)), Model.load(path(other))
         tensors = [(a.weights, b.weights), (a.state, b.state)]
         same = all(torch.equal(x[name], y[name]) for x, y in tensors for name in {**x, **y})
         if not same or a.header() != b.header():

@@ -94,7 +94,7 @@ def test_settings_are_frozen_and_described(model: type[Settings]) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_unknown_key_is_named(model: type[Settings], file: Path) -> None:
-    assert "unknown setting 'colour'" in complaint(model, file, "colour: blue")
+    assert "unknown setting 'color'" in complaint(model, file, "color: blue")
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -304,8 +304,8 @@ def test_a_lens_to_start_from_survives_a_file_and_blurs_a_common_frame(
     file.write_text(LENS_PRESETS[name].to_yaml())
     assert load_lens(file) == LENS_PRESETS[name]
     field = PSFField.from_lens(LENS_PRESETS[name], (512, 512))
-    centre, corner = field.psf_at(255, 255), field.psf_at(0, 0)
-    assert corner.max() < centre.max() / 3
+    center, corner = field.psf_at(255, 255), field.psf_at(0, 0)
+    assert corner.max() < center.max() / 3
 
 
 def test_no_mutable_default_is_shared() -> None:

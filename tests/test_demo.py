@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import DemoConfig, load_lens
 from napari_coordgate.demo import STAGES, run_demo
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.io.files import sample_data_folder
-from napari_coordgate.io import find_images, read_image
-from napari_coordgate.metrics import psnr
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.io import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.metrics import psnr
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 
 PROMISED_GAIN_DB = 5.0
 SHORT = DemoConfig(seconds=1, device="cpu")
@@ -86,7 +86,7 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
 ) -> None:
     error = DeviceMemoryError("The cpu ran out of memory.")
     monkeypatch.setattr(
-        "napari_coordgate.demo.rehearse",
+        "napari_coordgate.demo.estimate_resources",
         lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
     )
     *_, end = run_demo(tmp_path / "out", SHORT)
@@ -94,7 +94,7 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
     assert (end.reason, end.error) == ("failed", error)
 
 
-def test_it_can_be_cancelled(tmp_path: Path) -> None:
+def test_it_can_be_canceled(tmp_path: Path) -> None:
     cancel = threading.Event()
     seen = []
     for event in run_demo(tmp_path / "out", DemoConfig(seconds=600, device="cpu"), cancel):
@@ -102,12 +102,12 @@ def test_it_can_be_cancelled(tmp_path: Path) -> None:
         if isinstance(event, Progress) and event.stage == "training":
             cancel.set()
     assert isinstance(seen[-1], Finished)
-    assert seen[-1].reason == "cancelled"
+    assert seen[-1].reason == "canceled"
 
 
 def test_the_starter_serves_the_lens_of_the_sample_data() -> None:
     folder = sample_data_folder()
-    starter = load_checkpoint(folder / "starter.safetensors")
+    starter = Model.load(folder / "starter.safetensors")
     assert starter.psf_field is not None
     field = PSFField.from_lens(load_lens(folder / "lens.yaml"), starter.frame_shape)
     np.testing.assert_allclose(field.psf_at(3, 250), starter.psf_field.psf_at(3, 250), atol=1e-7)

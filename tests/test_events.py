@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from napari_coordgate.errors import CancelledError, CoordGateError, ImageError
+from napari_coordgate.errors import CanceledError, CoordGateError, ImageError
 from napari_coordgate.events import (
     Event,
     Finished,
     Progress,
     Stopwatch,
-    counted,
     finish,
+    pluralize,
     reporting_end,
 )
 
@@ -40,7 +40,7 @@ def run(error: Exception | None = None) -> list[Event]:
     ("error", "reason"),
     [
         (None, "completed"),
-        (CancelledError("Stopped."), "cancelled"),
+        (CanceledError("Stopped."), "canceled"),
         (ImageError("No image."), "failed"),
     ],
 )
@@ -75,8 +75,8 @@ def test_finishing_returns_the_end_or_raises_its_error() -> None:
     assert finish(run()).result == 42
     with pytest.raises(ImageError, match="No image"):
         finish(run(ImageError("No image.")))
-    with pytest.raises(CancelledError, match="Stopped"):
-        finish(run(CancelledError("Stopped.")))
+    with pytest.raises(CanceledError, match="Stopped"):
+        finish(run(CanceledError("Stopped.")))
     with pytest.raises(CoordGateError, match="without saying why"):
         finish([])
 
@@ -104,5 +104,5 @@ def test_events_are_frozen() -> None:
 
 
 def test_one_thing_is_named_as_one() -> None:
-    named = [counted(number, "image") for number in (0, 1, 2)]
+    named = [pluralize(number, "image") for number in (0, 1, 2)]
     assert named == ["0 images", "1 image", "2 images"]

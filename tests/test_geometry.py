@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.geometry import (
     Window,
     coordinate_axis,
@@ -13,7 +14,6 @@ from napari_coordgate.geometry import (
     frame_coordinates,
     tiles,
 )
-from napari_coordgate.errors import FrameMismatchError, SettingsError
 
 lengths = st.integers(1, 60)
 places = st.integers(-80, 80)
@@ -22,12 +22,12 @@ shapes = st.tuples(lengths, lengths)
 
 
 @given(shapes)
-def test_coordinates_lie_at_pixel_centres(shape: tuple[int, int]) -> None:
+def test_coordinates_lie_at_pixel_centers(shape: tuple[int, int]) -> None:
     coordinates = frame_coordinates(shape)
     rows, columns = np.indices(shape)
     np.testing.assert_allclose(coordinates[0], (2 * rows + 1) / shape[0] - 1, atol=1e-7)
     np.testing.assert_allclose(coordinates[1], (2 * columns + 1) / shape[1] - 1, atol=1e-7)
-    # The edges of the outermost pixels, half a pixel from their centres, are -1 and 1.
+    # The edges of the outermost pixels, half a pixel from their centers, are -1 and 1.
     np.testing.assert_allclose(coordinates, -coordinates[:, ::-1, ::-1], atol=1e-7)
 
 

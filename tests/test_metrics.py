@@ -78,5 +78,5 @@ def test_zones_together_have_the_error_of_the_whole() -> None:
 
 def test_a_zone_without_pixels_has_no_figure() -> None:
     figures = quality(noise((8, 8), 1), noise((8, 8), 2), np.zeros((8, 8)))
-    assert figures.keys() == {"psnr", "ssim", "psnr_centre"}
-    assert figures["psnr"] == figures["psnr_centre"]
+    assert figures.keys() == {"psnr", "ssim", "psnr_center"}
+    assert figures["psnr"] == figures["psnr_center"]

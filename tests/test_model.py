@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.errors import CheckpointError, OutputError
+from napari_coordgate.errors import ModelError, OutputError
+from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 
@@ -26,8 +26,8 @@ FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0, pixel_size_um=0.3), F
 FORMAT = "napari-coordgate checkpoint"
 
 
-def example() -> Checkpoint:
-    return Checkpoint(
+def example() -> Model:
+    return Model(
         config=CONFIG,
         weights=build_network(CONFIG.network).state_dict(),
         frame_shape=FRAME,
@@ -44,13 +44,13 @@ def example() -> Checkpoint:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    save_checkpoint(path, example())
+    example().save(path)
     return path
 
 
 def assert_refused(path: Path, problem: str) -> None:
-    with pytest.raises(CheckpointError, match=problem) as caught:
-        load_checkpoint(path)
+    with pytest.raises(ModelError, match=problem) as caught:
+        Model.load(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert len(message.splitlines()) == 1
@@ -66,7 +66,7 @@ def with_header(file: Path, **changes: Any) -> Path:
 
 
 def test_what_is_loaded_is_what_was_saved(file: Path) -> None:
-    saved, loaded = example(), load_checkpoint(file)
+    saved, loaded = example(), Model.load(file)
     for name in ("config", "frame_shape", "pixel_size_um", "step", "history", "metrics"):
         assert getattr(loaded, name) == getattr(saved, name)
     assert loaded.progress == saved.progress
@@ -76,7 +76,7 @@ def test_what_is_loaded_is_what_was_saved(file: Path) -> None:
 
 
 def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
-    loaded = load_checkpoint(file).psf_field
+    loaded = Model.load(file).psf_field
     assert loaded is not None
     assert np.array_equal(loaded.kernels, FIELD.kernels)
     assert np.array_equal(loaded.coefficients, FIELD.coefficients)
@@ -88,8 +88,8 @@ def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
 
 def test_the_network_comes_back_ready_to_deblur(tmp_path: Path) -> None:
     checkpoint = example()
-    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
-    network = load_checkpoint(tmp_path / "model.safetensors").network
+    checkpoint.save(tmp_path / "model.safetensors")
+    network = Model.load(tmp_path / "model.safetensors").network
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
     image, places = torch.rand(1, 1, *FRAME), torch.rand(1, 2, *FRAME)
@@ -98,8 +98,8 @@ def test_the_network_comes_back_ready_to_deblur(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_measured_pairs_has_no_field(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    save_checkpoint(path, replace(example(), psf_field=None, pixel_size_um=None))
-    loaded = load_checkpoint(path)
+    replace(example(), psf_field=None, pixel_size_um=None).save(path)
+    loaded = Model.load(path)
     assert loaded.psf_field is None
     assert loaded.pixel_size_um is None
 
@@ -109,18 +109,18 @@ def test_any_memory_layout_of_weights_is_saved(tmp_path: Path) -> None:
         name: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
         for name, tensor in example().weights.items()
     }
-    save_checkpoint(tmp_path / "model.safetensors", replace(example(), weights=weights))
-    loaded = load_checkpoint(tmp_path / "model.safetensors").weights
+    replace(example(), weights=weights).save(tmp_path / "model.safetensors")
+    loaded = Model.load(tmp_path / "model.safetensors").weights
     assert all(torch.equal(loaded[name], weights[name]) for name in weights)
 
 
 def test_nothing_is_overwritten_unasked(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(OutputError, match="already exists"):
-        save_checkpoint(file, replace(example(), step=99))
+        replace(example(), step=99).save(file)
     assert file.read_bytes() == before
-    save_checkpoint(file, replace(example(), step=99), overwrite=True)
-    assert load_checkpoint(file).step == 99
+    replace(example(), step=99).save(file, overwrite=True)
+    assert Model.load(file).step == 99
     assert list(file.parent.iterdir()) == [file]
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_coordgate import normalization as intensities
 from napari_coordgate.config import Scaling
-from napari_coordgate.errors import CancelledError, ImageError
-from napari_coordgate.normalization import IntensityRange, cast, check_plane, intensity_range
+from napari_coordgate.errors import CanceledError, ImageError
+from napari_coordgate.normalization import Normalizer, check_plane, convert_dtype, fit_normalizer
 
 DTYPES = ["?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8", ">u2", ">i4", ">f4", ">f8"]
 INTEGERS = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"]
@@ -28,24 +28,24 @@ def ramp(dtype: str) -> NDArray[Any]:
     parts=arrays(np.float64, 20, elements=st.floats(-1, 2)),
 )
 def test_restoring_undoes_scaling(low: float, span: float, parts: NDArray[np.float64]) -> None:
-    intensities = IntensityRange(low, low + span)
+    intensities = Normalizer(low, low + span)
     image = low + parts * span
-    restored = intensities.restore(intensities.scale(image), np.float64)
+    restored = intensities.denormalize(intensities.normalize(image), np.float64)
     np.testing.assert_allclose(restored, image, rtol=1e-15, atol=4e-7 * span + 1e-9)
 
 
 @given(image=arrays(np.uint16, (2, 9)), dtype=st.sampled_from(["u1", "u2", ">u2"]))
 def test_8_and_16_bit_pixels_survive_exactly(image: NDArray[np.uint16], dtype: str) -> None:
     image = image.astype(dtype)
-    intensities = IntensityRange(float(image.min()), float(image.max()) + 1)
-    assert np.array_equal(intensities.restore(intensities.scale(image), dtype), image)
+    intensities = Normalizer(float(image.min()), float(image.max()) + 1)
+    assert np.array_equal(intensities.denormalize(intensities.normalize(image), dtype), image)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_range_becomes_0_to_1_in_native_float32(dtype: str) -> None:
     plane = ramp(dtype)
-    intensities = intensity_range(plane, WHOLE_RANGE)
-    scaled = intensities.scale(plane)
+    intensities = fit_normalizer(plane, WHOLE_RANGE)
+    scaled = intensities.normalize(plane)
     assert intensities == (float(plane.min()), float(plane.max()))
     assert scaled.dtype == np.float32
     assert scaled.dtype.isnative
@@ -53,22 +53,22 @@ def test_the_range_becomes_0_to_1_in_native_float32(dtype: str) -> None:
 
 
 def test_values_beyond_the_range_are_kept() -> None:
-    scaled = IntensityRange(10, 20).scale(np.array([0, 15, 40]))
+    scaled = Normalizer(10, 20).normalize(np.array([0, 15, 40]))
     assert scaled.tolist() == [-1, 0.5, 3]
 
 
 def test_small_steps_on_a_high_offset_are_seen() -> None:
-    scaled = IntensityRange(1e9, 1e9 + 4).scale(np.array([1e9, 1e9 + 1, 1e9 + 4]))
+    scaled = Normalizer(1e9, 1e9 + 4).normalize(np.array([1e9, 1e9 + 1, 1e9 + 4]))
     assert scaled.tolist() == [0, 0.25, 1]
     counts = np.array([4_000_000_001, 4_000_000_003], np.uint32)
-    intensities = IntensityRange(4e9, 4e9 + 4)
-    assert np.array_equal(intensities.restore(intensities.scale(counts), np.uint32), counts)
+    intensities = Normalizer(4e9, 4e9 + 4)
+    assert np.array_equal(intensities.denormalize(intensities.normalize(counts), np.uint32), counts)
 
 
 def test_percentiles_leave_out_hot_and_dead_pixels() -> None:
     plane = np.tile(np.linspace(100, 200, 100, dtype=np.float32), (100, 1))
     plane[0, :10] = (0, 60000, 0, 60000, 0, 60000, 0, 60000, 0, 60000)
-    low, high = intensity_range(plane, Scaling(low_percentile=1, high_percentile=99))
+    low, high = fit_normalizer(plane, Scaling(low_percentile=1, high_percentile=99))
     assert 100 <= low < 102
     assert 198 < high <= 200
 
@@ -76,12 +76,12 @@ def test_percentiles_leave_out_hot_and_dead_pixels() -> None:
 def test_a_sparse_image_has_the_range_of_all_its_pixels() -> None:
     plane = np.full((3000, 3000), 7, np.uint8)
     plane[1001, 1001] = 9
-    assert intensity_range(plane, Scaling()) == (7, 9)
+    assert fit_normalizer(plane, Scaling()) == (7, 9)
 
 
 def test_a_constant_plane_has_no_range() -> None:
     with pytest.raises(ImageError, match=r"^beads.tif is constant .* is 3\)"):
-        intensity_range(np.full((8, 8), 3), Scaling(), "beads.tif")
+        fit_normalizer(np.full((8, 8), 3), Scaling(), "beads.tif")
 
 
 @pytest.mark.parametrize("dtype", ["u2", ">u2", "f4", ">f8"])
@@ -91,7 +91,7 @@ def test_a_large_plane_is_checked_and_sampled_without_a_copy(dtype: str) -> None
     tracemalloc.start()
     check_plane(plane, "frame")
     check_peak = tracemalloc.get_traced_memory()[1]
-    intensities = intensity_range(plane, Scaling())
+    intensities = fit_normalizer(plane, Scaling())
     range_peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert check_peak < 1e6
@@ -130,7 +130,7 @@ def test_strips_give_the_range_of_the_whole_in_one_reading(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intensities, "STRIP_BYTES", strip_bytes)
         patch.setattr(intensities, "_SAMPLED_PIXELS", sampled)
-        found = intensity_range(plane, Scaling(low_percentile=2, high_percentile=97))
+        found = fit_normalizer(plane, Scaling(low_percentile=2, high_percentile=97))
     assert (plane.times == 1).all()
     assert plane.largest <= max(strip_bytes, 2 * shape[1])
     step = int(np.ceil(np.sqrt(pixels.size / sampled)))
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_found_in_any_strip(
     monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
     pixels = np.random.default_rng(0).uniform(0, 1, (100, 20))
     pixels[row, 7] = value
-    for look in (check_plane, lambda plane, name: intensity_range(plane, Scaling(), name)):
+    for look in (check_plane, lambda plane, name: fit_normalizer(plane, Scaling(), name)):
         with pytest.raises(ImageError, match=f"^frame.tif .*{problem}"):
             look(LoadedPixels(pixels), "frame.tif")
 
@@ -159,10 +159,10 @@ def test_a_look_through_a_large_plane_can_be_ended(monkeypatch: pytest.MonkeyPat
 
     def check() -> None:
         if plane.times.sum() > 500:
-            raise CancelledError("Stopped.")
+            raise CanceledError("Stopped.")
 
-    with pytest.raises(CancelledError):
-        intensity_range(plane, Scaling(), check=check)
+    with pytest.raises(CanceledError):
+        fit_normalizer(plane, Scaling(), check=check)
     assert plane.times.sum() < 1000
 
 
@@ -206,7 +206,7 @@ def test_integers_are_rounded_and_clipped(
 ) -> None:
     values = values.astype(source)
     info = np.iinfo(dtype)
-    result = cast(values, dtype)
+    result = convert_dtype(values, dtype)
     assert result.dtype == np.dtype(dtype)
     for value, whole in zip(values.tolist(), result.tolist(), strict=True):
         expected = min(max(round(value), info.min), info.max)
@@ -216,7 +216,9 @@ def test_integers_are_rounded_and_clipped(
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_infinity_is_clipped_and_nan_is_0(dtype: str) -> None:
-    low, high, nothing = cast(np.array([-np.inf, np.inf, np.nan], np.float32), dtype).tolist()
+    low, high, nothing = convert_dtype(
+        np.array([-np.inf, np.inf, np.nan], np.float32), dtype
+    ).tolist()
     assert low == np.iinfo(dtype).min
     assert high == pytest.approx(np.iinfo(dtype).max, rel=1e-15)
     assert nothing == 0
@@ -225,16 +227,16 @@ def test_infinity_is_clipped_and_nan_is_0(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pixels_of_a_type_already_stay_as_they_are(dtype: str) -> None:
     image = ramp(dtype)
-    result = cast(image, dtype)
+    result = convert_dtype(image, dtype)
     assert result.dtype.isnative
     assert np.array_equal(result, image)
 
 
 def test_a_mask_is_true_from_one_half_on() -> None:
-    assert cast(np.array([-1, 0.49, 0.5, 3]), bool).tolist() == [False, False, True, True]
+    assert convert_dtype(np.array([-1, 0.49, 0.5, 3]), bool).tolist() == [False, False, True, True]
 
 
 def test_casting_leaves_its_input_alone() -> None:
     image = np.array([1.4, 400.0])
-    cast(image, np.uint8)
+    convert_dtype(image, np.uint8)
     assert image.tolist() == [1.4, 400.0]

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import Camera, GaussianLens, Scaling
-from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError, ImageError
+from napari_coordgate.geometry import Window
 from napari_coordgate.optics import PSFField
-from napari_coordgate.simulation import frame_window, simulate
+from napari_coordgate.simulation import center_crop_window, simulate
 
 FRAME = (40, 48)
 
@@ -32,7 +32,7 @@ def test_the_surroundings_of_a_larger_image_shine_in(field: PSFField) -> None:
     sharp = np.zeros((60, 70))
     sharp[12, 11:59] = 100  # within the frame's first rows, and
     sharp[8, 11:59] = 1000  # a bright line two pixels above the frame
-    window = frame_window((60, 70), FRAME, "sharp")
+    window = center_crop_window((60, 70), FRAME, "sharp")
     assert window == Window(10, 11, *FRAME)
     lit = simulate(sharp, field, Camera(), 0)
     alone = simulate(sharp[window.within(Window.whole((60, 70)))], field, Camera(), 0)

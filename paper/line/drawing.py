@@ -23,8 +23,8 @@ SHOWN = (
     "LCN(7)",
 )
 """Networks whose matrices are drawn beside H."""
-COLOURS = {"CNN": "#0072b2", "cCNN": "#cc79a7", "CG": "#d55e00", "LCN": "#009e73", "PAC": "#e69f00"}
-"""Colour of each kind of network, told apart by all eyes (Okabe and Ito)."""
+COLORS = {"CNN": "#0072b2", "cCNN": "#cc79a7", "CG": "#d55e00", "LCN": "#009e73", "PAC": "#e69f00"}
+"""Color of each kind of network, told apart by all eyes (Okabe and Ito)."""
 COLUMNS = 6
 
 
@@ -62,13 +62,13 @@ def draw_line(data: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _colour(name: str) -> str:
-    return COLOURS[name.removeprefix("linear ").partition("(")[0]]
+def _color(name: str) -> str:
+    return COLORS[name.removeprefix("linear ").partition("(")[0]]
 
 
 def _every_seed(axes: Axes, networks: Mapping[str, Mapping[str, Any]]) -> None:
     for place, (name, network) in enumerate(networks.items()):
-        axes.plot(network["psnr"], [place] * len(network["psnr"]), "o", color=_colour(name), ms=4)
+        axes.plot(network["psnr"], [place] * len(network["psnr"]), "o", color=_color(name), ms=4)
         axes.plot(network["median_psnr"], place, "k|", ms=12)
     axes.set_yticks(range(len(networks)), list(networks), fontsize=8)
     axes.invert_yaxis()
@@ -80,7 +80,7 @@ def _against_time(axes: Axes, networks: Mapping[str, Mapping[str, Any]]) -> None
     for name, network in networks.items():
         size = 12 * np.sqrt(network["parameters"])
         place = network["microseconds"], network["median_psnr"]
-        axes.scatter(*place, s=size, color=_colour(name), alpha=0.55, lw=0)
+        axes.scatter(*place, s=size, color=_color(name), alpha=0.55, lw=0)
         if "," not in name.partition(")")[2]:
             axes.annotate(name, place, (5, 3), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")

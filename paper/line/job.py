@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from napari_coordgate.comparison.comparison import called_as, describe_machine
+from napari_coordgate.events import Event, Finished, Stopwatch, pluralize, reporting_end
 from napari_coordgate.io.files import check_writable
 from paper.line.drawing import draw_line
 from paper.line.findings import findings, summaries
@@ -18,7 +19,6 @@ from paper.line.task import LENGTH, convolution_matrix, reachable_psnr
 from paper.line.timing import gate_microseconds, inference_microseconds
 from paper.line.training import Protocol
 from paper.results import write_results
-from napari_coordgate.events import Event, Finished, Stopwatch, counted, reporting_end
 
 __all__ = ["SCALES", "Scale", "run"]
 
@@ -95,7 +95,7 @@ def _events(
     data |= {"command": called_as(), "machine": describe_machine(), "device": "cpu"}
     written = write_results(output, "line", data, draw_line(data))
     number = sum(map(len, wanted.values()))
-    message = f"Trained {counted(number, 'network')} and wrote {written[1]}."
+    message = f"Trained {pluralize(number, 'network')} and wrote {written[1]}."
     yield Finished("completed", message, outputs=written, result=data)
 
 

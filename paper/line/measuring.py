@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
 from napari_coordgate.metrics import psnr
-from paper.networks import ConvolutionalLine
 from paper.line.models import Model
 from paper.line.task import LENGTH, convolution_matrix
 from paper.line.training import Protocol, Trained
+from paper.networks import ConvolutionalLine
 
 __all__ = ["figures_of"]
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from paper.line.task import LENGTH, line_coordinates
 from paper.networks import (
     ConvolutionalLine,
     GatedLine,
@@ -13,7 +14,6 @@ from paper.networks import (
     Padding,
     PixelAdaptive,
 )
-from paper.line.task import LENGTH, line_coordinates
 
 __all__ = ["MODELS", "Model"]
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
+from napari_coordgate.events import raise_if_canceled
 from paper.line.measuring import figures_of
 from paper.line.models import Model
 from paper.line.training import Protocol, train_line
-from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["train_all", "train_and_measure"]
 
 LOOK_SECONDS = 0.3
-"""Between two looks at whether the job was cancelled."""
+"""Between two looks at whether the job was canceled."""
 
 Figures = dict[str, Any]
 
 _stop: Event | None = None
-"""In a process of the pool: set when the job was cancelled."""
+"""In a process of the pool: set when the job was canceled."""
 
 
 def train_all(
@@ -51,8 +51,8 @@ def train_all(
 
     Raises
     ------
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
     """
     context = multiprocessing.get_context("spawn")  # PyTorch's threads do not survive a fork
     stop = context.Event()
@@ -65,7 +65,7 @@ def train_all(
         try:
             while running:
                 done, _ = wait(running, LOOK_SECONDS, FIRST_COMPLETED)
-                raise_if_cancelled(cancel, "Stopped; a second start trains what is missing.")
+                raise_if_canceled(cancel, "Stopped; a second start trains what is missing.")
                 for future in done:
                     figures = future.result()
                     assert figures is not None

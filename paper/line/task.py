@@ -62,7 +62,7 @@ def convolution_matrix() -> Float64:
     """H of Eq. 5, shape (30, 30): blurred = H sharp.
 
     The cases of Eq. 5 are written in x, so each *row* is one Gaussian, of output pixel x; its
-    centre is ``offset`` pixels before x. As printed, rows do not sum to 1.
+    center is ``offset`` pixels before x. As printed, rows do not sum to 1.
     """
     x = np.arange(LENGTH, dtype=np.float64)
     offset, width = (values[:, None] for values in offset_and_width(x))

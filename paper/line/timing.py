@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from paper.networks import GatedLine
 from paper.line.models import Model
 from paper.line.task import LENGTH, line_coordinates
+from paper.networks import GatedLine
 
 __all__ = ["gate_microseconds", "inference_microseconds"]
 

@@ -129,7 +129,7 @@ def train_line(
 
 
 class _SideBySide:
-    """Stacked networks of one form, their optimiser and the best of each by now."""
+    """Stacked networks of one form, their optimizer and the best of each by now."""
 
     def __init__(self, model: Model, seeds: Sequence[int], protocol: Protocol) -> None:
         networks = [model.build(seed) for seed in seeds]

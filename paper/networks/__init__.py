@@ -7,7 +7,7 @@ their pixels (N,), be they used or not; random numbers may stand in for the coor
 from paper.networks.adaptive import PixelAdaptive
 from paper.networks.convolutional import ConvolutionalLine, Padding
 from paper.networks.gated import GatedLine
-from paper.networks.local import LocallyConnected, neighbourhoods
+from paper.networks.local import LocallyConnected, neighborhoods
 
 __all__ = [
     "ConvolutionalLine",
@@ -15,5 +15,5 @@ __all__ = [
     "LocallyConnected",
     "Padding",
     "PixelAdaptive",
-    "neighbourhoods",
+    "neighborhoods",
 ]

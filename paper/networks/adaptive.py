@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from paper.networks.local import neighbourhoods
+from paper.networks.local import neighborhoods
 
 __all__ = ["PixelAdaptive"]
 
@@ -45,7 +45,7 @@ class PixelAdaptive(nn.Module):
     def adaptation(self, coordinates: Tensor) -> Tensor:
         """Factors K, (N, k), at coordinates (N,)."""
         features = self.embed(coordinates[None])
-        apart = neighbourhoods(features, self.kernel_size) - features[..., None]
+        apart = neighborhoods(features, self.kernel_size) - features[..., None]
         return torch.exp(-apart.square().sum(0) / 2)
 
     def forward(self, signal: Tensor, coordinates: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class PixelAdaptive(nn.Module):
         for number, layer in enumerate(self.convolutions):
             if number:
                 features = features.relu()
-            adapted = neighbourhoods(features, self.kernel_size) * factors
+            adapted = neighborhoods(features, self.kernel_size) * factors
             weight, bias = cast(nn.Conv1d, layer).weight, cast(nn.Conv1d, layer).bias
             assert bias is not None
             features = torch.einsum("bcnk,ock->bon", adapted, weight) + bias[:, None]

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["LocallyConnected", "neighbourhoods"]
+__all__ = ["LocallyConnected", "neighborhoods"]
 
 
-def neighbourhoods(features: Tensor, kernel_size: int) -> Tensor:
+def neighborhoods(features: Tensor, kernel_size: int) -> Tensor:
     """The k pixels around each pixel, zeros beyond the border: (..., N) to (..., N, k)."""
     radius, length = kernel_size // 2, features.shape[-1]
     padded = pad(features, (radius, radius))
@@ -34,5 +34,5 @@ class LocallyConnected(nn.Module):
 
     def forward(self, signal: Tensor, coordinates: Tensor) -> Tensor:
         """Output (B, N) of signals (B, N); coordinates play no part."""
-        around = neighbourhoods(signal, self.kernels.shape[1])
+        around = neighborhoods(signal, self.kernels.shape[1])
         return (around * self.kernels).sum(-1) + self.biases

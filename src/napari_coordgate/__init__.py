@@ -16,8 +16,6 @@ from napari_coordgate.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from napari_coordgate.batch import deblur_folder
-    from napari_coordgate.model import Checkpoint, load_checkpoint
-    from napari_coordgate.deconvolution import deconvolve, richardson_lucy, wiener
     from napari_coordgate.comparison import Comparison, compare
     from napari_coordgate.config import (
         BatchConfig,
@@ -35,24 +33,26 @@ if TYPE_CHECKING:
         WienerConfig,
         load_lens,
     )
+    from napari_coordgate.deconvolution import deconvolve, richardson_lucy, wiener
+    from napari_coordgate.errors import CoordGateError
+    from napari_coordgate.events import Finished, Preview, Progress, finish
     from napari_coordgate.geometry import Window
     from napari_coordgate.inference import deblur, gating_maps
-    from napari_coordgate.errors import CoordGateError
+    from napari_coordgate.model import Model
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField
-    from napari_coordgate.events import Finished, Preview, Progress, finish
     from napari_coordgate.simulation import simulate
-    from napari_coordgate.training import Estimate, rehearse, train
+    from napari_coordgate.training import ResourceEstimate, estimate_resources, train
 
 _HOMES = {
     "BatchConfig": "config",
     "Camera": "config",
-    "Checkpoint": "model",
+    "Model": "model",
     "Comparison": "comparison",
     "ComparisonConfig": "config",
     "CoordGateError": "errors",
     "DeblurConfig": "config",
-    "Estimate": "training",
+    "ResourceEstimate": "training",
     "Finished": "events",
     "GaussianLens": "config",
     "Lens": "config",
@@ -74,9 +74,8 @@ _HOMES = {
     "deconvolve": "deconvolution",
     "finish": "events",
     "gating_maps": "inference",
-    "load_checkpoint": "model",
     "load_lens": "config",
-    "rehearse": "training",
+    "estimate_resources": "training",
     "richardson_lucy": "deconvolution",
     "simulate": "simulation",
     "train": "training",
@@ -86,20 +85,20 @@ _HOMES = {
 __all__ = [
     "BatchConfig",
     "Camera",
-    "Checkpoint",
     "Comparison",
     "ComparisonConfig",
     "CoordGateError",
     "DeblurConfig",
-    "Estimate",
     "Finished",
     "GaussianLens",
     "Lens",
     "Method",
+    "Model",
     "NetworkConfig",
     "PSFField",
     "Preview",
     "Progress",
+    "ResourceEstimate",
     "RichardsonLucyConfig",
     "Scaling",
     "Selection",
@@ -111,11 +110,10 @@ __all__ = [
     "deblur",
     "deblur_folder",
     "deconvolve",
+    "estimate_resources",
     "finish",
     "gating_maps",
-    "load_checkpoint",
     "load_lens",
-    "rehearse",
     "richardson_lucy",
     "simulate",
     "train",

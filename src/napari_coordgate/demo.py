@@ -10,18 +10,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import DeblurConfig, DemoConfig, TrainingConfig
+from napari_coordgate.errors import OutputError
+from napari_coordgate.events import Event, Finished, Stopwatch, finish, reporting_end
 from napari_coordgate.geometry import Window, field_radius
 from napari_coordgate.inference import deblur
-from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import sample_data_folder, writing
 from napari_coordgate.io import Image, find_images, read_image, write_image
-from napari_coordgate.normalization import intensity_range
+from napari_coordgate.io.files import atomic_write, sample_data_folder
 from napari_coordgate.metrics import ZONES, quality
-from napari_coordgate.events import Event, Finished, Stopwatch, finish, reporting_end
-from napari_coordgate.simulation import frame_window, simulate
-from napari_coordgate.training import rehearse, train
+from napari_coordgate.model import Model
+from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.simulation import center_crop_window, simulate
+from napari_coordgate.training import estimate_resources, train
 
 __all__ = ["STAGES", "Sample", "blurred_sample", "run_demo"]
 
@@ -84,7 +84,7 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; choose another folder with -o.")
     data = sample_data_folder()
-    starter = load_checkpoint(data / "starter.safetensors")
+    starter = Model.load(data / "starter.safetensors")
     paths = find_images(data / "test")
     samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
     deblurring = DeblurConfig(device=config.device)
@@ -100,7 +100,7 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
     yield Finished("completed", message, outputs=outputs, result=table)
 
 
-def blurred_sample(path: Path, starter: Checkpoint, seed: int) -> Sample:
+def blurred_sample(path: Path, starter: Model, seed: int) -> Sample:
     """Sharp image on the frame, and as the starter's lens and camera record it.
 
     Parameters
@@ -119,7 +119,7 @@ def blurred_sample(path: Path, starter: Checkpoint, seed: int) -> Sample:
     """
     assert starter.psf_field is not None
     sharp = read_image(path).pixels
-    window = frame_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
+    window = center_crop_window((sharp.shape[0], sharp.shape[1]), starter.frame_shape, path.name)
     blurred = simulate(
         sharp,
         starter.psf_field,
@@ -129,13 +129,13 @@ def blurred_sample(path: Path, starter: Checkpoint, seed: int) -> Sample:
         name=path.name,
     )
     on_frame = sharp[window.within(Window.whole((sharp.shape[0], sharp.shape[1])))]
-    low, high = intensity_range(on_frame, starter.config.scaling, path.name)
+    low, high = fit_normalizer(on_frame, starter.config.scaling, path.name)
     images = {"sharp": on_frame.astype(np.float32), "blurred": blurred}
     return Sample(path.stem, images, high - low)
 
 
 def _deblurred(
-    samples: list[Sample], stage: str, checkpoint: Checkpoint, config: DeblurConfig
+    samples: list[Sample], stage: str, checkpoint: Model, config: DeblurConfig
 ) -> Iterator[Event]:
     stopwatch = Stopwatch(f"images: {stage}", len(samples))
     for number, sample in enumerate(samples, start=1):
@@ -145,7 +145,7 @@ def _deblurred(
 
 def _tuning(
     sharp: Path,
-    starter: Checkpoint,
+    starter: Model,
     config: DemoConfig,
     cancel: threading.Event | None,
 ) -> TrainingConfig:
@@ -161,7 +161,7 @@ def _tuning(
             "seed": SEED,
         }
     )
-    events = rehearse(
+    events = estimate_resources(
         trial, sharp, starter.psf_field, init=starter, cancel=cancel, steps=TRIAL_STEPS
     )
     steps = max(TRIAL_STEPS, int(config.seconds / finish(events).result.seconds_per_step))
@@ -170,11 +170,11 @@ def _tuning(
 
 def _fine_tuned(
     sharp: Path,
-    starter: Checkpoint,
+    starter: Model,
     config: TrainingConfig,
     folder: Path,
     cancel: threading.Event | None,
-) -> Generator[Event, None, Checkpoint]:
+) -> Generator[Event, None, Model]:
     """Starter network trained further on the sample images for training."""
     output = folder / "fine-tuned.safetensors"
     events = train(config, sharp, starter.psf_field, output=output, init=starter, cancel=cancel)
@@ -183,7 +183,7 @@ def _fine_tuned(
             yield event
         else:
             event.raise_unless_completed()
-    return load_checkpoint(output)
+    return Model.load(output)
 
 
 Table = list[tuple[str, dict[str, float]]]
@@ -217,9 +217,7 @@ def quality_table(samples: list[Sample], frame_shape: tuple[int, int]) -> Table:
     return table
 
 
-def _write(
-    folder: Path, samples: list[Sample], starter: Checkpoint, table: Table
-) -> tuple[Path, ...]:
+def _write(folder: Path, samples: list[Sample], starter: Model, table: Table) -> tuple[Path, ...]:
     """Images, table and figure on disk."""
     pixel = starter.pixel_size_um
     outputs = []
@@ -229,9 +227,9 @@ def _write(
             write_image(path, Image(pixels, "YX", None if pixel is None else (pixel, pixel)))
             outputs.append(path)
     report: Mapping[str, Any] = {"seed": SEED, "images": [s.name for s in samples], **dict(table)}
-    with writing(folder / "table.json") as temporary:
+    with atomic_write(folder / "table.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
-    with writing(folder / "figure.png") as temporary:
+    with atomic_write(folder / "figure.png") as temporary:
         draw(samples, table).savefig(temporary, dpi=120)
     return (*outputs, folder / "table.json", folder / "figure.png")
 

@@ -1,14 +1,17 @@
 """Where to compute, in which precision, and in how much memory."""
 
-from typing import Any, TypeVar
+from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_coordgate.config import Device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
-from napari_coordgate.io.locks import claim_place
+from napari_coordgate.io.locks import acquire_slot
 from napari_coordgate.memory import free_host_memory
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = [
     "free_memory",
@@ -19,7 +22,7 @@ __all__ = [
     "use_own_gpu",
 ]
 
-N = TypeVar("N", bound=nn.Module)
+N = TypeVar("N", bound="nn.Module")
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -40,6 +43,8 @@ def resolve_device(device: Device) -> torch.device:
     SettingsError
         If this machine, or this installation of PyTorch, has no such device.
     """
+    import torch
+
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -73,6 +78,8 @@ def gains_by_bfloat16(device: torch.device) -> bool:
         True for GPUs of NVIDIA from Ampere on and those of AMD, and for Intel's processors
         with AMX. False for Apple's GPUs, and where PyTorch is too old to tell.
     """
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -93,6 +100,8 @@ def free_memory(device: torch.device) -> int:
         Bytes; on a GPU with those that PyTorch holds in reserve. On an Apple GPU, what is left
         of the most that the system recommends. On a CPU, see `free_host_memory`.
     """
+    import torch
+
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -103,6 +112,8 @@ def free_memory(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device's memory was too small."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     # The CPU and Apple allocators raise a plain RuntimeError. The library of the CPU's
@@ -135,6 +146,8 @@ def to_device(network: N, device: torch.device) -> N:
     DeviceMemoryError
         If the device has not the memory for it.
     """
+    import torch
+
     try:
         network.to(device)
     except RuntimeError as error:
@@ -159,6 +172,8 @@ def use_own_gpu(device: Device) -> None:
     device : {"auto", "cpu", "cuda", "mps"}
         Where the work is to be done; only CUDA has several.
     """
+    import torch
+
     count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     if count > 1:
-        torch.cuda.set_device(claim_place("gpu", count))
+        torch.cuda.set_device(acquire_slot("gpu", count))

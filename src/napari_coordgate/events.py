@@ -7,17 +7,17 @@ run. Every job ends exactly once, with a `Finished` that says why.
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
-from napari_coordgate.errors import CancelledError, CoordGateError
+from napari_coordgate.errors import CanceledError, CoordGateError
 
 __all__ = [
     "Event",
@@ -27,14 +27,17 @@ __all__ = [
     "Preview",
     "Progress",
     "Stopwatch",
-    "amount_done",
-    "counted",
     "finish",
-    "raise_if_cancelled",
+    "format_count",
+    "pluralize",
+    "raise_if_canceled",
     "reporting_end",
+    "run",
 ]
 
-Reason = Literal["completed", "cancelled", "failed"]
+R = TypeVar("R")
+
+Reason = Literal["completed", "canceled", "failed"]
 FileState = Literal["waiting", "running", "done", "current", "failed", "skipped"]
 
 
@@ -134,7 +137,7 @@ class Finished:
 
     Attributes
     ----------
-    reason : {"completed", "cancelled", "failed"}
+    reason : {"completed", "canceled", "failed"}
         Why it ended.
     message : str
         One line for the user: what came of it, or what to try.
@@ -158,12 +161,12 @@ class Finished:
         Raises
         ------
         CoordGateError
-            The job's own error if it failed; `CancelledError` if it was cancelled.
+            The job's own error if it failed; `CanceledError` if it was canceled.
         """
         if self.error is not None:
             raise self.error
-        if self.reason == "cancelled":
-            raise CancelledError(self.message)
+        if self.reason == "canceled":
+            raise CanceledError(self.message)
 
 
 Event = Progress | Preview | PlaneDone | FileChanged | Finished
@@ -195,7 +198,7 @@ class Stopwatch:
         return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
 
 
-def amount_done(event: Progress) -> str:
+def format_count(event: Progress) -> str:
     """``3/100``; of files, those and their bytes: ``1/20 files, 5.0 MB of 1.2 GB``.
 
     Parameters
@@ -214,7 +217,7 @@ def amount_done(event: Progress) -> str:
     return f"{files:.0f}/{of:.0f} files, {decimal(event.done)} of {decimal(event.total)}"
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     """``1 image``, ``2 images``.
 
     Parameters
@@ -232,7 +235,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def raise_if_cancelled(cancel: threading.Event | None, message: str) -> None:
+def raise_if_canceled(cancel: threading.Event | None, message: str) -> None:
     """Stop a job that was asked to.
 
     Parameters
@@ -244,11 +247,36 @@ def raise_if_cancelled(cancel: threading.Event | None, message: str) -> None:
 
     Raises
     ------
-    CancelledError
+    CanceledError
         If the event is set.
     """
     if cancel is not None and cancel.is_set():
-        raise CancelledError(message)
+        raise CanceledError(message)
+
+
+def run(events: Generator[Event, None, R], callback: Callable[[Event], None] | None = None) -> R:
+    """Run a job to its end and return its result.
+
+    Parameters
+    ----------
+    events : generator of Event
+        The job; it returns its result, or raises.
+    callback : callable, optional
+        Called with each event.
+
+    Returns
+    -------
+    object
+        What the generator returned.
+    """
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        if callback is not None:
+            callback(event)
 
 
 def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Generator[Event]:
@@ -268,8 +296,8 @@ def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Gene
     """
     try:
         yield from events
-    except CancelledError as error:
-        yield Finished("cancelled", str(error), outputs=tuple(outputs))
+    except CanceledError as error:
+        yield Finished("canceled", str(error), outputs=tuple(outputs))
     except CoordGateError as error:
         yield Finished("failed", str(error), outputs=tuple(outputs), error=error)
 
@@ -290,7 +318,7 @@ def finish(events: Iterable[Event]) -> Finished:
     Raises
     ------
     CoordGateError
-        The job's own error if it failed; `CancelledError` if it was cancelled.
+        The job's own error if it failed; `CanceledError` if it was canceled.
     """
     end = None
     for event in events:

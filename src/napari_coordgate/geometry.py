@@ -2,7 +2,7 @@
 
 Coordinates are data: a tile or patch carries the coordinates of its own pixels
 in the *frame*, so that a network trained on patches serves any tile of any image
-of that frame. They run over (y, x) in [-1, 1] at pixel centres: pixel i of N
+of that frame. They run over (y, x) in [-1, 1] at pixel centers: pixel i of N
 lies at (2i + 1) / N - 1.
 """
 
@@ -130,8 +130,8 @@ def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np
     ndarray
         (2i + 1) / N - 1.
     """
-    centres = 2.0 * np.asarray(pixels, np.float64) + 1.0
-    coordinates: NDArray[np.float64] = centres / np.asarray(frame_lengths) - 1.0
+    centers = 2.0 * np.asarray(pixels, np.float64) + 1.0
+    coordinates: NDArray[np.float64] = centers / np.asarray(frame_lengths) - 1.0
     return coordinates
 
 
@@ -223,7 +223,7 @@ def field_radius(
     Returns
     -------
     ndarray, shape (H, W)
-        Field radius at pixel centres.
+        Field radius at pixel centers.
     """
     window = window or Window.whole(frame_shape)
     y = coordinate_axis(window.y0, window.height, frame_shape[0])

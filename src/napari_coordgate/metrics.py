@@ -14,7 +14,7 @@ SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, pixels."""
 
 ZONES: Mapping[str, tuple[float, float]] = {
-    "centre": (0.0, 1 / 3),
+    "center": (0.0, 1 / 3),
     "middle": (1 / 3, 2 / 3),
     "edge": (2 / 3, np.inf),
 }
@@ -110,7 +110,7 @@ def quality(
     Returns
     -------
     dict of str to float
-        Keys ``psnr``, ``ssim``, and ``psnr_centre``, ``psnr_middle``, ``psnr_edge``.
+        Keys ``psnr``, ``ssim``, and ``psnr_center``, ``psnr_middle``, ``psnr_edge``.
     """
     zones = zone_psnr(sharp, restored, radius, data_range)
     return {

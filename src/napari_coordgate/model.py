@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
@@ -17,15 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_coordgate.complaints import explain
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.errors import CheckpointError, PSFError
-from napari_coordgate.io.files import writing
+from napari_coordgate.errors import ModelError, PSFError, format_validation_error
+from napari_coordgate.io.files import atomic_write
 from napari_coordgate.networks import MeasuredPSFs, Network, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Model"]
 
 FORMAT = "napari-coordgate checkpoint"
 VERSION = 1
@@ -33,7 +32,7 @@ WEIGHTS, FIELD, STATE = "network.", "psf_field.", "training."
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Checkpoint:
+class Model:
     """A trained network and all that is known of it.
 
     Attributes
@@ -49,7 +48,7 @@ class Checkpoint:
     psf_field : PSFField or None
         The blur it was trained on; none where the pairs were measured.
     step : int
-        Optimiser steps behind the weights.
+        Optimizer steps behind the weights.
     history : tuple of dict
         Figures of each validation, in order.
     metrics : dict
@@ -82,9 +81,9 @@ class Checkpoint:
                 network = build_network(config, measured)
             network.load_state_dict(dict(self.weights), assign=True)
         except KeyError as error:
-            raise CheckpointError(f"The weights do not hold the network's {error}.") from None
+            raise ModelError(f"The weights do not hold the network's {error}.") from None
         except (IndexError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
+            raise ModelError(
                 f"The weights do not fit the network: {' '.join(str(error).split())}"
             ) from None
         return network.eval().requires_grad_(False)
@@ -111,63 +110,72 @@ class Checkpoint:
             "progress": self.progress,
         }
 
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model to a file, which appears when it is whole.
 
-def save_checkpoint(path: str | Path, checkpoint: Checkpoint, *, overwrite: bool = False) -> None:
-    """Write a checkpoint; the file appears when it is whole.
+        Parameters
+        ----------
+        path : str or Path
+            File to write, with suffix ``.safetensors``.
+        overwrite : bool
+            Replace an existing file.
 
-    Parameters
-    ----------
-    path : str or Path
-        File to write, with suffix ``.safetensors``.
-    checkpoint : Checkpoint
-        What to write.
-    overwrite : bool
-        Replace a file of that name.
+        Raises
+        ------
+        OutputError
+            If the file exists, or cannot be written.
+        """
+        tensors = {WEIGHTS + name: tensor for name, tensor in self.weights.items()}
+        tensors |= {STATE + name: tensor for name, tensor in self.state.items()}
+        if self.psf_field is not None:
+            tensors[FIELD + "kernels"] = torch.from_numpy(self.psf_field.kernels).float()
+            tensors[FIELD + "coefficients"] = torch.from_numpy(self.psf_field.coefficients).float()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with atomic_write(Path(path), overwrite=overwrite) as temporary:
+            temporary.write_bytes(save(tensors, {FORMAT: json.dumps(self.header())}))
 
-    Raises
-    ------
-    OutputError
-        If the file exists, or cannot be written.
-    """
-    tensors = {WEIGHTS + name: tensor for name, tensor in checkpoint.weights.items()}
-    tensors |= {STATE + name: tensor for name, tensor in checkpoint.state.items()}
-    if checkpoint.psf_field is not None:
-        tensors[FIELD + "kernels"] = torch.from_numpy(checkpoint.psf_field.kernels).float()
-        tensors[FIELD + "coefficients"] = torch.from_numpy(
-            checkpoint.psf_field.coefficients
-        ).float()
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with writing(Path(path), overwrite=overwrite) as temporary:
-        temporary.write_bytes(save(tensors, {FORMAT: json.dumps(checkpoint.header())}))
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model from a file.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file.
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+        Returns
+        -------
+        Model
+            Its network is built and checked.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
+        Raises
+        ------
+        ModelError
+            If the file is missing, truncated, foreign, of an unknown version, or
+            does not rebuild its network.
+        """
+        header, tensors = _read(path)
+        version = header.get("version")
+        if version != VERSION:
+            raise ModelError(
+                f"{path}: model of format version {version!r}, but this program reads version "
+                f"{VERSION}; update napari-coordgate."
+            )
+        header, tensors = _with_current_names(header, tensors)
+        try:
+            model = cls._from(header, tensors)
+            model.network  # noqa: B018 - built now, so that a bad file fails here
+        except ValidationError as error:
+            raise ModelError(f"{path}: damaged header: {format_validation_error(error)}") from None
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{path}: damaged arrays ({error!r}).") from None
+        except (PSFError, ModelError) as error:
+            raise ModelError(f"{path}: {error}") from None
+        return model
 
-    Returns
-    -------
-    Checkpoint
-        Its network is built and checked.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, truncated, foreign, of an unknown version, or
-        does not rebuild its network.
-    """
-    content, tensors = _read(path)
-    version = content.get("version")
-    if version != VERSION:
-        raise CheckpointError(
-            f"{path}: checkpoint of version {version!r}, but this program knows {VERSION}; "
-            "update napari-coordgate."
-        )
-    try:
+    @classmethod
+    def _from(cls, content: dict[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """Model of a file's header and arrays."""
         header = _Header.model_validate(content)
         psf_field = None
         if header.psf_field is not None:
@@ -175,7 +183,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                 tensors[FIELD + name].numpy() for name in ("kernels", "coefficients")
             )
             psf_field = PSFField.from_description(header.psf_field, kernels, coefficients)
-        checkpoint = Checkpoint(
+        return cls(
             config=header.config,
             weights=_with_prefix(tensors, WEIGHTS),
             frame_shape=header.frame_shape,
@@ -187,14 +195,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             state=_with_prefix(tensors, STATE),
             progress=header.progress,
         )
-        checkpoint.network  # noqa: B018 - built now, so that a bad file fails here
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: damaged header: {explain(error)}") from None
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: damaged arrays ({error!r}).") from None
-    except (PSFError, CheckpointError) as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    return checkpoint
 
 
 class _Header(BaseModel):
@@ -216,27 +216,25 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             if FORMAT not in metadata:
-                raise CheckpointError(
+                raise ModelError(
                     f"{path}: holds tensors, but is no checkpoint of napari-coordgate."
                 )
             header = json.loads(metadata[FORMAT])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file; 'napari-coordgate train' makes one."
-        ) from None
+        raise ModelError(f"{path}: no such file; 'napari-coordgate train' makes one.") from None
     except (SafetensorError, OSError, RecursionError, ValueError) as error:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
-            raise CheckpointError(
+            raise ModelError(
                 f"{path}: is no checkpoint but a TIFF file; give a .safetensors file."
             ) from None
-        raise CheckpointError(
+        raise ModelError(
             f"{path}: is no whole checkpoint ({' '.join(str(error).split())}); train it anew, "
             "or copy it again."
         ) from None
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: damaged header.")
+        raise ModelError(f"{path}: damaged header.")
     return header, tensors
 
 
@@ -246,3 +244,27 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
+
+
+RENAMED = {
+    "regularisation": "regularization",
+    "log_regularisation": "log_regularization",
+    "psnr_centre": "psnr_center",
+}
+"""Names in files of napari-coordgate 0.1 development versions, and what they became."""
+
+
+def _with_current_names(
+    header: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and arrays of a file with the names that are used today."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {RENAMED.get(key, key): renamed(item) for key, item in value.items()}
+        return [renamed(item) for item in value] if isinstance(value, list) else value
+
+    def current(name: str) -> str:
+        return ".".join(RENAMED.get(part, part) for part in name.split("."))
+
+    return renamed(header), {current(name): tensor for name, tensor in tensors.items()}

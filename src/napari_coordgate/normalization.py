@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Scaling
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.arrays import PixelArray
 
-__all__ = ["STRIP_BYTES", "IntensityRange", "cast", "check_plane", "intensity_range"]
+__all__ = ["STRIP_BYTES", "Normalizer", "check_plane", "convert_dtype", "fit_normalizer"]
 
 STRIP_BYTES = 2**26
 """Size of a plane up to which it is loaded whole; of a larger one, a strip at a time."""
@@ -20,7 +20,7 @@ _SAMPLED_PIXELS = 1_000_000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class IntensityRange(NamedTuple):
+class Normalizer(NamedTuple):
     """The intensities of an image that become 0 and 1.
 
     Attributes
@@ -32,7 +32,7 @@ class IntensityRange(NamedTuple):
     low: float
     high: float
 
-    def scale(self, array: NDArray[Any]) -> NDArray[np.float32]:
+    def normalize(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Intensities in the network's range.
 
         Parameters
@@ -51,7 +51,7 @@ class IntensityRange(NamedTuple):
         scaled /= self.high - self.low
         return scaled.astype(np.float32, copy=False)
 
-    def restore(self, array: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    def denormalize(self, array: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Intensities in the image's own units.
 
         Parameters
@@ -59,7 +59,7 @@ class IntensityRange(NamedTuple):
         array : ndarray of float
             Intensities in the network's range.
         dtype : data type
-            Type of the result; integers are rounded and clipped, see `cast`.
+            Type of the result; integers are rounded and clipped, see `convert_dtype`.
 
         Returns
         -------
@@ -69,15 +69,15 @@ class IntensityRange(NamedTuple):
         precision = np.result_type(np.dtype(dtype), np.float32)
         restored = np.multiply(array, self.high - self.low, dtype=precision)
         restored += self.low
-        return cast(restored, dtype)
+        return convert_dtype(restored, dtype)
 
 
-def intensity_range(
+def fit_normalizer(
     plane: PixelArray,
     scaling: Scaling,
     name: str = "The image",
     check: Callable[[], object] = bool,
-) -> IntensityRange:
+) -> Normalizer:
     """Intensities of an image that become 0 and 1; it is checked as `check_plane` does.
 
     They are percentiles of about a million pixels on a regular grid, so that the same
@@ -119,8 +119,8 @@ def intensity_range(
     percentiles = (scaling.low_percentile, scaling.high_percentile)
     low, high = np.percentile(np.concatenate(sample), percentiles)
     if not high > low:
-        return IntensityRange(smallest, largest)
-    return IntensityRange(float(low), float(high))
+        return Normalizer(smallest, largest)
+    return Normalizer(float(low), float(high))
 
 
 def check_plane(plane: PixelArray, name: str) -> None:
@@ -180,7 +180,7 @@ def _extremes(strips: Iterable[NDArray[Any]], name: str) -> tuple[float, float]:
     return low, high
 
 
-def cast(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+def convert_dtype(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """Convert intensities to another type without wrapping round.
 
     Parameters

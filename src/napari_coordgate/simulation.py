@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_coordgate.config import Camera, Scaling
-from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.normalization import intensity_range
-from napari_coordgate.optics import PSFField, expose
+from napari_coordgate.geometry import Window
+from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.optics import PSFField
 
-__all__ = ["frame_window", "simulate"]
+__all__ = ["add_camera_noise", "center_crop_window", "simulate"]
 
 
-def frame_window(shape: tuple[int, int], frame_shape: tuple[int, int], name: str) -> Window:
+def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], name: str) -> Window:
     """Central part of an image that stands for the frame.
 
     Parameters
@@ -87,8 +88,38 @@ def simulate(
     FrameMismatchError
         If it is smaller than the frame.
     """
-    brightness = intensity_range(sharp, scaling or Scaling(), name)
-    window = frame_window((sharp.shape[0], sharp.shape[1]), field.frame_shape, name)
-    scene = torch.from_numpy(brightness.scale(sharp))
+    brightness = fit_normalizer(sharp, scaling or Scaling(), name)
+    window = center_crop_window((sharp.shape[0], sharp.shape[1]), field.frame_shape, name)
+    scene = torch.from_numpy(brightness.normalize(sharp))
     blurred = field.blur(scene, origin=(-window.y0, -window.x0))
-    return brightness.restore(expose(blurred, camera, seed).numpy())
+    return brightness.denormalize(add_camera_noise(blurred, camera, seed).numpy())
+
+
+def add_camera_noise(image: Tensor, camera: Camera, seed: int) -> Tensor:
+    """Image as a camera records it: Poisson noise of the light, Gaussian noise of the read-out.
+
+    Parameters
+    ----------
+    image : Tensor
+        Noise-free image of any shape; 1 is full brightness, at which a pixel
+        collects ``camera.photons``. Light below 0 counts as none.
+    camera : Camera
+        Photon count and read noise; without a photon count the image is returned as it is.
+    seed : int
+        Seed; the same seed, image and kind of device give the same noise.
+
+    Returns
+    -------
+    Tensor
+        Recorded image, in the units of ``image``.
+    """
+    if camera.photons is None:
+        return image
+    generator = torch.Generator(image.device).manual_seed(seed)
+    electrons = torch.poisson(image.clamp(min=0) * camera.photons, generator)
+    if camera.read_noise:
+        noise = torch.randn(
+            image.shape, generator=generator, device=image.device, dtype=image.dtype
+        )
+        electrons = electrons + camera.read_noise * noise
+    return electrons / camera.photons

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
 FRAME = (48, 64)
@@ -36,8 +36,8 @@ class World(NamedTuple):
         torch.manual_seed(seed)
         network = UNet(NetworkConfig(base_channels=4, depth=2))
         config = TrainingConfig(network=network.config, device="cpu")
-        checkpoint = Checkpoint(config, network.state_dict(), FRAME, pixel_size_um=0.5)
-        save_checkpoint(self.model, checkpoint, overwrite=True)
+        checkpoint = Model(config, network.state_dict(), FRAME, pixel_size_um=0.5)
+        checkpoint.save(self.model, overwrite=True)
 
 
 @pytest.fixture

@@ -18,14 +18,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from napari_coordgate.io import files
 from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
 from napari_coordgate.batch.job import LOCK_NAME
 from napari_coordgate.config import BatchConfig, OutputFormat
-from napari_coordgate.inference import deblur
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io import read_image
 from napari_coordgate.events import FileChanged, Finished
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import files, read_image
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -113,17 +112,17 @@ def test_a_full_disk_ends_the_batch_cleanly_and_it_goes_on_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed = 0
-    claim_space = files.claim_space
+    allocate = files.allocate
 
     def full_after_two(descriptor: int, size: int) -> None:
         nonlocal claimed
         claimed += 1
         if claimed > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        claim_space(descriptor, size)
+        allocate(descriptor, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "claim_space", full_after_two)
+        patch.setattr(files, "allocate", full_after_two)
         with pytest.raises(OutputError, match=r"no space left on device.*start it again"):
             run(world)
     assert not strays(world)

@@ -12,10 +12,10 @@ import pytest
 
 from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
 from napari_coordgate.config import BatchConfig, Selection
-from napari_coordgate.inference import deblur
-from napari_coordgate.errors import CancelledError, ImageError, OutputError
-from napari_coordgate.io import read_image
+from napari_coordgate.errors import CanceledError, ImageError, OutputError
 from napari_coordgate.events import FileChanged, Finished, Progress
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import read_image
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -207,7 +207,7 @@ def test_events_tell_each_file_from_first_to_last(world: World) -> None:
     assert sum(isinstance(event, Finished) for event in events) == 1
 
 
-def test_a_cancelled_batch_goes_on_where_it_stopped(world: World) -> None:
+def test_a_canceled_batch_goes_on_where_it_stopped(world: World) -> None:
     for number in range(6):
         world.write(f"more/{number}.tif", planes=5, seed=number)
     cancel, done = threading.Event(), 0
@@ -219,7 +219,7 @@ def test_a_cancelled_batch_goes_on_where_it_stopped(world: World) -> None:
             done += 1
             cancel.set()
     assert isinstance(event, Finished)
-    assert event.reason == "cancelled"
+    assert event.reason == "canceled"
     assert 0 < done < 10
     assert not list(world.output.rglob(".napari-coordgate-*"))
     summary = run(world)
@@ -227,10 +227,10 @@ def test_a_cancelled_batch_goes_on_where_it_stopped(world: World) -> None:
     assert len(summary.done) + len(summary.current) == 10
 
 
-def test_a_batch_that_was_cancelled_before_it_began_raises(world: World) -> None:
+def test_a_batch_that_was_canceled_before_it_began_raises(world: World) -> None:
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(CancelledError, match="start the batch again"):
+    with pytest.raises(CanceledError, match="start the batch again"):
         run(world, cancel=cancel)
 
 

@@ -13,10 +13,10 @@ from distributed import Client, LocalCluster
 
 from napari_coordgate.batch import deblur_folder, deblur_folder_events, opened, workers
 from napari_coordgate.config import BatchConfig, Selection
-from napari_coordgate.inference import deblur
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io import read_image
 from napari_coordgate.events import FileChanged, Finished, Progress
+from napari_coordgate.inference import deblur
+from napari_coordgate.io import read_image
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World

@@ -271,7 +271,7 @@ def test_an_interrupt_at_any_time_cancels(
 
     monkeypatch.setattr("napari_coordgate.cli.describe.describe", interrupted)
     finished = run("info", world.model)
-    assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Cancelled.\n")
+    assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Canceled.\n")
 
 
 def test_a_defect_of_ours_keeps_its_traceback(

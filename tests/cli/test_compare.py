@@ -90,10 +90,10 @@ def test_what_stands_in_the_way_is_told_in_one_line(run: Run, file: Path, tmp_pa
     output = tmp_path / "out"
     write(file, methods=[{"name": "Wiener", "wiener": {}}], memory=False)
     assert run("compare", file, "-o", output).returncode == 0
-    write(file, methods=[{"name": "Wiener", "wiener": {"regularisation": 0.5}}])
+    write(file, methods=[{"name": "Wiener", "wiener": {"regularization": 0.5}}])
     changed = run("compare", file, "-o", output)
     assert changed.returncode == 1
-    assert "method.wiener.regularisation (was 0.01, is 0.5)" in changed.stderr
+    assert "method.wiener.regularization (was 0.01, is 0.5)" in changed.stderr
 
     write(file, test="sharp")
     leaking = run("compare", file, "-o", tmp_path / "other")

@@ -89,10 +89,10 @@ def test_every_pixel_type_is_deblurred_and_can_be_kept(
 
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("suffix", ["tif", "png"])
-def test_colours_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
+def test_colors_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
     pixels = read_image(world.blurred).pixels
-    colours = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
-    write_image(tmp_path / f"rgb.{suffix}", Image(colours, "YXS"))
+    colors = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
+    write_image(tmp_path / f"rgb.{suffix}", Image(colors, "YXS"))
     output = tmp_path / f"restored.{suffix}"
     flags = ("-m", world.model, "-o", output, "--keep-dtype")
     finished = run("deblur", tmp_path / f"rgb.{suffix}", *flags)

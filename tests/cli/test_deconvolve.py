@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "command",
     [
-        ("wiener", "--regularisation", "0.02", "--which-psf", "mean"),
+        ("wiener", "--regularization", "0.02", "--which-psf", "mean"),
         ("richardson-lucy", "--iterations", "4", "--photons", "1000", "--no-accelerate"),
     ],
 )

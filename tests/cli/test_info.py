@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import GaussianLens, TrainingConfig, load_lens
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.model import Model
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -25,7 +25,7 @@ def told(run: Run, path: Path) -> dict[str, Any]:
 
 
 def test_a_checkpoint_tells_all_but_its_weights(run: Run, world: World) -> None:
-    description, checkpoint = told(run, world.model), load_checkpoint(world.model)
+    description, checkpoint = told(run, world.model), Model.load(world.model)
     assert description["kind"] == "checkpoint"
     assert TrainingConfig(**description["settings"]) == checkpoint.config
     assert description["frame_shape"] == [48, 48]

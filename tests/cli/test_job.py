@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.errors import CancelledError, ImageError
+from napari_coordgate.errors import CanceledError, ImageError
 from napari_coordgate.events import Event, Finished, Stopwatch, reporting_end
 
 DEAF = """
@@ -49,7 +49,7 @@ def test_it_is_quiet_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("error", [CancelledError("stopped"), ImageError("bad")])
+@pytest.mark.parametrize("error", [CanceledError("stopped"), ImageError("bad")])
 def test_a_job_that_does_not_complete_raises_its_error(error: Exception) -> None:
     def events() -> Iterator[Event]:
         yield from ()

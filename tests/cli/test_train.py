@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import PRESETS, TrainingConfig, load_settings
+from napari_coordgate.model import Model
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World
@@ -20,7 +20,7 @@ TINY = ("--base-channels", 4, "--depth", 2, "--batch-size", 2, "--window-size", 
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    weights = [load_checkpoint(path).weights for path in (one, other)]
+    weights = [Model.load(path).weights for path in (one, other)]
     return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -28,7 +28,7 @@ def test_a_run_leaves_its_settings_and_repeats_by_them(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     settings = world.model.with_name("model.safetensors.yaml")
-    assert load_settings(TrainingConfig, settings) == load_checkpoint(world.model).config
+    assert load_settings(TrainingConfig, settings) == Model.load(world.model).config
     assert "train" in settings.read_text().splitlines()[0]
     training = ("train", world.sharp, "--psf", world.field)
     finished = run(*training, "-o", tmp_path / "again.safetensors", "--config", settings)
@@ -44,7 +44,7 @@ def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> Non
     training = ("train", world.sharp, "--psf", world.field, "-o", output, "--config", settings)
     flags = ("--network", "unet", "--no-residual", "--photons", 100, "--steps", 2)
     assert run(*training, *flags).returncode == 0
-    config = load_checkpoint(output).config
+    config = Model.load(output).config
     assert (config.network.architecture, config.network.residual) == ("unet", False)
     assert (config.network.base_channels, config.camera.photons, config.steps) == (4, 100.0, 2)
 
@@ -58,7 +58,7 @@ def test_a_preset_takes_the_steps_that_are_asked_for(
     training = ("train", world.sharp, "--psf", world.field, "-o", output, *TINY)
     steps = {"flag": ("--steps", 2), "file": ("--config", file)}[place]
     assert run(*training, "--preset", "paper", *steps).returncode == 0
-    config, paper = load_checkpoint(output).config, PRESETS["paper"]
+    config, paper = Model.load(output).config, PRESETS["paper"]
     assert (config.sampling, config.schedule) == (paper.sampling, paper.schedule)
     assert (config.steps, config.epochs) == (2, None)
 
@@ -71,7 +71,7 @@ def test_a_preset_outweighs_the_run_that_is_gone_on_with_but_not_a_flag(
     assert run(*training, "--psf", world.field, *TINY, "--epochs", 1).returncode == 0
     longer = run(*training, "--resume", "--preset", "thorough", "--steps", 5)
     assert "Trained 5 steps" in longer.stdout
-    assert load_checkpoint(output).config.epochs is None
+    assert Model.load(output).config.epochs is None
 
 
 def test_an_unknown_preset_is_wrong_use_and_the_known_ones_are_named(
@@ -97,7 +97,7 @@ def test_fine_tuning_takes_network_and_psf_field_from_the_checkpoint(
     output = tmp_path / "tuned.safetensors"
     training = ("train", world.sharp, "--init", world.model, "-o", output, "--batch-size", 2)
     assert run(*training, "--steps", 2, "--window-size", 32).returncode == 0
-    tuned, first = load_checkpoint(output), load_checkpoint(world.model)
+    tuned, first = Model.load(output), Model.load(world.model)
     assert tuned.config.network == first.config.network
     assert tuned.psf_field is not None
     assert not same_weights(output, world.model)
@@ -116,7 +116,7 @@ def test_measured_pairs_train_without_a_psf_field(run: Run, world: World, tmp_pa
     output = tmp_path / "measured.safetensors"
     training = ("train", world.sharp, "--blurred", world.blurred.parent, "-o", output, *TINY)
     assert run(*training, "--steps", 2).returncode == 0
-    assert load_checkpoint(output).psf_field is None
+    assert Model.load(output).psf_field is None
 
 
 def test_without_a_blur_or_with_two_it_is_wrong_use(run: Run, world: World, tmp_path: Path) -> None:

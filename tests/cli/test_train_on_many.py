@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 import pytest
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.model import Model
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World
@@ -93,11 +93,11 @@ def last_saved(output: Path) -> int:
 
 
 def last_step(output: Path) -> int:
-    return load_checkpoint(last_checkpoint_path(output)).step
+    return Model.load(last_checkpoint_path(output)).step
 
 
 def curve(output: Path) -> list[Any]:
-    history = load_checkpoint(last_checkpoint_path(output)).history
+    history = Model.load(last_checkpoint_path(output)).history
     return [pytest.approx(figures, rel=1e-3) for figures in history]
 
 
@@ -129,4 +129,4 @@ def test_a_run_on_two_one_or_both_in_turn_has_one_validation_curve(
     steps = ("--steps", last_step(output) + EVERY)
     assert run(*training(world, output), "--resume", "--devices", 1, *steps).returncode == 0
     assert run(*training(world, alone), *steps).returncode == 0
-    assert list(load_checkpoint(last_checkpoint_path(output)).history) == curve(alone)
+    assert list(Model.load(last_checkpoint_path(output)).history) == curve(alone)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.comparison import Comparison, Row, as_table, compare, load_comparison
 from napari_coordgate.config import (
     Camera,
@@ -22,17 +21,18 @@ from napari_coordgate.config import (
     TrainingConfig,
 )
 from napari_coordgate.errors import (
-    CheckpointError,
     CoordGateError,
     FrameMismatchError,
     ImageError,
+    ModelError,
     OutputError,
     SettingsError,
 )
+from napari_coordgate.events import Event, Finished, Progress, finish
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.metrics import psnr
+from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Event, Finished, Progress, finish
 
 FRAME = (32, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -83,8 +83,8 @@ def trained_with(**changes: Any) -> ComparisonConfig:
     return CONFIG.model_copy(update={"training": TRAINING.model_copy(update=changes)})
 
 
-def cancelled_at(folder: Path, is_time: Callable[[Event], bool], **more: Any) -> Finished:
-    """End of a comparison that is cancelled at the first event of a kind."""
+def canceled_at(folder: Path, is_time: Callable[[Event], bool], **more: Any) -> Finished:
+    """End of a comparison that is canceled at the first event of a kind."""
     cancel = threading.Event()
     arguments = {"config": CONFIG, "output": folder, "cancel": cancel, **more}
     for event in compare(METHODS, SHARP, FIELD, **arguments):
@@ -163,9 +163,7 @@ def test_a_trained_network_as_a_checkpoint_reaches_what_it_reached(
 
 
 def test_seeds_train_other_networks_on_the_same_images(done: Comparison) -> None:
-    first, second = (
-        load_checkpoint(done.folder / f"u-net-2-seed{seed}.safetensors") for seed in (0, 1)
-    )
+    first, second = (Model.load(done.folder / f"u-net-2-seed{seed}.safetensors") for seed in (0, 1))
     assert (first.config.seed, second.config.seed) == (0, 1)
     assert any(not torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
     prints = [row.fingerprint for row in done.of("U-Net(2)")]
@@ -224,29 +222,29 @@ def test_methods_and_seeds_may_be_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["training", "validating", "testing"])
-def test_a_cancelled_comparison_goes_on_to_what_an_uninterrupted_one_reaches(
+def test_a_canceled_comparison_goes_on_to_what_an_uninterrupted_one_reaches(
     done: Comparison, tmp_path: Path, stage: str
 ) -> None:
     folder = tmp_path / "out"
-    end = cancelled_at(folder, fourth_of(stage))
-    assert end.reason == "cancelled"
+    end = canceled_at(folder, fourth_of(stage))
+    assert end.reason == "canceled"
     assert "start it again with the same folder" in end.message
     assert len(load_comparison(folder).rows) < len(done.rows)
     resumed = compared(folder)
     assert results(resumed.rows) == results(done.rows)
     assert all(row.training_seconds for row in resumed.of("U-Net(2)"))
-    weights = [load_checkpoint(f / "u-net-2-seed0.safetensors") for f in (folder, done.folder)]
+    weights = [Model.load(f / "u-net-2-seed0.safetensors") for f in (folder, done.folder)]
     for name, tensor in weights[0].weights.items():
         assert torch.equal(tensor, weights[1].weights[name])
 
 
 @pytest.mark.parametrize("stage", ["telling images apart", "reading images", "rehearsing"])
-def test_a_comparison_cancelled_before_its_first_step_has_written_no_row(
+def test_a_comparison_canceled_before_its_first_step_has_written_no_row(
     tmp_path: Path, stage: str
 ) -> None:
     config = CONFIG.model_copy(update={"minutes": 0.01})
-    end = cancelled_at(tmp_path / "out", fourth_of(stage), config=config)
-    assert end.reason == "cancelled"
+    end = canceled_at(tmp_path / "out", fourth_of(stage), config=config)
+    assert end.reason == "canceled"
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not list(tmp_path.rglob("rows/*"))
 
@@ -347,7 +345,7 @@ def test_a_checkpoint_that_cannot_serve_is_told_before_any_training(
     model = Method(name="model", checkpoint=done.folder / "u-net-2-seed0.safetensors")
     assert FrameMismatchError.__name__ in failure(tmp_path / "out", [UNET, model], field=larger)
     absent = Method(name="absent", checkpoint=tmp_path / "absent.safetensors")
-    assert CheckpointError.__name__ in failure(tmp_path / "out", [UNET, absent])
+    assert ModelError.__name__ in failure(tmp_path / "out", [UNET, absent])
     assert not (tmp_path / "out").exists()
 
 

@@ -20,11 +20,11 @@ from napari_coordgate.comparison.measuring import (
 )
 from napari_coordgate.comparison.memory import peak_memory_bytes
 from napari_coordgate.config import Camera, GaussianLens, Method, NetworkConfig, TrainingConfig
+from napari_coordgate.data import SimulatedPairs, prepare_pairs
+from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.geometry import Window, field_radius
-from napari_coordgate.errors import CancelledError, SettingsError
 from napari_coordgate.metrics import quality
 from napari_coordgate.optics import PSFField
-from napari_coordgate.data import SimulatedPairs, prepare_pairs
 
 FRAME = (24, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -120,13 +120,13 @@ def test_the_time_is_that_of_an_image_once_warm() -> None:
     assert 0.01 <= seconds < 0.09
 
 
-def test_measuring_ends_at_once_when_cancelled() -> None:
+def test_measuring_ends_at_once_when_canceled() -> None:
     cancel = threading.Event()
     cancel.set()
     restorer = build_restorer(WIENER, FIELD)
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         returned(measure(restorer, held_back(), cancel))
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         peak_memory_bytes(WIENER, FIELD, Camera(), "cpu", held_back().pair(0), cancel)
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.comparison.on_image import (
     AnyMethod,
     MethodDone,
@@ -27,13 +26,14 @@ from napari_coordgate.config import (
     TrainingConfig,
     WienerConfig,
 )
-from napari_coordgate.inference import deblur
 from napari_coordgate.errors import FrameMismatchError, ImageError
+from napari_coordgate.events import Finished, Progress
+from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image
 from napari_coordgate.metrics import psnr
+from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Finished, Progress
 
 FRAME = (40, 48)
 METHODS: dict[str, AnyMethod] = {
@@ -49,11 +49,11 @@ def field() -> PSFField:
 
 
 @pytest.fixture(scope="module")
-def network() -> Checkpoint:
+def network() -> Model:
     """A network of random weights."""
     torch.manual_seed(0)
     config = TrainingConfig(network=NetworkConfig(depth=2, base_channels=4))
-    return Checkpoint(config, build_network(config.network).state_dict(), FRAME)
+    return Model(config, build_network(config.network).state_dict(), FRAME)
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +105,20 @@ def test_figures_are_of_the_truths_units_and_range(scene: Scene, sharp: NDArray[
     )
 
 
-def test_a_network_is_run_as_deblur_runs_it(scene: Scene, network: Checkpoint) -> None:
+def test_a_network_is_run_as_deblur_runs_it(scene: Scene, network: Model) -> None:
     _, row = rows_of(compare_on_image(scene, {"net": network}))
     np.testing.assert_array_equal(row.restored, deblur(scene.blurred, network))
     assert row.parameters == sum(w.numel() for w in network.network.parameters())
 
 
-def test_nothing_is_measured_where_the_truth_is_unknown(scene: Scene, network: Checkpoint) -> None:
+def test_nothing_is_measured_where_the_truth_is_unknown(scene: Scene, network: Model) -> None:
     events = list(compare_on_image(Scene(scene.blurred), {"net": network}))
     (row,) = rows_of(events)
     assert row.restored is not None and not row.figures
     assert "truth is unknown" in end_of(events).message
 
 
-def test_progress_names_the_method(scene: Scene, network: Checkpoint, field: PSFField) -> None:
+def test_progress_names_the_method(scene: Scene, network: Model, field: PSFField) -> None:
     events = list(compare_on_image(scene, {"net": network, "RL": METHODS["RL"]}, field))
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert list(dict.fromkeys(stages)) == ["net", "RL"]
@@ -126,9 +126,9 @@ def test_progress_names_the_method(scene: Scene, network: Checkpoint, field: PSF
 
 
 def test_a_method_that_fails_is_a_row_that_says_why(
-    scene: Scene, network: Checkpoint, field: PSFField
+    scene: Scene, network: Model, field: PSFField
 ) -> None:
-    other = Checkpoint(network.config, network.weights, (99, 64))
+    other = Model(network.config, network.weights, (99, 64))
     events = list(compare_on_image(scene, {"other": other, "Wiener": METHODS["Wiener"]}, field))
     _, failed, ended = rows_of(events)
     assert failed.restored is None and "99x64" in failed.note
@@ -144,14 +144,14 @@ def test_a_comparison_of_which_nothing_came_has_failed(scene: Scene) -> None:
     assert end_of(events).reason == "failed"
 
 
-def test_an_image_at_another_size_of_the_frame_is_noted(scene: Scene, network: Checkpoint) -> None:
+def test_an_image_at_another_size_of_the_frame_is_noted(scene: Scene, network: Model) -> None:
     binned = Scene(Image(scene.blurred.pixels[::2, ::2], "YX"))
     (row,) = rows_of(compare_on_image(binned, {"net": network}))
     assert row.restored is not None and "resampled" in row.note
 
 
 def test_a_cancel_ends_between_steps_and_tells_what_there_is(
-    scene: Scene, network: Checkpoint, field: PSFField
+    scene: Scene, network: Model, field: PSFField
 ) -> None:
     cancel = threading.Event()
     endless = RichardsonLucyConfig(iterations=100_000)
@@ -161,7 +161,7 @@ def test_a_cancel_ends_between_steps_and_tells_what_there_is(
         if isinstance(event, Progress) and event.stage == "RL" and event.done:
             cancel.set()
     end = end_of(events)
-    assert end.reason == "cancelled" and "1 method" in end.message
+    assert end.reason == "canceled" and "1 method" in end.message
     assert [row.name for row in rows_of(events)] == ["blurred", "net"]
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from napari_coordgate.comparison.plans import Plan, steps_in
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.training import Estimate
+from napari_coordgate.training import ResourceEstimate
 
 
-def estimate(config: TrainingConfig, a_step: float, a_validation: float) -> Estimate:
+def estimate(config: TrainingConfig, a_step: float, a_validation: float) -> ResourceEstimate:
     every = config.validate_every or config.steps // 20
     seconds = config.steps * a_step + config.steps / every * a_validation
-    return Estimate(a_step, seconds, 0, 1, "cpu")
+    return ResourceEstimate(a_step, seconds, 0, 1, "cpu")
 
 
 @pytest.mark.parametrize("every", [None, 50, 400])

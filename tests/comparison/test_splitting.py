@@ -9,10 +9,10 @@ import pytest
 
 from napari_coordgate.comparison.splitting import Material, digest_of, split_images
 from napari_coordgate.config import ComparisonConfig
-from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image, write_image
 from napari_coordgate.data import find_planes
+from napari_coordgate.errors import ImageError
 from napari_coordgate.events import Event
+from napari_coordgate.io import Image, write_image
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((10, 12, 14)).astype(np.float32)

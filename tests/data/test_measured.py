@@ -4,15 +4,15 @@ import numpy as np
 import torch
 
 from napari_coordgate.config import NetworkConfig, TrainingConfig
-from napari_coordgate.geometry import Window
-from napari_coordgate.normalization import IntensityRange
 from napari_coordgate.data import MeasuredPairs, find_planes
+from napari_coordgate.geometry import Window
+from napari_coordgate.normalization import Normalizer
 
 FRAME = (40, 32)
 CONFIG = TrainingConfig(network=NetworkConfig(depth=2), window_size=16, gain=1.0, augment=True)
 SHARP = np.random.default_rng(0).random((3, *FRAME), dtype=np.float32)
 BLURRED = -SHARP
-RANGES = [IntensityRange(-1.0, 1.0), IntensityRange(-2.0, 0.0), IntensityRange(0.0, 4.0)]
+RANGES = [Normalizer(-1.0, 1.0), Normalizer(-2.0, 0.0), Normalizer(0.0, 4.0)]
 
 
 def pairs_of(config: TrainingConfig = CONFIG, *, validation: bool = False) -> MeasuredPairs:
@@ -26,9 +26,9 @@ def test_pairs_are_aligned_and_never_turned() -> None:
         sample = pairs[number]
         _, chosen = pairs.sampler.draw(number, len(pairs))
         inside = sample.window.within(Window.whole(FRAME))
-        assert np.array_equal(sample.sharp, RANGES[chosen].scale(SHARP[chosen][inside]))
+        assert np.array_equal(sample.sharp, RANGES[chosen].normalize(SHARP[chosen][inside]))
         assert sample.blurred is not None
-        assert np.array_equal(sample.blurred, RANGES[chosen].scale(BLURRED[chosen][inside]))
+        assert np.array_equal(sample.blurred, RANGES[chosen].normalize(BLURRED[chosen][inside]))
 
 
 def test_both_images_of_a_pair_are_brightened_alike() -> None:
@@ -48,7 +48,7 @@ def test_validation_pairs_are_whole_and_in_order() -> None:
     for number in range(3):
         sample = pairs[number]
         assert sample.window == Window.whole(FRAME)
-        assert np.array_equal(sample.sharp, RANGES[number].scale(SHARP[number]))
+        assert np.array_equal(sample.sharp, RANGES[number].normalize(SHARP[number]))
 
 
 def test_a_batch_holds_its_samples() -> None:

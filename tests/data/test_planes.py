@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image, write_image
 from napari_coordgate.data import find_planes
 from napari_coordgate.data import planes as planes_module
+from napari_coordgate.errors import ImageError
+from napari_coordgate.io import Image, write_image
 
 STACK = np.arange(2 * 3 * 5 * 4, dtype=np.uint16).reshape(2, 3, 5, 4)
 
@@ -63,9 +63,9 @@ def test_a_plane_of_a_file_tells_its_place(tmp_path: Path) -> None:
     assert np.array_equal(last.read(), STACK[1, 2])
 
 
-def test_colour_samples_are_planes(tmp_path: Path) -> None:
-    colour = STACK[0].transpose(1, 2, 0).astype(np.uint8)
-    write_image(tmp_path / "a.png", Image(colour, "YXS"))
+def test_color_samples_are_planes(tmp_path: Path) -> None:
+    color = STACK[0].transpose(1, 2, 0).astype(np.uint8)
+    write_image(tmp_path / "a.png", Image(color, "YXS"))
     assert np.array_equal([p.read() for p in find_planes(tmp_path / "a.png")], STACK[0])
 
 

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Scaling, TrainingConfig
+from napari_coordgate.data import Images, MeasuredPairs, Pairs, SimulatedPairs, prepare_pairs
 from napari_coordgate.errors import (
-    CancelledError,
+    CanceledError,
     FrameMismatchError,
     ImageError,
     SettingsError,
 )
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
-from napari_coordgate.data import Images, MeasuredPairs, Pairs, SimulatedPairs, prepare_pairs
-from napari_coordgate.events import Event, Progress
 
 FRAME = (24, 20)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0), FRAME)
@@ -125,7 +125,7 @@ def test_cancel_ends_the_reading() -> None:
     events = prepare_pairs(CONFIG, stack(3), FIELD, None, cancel=cancel)
     next(events)
     cancel.set()
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         next(events)
 
 

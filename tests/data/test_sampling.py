@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_coordgate.config import NetworkConfig, TrainingConfig
-from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.data.sampling import (
-    Stream,
+    RngStream,
     WindowSampler,
     coverage_weights,
     random_stream,
     window_origins,
 )
+from napari_coordgate.geometry import Window, frame_coordinates
 
 FRAME = (40, 32)
 CONFIG = TrainingConfig(window_size=16, network=NetworkConfig(depth=3))
@@ -137,8 +137,8 @@ def test_a_batch_carries_the_coordinates_and_weights_of_its_windows() -> None:
 
 def test_random_streams_are_apart() -> None:
     def numbers(*key: int) -> NDArray[np.float64]:
-        return random_stream(key[0], Stream(key[1]), key[2]).random(4)
+        return random_stream(key[0], RngStream(key[1]), key[2]).random(4)
 
-    keys = [(seed, stream, n) for seed in (0, 1) for stream in Stream for n in (0, 1)]
+    keys = [(seed, stream, n) for seed in (0, 1) for stream in RngStream for n in (0, 1)]
     assert len({numbers(*key).tobytes() for key in keys}) == len(keys)
     assert np.array_equal(numbers(1, 2, 3), numbers(1, 2, 3))

@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.geometry import Window
-from napari_coordgate.normalization import IntensityRange
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Sample, SimulatedPairs, find_planes
+from napari_coordgate.geometry import Window
+from napari_coordgate.normalization import Normalizer
+from napari_coordgate.optics import PSFField
 
 FRAME = (40, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.5, sigma_edge_px=1.5), FRAME)
 MARGIN = FIELD.radius
 AROUND = Window.whole(FRAME).expanded(MARGIN)
 CPU = torch.device("cpu")
-UNIT = IntensityRange(0.0, 1.0)
+UNIT = Normalizer(0.0, 1.0)
 PARTS = (slice(0, 2), slice(2, 3), slice(3, 5))
 
 Pixels = NDArray[np.floating]
@@ -143,7 +143,7 @@ def test_intensities_are_scaled_by_their_image_and_brightened_together() -> None
     image = scene((70, 60)) * 1000 + 500
     config = TrainingConfig(window_size=16, augment=False, gain=2.0)
     planes = find_planes(image)
-    brightened = SimulatedPairs(planes, [IntensityRange(500, 1500)], FIELD, config)
+    brightened = SimulatedPairs(planes, [Normalizer(500, 1500)], FIELD, config)
     plain = pairs_of((image - 500) / 1000)
     for number in range(5):
         one, other = brightened[number], plain[number]

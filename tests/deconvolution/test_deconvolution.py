@@ -8,23 +8,23 @@ import torch
 from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy as plain_richardson_lucy
 
+from napari_coordgate.config import Camera, GaussianLens, RichardsonLucyConfig, WienerConfig
 from napari_coordgate.deconvolution import deconvolve, deconvolve_events, richardson_lucy, wiener
 from napari_coordgate.deconvolution.job import AnyClassical
-from napari_coordgate.config import Camera, GaussianLens, RichardsonLucyConfig, WienerConfig
-from napari_coordgate.geometry import field_radius
 from napari_coordgate.errors import (
-    CancelledError,
+    CanceledError,
     DeviceMemoryError,
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
     SettingsError,
 )
+from napari_coordgate.events import Finished, PlaneDone, Progress
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.io import Image
 from napari_coordgate.metrics import psnr
-from napari_coordgate.optics import PSFField, expose
-from napari_coordgate.events import Finished, PlaneDone, Progress
-from napari_coordgate.simulation import simulate
+from napari_coordgate.optics import PSFField
+from napari_coordgate.simulation import add_camera_noise, simulate
 
 FRAME = (64, 56)
 CONSTANT = PSFField.from_lens(GaussianLens(sigma_center_px=1.2, sigma_edge_px=1.2), FRAME)
@@ -49,8 +49,8 @@ def cells(shape: tuple[int, int] = FRAME, seed: int = 0, spots: int = 14) -> Pix
     y, x = np.indices(shape)
     image = np.full(shape, 0.05)
     for _ in range(spots):
-        centre, radius = rng.uniform(0, shape, 2), rng.uniform(2, 5)
-        image[np.hypot(y - centre[0], x - centre[1]) < radius] += rng.uniform(0.2, 0.6)
+        center, radius = rng.uniform(0, shape, 2), rng.uniform(2, 5)
+        image[np.hypot(y - center[0], x - center[1]) < radius] += rng.uniform(0.2, 0.6)
     return image.astype(np.float32)
 
 
@@ -82,22 +82,22 @@ def test_an_image_of_one_brightness_stays_so_behind_a_constant_lens(config: AnyC
 @pytest.mark.parametrize("psf", ["mean", "field"])
 def test_wiener_behind_a_perfect_lens_is_the_image_drawn_to_its_mean(psf: str) -> None:
     image, noise = cells(), 0.25
-    config = WienerConfig.model_validate({"psf": psf, "regularisation": noise})
+    config = WienerConfig.model_validate({"psf": psf, "regularization": noise})
     expected = image.mean() + (image - image.mean()) / (1 + noise)
     np.testing.assert_allclose(wiener(image, SHARPEST, config), expected, atol=1e-5)
 
 
 def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same() -> None:
     blurred = CONSTANT.blur(cells())
-    filtered = wiener(blurred, CONSTANT, WienerConfig(psf="mean", regularisation=0.05))
-    solved = wiener(blurred, CONSTANT, WienerConfig(regularisation=0.05, iterations=200))
+    filtered = wiener(blurred, CONSTANT, WienerConfig(psf="mean", regularization=0.05))
+    solved = wiener(blurred, CONSTANT, WienerConfig(regularization=0.05, iterations=200))
     np.testing.assert_allclose(solved[INNER], filtered[INNER], atol=0.01)
 
 
 @pytest.mark.parametrize(
     ("own", "mean"),
     [
-        (WienerConfig(regularisation=0.003), WienerConfig(regularisation=0.003, psf="mean")),
+        (WienerConfig(regularization=0.003), WienerConfig(regularization=0.003, psf="mean")),
         (RichardsonLucyConfig(iterations=40), RichardsonLucyConfig(iterations=40, psf="mean")),
     ],
 )
@@ -178,7 +178,7 @@ def test_where_it_stops_the_residual_is_the_noise() -> None:
     shape = (128, 120)
     field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
     light = torch.from_numpy(field.blur(inside(shape, 20)))
-    observed = expose(light, CAMERA, 1).numpy()
+    observed = add_camera_noise(light, CAMERA, 1).numpy()
     endless = RichardsonLucyConfig(iterations=300, discrepancy=True, accelerate=False)
     restored = richardson_lucy(observed, field, endless, camera=CAMERA)
     photons, read_noise = 2000, 3
@@ -189,7 +189,7 @@ def test_where_it_stops_the_residual_is_the_noise() -> None:
 
 @pytest.mark.parametrize("camera", [CAMERA, None])
 def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | None) -> None:
-    observed = expose(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
+    observed = add_camera_noise(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
     assert observed.min() < -(CAMERA.read_noise**2) / 2000
     config = RichardsonLucyConfig(iterations=40)
     restored = richardson_lucy(observed, VARYING, config, camera=camera)
@@ -198,7 +198,7 @@ def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | 
 
 def test_total_variation_calms_the_noise_of_flat_parts() -> None:
     flat = np.full(FRAME, 0.5, np.float32)
-    observed = expose(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
+    observed = add_camera_noise(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
     rough, smooth = (
         richardson_lucy(
             observed, VARYING, RichardsonLucyConfig(iterations=40, total_variation=weight)
@@ -234,9 +234,9 @@ def test_results_come_back_in_the_images_own_units_plane_by_plane(config: AnyCla
 def test_a_cancel_ends_at_once() -> None:
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         deconvolve(cells(), VARYING, RichardsonLucyConfig(), cancel=cancel)
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         wiener(cells(), VARYING, cancel=cancel)
 
 

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.batch.report import FileLine, RunLine, read_report
-from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
 from napari_coordgate.config import (
     Architecture,
     ComparisonFile,
@@ -30,6 +29,7 @@ from napari_coordgate.config import (
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, planes, read_image, write_image
+from napari_coordgate.model import Model
 from napari_coordgate.networks import MeasuredPSFs, build_network
 from napari_coordgate.optics import PSFField
 from tests.fuzz.reader import Reader
@@ -76,7 +76,7 @@ def two_scenes(path: Path) -> None:
     write_czi(path, [pixels, pixels[:, :, :1]], ("DAPI", "GFP"), 0.3, 1.0, tiles=2)
 
 
-def colours_czi(path: Path) -> None:
+def colors_czi(path: Path) -> None:
     write_czi(path, [numbers("ZYXS", "u1")[None, None]], compression="zstd1:ExplicitLevel=2")
 
 
@@ -110,7 +110,7 @@ def write_checkpoint(architecture: Architecture, path: Path) -> None:
     psfs = torch.zeros(4, 5, 5)
     psfs[:, 2, 2] = 1
     measured = MeasuredPSFs(psfs, torch.zeros(4, 2)) if config.has_wiener_bank else None
-    checkpoint = Checkpoint(
+    checkpoint = Model(
         config=TrainingConfig(network=config),
         weights=build_network(config, measured).state_dict(),
         frame_shape=FRAME,
@@ -122,11 +122,11 @@ def write_checkpoint(architecture: Architecture, path: Path) -> None:
         state={"optimizer.0.step": torch.tensor(12.0)},
         progress={"images": 3, "plateau": None},
     )
-    save_checkpoint(path, checkpoint)
+    checkpoint.save(path)
 
 
 def use_checkpoint(path: Path) -> None:
-    checkpoint = load_checkpoint(path)
+    checkpoint = Model.load(path)
     repr(checkpoint)
     json.dumps(checkpoint.header())
     deblur(np.eye(*FRAME, dtype=np.float32), checkpoint, config=CPU)
@@ -187,7 +187,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "imagej.tif": partial(write, "TZCYX"),
                 "plain.tif": plain_tiff,
                 "float.tif": partial(write, "YX", dtype="f8"),
-                "colour.tif": partial(write, "YXS", dtype="u1"),
+                "color.tif": partial(write, "YXS", dtype="u1"),
                 "big.tif": partial(plain_tiff, bigtiff=True),
                 "tiles.tif": partial(plain_tiff, tile=(16, 16), compression="zlib"),
                 "lzw.tif": partial(plain_tiff, compression="lzw", predictor=True, rowsperstrip=8),
@@ -205,22 +205,22 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "PNG": Reader(
             use_image,
             {
-                "grey.png": partial(write, "YX", dtype="u1"),
+                "gray.png": partial(write, "YX", dtype="u1"),
                 "deep.png": partial(write, "YX"),
                 "bits.png": partial(write, "YX", dtype="?"),
-                "colour.png": partial(write, "YXS", dtype="u1"),
+                "color.png": partial(write, "YXS", dtype="u1"),
                 "palette.png": lambda path: PIL.Image.new("P", (10, 12)).save(path),
             },
         ),
         "JPEG": Reader(
             use_image,
-            {"grey.jpg": lambda path: PIL.Image.fromarray(numbers("YX", "u1")).save(path)},
+            {"gray.jpg": lambda path: PIL.Image.fromarray(numbers("YX", "u1")).save(path)},
         ),
         "NumPy": Reader(
             use_image,
             {"stack.npy": partial(write, "ZYX"), "plane.npy": partial(write, "YX", dtype=">f4")},
         ),
-        "CZI": Reader(use_image, {"scenes.czi": two_scenes, "colours.czi": colours_czi}),
+        "CZI": Reader(use_image, {"scenes.czi": two_scenes, "colors.czi": colors_czi}),
         "ND2": Reader(
             use_image, {"stack.nd2": stack_nd2, "packed.nd2": partial(stack_nd2, packed=True)}
         ),

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
-from napari_coordgate.inference import Deblurrer
-from napari_coordgate.io import Image
-from napari_coordgate.networks import UNet
 from napari_coordgate.events import Finished
+from napari_coordgate.inference import Predictor
+from napari_coordgate.io import Image
+from napari_coordgate.model import Model
+from napari_coordgate.networks import UNet
 
 Pixels = NDArray[Any]
 WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
@@ -19,24 +19,24 @@ WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
 
 def random_checkpoint(
     frame: tuple[int, int], depth: int = 3, *, channels: int = 4, seed: int = 0
-) -> Checkpoint:
+) -> Model:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(seed)
     network = UNet(NetworkConfig(base_channels=channels, depth=depth))
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     config = TrainingConfig(network=network.config, scaling=WHOLE_RANGE, device="cpu")
-    return Checkpoint(config, network.state_dict(), frame, pixel_size_um=0.5)
+    return Model(config, network.state_dict(), frame, pixel_size_um=0.5)
 
 
-def identity_checkpoint(frame: tuple[int, int]) -> Checkpoint:
+def identity_checkpoint(frame: tuple[int, int]) -> Model:
     """Checkpoint whose residual is zero, so that it returns its input."""
     network = UNet(NetworkConfig(base_channels=4, depth=2))
     torch.nn.init.zeros_(network.head.weight)
     assert network.head.bias is not None
     torch.nn.init.zeros_(network.head.bias)
     config = TrainingConfig(network=network.config, device="cpu")
-    return Checkpoint(config, network.state_dict(), frame)
+    return Model(config, network.state_dict(), frame)
 
 
 def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) -> Pixels:
@@ -44,7 +44,7 @@ def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) 
     return values.astype(dtype)
 
 
-def result_of(worker: Deblurrer, image: Pixels, axes: str = "ZYX") -> Pixels:
+def result_of(worker: Predictor, image: Pixels, axes: str = "ZYX") -> Pixels:
     """What a network at work makes of an image."""
     *_, end = worker.events(Image(image, axes))
     assert isinstance(end, Finished)

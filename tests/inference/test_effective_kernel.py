@@ -8,11 +8,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
+from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import effective_kernel
-from napari_coordgate.errors import FrameMismatchError, ImageError
+from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
 FRAME = (90, 77)
@@ -23,7 +23,7 @@ def checkpoint_of(
     depth: int = 3,
     architecture: Literal["unet", "cg-unet"] = "cg-unet",
     residual: bool = False,  # else the image's own pixel would outweigh all others
-) -> Checkpoint:
+) -> Model:
     torch.manual_seed(1)
     settings = NetworkConfig(
         architecture=architecture, base_channels=4, depth=depth, residual=residual
@@ -34,14 +34,14 @@ def checkpoint_of(
     network = UNet(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    return Checkpoint(config, network.state_dict(), FRAME)
+    return Model(config, network.state_dict(), FRAME)
 
 
 def image_of_a_frame(shape: tuple[int, ...] = FRAME) -> NDArray[Any]:
     return np.random.default_rng(0).uniform(100, 900, shape)
 
 
-def output(checkpoint: Checkpoint, scaled: torch.Tensor) -> torch.Tensor:
+def output(checkpoint: Model, scaled: torch.Tensor) -> torch.Tensor:
     coordinates = torch.from_numpy(frame_coordinates(FRAME))[None].to(scaled)
     deblurred: torch.Tensor = checkpoint.network(scaled[None, None], coordinates)[0, 0]
     return deblurred
@@ -110,7 +110,7 @@ def test_a_kernel_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     for name, weight in checkpoint.network.state_dict().items():
         assert torch.equal(weight, before[name])
     assert all(p.grad is None and not p.requires_grad for p in checkpoint.network.parameters())
-    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    checkpoint.save(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(effective_kernel(tmp_path / "model.safetensors", 30, 30), kernel)
 
 

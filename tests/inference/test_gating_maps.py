@@ -5,21 +5,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.geometry import Window, frame_coordinates
-from napari_coordgate.inference import draw_gates, gating_maps, liveliest
-from napari_coordgate.inference.gating_maps import KeptMaps
+from napari_coordgate.inference import by_variance, draw_gates, gating_maps
+from napari_coordgate.inference.gating_maps import GatingMapCache
+from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
 
-def gated_checkpoint(frame: tuple[int, int]) -> Checkpoint:
+def gated_checkpoint(frame: tuple[int, int]) -> Model:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(0)
     network = UNet(NetworkConfig(base_channels=4, depth=3))
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    return Checkpoint(TrainingConfig(network=network.config), network.state_dict(), frame)
+    return Model(TrainingConfig(network=network.config), network.state_dict(), frame)
 
 
 def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
@@ -27,7 +27,7 @@ def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> No
     windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
     coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
     one = sum(gate.nbytes for gates in network.gating_maps(coordinates[0]) for gate in gates)
-    kept = KeptMaps(network, (64, 64), torch.device("cpu"), 1.5 * one)
+    kept = GatingMapCache(network, (64, 64), torch.device("cpu"), 1.5 * one)
     first, second, third = (kept.of(windows[0])[1] for _ in range(3))
     assert first is not second
     assert second is third
@@ -35,13 +35,13 @@ def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> No
     assert others[1][1] is not others[2][1]
     torch.testing.assert_close(others[1], others[2])
     torch.testing.assert_close(others[1], (coordinates[1], network.gating_maps(coordinates[1])))
-    kept.give_up()
+    kept.disable()
     assert kept.of(windows[0])[1] is not kept.of(windows[0])[1]
 
 
 def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     checkpoint = gated_checkpoint((40, 56))
-    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    checkpoint.save(tmp_path / "model.safetensors")
     maps = gating_maps(tmp_path / "model.safetensors")
     assert {name: gate.shape for name, gate in maps.items()} == {
         "down 1": (4, 40, 56),
@@ -53,7 +53,7 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
     plain = UNet(NetworkConfig(architecture="unet", base_channels=4))
     config = TrainingConfig(network=plain.config)
-    assert gating_maps(Checkpoint(config, plain.state_dict(), (40, 56))) == {}
+    assert gating_maps(Model(config, plain.state_dict(), (40, 56))) == {}
 
 
 def test_maps_of_a_large_frame_show_the_same_view_in_fewer_pixels() -> None:
@@ -72,7 +72,7 @@ def test_maps_of_a_large_frame_show_the_same_view_in_fewer_pixels() -> None:
 def test_the_liveliest_map_is_the_one_that_varies_most() -> None:
     ramp = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 6)
     gate = np.stack([0.1 * ramp + 7, -3 * ramp, 0 * ramp, ramp])
-    assert liveliest(gate).tolist() == [1, 3, 0, 2]
+    assert by_variance(gate).tolist() == [1, 3, 0, 2]
 
 
 def test_a_contact_sheet_has_a_row_for_each_gate() -> None:
@@ -81,6 +81,6 @@ def test_a_contact_sheet_has_a_row_for_each_gate() -> None:
     drawn = [cell for cell in figure.axes if cell.images]
     assert len(figure.axes) == 6 * len(maps)
     assert len(drawn) == sum(min(6, len(gate)) for gate in maps.values())
-    first = liveliest(maps["down 1"])[0]
+    first = by_variance(maps["down 1"])[0]
     assert drawn[0].get_title().startswith(f"down 1, map {first}\n")
     np.testing.assert_array_equal(drawn[0].images[0].get_array(), maps["down 1"][first])

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.model import save_checkpoint
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.inference import Deblurrer, deblur, deblurrer, resampling
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
+from napari_coordgate.inference import Predictor, deblur, predictor, resampling
 from napari_coordgate.io import Image
-from napari_coordgate.networks import FEATURES_A_PIXEL, UNet
+from napari_coordgate.networks import FEATURES_PER_PIXEL, UNet
 from tests.inference.making import (
     identity_checkpoint,
     noise,
@@ -26,14 +25,14 @@ LIMITED = """
 import resource, sys
 import numpy as np
 import psutil
-from napari_coordgate.model import load_checkpoint
+from napari_coordgate.model import Model
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.inference import Deblurrer
+from napari_coordgate.inference import Predictor
 from napari_coordgate.io import Image
 
 kind, moment, folder = sys.argv[1:]
 image = Image(np.load(f"{folder}/in.npy"), "YX")
-checkpoint = load_checkpoint(f"{folder}/model.safetensors")
+checkpoint = Model.load(f"{folder}/model.safetensors")
 config = DeblurConfig(device="cpu", memory_gb=100)
 
 def limit():
@@ -43,7 +42,7 @@ def limit():
 
 if moment == "before":
     limit()
-worker = Deblurrer(checkpoint, config)
+worker = Predictor(checkpoint, config)
 if moment == "later":
     limit()
 *_, end = worker.events(image)
@@ -58,11 +57,11 @@ def test_a_limited_process_makes_what_an_unlimited_one_does(
     tmp_path: Path, kind: str, moment: str
 ) -> None:
     checkpoint, image = random_checkpoint((700, 700), depth=2, channels=16), noise((700, 700))
-    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    checkpoint.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "in.npy", image)
     expected = deblur(image, checkpoint)
-    assert Deblurrer(checkpoint, DeblurConfig()).tile_size >= 700
-    assert FEATURES_A_PIXEL * 4 * 16 * 700**2 > 2 * 150_000_000
+    assert Predictor(checkpoint, DeblurConfig()).tile_size >= 700
+    assert FEATURES_PER_PIXEL * 4 * 16 * 700**2 > 2 * 150_000_000
     command = [sys.executable, "-c", LIMITED, kind, moment, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -75,19 +74,19 @@ def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyP
     checkpoint = random_checkpoint((700, 700), depth=2)
     sizes = []
     for free in (10**10, 10**8, 10**7, 0):
-        monkeypatch.setattr(deblurrer, "free_memory", lambda _, free=free: free)
-        size = Deblurrer(checkpoint, DeblurConfig()).tile_size
+        monkeypatch.setattr(predictor, "free_memory", lambda _, free=free: free)
+        size = Predictor(checkpoint, DeblurConfig()).tile_size
         sizes.append(size)
-        assert Deblurrer(checkpoint, DeblurConfig(tile=500)).tile_size == 500
+        assert Predictor(checkpoint, DeblurConfig(tile=500)).tile_size == 500
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[1] > sizes[2] > sizes[3] > 2 * checkpoint.network.receptive_radius
-    assert FEATURES_A_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
+    assert FEATURES_PER_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
 
 
 def test_an_image_whose_result_no_memory_holds_is_told() -> None:
     huge = np.broadcast_to(noise((1, 24, 24)), (2**40, 24, 24))
     with pytest.raises(DeviceMemoryError, match="written to a file"):
-        list(Deblurrer(random_checkpoint((24, 24)), DeblurConfig()).events(Image(huge, "ZYX")))
+        list(Predictor(random_checkpoint((24, 24)), DeblurConfig()).events(Image(huge, "ZYX")))
 
 
 class SmallMemory:
@@ -115,7 +114,7 @@ def test_tiles_that_the_memory_does_not_hold_become_smaller(
     expected = deblur(stack, checkpoint)
     memory = SmallMemory(60)
     memory.install(monkeypatch)
-    worker = Deblurrer(checkpoint, DeblurConfig())
+    worker = Predictor(checkpoint, DeblurConfig())
     restored = result_of(worker, stack)
     np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
     failed = [side for side in memory.tried if side > 60]

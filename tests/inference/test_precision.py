@@ -7,7 +7,7 @@ import pytest
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Deblurrer, deblur, deblurrer
+from napari_coordgate.inference import Predictor, deblur, predictor
 from tests.inference.making import identity_checkpoint, noise, random_checkpoint
 
 Precision = Literal["float32", "bfloat16"]
@@ -38,7 +38,7 @@ def test_auto_is_bfloat16_only_where_the_processor_gains(
 ) -> None:
     checkpoint, image = random_checkpoint((40, 40)), noise((40, 40))
     expected = DeblurConfig(precision="bfloat16" if gains else "float32")
-    monkeypatch.setattr(deblurrer, "gains_by_bfloat16", lambda _: gains)
+    monkeypatch.setattr(predictor, "gains_by_bfloat16", lambda _: gains)
     np.testing.assert_array_equal(
         deblur(image, checkpoint), deblur(image, checkpoint, config=expected)
     )
@@ -47,6 +47,6 @@ def test_auto_is_bfloat16_only_where_the_processor_gains(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_kept_gating_maps_are_those_of_float32_in_either_precision(precision: Precision) -> None:
     checkpoint, image = random_checkpoint((64, 24)), (noise((64, 24)) / 200).astype(np.float32)
-    worker = Deblurrer(checkpoint, DeblurConfig(precision=precision))
+    worker = Predictor(checkpoint, DeblurConfig(precision=precision))
     first, _, kept = (worker.scaled(image, Window.whole((64, 24))) for _ in range(3))
     np.testing.assert_array_equal(kept, first)

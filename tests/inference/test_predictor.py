@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.geometry import Window, frame_coordinates
-from napari_coordgate.inference import Deblurrer, deblur, deblur_events, gating_maps
 from napari_coordgate.errors import (
-    CancelledError,
+    CanceledError,
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
 )
-from napari_coordgate.io import Image
 from napari_coordgate.events import Event, Finished, PlaneDone, Progress
+from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.inference import Predictor, deblur, deblur_events, gating_maps
+from napari_coordgate.io import Image
 from tests.inference.making import (
     Pixels,
     identity_checkpoint,
@@ -64,7 +64,7 @@ def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> 
 def test_baked_gates_equal_computed_ones() -> None:
     checkpoint = random_checkpoint((40, 52))
     image = noise((40, 52))
-    worker = Deblurrer(checkpoint, DeblurConfig())
+    worker = Predictor(checkpoint, DeblurConfig())
 
     first = result_of(worker, image, "YX")
     result_of(worker, image, "YX")  # a second use is when the maps are kept
@@ -213,8 +213,8 @@ def test_cancel_ends_the_work_after_a_tile() -> None:
         cancel.set()
     assert len(seen) == 2
     assert isinstance(seen[-1], Finished)
-    assert seen[-1].reason == "cancelled"
-    with pytest.raises(CancelledError):
+    assert seen[-1].reason == "canceled"
+    with pytest.raises(CanceledError):
         deblur(noise((90, 90)), checkpoint, config=config, cancel=cancel)
 
 
@@ -248,7 +248,7 @@ def test_axes_overrule_those_of_the_image() -> None:
 
 def test_the_checkpoints_own_network_is_left_alone() -> None:
     checkpoint = random_checkpoint((24, 24))
-    worker = Deblurrer(checkpoint, DeblurConfig())
+    worker = Predictor(checkpoint, DeblurConfig())
     assert worker.network is not checkpoint.network
     list(worker.events(Image(noise((24, 24)), "YX")))
     assert gating_maps(checkpoint)["down 1"].shape == (4, 24, 24)
@@ -278,7 +278,7 @@ def test_cancel_ends_the_work_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", counted)
     *_, end = deblur_events(noise((90, 90)), random_checkpoint((90, 90)), cancel=cancel)
     assert isinstance(end, Finished)
-    assert (end.reason, end.message) == ("cancelled", "Stopped after 0 of 1 tile.")
+    assert (end.reason, end.message) == ("canceled", "Stopped after 0 of 1 tile.")
     assert len(layers) == 1
 
 
@@ -330,7 +330,7 @@ def test_every_plane_is_done_once_whatever_is_wanted_first(
     assert sorted(done_planes(events)) == list(np.ndindex(lengths))
 
 
-def test_the_plane_that_is_wanted_comes_first_and_then_its_neighbours_in_order() -> None:
+def test_the_plane_that_is_wanted_comes_first_and_then_its_neighbors_in_order() -> None:
     checkpoint = identity_checkpoint((8, 8))
     order = done_planes(deblur_events(noise((6, 8, 8)), checkpoint, first=lambda: (3,)))
     assert order == [(3,), (2,), (4,), (1,), (5,), (0,)]
@@ -346,7 +346,7 @@ def test_what_is_wanted_may_change_meanwhile() -> None:
     assert seen == [(4,), (0,), (1,), (2,), (3,), (5,)]
 
 
-def test_a_cancelled_job_tells_of_the_plane_it_has_just_done() -> None:
+def test_a_canceled_job_tells_of_the_plane_it_has_just_done() -> None:
     cancel = threading.Event()
     checkpoint = identity_checkpoint((8, 8))
     seen = []

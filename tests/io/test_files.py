@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import check_writable, remove_strays, reserve, writing
+from napari_coordgate.io.files import (
+    atomic_write,
+    check_writable,
+    preallocate,
+    remove_stale_temp_files,
+)
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def ordinary_user() -> Iterator[None]:
 
 def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "result.ome.tif"
-    with writing(target) as temporary:
+    with atomic_write(target) as temporary:
         assert temporary.parent == target.parent
         assert temporary.name.startswith(".")
         assert temporary.name.endswith(".ome.tif")
@@ -71,14 +76,14 @@ def test_a_relative_name_and_a_text_are_paths_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with writing("result.txt") as temporary:
+    with atomic_write("result.txt") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "result.txt").read_text() == "whole"
 
 
 def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    with writing(tmp_path / "result"):
+    with atomic_write(tmp_path / "result"):
         pass
     assert (tmp_path / "result").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -91,7 +96,7 @@ def test_an_interrupted_file_leaves_nothing(
     target = tmp_path / "result"
     if overwrite:
         target.write_text("before")
-    with pytest.raises(interruption), writing(target, overwrite) as temporary:
+    with pytest.raises(interruption), atomic_write(target, overwrite) as temporary:
         temporary.write_text("half")
         raise interruption
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"] * overwrite
@@ -101,7 +106,7 @@ def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.write_text("before")
     complaint = r"result already exists; .* --overwrite"
-    with pytest.raises(OutputError, match=complaint), writing(target):
+    with pytest.raises(OutputError, match=complaint), atomic_write(target):
         pytest.fail("The body must not run.")
     assert target.read_text() == "before"
 
@@ -109,7 +114,7 @@ def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_a_link_to_nowhere_is_not_overwritten_unasked(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputError, match="already exists"), writing(target):
+    with pytest.raises(OutputError, match="already exists"), atomic_write(target):
         pytest.fail("The body must not run.")
     assert target.is_symlink()
 
@@ -117,7 +122,7 @@ def test_a_link_to_nowhere_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_a_file_is_overwritten_when_asked(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.write_text("before")
-    with writing(target, overwrite=True) as temporary:
+    with atomic_write(target, overwrite=True) as temporary:
         temporary.write_text("after")
         assert target.read_text() == "before"
     assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
@@ -130,7 +135,7 @@ def test_a_file_that_turned_up_meanwhile_is_kept(
     if not hard_links:
         monkeypatch.setattr(os, "link", refuse_link)
     target = tmp_path / "result"
-    with pytest.raises(OutputError, match="already exists"), writing(target) as temporary:
+    with pytest.raises(OutputError, match="already exists"), atomic_write(target) as temporary:
         temporary.write_text("ours")
         target.write_text("theirs")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
@@ -138,7 +143,7 @@ def test_a_file_that_turned_up_meanwhile_is_kept(
 
 def test_a_disk_without_hard_links_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse_link)
-    with writing(tmp_path / "result") as temporary:
+    with atomic_write(tmp_path / "result") as temporary:
         temporary.write_text("whole")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
 
@@ -152,7 +157,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with (
         disk_that_holds(1000),
         pytest.raises(OutputError) as caught,
-        writing(target) as temporary,
+        atomic_write(target) as temporary,
     ):
         temporary.write_bytes(bytes(2000))
     assert str(target) in str(caught.value)
@@ -168,20 +173,20 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
     with (
         ordinary_user(),
         pytest.raises(OutputError, match=complaint),
-        writing(folder / "result"),
+        atomic_write(folder / "result"),
     ):
         pytest.fail("The body must not run.")
     assert list(folder.iterdir()) == []
 
 
 def test_a_folder_is_no_target(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is a folder"), writing(tmp_path, overwrite=True):
+    with pytest.raises(OutputError, match="is a folder"), atomic_write(tmp_path, overwrite=True):
         pytest.fail("The body must not run.")
 
 
 def test_a_folder_appears_whole_and_alone(tmp_path: Path) -> None:
     target = tmp_path / "new" / "result.ome.zarr"
-    with writing(target, folder=True) as temporary:
+    with atomic_write(target, folder=True) as temporary:
         assert (temporary.parent, temporary.suffix) == (target.parent, ".zarr")
         (temporary / "deeper").mkdir()
         (temporary / "deeper" / "part").write_text("whole")
@@ -195,7 +200,10 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, overwrite: bool) -
     target = tmp_path / "result"
     if overwrite:
         folder_with(target, "before")
-    with pytest.raises(KeyboardInterrupt), writing(target, overwrite, folder=True) as temporary:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_write(target, overwrite, folder=True) as temporary,
+    ):
         (temporary / "part").write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == [target] * overwrite
@@ -204,9 +212,9 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, overwrite: bool) -
 
 def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
     target = folder_with(tmp_path / "result", "before")
-    with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+    with pytest.raises(OutputError, match="already exists"), atomic_write(target, folder=True):
         pytest.fail("The body must not run.")
-    with writing(target, overwrite=True, folder=True) as temporary:
+    with atomic_write(target, overwrite=True, folder=True) as temporary:
         (temporary / "other").write_text("after")
         assert (target / "part").read_text() == "before"
     assert [path.name for path in target.iterdir()] == ["other"]
@@ -216,7 +224,7 @@ def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
 def test_a_folder_that_turned_up_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "result"
     for theirs in (folder_with, lambda path, text: path.write_text(text)):
-        with pytest.raises(OutputError, match="already exists"), writing(target, folder=True):
+        with pytest.raises(OutputError, match="already exists"), atomic_write(target, folder=True):
             theirs(target, "theirs")
         assert list(tmp_path.iterdir()) == [target]
         shutil.rmtree(target, ignore_errors=True)
@@ -226,7 +234,7 @@ def test_a_file_is_never_overwritten_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "result").write_text("before")
     with (
         pytest.raises(OutputError, match="it is a file"),
-        writing(tmp_path / "result", overwrite=True, folder=True),
+        atomic_write(tmp_path / "result", overwrite=True, folder=True),
     ):
         pytest.fail("The body must not run.")
     assert (tmp_path / "result").read_text() == "before"
@@ -247,12 +255,12 @@ def test_a_folder_replaced_is_on_the_disk_at_every_moment(
     child = os.fork()
     if not child:
         monkeypatch.setattr(Path, "rename", killed)
-        with writing(target, overwrite=True, folder=True) as temporary:
+        with atomic_write(target, overwrite=True, folder=True) as temporary:
             (temporary / "part").write_text("after")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert not target.exists()
-    assert len(remove_strays([target])) == 1
+    assert len(remove_stale_temp_files([target])) == 1
     assert list(tmp_path.iterdir()) == [target]
     assert (target / "part").read_text() == "before"
 
@@ -264,8 +272,11 @@ def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
     ]
     folder_with(tmp_path / "b", "new")
     (tmp_path / ".napari-coordgate-notes").touch()
-    assert remove_strays([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"]) == []
-    assert remove_strays([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == strays
+    assert (
+        remove_stale_temp_files([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"])
+        == []
+    )
+    assert remove_stale_temp_files([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == strays
     names = {path.name for path in tmp_path.rglob("*")}
     assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
 
@@ -283,11 +294,11 @@ def test_where_there_are_no_links_a_name_is_taken_and_given_back(
         raise PermissionError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    with writing(tmp_path / "a") as temporary:
+    with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "a").read_text() == "whole"
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OutputError), writing(tmp_path / "b") as temporary:
+    with pytest.raises(OutputError), atomic_write(tmp_path / "b") as temporary:
         temporary.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -295,19 +306,19 @@ def test_where_there_are_no_links_a_name_is_taken_and_given_back(
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for target in (tmp_path / "file" / "result", tmp_path / "file" / "deeper" / "result"):
-        with pytest.raises(OutputError, match="choose a folder"), writing(target):
+        with pytest.raises(OutputError, match="choose a folder"), atomic_write(target):
             pytest.fail("The body must not run.")
 
 
 def test_a_name_may_be_as_long_as_the_disk_allows_but_no_longer(tmp_path: Path) -> None:
-    with writing(tmp_path / ("n" * 251 + ".tif")) as temporary:
+    with atomic_write(tmp_path / ("n" * 251 + ".tif")) as temporary:
         assert temporary.suffix == ".tif"
-    with pytest.raises(OutputError, match="shorter name"), writing(tmp_path / ("n" * 300)):
+    with pytest.raises(OutputError, match="shorter name"), atomic_write(tmp_path / ("n" * 300)):
         pytest.fail("The body must not run.")
 
 
 def test_trouble_with_another_file_is_passed_on(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), writing(tmp_path / "result"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "result"):
         (tmp_path / "input").read_bytes()
 
 
@@ -316,7 +327,7 @@ def test_reserving_keeps_contents_and_claims_the_holes(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(b"start")
         file.truncate(1 << 20)
-    reserve(path)
+    preallocate(path)
     assert path.read_bytes() == b"start".ljust(1 << 20, b"\0")
     assert path.stat().st_blocks * 512 >= 1 << 20
 
@@ -326,4 +337,4 @@ def test_reserving_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(shutil.disk_usage(tmp_path).free + (1 << 30))
     with pytest.raises(OSError, match="No space left"):
-        reserve(path)
+        preallocate(path)

@@ -12,19 +12,19 @@ from hypothesis.extra import numpy as arrays
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import (
-    BlockPixels,
-    LazyPixels,
+    LazyArray,
     Part,
-    SelectedPixels,
+    PlaneStackArray,
+    RawFileArray,
     Source,
-    StackedPixels,
+    SubsetArray,
     as_index,
 )
 
 ARRAY = np.random.default_rng(0).integers(0, 60000, (2, 3, 1, 9, 700, 3)).astype(">u2")
 
 
-class Pieces(StackedPixels):
+class Pieces(PlaneStackArray):
     """An array in pieces along some of its axes."""
 
     def __init__(self, array: np.ndarray[Any, Any], stacked: set[int]) -> None:
@@ -50,21 +50,21 @@ def forward_indices(draw: st.DrawFn) -> Any:
     return tuple(forward)
 
 
-def block(folder: str | Path, offset: int = 5) -> BlockPixels:
+def block(folder: str | Path, offset: int = 5) -> RawFileArray:
     path = Path(folder) / "pixels"
     path.write_bytes(bytes(offset) + ARRAY.tobytes())
-    return BlockPixels(Source(path), offset, ARRAY.shape, ARRAY.dtype)
+    return RawFileArray(Source(path), offset, ARRAY.shape, ARRAY.dtype)
 
 
 @pytest.mark.parametrize("kind", ["block", "all stacked", "two stacked", "selected"])
 def test_any_part_is_that_of_the_array(kind: str) -> None:
     with TemporaryDirectory() as folder:
         stored = block(folder)
-        lazy: dict[str, LazyPixels] = {
+        lazy: dict[str, LazyArray] = {
             "block": stored,
             "all stacked": Pieces(ARRAY[..., :5, :], set(range(6))),
             "two stacked": Pieces(ARRAY, {0, 5}),
-            "selected": SelectedPixels(stored, {0: [1, 0], 5: range(3), 3: [*range(9)]}),
+            "selected": SubsetArray(stored, {0: [1, 0], 5: range(3), 3: [*range(9)]}),
         }
         whole = {"all stacked": ARRAY[..., :5, :], "selected": ARRAY[::-1]}.get(kind, ARRAY)
 
@@ -98,13 +98,13 @@ def test_a_block_must_lie_within_its_file(tmp_path: Path) -> None:
     block(tmp_path)
     source = Source(tmp_path / "pixels")
     with pytest.raises(ValueError, match="the file ends before its pixels do"):
-        BlockPixels(source, 6, ARRAY.shape, ARRAY.dtype)
+        RawFileArray(source, 6, ARRAY.shape, ARRAY.dtype)
     with pytest.raises(ValueError, match="the file ends before its pixels do"):
-        BlockPixels(source, 0, (1 << 40, 1 << 40), ARRAY.dtype)
+        RawFileArray(source, 0, (1 << 40, 1 << 40), ARRAY.dtype)
 
 
 def test_what_a_reader_stumbles_over_is_told_with_the_file(tmp_path: Path) -> None:
-    class Broken(LazyPixels):
+    class Broken(LazyArray):
         def _load(self, parts: tuple[Part, ...]) -> np.ndarray[Any, Any]:
             raise RuntimeError("bad blocks\nat 7")
 

@@ -51,26 +51,26 @@ def test_an_opaque_alpha_channel_is_left_out(tmp_path: Path) -> None:
         assert read_image(tmp_path / f"{mode}-clear.png").data.shape == (6, 7, len(mode))
 
 
-def test_a_palette_is_read_as_its_colours(tmp_path: Path) -> None:
+def test_a_palette_is_read_as_its_colors(tmp_path: Path) -> None:
     picture = PIL.Image.fromarray(numbers("YXS", "u1") // 128 * 128)
     picture.quantize(8).save(tmp_path / "palette.png")
     image = read_image(tmp_path / "palette.png")
     assert np.array_equal(image.data, np.asarray(picture))
 
 
-def test_16_bit_colours_of_png_are_refused_rather_than_cut(tmp_path: Path) -> None:
-    path = tmp_path / "colours.png"
+def test_16_bit_colors_of_png_are_refused_rather_than_cut(tmp_path: Path) -> None:
+    path = tmp_path / "colors.png"
     PIL.Image.new("RGB", (7, 6)).save(path)
     contents = bytearray(path.read_bytes())
     contents[24] = 16  # bits of a sample
     path.write_bytes(contents)
-    with pytest.raises(ImageError, match=r"16-bit colours|cannot be read"):
+    with pytest.raises(ImageError, match=r"16-bit colors|cannot be read"):
         read_image(path)
 
 
-def test_inks_are_refused_rather_than_taken_for_colours(tmp_path: Path) -> None:
+def test_inks_are_refused_rather_than_taken_for_colors(tmp_path: Path) -> None:
     PIL.Image.new("CMYK", (7, 6)).save(tmp_path / "inks.jpg")
-    with pytest.raises(ImageError, match="CMYK pixels; save it as grey or RGB"):
+    with pytest.raises(ImageError, match="CMYK pixels; save it as gray or RGB"):
         read_image(tmp_path / "inks.jpg")
 
 

@@ -33,7 +33,7 @@ def assert_refused(path: Path, problem: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (6, 7, 3), (6, 7, 4), (4, 6, 7)])
-def test_unnamed_axes_are_plane_colours_or_stack(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_unnamed_axes_are_plane_colors_or_stack(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "image.npy", np.zeros(shape))
     image = read_image(tmp_path / "image.npy")
     assert image.axes == {(6, 7): "YX", (4, 6, 7): "ZYX"}.get(shape, "YXS")

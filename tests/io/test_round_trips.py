@@ -26,8 +26,8 @@ def files(draw: st.DrawFn) -> tuple[str, str, str, Metadata]:
     """End of a name, axes, type and metadata, as the format of that name has room for."""
     suffix = draw(st.sampled_from(list(FORMATS)))
     dtype = draw(st.sampled_from(FORMATS[suffix]))
-    colours = [] if dtype == "?" or suffix == ".ome.zarr" else ["YXS", "TZYXS"]
-    axes = draw(st.sampled_from([*ALL_AXES, *colours]))
+    colors = [] if dtype == "?" or suffix == ".ome.zarr" else ["YXS", "TZYXS"]
+    axes = draw(st.sampled_from([*ALL_AXES, *colors]))
     metadata = Metadata(
         draw(st.none() | st.tuples(SIZES, SIZES)),
         draw(st.none() | SIZES) if "Z" in axes else None,

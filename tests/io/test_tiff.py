@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import read_image
-from napari_coordgate.io.lazy import LazyPixels
+from napari_coordgate.io.lazy import LazyArray
 
 ByteOrder = Literal["<", ">"]
 
@@ -164,7 +164,7 @@ def test_an_ome_tiff_that_lacks_planes_is_refused(tmp_path: Path) -> None:
 
 # Parts of what is compressed or tiled
 
-COLOURS = np.random.default_rng(1).integers(0, 256, (3, 60, 70, 3), np.uint8)
+COLORS = np.random.default_rng(1).integers(0, 256, (3, 60, 70, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ COLOURS = np.random.default_rng(1).integers(0, 256, (3, 60, 70, 3), np.uint8)
     ],
 )
 def test_a_window_is_that_of_the_whole(tmp_path: Path, options: dict[str, Any]) -> None:
-    path = tmp_path / "colours.tif"
+    path = tmp_path / "colors.tif"
     separate = "planarconfig" in options
-    pixels = COLOURS.transpose(0, 3, 1, 2) if separate else COLOURS
+    pixels = COLORS.transpose(0, 3, 1, 2) if separate else COLORS
     tifffile.imwrite(path, pixels, photometric="rgb", **options)
     image = read_image(path)
     assert image.axes == ("ZSYX" if separate else "ZYXS")
@@ -195,7 +195,7 @@ def test_a_window_is_that_of_the_whole(tmp_path: Path, options: dict[str, Any]) 
 
 
 def test_bits_are_read_by_windows(tmp_path: Path) -> None:
-    mask = COLOURS[0, ..., 0] > 100
+    mask = COLORS[0, ..., 0] > 100
     tifffile.imwrite(tmp_path / "mask.tif", mask)
     np.testing.assert_array_equal(read_image(tmp_path / "mask.tif").data[3:9, 5:], mask[3:9, 5:])
 
@@ -258,12 +258,12 @@ def test_an_opaque_alpha_channel_is_left_out_without_loading_it_whole(tmp_path: 
         alpha = np.full((3, 60, 70, 1), 255, np.uint8)
         alpha[-1, -1, -1] = last
         tifffile.imwrite(
-            path, np.concatenate([COLOURS, alpha], -1), photometric="rgb", extrasamples=[2]
+            path, np.concatenate([COLORS, alpha], -1), photometric="rgb", extrasamples=[2]
         )
         image = read_image(path)
         assert image.data.shape == (3, 60, 70, axes)
-        assert isinstance(image.data, LazyPixels)
-        np.testing.assert_array_equal(image.data[..., :3], COLOURS)
+        assert isinstance(image.data, LazyArray)
+        np.testing.assert_array_equal(image.data[..., :3], COLORS)
 
 
 def test_a_huge_plane_needs_the_memory_of_a_window(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def random_image(shape: tuple[int, int] = FRAME, batch: int = 1) -> Tensor:
     return torch.rand(batch, 1, *shape, generator=generator, dtype=torch.float64)
 
 
-def bank_of(psf: Tensor, regularisation: float) -> WienerBank:
-    return WienerBank(MeasuredPSFs(psf[None], PLACES[:1]), regularisation).requires_grad_(False)
+def bank_of(psf: Tensor, regularization: float) -> WienerBank:
+    return WienerBank(MeasuredPSFs(psf[None], PLACES[:1]), regularization).requires_grad_(False)
 
 
 def test_the_filter_of_a_point_is_a_point() -> None:
@@ -77,10 +77,10 @@ def test_a_filter_undoes_the_blur_of_its_psf_and_its_shift(shift: tuple[int, int
 
 
 def test_the_cut_of_a_filter_is_small_beside_what_is_left() -> None:
-    psf, regularisation, side = gaussian(1.2), 0.01, 128
+    psf, regularization, side = gaussian(1.2), 0.01, 128
     transfer = torch.fft.rfft2(psf, (side, side))
-    whole = torch.fft.irfft2(transfer.conj() / (transfer.abs().square() + regularisation))
-    cut = bank_of(psf, regularisation).filters()[0]
+    whole = torch.fft.irfft2(transfer.conj() / (transfer.abs().square() + regularization))
+    cut = bank_of(psf, regularization).filters()[0]
     lost = whole.square().sum() - cut.square().sum()
     assert lost.abs() < 1e-4 * whole.square().sum()
 
@@ -101,20 +101,20 @@ def test_no_image_is_scaled_by_the_others_of_its_batch() -> None:
         torch.testing.assert_close(built(images, places)[:1], alone)
 
 
-def test_the_regularisation_stays_positive_however_it_is_learned() -> None:
+def test_the_regularization_stays_positive_however_it_is_learned() -> None:
     bank = WienerBank(MEASURED, 0.1)
-    optimizer = torch.optim.SGD([bank.log_regularisation], lr=100.0)
+    optimizer = torch.optim.SGD([bank.log_regularization], lr=100.0)
     for _ in range(3):
         optimizer.zero_grad()
         bank.filters().square().sum().neg().backward()
         optimizer.step()
-    assert bank.log_regularisation.exp().min() > 0
-    assert bank.log_regularisation.min() < math.log(0.1)
+    assert bank.log_regularization.exp().min() > 0
+    assert bank.log_regularization.min() < math.log(0.1)
 
 
-def test_psfs_and_regularisation_are_learned_and_places_are_not() -> None:
+def test_psfs_and_regularization_are_learned_and_places_are_not() -> None:
     names = {name for name, _ in WienerBank(MEASURED, 0.1).named_parameters()}
-    assert names == {"psfs", "log_regularisation"}
+    assert names == {"psfs", "log_regularization"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -150,7 +150,7 @@ def test_any_size_goes_in_and_comes_out(architecture: str, shape: tuple[int, int
     assert restored.isfinite().all()
 
 
-def test_the_weights_of_the_filters_sum_to_one_and_favour_the_nearest() -> None:
+def test_the_weights_of_the_filters_sum_to_one_and_favor_the_nearest() -> None:
     frame = (20, 20)
     (weights,), _ = network("weighted-wiener").gating_maps(coordinates(Window.whole(frame), frame))
     torch.testing.assert_close(weights.sum(1), torch.ones_like(weights[:, 0]))
@@ -172,7 +172,7 @@ def test_filters_add_their_psfs_to_the_parameters_of_the_unet() -> None:
     built = network("multi-wiener")
     assert isinstance(built, MultiWienerNet)
     added = sum(p.numel() for p in built.parameters()) - sum(p.numel() for p in plain.parameters())
-    assert added == MEASURED.psfs.numel() + 4 + 3 * 2 * 9  # PSFs, regularisation, wider input
+    assert added == MEASURED.psfs.numel() + 4 + 3 * 2 * 9  # PSFs, regularization, wider input
     assert isinstance(network("weighted-wiener"), WeightedWiener)
 
 

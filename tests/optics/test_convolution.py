@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
-from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.errors import PSFError
-from napari_coordgate.optics.convolution import VaryingConvolution
+from napari_coordgate.geometry import Window, coordinate_axis
+from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.low_rank import sum_series
 
 Array = NDArray[np.float64]
@@ -25,23 +25,23 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def convolution(rng: np.random.Generator) -> VaryingConvolution:
+def convolution(rng: np.random.Generator) -> ProductConvolution:
     coefficients = rng.normal(size=(3, 4, 4))
     coefficients[0] = np.eye(4) * [1, 0, 0, 0]
     kernels = rng.normal(size=(3, 5, 5))
     kernels -= kernels.mean(axis=(1, 2), keepdims=True)
     kernels[0] += 1 / 25
-    return VaryingConvolution(kernels, coefficients, FRAME)
+    return ProductConvolution(kernels, coefficients, FRAME)
 
 
 def scene_around(
-    convolution: VaryingConvolution, window: Window, rng: np.random.Generator
+    convolution: ProductConvolution, window: Window, rng: np.random.Generator
 ) -> torch.Tensor:
     return torch.from_numpy(rng.normal(size=(2, *convolution.around(window).shape)))
 
 
 def test_each_kernel_acts_on_the_scene_under_its_map(
-    convolution: VaryingConvolution, rng: np.random.Generator
+    convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     around = convolution.around(WINDOW)
     scene = scene_around(convolution, WINDOW, rng)[0].numpy()
@@ -60,7 +60,7 @@ def test_each_kernel_acts_on_the_scene_under_its_map(
     np.testing.assert_allclose(light, expected[: WINDOW.height, : WINDOW.width], atol=1e-12)
 
 
-def test_light_from_beyond_one_radius_does_not_arrive(convolution: VaryingConvolution) -> None:
+def test_light_from_beyond_one_radius_does_not_arrive(convolution: ProductConvolution) -> None:
     reach = WINDOW.expanded(convolution.radius)
     around = convolution.around(WINDOW)
     scene = torch.ones(around.shape, dtype=torch.float64)
@@ -72,7 +72,7 @@ def test_light_from_beyond_one_radius_does_not_arrive(convolution: VaryingConvol
 
 
 def test_gathering_is_the_transpose_of_spreading(
-    convolution: VaryingConvolution, rng: np.random.Generator
+    convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     scene = scene_around(convolution, WINDOW, rng)
     light = torch.from_numpy(rng.normal(size=(2, *WINDOW.shape)))
@@ -88,7 +88,7 @@ def test_it_is_the_transpose_at_odd_and_even_ranks(rank: int, rng: np.random.Gen
     kernels[0] += 1 / 25
     coefficients = rng.normal(size=(rank, 4, 4))
     coefficients[0] = np.eye(4) * [1, 0, 0, 0]
-    convolution = VaryingConvolution(kernels, coefficients, FRAME)
+    convolution = ProductConvolution(kernels, coefficients, FRAME)
     scene = scene_around(convolution, WINDOW, rng)[0]
     light = torch.from_numpy(rng.normal(size=WINDOW.shape))
     there = torch.sum(convolution.spread(scene, [WINDOW]) * light)
@@ -97,7 +97,7 @@ def test_it_is_the_transpose_at_odd_and_even_ranks(rank: int, rng: np.random.Gen
 
 
 def test_many_windows_are_as_one_by_one(
-    convolution: VaryingConvolution, rng: np.random.Generator
+    convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     windows = [WINDOW, Window(0, 0, *WINDOW.shape)]
     scenes = scene_around(convolution, WINDOW, rng)
@@ -107,7 +107,7 @@ def test_many_windows_are_as_one_by_one(
     torch.testing.assert_close(convolution.spread(scenes, windows), torch.stack(one_by_one))
 
 
-def test_threads_may_share_one(convolution: VaryingConvolution, rng: np.random.Generator) -> None:
+def test_threads_may_share_one(convolution: ProductConvolution, rng: np.random.Generator) -> None:
     windows = [Window(y0, x0, 4 + y0 % 2, 5) for y0 in range(6) for x0 in range(9)]
     scenes = [scene_around(convolution, window, rng) for window in windows]
 
@@ -136,28 +136,28 @@ def test_shapes_that_do_not_fit_together_are_refused(
     kernels: tuple[int, ...], coefficients: tuple[int, ...]
 ) -> None:
     with pytest.raises(PSFError, match=r"\(R, K, K\) with odd K"):
-        VaryingConvolution(np.ones(kernels), np.ones(coefficients), FRAME)
+        ProductConvolution(np.ones(kernels), np.ones(coefficients), FRAME)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(PSFError, match="NaN"):
-        VaryingConvolution(np.full((1, 3, 3), np.nan), np.ones((1, 1, 1)), FRAME)
+        ProductConvolution(np.full((1, 3, 3), np.nan), np.ones((1, 1, 1)), FRAME)
 
 
 def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
     with pytest.raises(PSFError, match="weighted by 1"):
-        VaryingConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
+        ProductConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
 
 
 @pytest.mark.parametrize("sums", [(1.01,), (0.99,), (0.0,), (1.0, 0.01), (1.0, 1.0)])
 def test_kernels_that_do_not_keep_light_are_refused(sums: tuple[float, ...]) -> None:
     kernels = np.full((len(sums), 3, 3), np.array(sums)[:, None, None] / 9)
     with pytest.raises(PSFError, match="keep light"):
-        VaryingConvolution(kernels, np.ones((len(sums), 1, 1)), FRAME)
+        ProductConvolution(kernels, np.ones((len(sums), 1, 1)), FRAME)
 
 
 def test_what_inference_mode_left_behind_serves_gradients(
-    convolution: VaryingConvolution, rng: np.random.Generator
+    convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     scene = scene_around(convolution, WINDOW, rng)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import CancelledError, PSFError, ToleranceWarning
+from napari_coordgate.errors import CanceledError, PSFError, ToleranceWarning
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.pupil import lens_psfs
 
@@ -185,16 +185,16 @@ class CancelLater(threading.Event):
 
 
 @pytest.mark.parametrize("lens", [LENS, GaussianLens()], ids=["pupil", "gaussian"])
-def test_a_cancelled_fit_ends(lens: Lens | GaussianLens) -> None:
+def test_a_canceled_fit_ends(lens: Lens | GaussianLens) -> None:
     cancel = threading.Event()
     assert PSFField.from_lens(lens, FRAME, cancel=cancel).rank > 0
     cancel.set()
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         PSFField.from_lens(lens, FRAME, cancel=cancel)
 
 
-def test_a_fit_can_be_cancelled_while_its_psfs_are_computed() -> None:
+def test_a_fit_can_be_canceled_while_its_psfs_are_computed() -> None:
     cancel = CancelLater()
-    with pytest.raises(CancelledError):
+    with pytest.raises(CanceledError):
         PSFField.from_lens(LENS, FRAME, cancel=cancel)
     assert cancel.asked == 31

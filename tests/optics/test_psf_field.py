@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.pupil import lens_psfs
 

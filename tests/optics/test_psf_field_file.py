@@ -10,9 +10,9 @@ import tifffile
 
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import OutputError, PSFError
+from napari_coordgate.io.tiff import PSF_FIELD
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.psf_field_file import write_psf_field
-from napari_coordgate.io.tiff import PSF_FIELD
 
 FRAME = (40, 60)
 

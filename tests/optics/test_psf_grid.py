@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.geometry import field_radius
 from napari_coordgate.errors import PSFError
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.optics import PSFField, PSFGrid, fwhm_px
 
 FRAME = (60, 90)

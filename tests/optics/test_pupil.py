@@ -92,7 +92,7 @@ def test_a_psf_is_non_negative_and_sums_to_one(
 
 @settings(max_examples=20, deadline=None)
 @given(lens=lenses, place=places)
-def test_a_psf_without_coma_is_centred_on_its_image_point(
+def test_a_psf_without_coma_is_centerd_on_its_image_point(
     lens: Lens, place: tuple[float, float]
 ) -> None:
     psf = psf_of(with_(lens, coma_waves=0), place)
@@ -141,7 +141,7 @@ def test_the_first_dark_ring_lies_at_its_textbook_radius(lens: Lens) -> None:
 
 
 @pytest.mark.parametrize("defocus_waves", [0.1, 0.25, 0.5, 0.75, 1.0])
-def test_defocus_at_low_na_dims_the_centre_by_the_strehl_ratio(defocus_waves: float) -> None:
+def test_defocus_at_low_na_dims_the_center_by_the_strehl_ratio(defocus_waves: float) -> None:
     defocus_um = 2 * defocus_waves * LOW_NA.wavelength_nm * 1e-3 / LOW_NA.na**2
     sharp = psf_of(LOW_NA, size=201)[100, 100]
     soft = psf_of(with_(LOW_NA, defocus_um=defocus_um), size=201)[100, 100]
@@ -153,7 +153,7 @@ def test_defocus_at_low_na_dims_the_centre_by_the_strehl_ratio(defocus_waves: fl
     [("astigmatism_waves", 6**-0.5), ("coma_waves", 8**-0.5), ("spherical_waves", 5**-0.5)],
 )
 @pytest.mark.parametrize("amount", [-0.05, 0.05])
-def test_small_aberrations_dim_the_centre_by_their_variance(
+def test_small_aberrations_dim_the_center_by_their_variance(
     aberration: str, rms: float, amount: float
 ) -> None:
     corner = (1.0, 1.0)
@@ -163,7 +163,7 @@ def test_small_aberrations_dim_the_centre_by_their_variance(
     assert soft / sharp == pytest.approx(1 - variance, abs=variance**2)
 
 
-def test_coma_moves_the_centre_of_light_outwards_by_its_mean_slope() -> None:
+def test_coma_moves_the_center_of_light_outwards_by_its_mean_slope() -> None:
     coma = 0.4
     lens = with_(PERFECT, coma_waves=coma)
 
@@ -191,11 +191,11 @@ def test_blur_is_the_same_on_both_sides_of_focus(lens: Lens) -> None:
 def test_aberrations_turn_with_the_azimuth_in_the_field(
     lens: Lens, place: tuple[float, float]
 ) -> None:
-    centred = with_(lens, axis=AXIS, tilt_um=(0, 0))
+    centerd = with_(lens, axis=AXIS, tilt_um=(0, 0))
     y, x = place
-    psf = psf_of(centred, (y, x))
-    assert difference(psf_of(centred, (-x, y)), np.rot90(psf)) < 1e-6
-    assert difference(psf_of(centred, (y, -x)), psf[:, ::-1]) < 1e-6
+    psf = psf_of(centerd, (y, x))
+    assert difference(psf_of(centerd, (-x, y)), np.rot90(psf)) < 1e-6
+    assert difference(psf_of(centerd, (y, -x)), psf[:, ::-1]) < 1e-6
 
 
 def test_astigmatism_changes_its_direction_through_focus() -> None:
@@ -269,7 +269,7 @@ def oracle(
 ) -> Array:
     """PSF by psf-generator at points x points places in each pixel, added up.
 
-    It steps in nanometres between first and last point, and halves the step in defocus.
+    It steps in nanometers between first and last point, and halves the step in defocus.
     """
     side = size * points
     propagator = kind(

@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.optics.scene import (
     as_tensor,
-    fold_scene,
-    locate,
-    take_scene,
+    pad_mirror,
+    pad_mirror_adjoint,
+    resolve_windows,
 )
 
 REGION = Window(3, -2, 5, 4)
@@ -43,30 +43,30 @@ def test_the_scene_goes_on_as_the_mirrored_image(around: Window, image: torch.Te
     margin = 60
     plane = np.pad(image.numpy(), [(0, 0), (margin, margin), (margin, margin)], mode="symmetric")
     rows, columns = around.within(REGION.expanded(margin))
-    scene = take_scene(image, REGION, around)
+    scene = pad_mirror(image, REGION, around)
     np.testing.assert_array_equal(scene, plane[:, rows, columns])
 
 
 def test_a_scene_within_the_image_is_not_copied(image: torch.Tensor) -> None:
-    scene = take_scene(image, REGION, Window(4, -1, 3, 2))
+    scene = pad_mirror(image, REGION, Window(4, -1, 3, 2))
     assert scene.untyped_storage().data_ptr() == image.untyped_storage().data_ptr()
 
 
 @pytest.mark.parametrize("around", AROUNDS)
 def test_folding_is_the_transpose_of_taking(around: Window, image: torch.Tensor) -> None:
     light = torch.randn(2, *around.shape, generator=torch.Generator().manual_seed(1)).double()
-    there = torch.sum(take_scene(image, REGION, around) * light)
-    back = torch.sum(image * fold_scene(light, REGION, around))
+    there = torch.sum(pad_mirror(image, REGION, around) * light)
+    back = torch.sum(image * pad_mirror_adjoint(light, REGION, around))
     assert there.item() == pytest.approx(back.item(), rel=1e-12)
 
 
 def test_an_image_of_the_frame_means_the_whole_frame() -> None:
     frame = Window.whole((8, 9))
-    assert locate((3, 8, 9), (0, 0), None, (8, 9)) == (frame, frame)
+    assert resolve_windows((3, 8, 9), (0, 0), None, (8, 9)) == (frame, frame)
 
 
 def test_an_image_may_reach_beyond_the_frame_and_the_window() -> None:
-    window, region = locate((20, 30), (-4, -5), Window(1, 2, 3, 4), (8, 9))
+    window, region = resolve_windows((20, 30), (-4, -5), Window(1, 2, 3, 4), (8, 9))
     assert window == Window(1, 2, 3, 4)
     assert region == Window(-4, -5, 20, 30)
 
@@ -88,7 +88,7 @@ def test_an_image_elsewhere_than_its_window_is_refused(
     shape: tuple[int, ...], origin: tuple[int, int], window: Window | None, message: str
 ) -> None:
     with pytest.raises(FrameMismatchError, match=message) as caught:
-        locate(shape, origin, window, (8, 9))
+        resolve_windows(shape, origin, window, (8, 9))
     assert "\n" not in str(caught.value)
 
 

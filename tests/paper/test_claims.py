@@ -19,8 +19,8 @@ AS_CLAIMED = {
     "MultiWienerNet(3)": 29.5,
     "CG-WienerNet(3)": 31.5,
 }
-CENTRE = {"CG U-Net(3)": 5.0}
-"""What the gated network gains near the centre beside its gain all over."""
+CENTER = {"CG U-Net(3)": 5.0}
+"""What the gated network gains near the center beside its gain all over."""
 
 
 def rows(psnr: Mapping[str, float], seeds: int = 2) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def rows(psnr: Mapping[str, float], seeds: int = 2) -> list[dict[str, Any]]:
             "seed": seed,
             "parameters": 100 if "(3)" in name else 6000,
             "psnr": value + 0.01 * seed,
-            "psnr_centre": value + CENTRE.get(name, 0.0),
+            "psnr_center": value + CENTER.get(name, 0.0),
             "psnr_middle": value,
             "psnr_edge": value,
         }
@@ -75,7 +75,7 @@ def test_coordconv_is_alike_within_the_margin_only_either_way() -> None:
     assert verdicts(cc=29.0)[4] == verdicts(cc=31.0)[4] == "does not hold"
 
 
-def test_a_gain_that_is_larger_elsewhere_does_not_lie_at_the_centre() -> None:
+def test_a_gain_that_is_larger_elsewhere_does_not_lie_at_the_center() -> None:
     edge = [
         {**row, "psnr_edge": row["psnr_edge"] + (20 if row["method"] == "CG U-Net(3)" else 0)}
         for row in rows(AS_CLAIMED)

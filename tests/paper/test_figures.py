@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.errors import OutputError
+from napari_coordgate.events import Progress, finish
 from paper import FIGURES, ablation, lens, run_figure
 from paper.lens import Setting
 from paper.page import build_page
-from napari_coordgate.events import Progress, finish
 
 TINY = Setting(
     (64, 64),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_coordgate.events import Event, Progress, finish
 from paper.line import run
 from paper.line.models import MODELS
 from paper.line.task import (
@@ -16,7 +17,6 @@ from paper.line.task import (
     reachable_psnr,
 )
 from paper.line.training import Protocol
-from napari_coordgate.events import Event, Progress, finish
 
 TINY = Protocol(training=64, validation=16, test=16, check_every=2, patience=2, most_steps=4)
 CHOSEN = [model for model in MODELS if model.name in ("CNN(1,7,1)", "CG(1,7,3,2)")]

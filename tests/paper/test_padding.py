@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from paper.padding import convolved, deviation, run, through_unet
 from napari_coordgate.events import finish
+from paper.padding import convolved, deviation, run, through_unet
 
 
 @pytest.mark.parametrize("times", [1, 3, 5])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import (
     Architecture,
     DeblurConfig,
@@ -15,11 +14,12 @@ from napari_coordgate.config import (
     NetworkConfig,
     TrainingConfig,
 )
-from napari_coordgate.geometry import Window, frame_coordinates
-from napari_coordgate.inference import Deblurrer, deblur
-from napari_coordgate.errors import CheckpointError, SettingsError
-from napari_coordgate.optics import PSFField
+from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.events import finish
+from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.inference import Predictor, deblur
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
 FRAME = (32, 40)
@@ -38,9 +38,9 @@ def settings(architecture: str, **changes: object) -> TrainingConfig:
     return TrainingConfig.model_validate(basis | changes)
 
 
-def trained(config: TrainingConfig, output: Path | None = None) -> Checkpoint:
+def trained(config: TrainingConfig, output: Path | None = None) -> Model:
     result = finish(train(config, SHARP, FIELD, output=output)).result
-    assert isinstance(result, Checkpoint)
+    assert isinstance(result, Model)
     return result
 
 
@@ -51,7 +51,7 @@ def test_it_learns_and_its_file_rebuilds_it(architecture: str, tmp_path: Path) -
     model = trained(config, path)
     losses = [row["validation_loss"] for row in model.history]
     assert min(losses) < losses[0]
-    loaded, image = load_checkpoint(path), SHARP[0, :32, :40]
+    loaded, image = Model.load(path), SHARP[0, :32, :40]
     assert loaded.config.network.architecture == architecture
     np.testing.assert_array_equal(deblur(image, loaded), deblur(image, model))
 
@@ -62,7 +62,7 @@ def test_a_scaled_plane_is_deblurred_as_the_network_does_it(architecture: str) -
     blurred = np.ascontiguousarray(SHARP[0, :24, :32])
     coordinates = torch.from_numpy(frame_coordinates(FRAME, window))[None]
     expected = model.network(torch.from_numpy(blurred)[None, None], coordinates)[0, 0].numpy()
-    restored = Deblurrer(model, DeblurConfig(device="cpu")).scaled(blurred, window)
+    restored = Predictor(model, DeblurConfig(device="cpu")).scaled(blurred, window)
     np.testing.assert_allclose(restored, expected, rtol=0, atol=1e-6)
 
 
@@ -71,8 +71,8 @@ def test_wiener_filters_start_from_the_psfs_of_the_lens(architecture: str) -> No
     start = trained(settings(architecture, steps=1, learning_rate=1e-12, ema_decay=0.0))
     psfs = start.weights["bank.psfs"].numpy()
     assert len(psfs) == 9
-    centre = psfs[4] / psfs[4].sum()
-    np.testing.assert_allclose(centre, FIELD.psf_at(16, 20), atol=2e-3)
+    center = psfs[4] / psfs[4].sum()
+    np.testing.assert_allclose(center, FIELD.psf_at(16, 20), atol=2e-3)
 
 
 @pytest.mark.parametrize("architecture", WIENER)
@@ -89,9 +89,9 @@ def test_filters_for_psfs_of_another_size_are_not_fine_tuned() -> None:
         finish(train(settings("multi-wiener"), SHARP, LARGER, init=model))
 
 
-@pytest.mark.parametrize("lost", ["bank.psfs", "bank.places", "bank.log_regularisation"])
+@pytest.mark.parametrize("lost", ["bank.psfs", "bank.places", "bank.log_regularization"])
 def test_a_file_without_its_filters_is_refused(lost: str) -> None:
     model = trained(settings("weighted-wiener", steps=1))
     weights = {name: value for name, value in model.weights.items() if name != lost}
-    with pytest.raises(CheckpointError, match=lost):
-        _ = Checkpoint(model.config, weights, FRAME).network
+    with pytest.raises(ModelError, match=lost):
+        _ = Model(model.config, weights, FRAME).network

@@ -10,19 +10,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import (
-    CheckpointError,
     CoordGateError,
     ImageError,
+    ModelError,
     OutputError,
     SettingsError,
 )
+from napari_coordgate.events import Event, Finished, Preview, Progress, finish
 from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Event, Finished, Preview, Progress, finish
 from napari_coordgate.training import train
 
 FRAME = (32, 40)
@@ -58,8 +58,8 @@ def blobs(number: int, shape: tuple[int, int] = (48, 56)) -> Pixels:
     images = np.zeros((number, *shape), np.float32)
     for image in images:
         for _ in range(12):
-            centre, radius = rng.uniform(0, shape, 2), rng.uniform(2, 6)
-            image[np.hypot(y - centre[0], x - centre[1]) < radius] += rng.uniform(0.3, 1)
+            center, radius = rng.uniform(0, shape, 2), rng.uniform(2, 6)
+            image[np.hypot(y - center[0], x - center[1]) < radius] += rng.uniform(0.3, 1)
     return images + rng.normal(0, 0.01, images.shape).astype(np.float32)
 
 
@@ -71,9 +71,9 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-def trained(config: TrainingConfig = SMALL, **arguments: Any) -> Checkpoint:
+def trained(config: TrainingConfig = SMALL, **arguments: Any) -> Model:
     result = finish(train(config, SHARP, FIELD, **arguments)).result
-    assert isinstance(result, Checkpoint)
+    assert isinstance(result, Model)
     return result
 
 
@@ -99,7 +99,7 @@ def failure(config: TrainingConfig = SMALL, sharp: Any = SHARP, **arguments: Any
 def stopped_after(
     steps: int, config: TrainingConfig, output: Path, *, overwrite: bool = False
 ) -> Finished:
-    """End of a run that is cancelled after some of its steps, or after reading its images."""
+    """End of a run that is canceled after some of its steps, or after reading its images."""
     cancel = threading.Event()
     last = ("training", steps) if steps else ("reading images", len(SHARP))
 
@@ -113,7 +113,7 @@ def stopped_after(
     return end_of(watched())
 
 
-def assert_equal_weights(one: Checkpoint, other: Checkpoint) -> None:
+def assert_equal_weights(one: Model, other: Model) -> None:
     assert one.weights.keys() == other.weights.keys()
     for name, tensor in one.weights.items():
         assert torch.equal(tensor, other.weights[name]), name
@@ -183,16 +183,16 @@ def test_every_step_is_told_and_the_job_ends_once(output: Path) -> None:
 
 def test_the_best_weights_are_kept_with_their_figures(output: Path) -> None:
     result = trained(output=output)
-    saved = load_checkpoint(output)
+    saved = Model.load(output)
     assert_equal_weights(saved, result)
-    last = load_checkpoint(last_checkpoint_path(output))
+    last = Model.load(last_checkpoint_path(output))
     best = min(last.history, key=lambda figures: figures["validation_loss"])
     assert saved.metrics == {k: v for k, v in best.items() if k != "step"}
     assert saved.step == best["step"]
     assert saved.history == last.history[: last.history.index(best) + 1]
     assert saved.config == SMALL
     assert not saved.state
-    assert {"psnr", "ssim", "psnr_centre", "psnr_middle", "psnr_edge"} <= saved.metrics.keys()
+    assert {"psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge"} <= saved.metrics.keys()
 
 
 def test_a_run_without_output_writes_nothing(
@@ -253,12 +253,12 @@ def test_a_run_stopped_and_resumed_ends_as_one_that_was_not(
     config = with_(SMALL, **changes)
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     expected = trained(config, output=whole)
-    assert stopped_after(steps, config, parts).reason == "cancelled"
-    assert load_checkpoint(last_checkpoint_path(parts)).step == steps
+    assert stopped_after(steps, config, parts).reason == "canceled"
+    assert Model.load(last_checkpoint_path(parts)).step == steps
     resumed = trained(config, output=parts, resume=True)
     assert_equal_weights(resumed, expected)
     assert resumed.history == expected.history
-    one, other = (load_checkpoint(last_checkpoint_path(path)) for path in (whole, parts))
+    one, other = (Model.load(last_checkpoint_path(path)) for path in (whole, parts))
     assert one.header() == other.header()
     assert_equal_weights(one, other)
     assert all(torch.equal(one.state[name], other.state[name]) for name in one.state)
@@ -284,11 +284,11 @@ def test_a_plateau_halves_the_rate_when_nothing_is_gained() -> None:
 
 def test_cancel_saves_the_run_and_says_so(output: Path) -> None:
     end = stopped_after(6, SMALL, output)
-    assert end.reason == "cancelled"
+    assert end.reason == "canceled"
     assert "6 of 12 steps; resume" in end.message
     assert end.outputs == (output, last_checkpoint_path(output))
-    assert load_checkpoint(last_checkpoint_path(output)).step == 6
-    assert load_checkpoint(output).step == 4
+    assert Model.load(last_checkpoint_path(output)).step == 6
+    assert Model.load(output).step == 4
 
 
 def test_cancel_before_a_validation_leaves_the_run_alone(output: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_run_may_go_on_for_longer(output: Path) -> None:
     stopped_after(5, SMALL, output)
     longer = with_(SMALL, steps=16)
     assert trained(longer, output=output, resume=True).config == longer
-    assert load_checkpoint(last_checkpoint_path(output)).step == 16
+    assert Model.load(last_checkpoint_path(output)).step == 16
 
 
 def test_a_finished_run_resumes_to_its_end(output: Path) -> None:
@@ -342,7 +342,7 @@ def test_going_on_with_other_images_or_another_lens_is_refused(output: Path) -> 
 
 
 def test_only_a_stopped_run_can_be_gone_on_with(output: Path) -> None:
-    assert isinstance(failure(output=output, resume=True), CheckpointError)
+    assert isinstance(failure(output=output, resume=True), ModelError)
     assert isinstance(failure(resume=True), SettingsError)
     trained(output=output)
     assert isinstance(failure(output=output, init=output, resume=True), SettingsError)
@@ -366,7 +366,7 @@ def test_fine_tuning_another_network_is_refused(output: Path) -> None:
     trained(output=output)
     other = with_(SMALL, network={"base_channels": 5, "depth": 2})
     assert "another network" in str(failure(other, init=output))
-    assert isinstance(failure(init=output.with_stem("absent")), CheckpointError)
+    assert isinstance(failure(init=output.with_stem("absent")), ModelError)
 
 
 # What goes wrong

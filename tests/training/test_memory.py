@@ -10,11 +10,11 @@ from torch import Tensor
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import CoordGateError, DeviceMemoryError
+from napari_coordgate.events import Finished
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Finished
 from napari_coordgate.training import train
-from napari_coordgate.training.memory import attempt
+from napari_coordgate.training.memory import try_or_oom
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
@@ -108,7 +108,7 @@ def test_any_other_failure_of_torch_keeps_its_traceback(monkeypatch: pytest.Monk
 
 
 def test_an_attempt_returns_what_it_computes_or_none_for_want_of_memory() -> None:
-    assert attempt(lambda: 42) == 42
-    assert attempt(lambda: torch.empty(2**58, dtype=torch.uint8)) is None
+    assert try_or_oom(lambda: 42) == 42
+    assert try_or_oom(lambda: torch.empty(2**58, dtype=torch.uint8)) is None
     with pytest.raises(ZeroDivisionError):
-        attempt(lambda: 1 // 0)
+        try_or_oom(lambda: 1 // 0)

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import ImageError, SettingsError
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
-from napari_coordgate.training.ranks import Ranks, own_rank
+from napari_coordgate.training.ranks import ProcessGroup, process_rank
 
 SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2), device="cpu")
 TWO = SMALL.model_copy(update={"devices": 2})
@@ -58,18 +58,18 @@ try:
 except ImageError as error:
     found["error"] = str(error)
 
-def end(config=config, cancelled_after=None):
+def end(config=config, canceled_after=None):
     """Message of the end of a run, which this rank may cancel."""
     cancel = threading.Event()
     for event in train(config, sharp, field, cancel=cancel):
         if isinstance(event, Progress) and event.stage == "training":
-            if event.done == cancelled_after:
+            if event.done == canceled_after:
                 cancel.set()
         if isinstance(event, Finished):
             return event.message
 
 found["completed"] = end()
-found["cancelled"] = end(cancelled_after=2 if mine else None)
+found["canceled"] = end(canceled_after=2 if mine else None)
 steep = {
     "network": NetworkConfig(architecture="unet", base_channels=4, depth=6),
     "schedule": "plateau",
@@ -131,7 +131,7 @@ def test_what_one_says_or_asks_for_reaches_all(found: list[dict[str, Any]]) -> N
     ("trouble", "message"),
     [
         ("completed", "Trained 6 steps"),
-        ("cancelled", "Stopped after 2 of 6 steps"),
+        ("canceled", "Stopped after 2 of 6 steps"),
         ("diverged", "The training diverged"),
         ("unreadable", "sample 1 is torn"),
         ("out of memory", "ran out of memory"),
@@ -148,12 +148,12 @@ def test_one_that_is_gone_is_not_waited_for(folder: Path) -> None:
 
 
 def test_a_process_alone_is_all_of_them() -> None:
-    ranks = Ranks(SMALL)
+    ranks = ProcessGroup(SMALL)
     assert (ranks.size, ranks.rank, ranks.leads) == (1, 0, True)
     assert ranks.any(True, False) == (True, False)
     assert ranks.gather("mine") == ["mine"]
     assert ranks.broadcast("mine") == "mine"
-    with pytest.raises(ImageError, match="torn"), ranks.one_error():
+    with pytest.raises(ImageError, match="torn"), ranks.sync_errors():
         raise ImageError("torn")
 
 
@@ -164,18 +164,18 @@ def test_a_job_that_is_led_keeps_its_events_its_result_and_its_error() -> None:
             raise error
         return "read"
 
-    led = Ranks(SMALL).led(job(None))
+    led = ProcessGroup(SMALL).led(job(None))
     assert next(led) == Progress("reading", 1, 2, 0.1)
     with pytest.raises(StopIteration) as end:
         next(led)
     assert end.value.value == "read"
     with pytest.raises(ImageError, match="torn"):
-        list(Ranks(SMALL).led(job(ImageError("torn"))))
+        list(ProcessGroup(SMALL).led(job(ImageError("torn"))))
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_shares_are_all_of_it_and_alike(number: int, size: int) -> None:
-    ranks, shares = Ranks.__new__(Ranks), []
+    ranks, shares = ProcessGroup.__new__(ProcessGroup), []
     ranks.size = size
     for ranks.rank in range(size):
         shares.append(ranks.share(number))
@@ -198,7 +198,7 @@ def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match="ntasks-per-node"):
-        own_rank(TWO)
+        process_rank(TWO)
 
 
 def test_every_device_has_a_share_of_a_batch() -> None:

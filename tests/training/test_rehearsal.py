@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_coordgate import rehearse
+from napari_coordgate import estimate_resources
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
+from napari_coordgate.events import Finished, Progress, finish
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Finished, Progress, finish
-from napari_coordgate.training import Estimate, rehearsal, train
+from napari_coordgate.training import ResourceEstimate, rehearsal, train
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
@@ -29,14 +29,14 @@ SMALL: dict[str, Any] = {
 }
 
 
-def estimate(field: PSFField = FIELD, **changes: Any) -> Estimate:
-    result = finish(rehearse(TrainingConfig(**SMALL | changes), SHARP, field)).result
-    assert isinstance(result, Estimate)
+def estimate(field: PSFField = FIELD, **changes: Any) -> ResourceEstimate:
+    result = finish(estimate_resources(TrainingConfig(**SMALL | changes), SHARP, field)).result
+    assert isinstance(result, ResourceEstimate)
     return result
 
 
 def end_of(config: TrainingConfig, **arguments: Any) -> Finished:
-    *_, end = rehearse(config, SHARP, FIELD, **arguments)
+    *_, end = estimate_resources(config, SHARP, FIELD, **arguments)
     assert isinstance(end, Finished)
     return end
 
@@ -45,7 +45,7 @@ def test_it_ends_with_an_estimate_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    events = list(rehearse(TrainingConfig(**SMALL), SHARP, FIELD))
+    events = list(estimate_resources(TrainingConfig(**SMALL), SHARP, FIELD))
     steps = [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert isinstance(events[-1], Finished)
@@ -124,15 +124,15 @@ def test_too_little_memory_ends_it_and_names_what_fits(monkeypatch: pytest.Monke
     assert "batch_size 2 with windows of 16 pixels fits" in end.message
 
 
-def test_it_can_be_cancelled() -> None:
+def test_it_can_be_canceled() -> None:
     cancel = threading.Event()
     events = []
-    for event in rehearse(TrainingConfig(**SMALL), SHARP, FIELD, cancel=cancel):
+    for event in estimate_resources(TrainingConfig(**SMALL), SHARP, FIELD, cancel=cancel):
         events.append(event)
         if isinstance(event, Progress) and event.stage == "rehearsing":
             cancel.set()
     assert isinstance(events[-1], Finished)
-    assert events[-1].reason == "cancelled"
+    assert events[-1].reason == "canceled"
     assert [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"] == [1]
 
 

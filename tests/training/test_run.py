@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished, Preview, Progress
+from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
-from napari_coordgate.training.validation import PreviewPace
+from napari_coordgate.training.validation import PreviewTimer
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -51,7 +51,7 @@ def events_of(config: TrainingConfig, **arguments: Any) -> list[Event]:
 
 
 def ended_early(request: str, when: When, config: TrainingConfig, output: Path) -> Finished:
-    """End of a run that is asked to stop, or cancelled, at an event."""
+    """End of a run that is asked to stop, or canceled, at an event."""
     flag = threading.Event()
     arguments: dict[str, Any] = {"output": output, request: flag}
 
@@ -86,17 +86,17 @@ def validating(number: int, image: int) -> When:
 def assert_same_run(one: Path, other: Path) -> None:
     """Best and last checkpoints are equal, to the last bit."""
     for first, second in ((one, other), tuple(map(last_checkpoint_path, (one, other)))):
-        a, b = load_checkpoint(first), load_checkpoint(second)
+        a, b = Model.load(first), Model.load(second)
         assert a.header() == b.header()
         assert_same_weights(a, b)
         assert all(torch.equal(a.state[name], b.state[name]) for name in a.state)
 
 
-def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
+def assert_same_weights(one: Model, other: Model) -> None:
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-# A validation is told, and can be cancelled
+# A validation is told, and can be canceled
 
 
 def test_every_image_of_a_validation_is_told() -> None:
@@ -106,16 +106,16 @@ def test_every_image_of_a_validation_is_told() -> None:
 
 @BOTH
 @pytest.mark.parametrize(("number", "image"), [(1, 1), (2, 2), (2, 3), (3, 2)])
-def test_a_run_cancelled_amid_a_validation_goes_on_as_one_that_was_not(
+def test_a_run_canceled_amid_a_validation_goes_on_as_one_that_was_not(
     tmp_path: Path, config: TrainingConfig, number: int, image: int
 ) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     events_of(config, output=whole)
     end = ended_early("cancel", validating(number, image), config, parts)
-    assert end.reason == "cancelled"
+    assert end.reason == "canceled"
     assert f"{4 * number} of 12 steps; resume" in end.message
-    assert load_checkpoint(last_checkpoint_path(parts)).step == 4 * number
-    assert len(load_checkpoint(last_checkpoint_path(parts)).history) == number - 1
+    assert Model.load(last_checkpoint_path(parts)).step == 4 * number
+    assert len(Model.load(last_checkpoint_path(parts)).history) == number - 1
     events = events_of(config, output=parts, resume=True)
     first = next(e for e in events if isinstance(e, Progress) and e.stage != "reading images")
     assert first.stage == "validating"
@@ -136,7 +136,7 @@ def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
     for event in train(config, SHARP, FIELD, output=output):
         if isinstance(event, Progress) and event.stage == "training":
             last = last_checkpoint_path(output)
-            seen.append(load_checkpoint(last).step if last.exists() else 0)
+            seen.append(Model.load(last).step if last.exists() else 0)
     assert seen == (saved or 3 * [0] + 4 * [4] + 4 * [8] + [12])
 
 
@@ -150,7 +150,7 @@ def test_what_a_killed_run_had_saved_goes_on_as_a_run_that_was_not_killed(
     for event in train(config, SHARP, FIELD, output=whole):
         if step(number)(event):
             shutil.copytree(whole.parent, killed.parent)
-    assert load_checkpoint(last_checkpoint_path(killed)).step == number
+    assert Model.load(last_checkpoint_path(killed)).step == number
     events_of(config, output=killed, resume=True)
     assert_same_run(whole, killed)
     assert {path.name for path in killed.parent.iterdir()} == {
@@ -170,18 +170,18 @@ def test_a_run_that_is_stopped_validates_and_completes_with_its_best_weights(
     assert end.reason == "completed"
     assert end.message.startswith("Stopped after 6 of 12 steps; best validation PSNR ")
     assert end.outputs == (output, last_checkpoint_path(output))
-    last = load_checkpoint(last_checkpoint_path(output))
+    last = Model.load(last_checkpoint_path(output))
     assert [figures["step"] for figures in last.history] == [4, 6]
     best = min(last.history, key=lambda figures: figures["validation_loss"])
-    assert end.result.step == load_checkpoint(output).step == best["step"]
-    assert_same_weights(end.result, load_checkpoint(output))
+    assert end.result.step == Model.load(output).step == best["step"]
+    assert_same_weights(end.result, Model.load(output))
 
 
 def test_a_run_stopped_at_or_amid_a_validation_validates_once(tmp_path: Path) -> None:
     for name, when in {"at": step(8), "amid": validating(2, 2)}.items():
         end = ended_early("stop", when, COSINE, tmp_path / f"{name}.safetensors")
         assert end.message.startswith("Stopped after 8 of 12 steps")
-        last = load_checkpoint(last_checkpoint_path(tmp_path / f"{name}.safetensors"))
+        last = Model.load(last_checkpoint_path(tmp_path / f"{name}.safetensors"))
         assert [figures["step"] for figures in last.history] == [4, 8]
 
 
@@ -193,7 +193,7 @@ def test_a_stopped_run_goes_on_as_if_nobody_had_looked(
     events_of(config, output=tmp_path / "one.safetensors")
     ended_early("stop", step(5), config, tmp_path / "two.safetensors")
     events_of(config, output=tmp_path / "two.safetensors", resume=True)
-    one, two = load_checkpoint(whole), load_checkpoint(parts)
+    one, two = Model.load(whole), Model.load(parts)
     assert_same_weights(one, two)
     assert one.progress == two.progress
     assert [figures for figures in two.history if figures["step"] != 5] == list(one.history)
@@ -204,7 +204,7 @@ def test_a_stop_before_the_first_step_is_a_cancel(output: Path) -> None:
         return isinstance(event, Progress) and event.stage == "reading images"
 
     end = ended_early("stop", reading, COSINE, output)
-    assert end.reason == "cancelled"
+    assert end.reason == "canceled"
     assert list(output.parent.iterdir()) == []
 
 
@@ -238,7 +238,7 @@ def test_previews_come_as_asked_for_but_never_take_more_than_a_tenth_of_the_time
 ) -> None:
     clock = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: clock)
-    pace, shown = PreviewPace(seconds), []
+    pace, shown = PreviewTimer(seconds), []
     for _ in range(2000):
         clock += 0.25
         if pace.is_due:
@@ -251,4 +251,4 @@ def test_previews_come_as_asked_for_but_never_take_more_than_a_tenth_of_the_time
 
 
 def test_without_a_wish_for_previews_none_is_ever_due() -> None:
-    assert not PreviewPace(None).is_due
+    assert not PreviewTimer(None).is_due

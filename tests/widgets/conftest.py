@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import finish
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
 if TYPE_CHECKING:
@@ -66,5 +66,5 @@ def checkpoint_file(
 
 
 @pytest.fixture(scope="session")
-def checkpoint(checkpoint_file: Path) -> Checkpoint:
-    return load_checkpoint(checkpoint_file)
+def checkpoint(checkpoint_file: Path) -> Model:
+    return Model.load(checkpoint_file)

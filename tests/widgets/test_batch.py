@@ -15,11 +15,11 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.batch.job import LOCK_NAME
-from napari_coordgate.model import Checkpoint, load_checkpoint
+from napari_coordgate.events import Event, FileChanged, Finished, Stopwatch
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Event, FileChanged, Finished, Stopwatch
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.batch.files import FILE, STATE, TIME, WHY
 from napari_coordgate.widgets.choices import path_of
@@ -101,7 +101,7 @@ def run_to_end(qtbot: QtBot, widget: BatchWidget, folder: Path) -> Finished:
 
 
 def test_every_good_file_is_deblurred_and_every_bad_one_named(
-    qtbot: QtBot, widget: BatchWidget, folder: Path, checkpoint: Checkpoint
+    qtbot: QtBot, widget: BatchWidget, folder: Path, checkpoint: Model
 ) -> None:
     assert run_to_end(qtbot, widget, folder).reason == "completed"
     expected = dict.fromkeys(GOOD, "done") | {BROKEN: "failed", NO_IMAGE: "passed over"}
@@ -173,7 +173,7 @@ def test_a_file_without_a_result_opens_alone_and_a_broken_one_says_why(
     assert len(viewer.layers) == 1
 
 
-def test_a_cancelled_batch_goes_on_where_it_stopped(
+def test_a_canceled_batch_goes_on_where_it_stopped(
     qtbot: QtBot, widget: BatchWidget, folder: Path, blurred: NDArray[np.float32]
 ) -> None:
     for number in range(60):
@@ -182,7 +182,7 @@ def test_a_cancelled_batch_goes_on_where_it_stopped(
     click(widget.bar.run)
     qtbot.waitUntil(lambda: "done" in rows(widget).values(), timeout=WAIT_MS)
     click(widget.bar.cancel)
-    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
     assert "waiting" in rows(widget).values()
     assert "running" not in rows(widget).values()
     click(widget.bar.run)
@@ -337,7 +337,7 @@ def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
     qtbot: QtBot,
     viewer: Viewer,
     folder: Path,
-    checkpoint: Checkpoint,
+    checkpoint: Model,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -350,7 +350,7 @@ def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
         "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName", lambda *_: chosen
     )
     click(widget.save_network)
-    assert load_checkpoint(tmp_path / "fresh.safetensors").step == checkpoint.step
+    assert Model.load(tmp_path / "fresh.safetensors").step == checkpoint.step
     assert widget.bar.run.isEnabled()
     assert not widget.save_network.isVisible()
 

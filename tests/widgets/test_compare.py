@@ -15,11 +15,11 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import Camera, GaussianLens
-from napari_coordgate.inference import deblur
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.inference import deblur
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import simulate
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.compare.table import COLUMNS, NO_TRUTH
@@ -38,7 +38,7 @@ PSNR, TIME = 1, 6
 
 
 @pytest.fixture
-def widget(viewer: Viewer, checkpoint: Checkpoint, field: PSFField) -> CompareWidget:
+def widget(viewer: Viewer, checkpoint: Model, field: PSFField) -> CompareWidget:
     """The widget in a dock, with a network and a PSF field to choose."""
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Compare")
@@ -96,7 +96,7 @@ def test_a_sharp_image_is_blurred_and_every_method_measured_side_by_side(
     viewer: Viewer,
     widget: CompareWidget,
     sharp: NDArray[np.uint8],
-    checkpoint: Checkpoint,
+    checkpoint: Model,
     blurred: NDArray[np.float32],
 ) -> None:
     source = viewer.add_image(sharp[0], name="cells", scale=(0.5, 0.5), translate=(3, 4))
@@ -140,7 +140,7 @@ def test_a_layer_can_be_the_truth_of_a_plane_of_a_stack(
     widget: CompareWidget,
     sharp: NDArray[np.uint8],
     field: PSFField,
-    checkpoint: Checkpoint,
+    checkpoint: Model,
 ) -> None:
     stack = field.blur(sharp.astype(np.float32))
     truth = viewer.add_image(sharp, name="sharp")
@@ -178,7 +178,7 @@ def test_a_method_that_fails_says_why_and_the_others_go_on(
 
 
 class Waiting:
-    """A classical method that waits until it is cancelled or let go."""
+    """A classical method that waits until it is canceled or let go."""
 
     def __init__(self) -> None:
         self.may_end = threading.Event()
@@ -186,7 +186,7 @@ class Waiting:
     def __call__(self, *_: Any, cancel: threading.Event, **__: Any) -> Iterator[Event]:
         for step in range(1000):
             if cancel.wait(0.01):
-                yield Finished("cancelled", "Stopped.")
+                yield Finished("canceled", "Stopped.")
                 return
             if self.may_end.is_set():
                 yield Finished("completed", "", result=np.ones((48, 48), np.float32))
@@ -212,7 +212,7 @@ def test_a_cancel_keeps_what_is_done(
     click(widget.bar.run)
     qtbot.waitUntil(lambda: "Wiener, full field" in widget.bar.bar.text(), timeout=WAIT_MS)
     click(widget.bar.cancel)
-    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
     assert "1 method" in widget.bar.message.text()
     assert layer_names(viewer) == ["cells", "cells: tiny"]
     assert column(widget, 0) == ["tiny"]
@@ -310,7 +310,7 @@ def test_the_table_is_saved_and_nothing_overwritten_unasked(
 
 
 def test_networks_come_and_go_and_what_was_unticked_stays_so(
-    viewer: Viewer, widget: CompareWidget, checkpoint: Checkpoint
+    viewer: Viewer, widget: CompareWidget, checkpoint: Model
 ) -> None:
     assert widget.methods.ticked == ["tiny", *CLASSICAL]
     widget.methods.tick("tiny", "RL, mean PSF")
@@ -349,14 +349,14 @@ def test_what_is_missing_is_told_before_the_start(
 
 
 def test_classical_methods_need_a_psf_field_and_networks_none(
-    qtbot: QtBot, viewer: Viewer, checkpoint: Checkpoint, blurred: NDArray[np.float32]
+    qtbot: QtBot, viewer: Viewer, checkpoint: Model, blurred: NDArray[np.float32]
 ) -> None:
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Compare")
     viewer.add_image(blurred, name="cells")
     assert widget.field.value is None
     assert "Choose a PSF field" in widget.bar.message.text()
-    measured = Checkpoint(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    measured = Model(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
     session_of(viewer).checkpoints["measured"] = measured
     widget.methods.tick("measured")
     click(widget.bar.run)
@@ -364,10 +364,10 @@ def test_classical_methods_need_a_psf_field_and_networks_none(
 
 
 def test_the_camera_is_at_first_the_one_that_a_network_was_trained_for(
-    viewer: Viewer, checkpoint: Checkpoint
+    viewer: Viewer, checkpoint: Model
 ) -> None:
     known = checkpoint.config.model_copy(update={"camera": CAMERA})
-    session_of(viewer).checkpoints["known"] = Checkpoint(
+    session_of(viewer).checkpoints["known"] = Model(
         known, checkpoint.weights, checkpoint.frame_shape
     )
     widget = CompareWidget(viewer)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint
-from napari_coordgate.inference import deblur
 from napari_coordgate.errors import DeviceMemoryError, OutputError
-from napari_coordgate.metrics import psnr
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, PlaneDone
+from napari_coordgate.inference import deblur
+from napari_coordgate.metrics import psnr
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.deblur.request import result_array
 from napari_coordgate.widgets.layers.provenance import provenance
@@ -37,7 +37,7 @@ PLACE = {
 
 
 @pytest.fixture
-def widget(viewer: Viewer, checkpoint: Checkpoint) -> DeblurWidget:
+def widget(viewer: Viewer, checkpoint: Model) -> DeblurWidget:
     """The widget in a dock, with a network to choose."""
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
@@ -56,7 +56,7 @@ def test_a_stack_becomes_a_sharper_layer_that_lies_where_it_does(
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
     sharp: NDArray[np.uint8],
-    checkpoint: Checkpoint,
+    checkpoint: Model,
 ) -> None:
     source = viewer.add_image(blurred, name="cells", contrast_limits=(5, 200), **PLACE)
     assert widget.axes.text() == "TYX"
@@ -114,7 +114,7 @@ def test_a_part_of_the_frame_is_deblurred_at_its_place(
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Checkpoint,
+    checkpoint: Model,
 ) -> None:
     part = blurred[0, 16:, 8:]
     viewer.add_image(part, name="part")
@@ -225,7 +225,7 @@ def test_lazy_pixels_are_read_plane_by_plane_and_a_cancel_keeps_what_is_done(
     qtbot.waitUntil(lambda: "lazy deblurred" in viewer.layers, timeout=WAIT_MS)
     click(widget.bar.cancel)
     stack.gate.release(2)
-    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
     assert "Stopped" in widget.bar.message.text()
     done = viewer.layers["lazy deblurred (unfinished)"].data.std(axis=(1, 2)) > 0
     assert 0 < done.sum() < len(done)
@@ -237,7 +237,7 @@ def test_dask_layers_stay_lazy(
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Checkpoint,
+    checkpoint: Model,
 ) -> None:
     lazy = dask.array.from_array(blurred, chunks=(1, 48, 48))
     viewer.add_image(lazy, name="lazy", contrast_limits=(0, 255))
@@ -255,21 +255,21 @@ def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: Deblu
     assert "empty holds no pixels" in widget.bar.message.text()
 
 
-def test_a_colour_image_is_deblurred_sample_by_sample(
+def test_a_color_image_is_deblurred_sample_by_sample(
     qtbot: QtBot,
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Checkpoint,
+    checkpoint: Model,
 ) -> None:
-    colour = np.moveaxis(blurred[:3] / 255, 0, -1)
-    viewer.add_image(colour, name="colour", rgb=True)
+    color = np.moveaxis(blurred[:3] / 255, 0, -1)
+    viewer.add_image(color, name="color", rgb=True)
     assert widget.axes.text() == "YXS"
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    result = viewer.layers["colour deblurred"]
+    result = viewer.layers["color deblurred"]
     assert result.rgb
-    np.testing.assert_allclose(result.data, deblur(colour, checkpoint, axes="YXS"), atol=1e-6)
+    np.testing.assert_allclose(result.data, deblur(color, checkpoint, axes="YXS"), atol=1e-6)
 
 
 def test_a_running_job_is_followed_by_a_widget_that_is_opened_later(

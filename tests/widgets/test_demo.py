@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.io import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import psnr
 from napari_coordgate.widgets.demo import OTHERS, show_demo
 from tests.widgets.acting import WAIT_MS, wait_for_end

@@ -11,14 +11,14 @@ import torch
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.inference import effective_kernel, gating_maps
+from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.gating_maps.at_place import gate_values
-from napari_coordgate.widgets.gating_maps.pictures import around_centre
+from napari_coordgate.widgets.gating_maps.pictures import around_center
 from napari_coordgate.widgets.layers.gates import gate_layers, pitch_px
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click
@@ -36,7 +36,7 @@ def widget(viewer: Viewer) -> GatingMapsWidget:
 
 
 @pytest.fixture
-def filled(qtbot: QtBot, widget: GatingMapsWidget, checkpoint: Checkpoint) -> GatingMapsWidget:
+def filled(qtbot: QtBot, widget: GatingMapsWidget, checkpoint: Model) -> GatingMapsWidget:
     """The widget with a network whose maps have been computed."""
     widget.session.checkpoints["tiny"] = checkpoint
     qtbot.waitUntil(lambda: bool(widget.maps), timeout=WAIT_MS)
@@ -59,7 +59,7 @@ def test_without_a_network_nothing_can_be_shown(widget: GatingMapsWidget) -> Non
 
 
 def test_each_gate_becomes_a_layer_over_the_image(
-    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Checkpoint
+    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
     image = viewer.add_image(
         np.random.default_rng(0).random((48, 48)),
@@ -79,7 +79,7 @@ def test_each_gate_becomes_a_layer_over_the_image(
 
 
 def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
-    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Checkpoint
+    viewer: Viewer, filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
     click(filled.show_maps)
     spread = viewer.layers[0].data.std(axis=(1, 2))
@@ -91,7 +91,7 @@ def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
 
 
 def test_the_bars_are_the_gates_values_at_the_place(
-    filled: GatingMapsWidget, checkpoint: Checkpoint
+    filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
     filled.look_at(3, 44)
     filled.gate.setCurrentText("up 1")
@@ -99,13 +99,13 @@ def test_the_bars_are_the_gates_values_at_the_place(
 
 
 def test_the_kernel_and_the_psf_of_the_place_are_shown(
-    qtbot: QtBot, filled: GatingMapsWidget, checkpoint: Checkpoint, field: PSFField
+    qtbot: QtBot, filled: GatingMapsWidget, checkpoint: Model, field: PSFField
 ) -> None:
     filled.look_at(40, 5)
     qtbot.waitUntil(lambda: not filled.at_place.is_busy, timeout=WAIT_MS)
-    kernel = around_centre(effective_kernel(checkpoint, 40, 5), 12)
+    kernel = around_center(effective_kernel(checkpoint, 40, 5), 12)
     np.testing.assert_allclose(filled.kernels.kernel.item.image, kernel, atol=1e-6)
-    psf = around_centre(field.psf_at(40, 5), 12)
+    psf = around_center(field.psf_at(40, 5), 12)
     np.testing.assert_allclose(filled.kernels.psf.item.image, psf, atol=1e-6)
 
 
@@ -145,7 +145,7 @@ def test_a_network_without_gates_says_so(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
 ) -> None:
     network = UNet(NetworkConfig(architecture="unet", depth=2, base_channels=4))
-    plain = Checkpoint(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
+    plain = Model(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
     session_of(viewer).checkpoints["plain"] = plain
     qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
     widget.look_at(3, 4)  # a look at a place does not take the note away
@@ -163,7 +163,7 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
     network = UNet(config)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    checkpoint = Checkpoint(TrainingConfig(network=config), network.state_dict(), frame)
+    checkpoint = Model(TrainingConfig(network=config), network.state_dict(), frame)
     maps = gating_maps(checkpoint, longest_side=longest_side)
     layers = gate_layers(checkpoint, maps, "net")
     for (name, gate), (pixels, options, _) in zip(maps.items(), layers, strict=True):
@@ -176,6 +176,6 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
 
 def test_a_small_kernel_stands_amid_zeros_and_a_large_one_is_cut() -> None:
     image = np.arange(25.0).reshape(5, 5)
-    np.testing.assert_array_equal(around_centre(image, 1), image[1:4, 1:4])
-    assert around_centre(image, 4)[4, 4] == image[2, 2]
-    assert around_centre(image, 2) is not None and around_centre(image, 2).shape == (5, 5)
+    np.testing.assert_array_equal(around_center(image, 1), image[1:4, 1:4])
+    assert around_center(image, 4)[4, 4] == image[2, 2]
+    assert around_center(image, 2) is not None and around_center(image, 2).shape == (5, 5)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_coordgate.errors import CancelledError, SettingsError
+from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import (
     Event,
     FileChanged,
@@ -34,7 +34,7 @@ def counting(total: int, seconds: float = 0.0) -> Callable[[Job], Iterator[Event
         stopwatch = Stopwatch("counting", total)
         for done in range(1, total + 1):
             if job.cancel_requested.is_set():
-                raise CancelledError(f"Stopped at {done}.")
+                raise CanceledError(f"Stopped at {done}.")
             if job.stop_requested.is_set():
                 break
             time.sleep(seconds)
@@ -101,9 +101,9 @@ def test_files_in_their_thousands_come_in_a_few_handfuls_and_all_of_them(qtbot: 
     assert len(seen) == 5001
 
 
-def test_cancelled_it_ends_as_cancelled(qtbot: QtBot, seen: list[Event]) -> None:
+def test_canceled_it_ends_as_canceled(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.01))
-    assert run(qtbot, job, seen, job.cancel).reason == "cancelled"
+    assert run(qtbot, job, seen, job.cancel).reason == "canceled"
 
 
 def test_stopped_it_keeps_what_it_reached(qtbot: QtBot, seen: list[Event]) -> None:
@@ -132,7 +132,7 @@ def test_paused_it_rests_and_its_clock_too(qtbot: QtBot, seen: list[Event]) -> N
     assert 0.5 < last.seconds < 1.3
 
 
-def test_cancelled_while_it_rests_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
+def test_canceled_while_it_rests_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.01))
     told: list[bool] = []
     job.paused_changed.connect(told.append)
@@ -142,7 +142,7 @@ def test_cancelled_while_it_rests_it_ends(qtbot: QtBot, seen: list[Event]) -> No
         qtbot.waitUntil(lambda: told == [True], timeout=WAIT_MS)
         job.cancel()
 
-    assert run(qtbot, job, seen, rest).reason == "cancelled"
+    assert run(qtbot, job, seen, rest).reason == "canceled"
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_an_error_is_its_end_also_one_that_workers_swallow(
     assert end.error is not None
 
 
-def test_paused_and_cancelled_at_once_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
+def test_paused_and_canceled_at_once_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.05))
 
     def at_once() -> None:
         job.pause()
         job.cancel()
 
-    assert run(qtbot, job, seen, at_once).reason == "cancelled"
+    assert run(qtbot, job, seen, at_once).reason == "canceled"
 
 
 def test_its_clock_rests_for_all_stages_that_the_rest_lies_in(

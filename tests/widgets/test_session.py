@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_coordgate.model import Checkpoint
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.jobs import Job
@@ -59,7 +59,7 @@ def test_files_that_readers_opened_are_offered_in_the_widgets(
 
 
 def test_what_is_made_anew_under_its_name_stays_chosen(
-    viewer: Viewer, qtbot: QtBot, field: PSFField, checkpoint: Checkpoint
+    viewer: Viewer, qtbot: QtBot, field: PSFField, checkpoint: Model
 ) -> None:
     session = session_of(viewer)
     choice = field_choice(session)
@@ -111,9 +111,9 @@ def test_ended_jobs_and_their_results_are_let_go(qtbot: QtBot, viewer: Viewer) -
     assert list(session.running("Make something large")) == []
 
 
-def test_a_checkpoint_is_built_without_drawing_random_numbers(checkpoint: Checkpoint) -> None:
+def test_a_checkpoint_is_built_without_drawing_random_numbers(checkpoint: Model) -> None:
     """A training that begins in another thread draws its weights from the same generator."""
-    rebuilt = Checkpoint(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    rebuilt = Model(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
     before = torch.random.get_rng_state()
     assert rebuilt.network.config == checkpoint.config.network
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -12,13 +12,13 @@ import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import PRESETS, Camera
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
-from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import Event, Finished, Progress, reporting_end
-from napari_coordgate.training import Estimate
+from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
+from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.train import TrainWidget
@@ -77,7 +77,7 @@ def test_it_trains_draws_previews_and_offers_the_network(
     start(qtbot, widget)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed"
-    saved = load_checkpoint(output)
+    saved = Model.load(output)
     assert saved.config.network == TINY.network
     assert session_of(viewer).checkpoints["model"] is end.result
     curves = {item.name(): item.getData() for item in widget.curves.loss.listDataItems()}
@@ -119,7 +119,7 @@ def test_stopped_it_keeps_what_it_learned(
     click(widget.bar.stop)
     end = wait_for_end(qtbot, widget.bar)
     assert (end.reason, end.message.startswith("Stopped")) == ("completed", True)
-    assert load_checkpoint(tmp_path / "model.safetensors").step > 0
+    assert Model.load(tmp_path / "model.safetensors").step > 0
     assert "model" in widget.session.checkpoints
 
 
@@ -136,17 +136,17 @@ def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) 
     click(widget.bar.pause)
     qtbot.waitUntil(lambda: widget.bar.bar.value() > done, timeout=WAIT_MS)
     click(widget.bar.cancel)
-    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
 
 
-def test_cancelled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
+def test_canceled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
     steps_begin(qtbot, widget)
     click(widget.bar.cancel)
-    assert wait_for_end(qtbot, widget.bar).reason == "cancelled"
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
     last = last_checkpoint_path(output_of(widget))
-    stopped_at = load_checkpoint(last).step
+    stopped_at = Model.load(last).step
     widget.output.value = last  # what a person finds in the folder
     assert "resume its run" in widget.bar.run.toolTip()
     assert widget.resume.isVisible()
@@ -168,7 +168,7 @@ def test_cancelled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
 
 
 def test_it_fine_tunes_a_network_with_that_networks_settings(
-    qtbot: QtBot, widget: TrainWidget, checkpoint: Checkpoint
+    qtbot: QtBot, widget: TrainWidget, checkpoint: Model
 ) -> None:
     widget.form.set_settings(PRESETS["balanced"])
     widget.session.checkpoints["tiny"] = checkpoint
@@ -267,7 +267,8 @@ def test_running_out_of_memory_names_what_would_fit(
         yield
 
     monkeypatch.setattr(
-        "napari_coordgate.training.rehearse", lambda *a, **k: reporting_end(out_of_memory())
+        "napari_coordgate.training.estimate_resources",
+        lambda *a, **k: reporting_end(out_of_memory()),
     )
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"
@@ -277,11 +278,11 @@ def test_running_out_of_memory_names_what_would_fit(
 def test_what_does_not_fit_is_started_only_when_asked_for_again(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    too_large = Estimate(
+    too_large = ResourceEstimate(
         seconds_per_step=0.1, seconds=10, memory_bytes=2**40, free_bytes=2**30, device="cpu"
     )
     monkeypatch.setattr(
-        "napari_coordgate.training.rehearse",
+        "napari_coordgate.training.estimate_resources",
         lambda *a, **k: iter([Finished("completed", "Needs 1 TB.", result=too_large)]),
     )
     click(widget.bar.run)
@@ -331,8 +332,8 @@ def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_no
     viewer.close()
     assert time.perf_counter() - before < 2
     qtbot.waitUntil(lambda: job.end is not None, timeout=2000)
-    assert job.end is not None and job.end.reason == "cancelled"
-    last = load_checkpoint(last_checkpoint_path(output))
+    assert job.end is not None and job.end.reason == "canceled"
+    last = Model.load(last_checkpoint_path(output))
     assert last.state
     assert last.step >= 40
 
@@ -348,15 +349,15 @@ def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: Train
 def test_stopped_before_it_begins_it_does_not_begin(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits = Estimate(0.1, 10, 2**20, 2**30, "cpu")
+    fits = ResourceEstimate(0.1, 10, 2**20, 2**30, "cpu")
 
-    def rehearse(*_: object, **__: object) -> Iterator[Event]:
+    def estimate_resources(*_: object, **__: object) -> Iterator[Event]:
         for done in range(1, 100):
             time.sleep(0.02)
             yield Progress("rehearsing", done, 100, 0.02 * done)
         yield Finished("completed", "It fits.", result=fits)
 
-    monkeypatch.setattr("napari_coordgate.training.rehearse", rehearse)
+    monkeypatch.setattr("napari_coordgate.training.estimate_resources", estimate_resources)
     click(widget.bar.run)
     qtbot.waitUntil(lambda: widget.bar.bar.value() > 0, timeout=WAIT_MS)
     click(widget.bar.stop)

@@ -9,12 +9,12 @@ from napari_coordgate.batch.plan import plan_files, recipe_of
 from napari_coordgate.batch.report import REPORT_NAME, Report, read_report
 from napari_coordgate.batch.run import BatchRun, Summary
 from napari_coordgate.batch.sources import find_sources
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import check_writable, remove_strays
-from napari_coordgate.io.locks import lock
 from napari_coordgate.events import Event, finish, reporting_end
+from napari_coordgate.io.files import check_writable, remove_stale_temp_files
+from napari_coordgate.io.locks import lock
+from napari_coordgate.model import Model
 
 __all__ = ["Summary", "deblur_folder", "deblur_folder_events"]
 
@@ -67,8 +67,8 @@ def deblur_folder(
         If the checkpoint cannot be read.
     SettingsError
         If no scheduler answers.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
     """
     events = deblur_folder_events(
         folder, output, checkpoint, config=config, overwrite=overwrite, cancel=cancel
@@ -111,12 +111,12 @@ def deblur_folder_events(
     def events() -> Iterator[Event]:
         if output.resolve() == folder.resolve():
             raise OutputError(f"{output} is the folder of the images; choose another for results.")
-        load_checkpoint(checkpoint)  # what is wrong with it is said before anything is begun
+        Model.load(checkpoint)  # what is wrong with it is said before anything is begun
         sources = find_sources(folder, config.pattern, leave_out=output)
         with _locked(output):
             recipe = recipe_of(checkpoint, config)
             history = read_report(output / REPORT_NAME)
-            remove_strays(
+            remove_stale_temp_files(
                 output / line.output for line in history.lines.values() if line.output is not None
             )
             planned = plan_files(

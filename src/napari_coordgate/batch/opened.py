@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from napari_coordgate.batch.plan import Planned
 from napari_coordgate.batch.work import Outcome, Task, begin_result, open_source
-from napari_coordgate.model import load_checkpoint
-from napari_coordgate.inference import Deblurrer
-from napari_coordgate.errors import CancelledError
+from napari_coordgate.errors import CanceledError
+from napari_coordgate.inference import Predictor
 from napari_coordgate.io import planes
+from napari_coordgate.model import Model
 
 __all__ = ["OpenFile", "is_shared"]
 
@@ -56,12 +56,12 @@ class OpenFile:
         CoordGateError
             If the file or its result will not do.
         """
-        checkpoint = load_checkpoint(self.task.model)
+        checkpoint = Model.load(self.task.model)
         image, place = open_source(self.task, checkpoint)
         count = sum(1 for _ in planes(image))
         # The network computes elsewhere; here it only tells the size of its tiles.
         here = self.task.config.model_copy(update={"device": "cpu"})
-        chunk = Deblurrer(checkpoint, here).step(place.window.shape)
+        chunk = Predictor(checkpoint, here).step(place.window.shape)
         out = self._result.enter_context(begin_result(self.task, image, chunk))
         size = -(-count // (PARTS * width))
         self.tasks = [
@@ -95,13 +95,13 @@ class OpenFile:
         try:
             with self._result:
                 if worst.state != "done":
-                    raise CancelledError("The image is not whole.")  # so its result is removed
-        except CancelledError:
+                    raise CanceledError("The image is not whole.")  # so its result is removed
+        except CanceledError:
             return worst
         except Exception as error:  # one file must not end the batch
             return Outcome.of_error(error, self.task.source, worst.seconds)
         return worst
 
 
-_RANK = {"failed": 0, "cancelled": 1, "done": 2}
-_UNDONE = Outcome("cancelled", 0.0)
+_RANK = {"failed": 0, "canceled": 1, "done": 2}
+_UNDONE = Outcome("canceled", 0.0)

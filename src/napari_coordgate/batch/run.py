@@ -20,16 +20,16 @@ from napari_coordgate.batch.work import Outcome, Task
 from napari_coordgate.batch.workers import Workers, open_workers
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import OutputError, SettingsError
-from napari_coordgate.io.files import remove_strays
 from napari_coordgate.events import (
     Event,
     FileChanged,
     Finished,
     Progress,
     Stopwatch,
-    counted,
-    raise_if_cancelled,
+    pluralize,
+    raise_if_canceled,
 )
+from napari_coordgate.io.files import remove_stale_temp_files
 from napari_coordgate.version import __version__
 
 __all__ = ["BatchRun", "Summary"]
@@ -59,7 +59,7 @@ class Summary:
     report: Path
 
     def __str__(self) -> str:
-        parts = [f"Deblurred {counted(len(self.done), 'file')}"]
+        parts = [f"Deblurred {pluralize(len(self.done), 'file')}"]
         warned = sum(1 for file in self.done if file.why)
         if warned:
             parts[0] += f" ({warned} with a warning)"
@@ -131,8 +131,8 @@ class BatchRun:
         ------
         OutputError
             If the disk is or will be full.
-        CancelledError
-            If cancelled.
+        CanceledError
+            If canceled.
         """
         stopwatch = Stopwatch("deblurring", 0)
         settings = self.config.model_dump(mode="json", exclude_defaults=True)
@@ -149,7 +149,7 @@ class BatchRun:
             sources = [file.source for file in todo]
             replaced = sum(state_of(self.output / file.target)[0] for file in todo if file.replaces)
             check_space(sources, self.folder, self.output, self.config, replaced)
-            raise_if_cancelled(cancel, self._stopped())
+            raise_if_canceled(cancel, self._stopped())
             stopwatch = Stopwatch("deblurring", sum(source.size for source in sources))
             yield self._progress(stopwatch)
             try:
@@ -157,7 +157,7 @@ class BatchRun:
                     yield from self._work(todo, workers, stopwatch, cancel)
             finally:
                 # Of workers that were killed, and the marks by which they know each other's work.
-                remove_strays(self.output / file.target for file in todo)
+                remove_stale_temp_files(self.output / file.target for file in todo)
         summary = self._summary()
         yield Finished(
             "completed",
@@ -192,7 +192,7 @@ class BatchRun:
                     yield from self._start(waiting.popleft(), workers)
                 for file, outcome in self._ended_files(LOOK_SECONDS):
                     yield self._end(file, outcome)
-                    if outcome.state == "cancelled":
+                    if outcome.state == "canceled":
                         raise SettingsError(f"The cluster gave up its work. {self._stopped()}")
                     if outcome.is_disk_full:
                         raise OutputError(
@@ -202,7 +202,7 @@ class BatchRun:
                 self._hear(workers)
                 yield self._progress(stopwatch)
                 if waiting or self._running:
-                    raise_if_cancelled(cancel, self._stopped())
+                    raise_if_canceled(cancel, self._stopped())
         finally:
             # Whatever ended this: nobody is to go on with what nobody will hear of.
             workers.cancel()
@@ -215,7 +215,7 @@ class BatchRun:
 
     def _stopped(self) -> str:
         """What there is, and what not, where the batch stops before its end."""
-        done = f"{self._files_done} of {counted(self._files, 'file')}"
+        done = f"{self._files_done} of {pluralize(self._files, 'file')}"
         return f"Stopped after {done}; start the batch again to go on."
 
     def _start(self, planned: Planned, workers: Workers) -> Iterator[FileChanged]:
@@ -265,7 +265,7 @@ class BatchRun:
     def _end(self, file: OpenFile, outcome: Outcome) -> FileChanged:
         """Note what came of a file."""
         source, target = file.task.source, file.task.target
-        if outcome.state == "cancelled":
+        if outcome.state == "canceled":
             return FileChanged(source, "waiting")
         size, modified_ns = (None,) * 2
         if outcome.state == "done":
@@ -331,7 +331,7 @@ def _outcome(future: "Future[Outcome]") -> Outcome:
     try:
         return future.result()
     except LostWorkers:
-        return Outcome("cancelled", 0.0)
+        return Outcome("canceled", 0.0)
     except Exception as error:  # dask passes on whatever went wrong there
         why = f"no worker could do it ({type(error).__name__}: {error})"
         if type(error).__name__ == "KilledWorker":

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from napari_coordgate.batch.sources import Source
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.inference import output_dtype
 from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.inference import output_dtype
 from napari_coordgate.io import read_image
 
 __all__ = ["check_space"]

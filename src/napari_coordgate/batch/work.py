@@ -17,15 +17,15 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.plan import recipe_of
 from napari_coordgate.batch.sources import state_of
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.inference import Deblurrer, Placement, output_dtype, placement
 from napari_coordgate.devices import use_own_gpu
-from napari_coordgate.errors import CancelledError, CheckpointError, CoordGateError, ImageError
-from napari_coordgate.io.files import temporary_path
-from napari_coordgate.io import Image, create_image, middle_plane, planes, read_image, sampled
+from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import Progress
+from napari_coordgate.inference import FrameAlignment, Predictor, align_to_frame, output_dtype
+from napari_coordgate.io import Image, create_image, middle_plane, planes, read_image, sampled
+from napari_coordgate.io.files import temporary_path
 from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.model import Model
 
 __all__ = ["Outcome", "Task", "Tell", "begin_result", "deblur_file", "open_source"]
 
@@ -100,7 +100,7 @@ class Outcome:
 
     Attributes
     ----------
-    state : {"done", "failed", "cancelled"}
+    state : {"done", "failed", "canceled"}
         How it ended.
     seconds : float
         Time that it took.
@@ -114,7 +114,7 @@ class Outcome:
         State of the result as its worker saw it, see `state_of`.
     """
 
-    state: Literal["done", "failed", "cancelled"]
+    state: Literal["done", "failed", "canceled"]
     seconds: float
     why: str = ""
     is_disk_full: bool = False
@@ -147,8 +147,8 @@ def deblur_file(task: Task, moved: Tell, cancel: threading.Event) -> Outcome:
     start = time.perf_counter()
     try:
         why, pair = _deblur(task, moved, cancel)
-    except CancelledError:
-        return Outcome("cancelled", time.perf_counter() - start)
+    except CanceledError:
+        return Outcome("canceled", time.perf_counter() - start)
     except Exception as error:  # one file, whatever is wrong with it, must not end the batch
         if not _is_made(task):
             return Outcome.of_error(error, task.source, time.perf_counter() - start)
@@ -157,7 +157,7 @@ def deblur_file(task: Task, moved: Tell, cancel: threading.Event) -> Outcome:
     return Outcome("done", time.perf_counter() - start, why, pair=pair, result=result)
 
 
-def open_source(task: Task, checkpoint: Checkpoint) -> tuple[Image, Placement]:
+def open_source(task: Task, checkpoint: Model) -> tuple[Image, FrameAlignment]:
     """Image of a task, and its place in the frame.
 
     Raises
@@ -169,7 +169,7 @@ def open_source(task: Task, checkpoint: Checkpoint) -> tuple[Image, Placement]:
     if kind is not None:
         raise ImageError(f"{task.source} holds a {kind}, no image to deblur; move it elsewhere.")
     image = read_image(task.source, task.config.axes).select(task.config.selection)
-    return image, placement(image, checkpoint, task.config.origin)
+    return image, align_to_frame(image, checkpoint, task.config.origin)
 
 
 @contextmanager
@@ -235,7 +235,7 @@ def _is_made(task: Task) -> bool:
     return bool(task.run) and task.out is None and task.mark.exists() and task.target.exists()
 
 
-def _deblurrer(task: Task) -> Deblurrer:
+def _deblurrer(task: Task) -> Predictor:
     """Network of a task, loaded once in a process."""
     with _loading:
         if task.threads is not None:
@@ -245,11 +245,11 @@ def _deblurrer(task: Task) -> Deblurrer:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Path, recipe: str, config: BatchConfig) -> Deblurrer:
-    checkpoint = load_checkpoint(model)
+def _loaded(model: Path, recipe: str, config: BatchConfig) -> Predictor:
+    checkpoint = Model.load(model)
     if recipe_of(model, config) != recipe:
-        raise CheckpointError(f"{model} was changed while the batch ran; start the batch again.")
-    return Deblurrer(checkpoint, config)
+        raise ModelError(f"{model} was changed while the batch ran; start the batch again.")
+    return Predictor(checkpoint, config)
 
 
 def _picture(image: Image, data: Any) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers", "open_workers"]
 
-FILES_A_PROCESS = 2
+FILES_PER_PROCESS = 2
 """One is computed while another is read or written."""
 POLL_SECONDS = 0.2
 """Time between questions of a worker, whether its work is still wanted."""
@@ -104,7 +104,7 @@ class _Threads:
         self.threads: int | None = None
         self.share_images = False  # one network computes for all of them
         self.run = ""
-        self.width = FILES_A_PROCESS
+        self.width = FILES_PER_PROCESS
         self._executor = executor
         self._cancel = threading.Event()
 
@@ -120,7 +120,7 @@ class _Threads:
 
 @contextmanager
 def _threads() -> Iterator[_Threads]:
-    with ThreadPoolExecutor(FILES_A_PROCESS, thread_name_prefix="deblur") as executor:
+    with ThreadPoolExecutor(FILES_PER_PROCESS, thread_name_prefix="deblur") as executor:
         workers = _Threads(executor)
         try:
             yield workers
@@ -227,7 +227,7 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
         return
     cluster = LocalCluster(
         n_workers=config.workers,
-        threads_per_worker=FILES_A_PROCESS,
+        threads_per_worker=FILES_PER_PROCESS,
         processes=True,
         dashboard_address="127.0.0.1:0",  # any free port, for others may have one
         memory_limit=None,  # tiles keep to their memory, and dask would kill for the files' cache

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 import typer
 
 from napari_coordgate.cli.app import app
-from napari_coordgate.errors import CancelledError, CoordGateError, SettingsError
+from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 
 __all__ = ["main"]
 
 PROGRAM = "napari-coordgate"
-FAILED, WRONG_USE, CANCELLED = 1, 2, 130
+FAILED, WRONG_USE, CANCELED = 1, 2, 130
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     Returns
     -------
     int
-        0 done, 1 failed, 2 wrong use, 130 cancelled.
+        0 done, 1 failed, 2 wrong use, 130 canceled.
     """
     # Or Python would search all of torch for garbage at its end, which takes a second.
     atexit.register(gc.freeze)
@@ -39,12 +39,12 @@ def main() -> int:
         return _end(f"{error.format_message().rstrip('.')}; see --help.", error.exit_code)
     except SettingsError as error:
         return _end(error, WRONG_USE)
-    except CancelledError as error:
-        return _end(error, CANCELLED)
+    except CanceledError as error:
+        return _end(error, CANCELED)
     except CoordGateError as error:
         return _end(error, FAILED)
-    if status == CANCELLED:
-        return _end("Cancelled.", CANCELLED)
+    if status == CANCELED:
+        return _end("Canceled.", CANCELED)
     return status or 0
 
 

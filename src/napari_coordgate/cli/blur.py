@@ -15,19 +15,19 @@ from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.geometry import Window
 from napari_coordgate.errors import (
-    CancelledError,
+    CanceledError,
     FrameMismatchWarning,
     OutputError,
     SettingsError,
 )
-from napari_coordgate.io.files import check_free
+from napari_coordgate.events import Event, Finished, Stopwatch, pluralize, reporting_end
+from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image, planes, read_image
-from napari_coordgate.normalization import cast, check_plane
+from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.normalization import check_plane, convert_dtype
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import Event, Finished, Stopwatch, counted, reporting_end
-from napari_coordgate.simulation import frame_window, simulate
+from napari_coordgate.simulation import center_crop_window, simulate
 
 __all__ = ["blur_images"]
 
@@ -45,7 +45,7 @@ def blur_images(
     settings, text = folder / "blur.yaml", given.to_yaml(config)
     _check_targets(images, targets)
     add_to_run = _holds_settings(settings, text)
-    check_free(targets if add_to_run else [*targets, settings], overwrite)
+    check_not_exists(targets if add_to_run else [*targets, settings], overwrite)
     field = PSFField.load(psf)
     with cancel_on_signal() as cancel:
         events = _blur_events(images, targets, field, config, overwrite, cancel)
@@ -90,8 +90,10 @@ def _blur_events(
             done += 1
             yield stopwatch.progress(done)
             if cancel.is_set() and done < total:
-                raise CancelledError(f"Stopped after {done} of {counted(total, 'plane')}.")
-    yield Finished("completed", f"Blurred {counted(len(images), 'image')}.", outputs=tuple(targets))
+                raise CanceledError(f"Stopped after {done} of {pluralize(total, 'plane')}.")
+    yield Finished(
+        "completed", f"Blurred {pluralize(len(images), 'image')}.", outputs=tuple(targets)
+    )
 
 
 def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
@@ -99,14 +101,14 @@ def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
     total, larger = 0, 0
     for path in images:
         image = read_image(path)
-        frame_window(image.frame_shape, frame_shape, image.name)
+        center_crop_window(image.frame_shape, frame_shape, image.name)
         larger += image.frame_shape != frame_shape
         for index in planes(image):
             check_plane(image.view(index), image.name)
             total += 1
     if larger:
         warnings.warn(
-            f"Larger than the frame: {larger} of {counted(len(images), 'image')}. Their central "
+            f"Larger than the frame: {larger} of {pluralize(len(images), 'image')}. Their central "
             f"{frame_shape[0]} x {frame_shape[1]} pixels are taken for it.",
             FrameMismatchWarning,
             stacklevel=2,
@@ -118,7 +120,7 @@ def _blur_image(
     image: Image, target: Path, field: PSFField, config: TrainingConfig, overwrite: bool
 ) -> Iterator[None]:
     """Blur one image; yields after each plane."""
-    window = frame_window(image.frame_shape, field.frame_shape, image.name)
+    window = center_crop_window(image.frame_shape, field.frame_shape, image.name)
     lengths = dict(zip("YX", window.shape, strict=True))
     shape = tuple(lengths.get(a, n) for a, n in zip(image.axes, image.data.shape, strict=True))
     dtype = image.data.dtype.newbyteorder("=")
@@ -136,5 +138,5 @@ def _blur_image(
             blurred = simulate(
                 sharp, field, config.camera, int(seed), scaling=config.scaling, name=image.name
             )
-            out[index] = cast(blurred, dtype)
+            out[index] = convert_dtype(blurred, dtype)
             yield

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import typer
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import BatchConfig
-from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io.files import check_free
+from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, read_image
+from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.model import Model
 
 __all__ = ["deblur_image"]
 
@@ -34,11 +34,11 @@ def deblur_image(
     of_folders = FOR_FOLDERS & given.flags.keys()
     if of_folders:
         raise SettingsError(f"--{min(of_folders)} is for folders, and {path} is an image.")
-    check_free([output, settings_path(output)], overwrite)
-    checkpoint = load_checkpoint(model)
+    check_not_exists([output, settings_path(output)], overwrite)
+    checkpoint = Model.load(model)
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
-        _warn_of_colour(image)
+        _warn_of_color(image)
     image = image.select(config.selection)
     dtype = output_dtype(image.data, config)
     with (
@@ -53,12 +53,12 @@ def deblur_image(
     typer.echo(f"{output}: {end.message}")
 
 
-def _warn_of_colour(image: Image) -> None:
-    """Say that samples were taken for colours; an undeclared stack can look like them."""
+def _warn_of_color(image: Image) -> None:
+    """Say that samples were taken for colors; an undeclared stack can look like them."""
     samples = image.data.shape[image.axes.index("S")]
     stack = image.axes.replace("S", "Z")
     warnings.warn(
-        f"{image.name} is taken for colour: each of its {samples} samples is deblurred as a plane; "
+        f"{image.name} is taken for color: each of its {samples} samples is deblurred as a plane; "
         f"if it is a stack, say --axes {stack}",
         stacklevel=2,
     )

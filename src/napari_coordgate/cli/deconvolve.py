@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import Camera, RichardsonLucyRun, WienerRun
-from napari_coordgate.io.files import check_free
+from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.io import read_image
+from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.optics import PSFField
 
 __all__ = ["deconvolve_image"]
@@ -29,7 +29,7 @@ def deconvolve_image(
     """Deconvolve an image; axes and pixel size are kept."""
     config: WienerRun | RichardsonLucyRun = given.settings()
     camera: Camera | None = getattr(config, "camera", None)
-    check_free([output, settings_path(output)], overwrite)
+    check_not_exists([output, settings_path(output)], overwrite)
     field = PSFField.load(psf)
     image = read_image(path, axes)
     shape, dtype = image.data.shape, np.dtype(np.float32)

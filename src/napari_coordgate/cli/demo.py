@@ -20,7 +20,7 @@ WINDOW = "napari_coordgate.widgets.demo"
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 
-CAPTION = "centre, middle, edge: thirds of the field radius"
+CAPTION = "center, middle, edge: thirds of the field radius"
 
 
 def can_open_a_window() -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 import tifffile
 import yaml
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.config import (
     DeblurConfig,
     PSFFieldConfig,
@@ -18,10 +17,11 @@ from napari_coordgate.config import (
     load_settings,
 )
 from napari_coordgate.errors import CoordGateError, SettingsError
+from napari_coordgate.events import pluralize
 from napari_coordgate.io import SUFFIXES, read_image
-from napari_coordgate.optics import PSFField
-from napari_coordgate.events import counted
 from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 
 __all__ = ["as_json", "as_text", "describe", "describe_field"]
 
@@ -72,7 +72,7 @@ def as_text(description: Description) -> str:
     """Text of a description that people read, without the history of a training."""
     shown = dict(description)
     if "history" in shown:
-        shown["history"] = f"{counted(len(shown['history']), 'validation')} (see --json)"
+        shown["history"] = f"{pluralize(len(shown['history']), 'validation')} (see --json)"
     text = yaml.safe_dump(_rounded(shown), sort_keys=False, default_flow_style=None, width=100)
     return str(text).rstrip()
 
@@ -93,7 +93,7 @@ def describe_field(field: PSFField) -> Description:
 
 
 def _describe_checkpoint(path: Path) -> Description:
-    checkpoint = load_checkpoint(path)
+    checkpoint = Model.load(path)
     field = checkpoint.psf_field
     return {
         "file": str(path),

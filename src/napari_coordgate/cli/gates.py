@@ -6,12 +6,12 @@ import numpy as np
 import tifffile
 import typer
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
+from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.inference import draw_gates, gating_maps
-from napari_coordgate.errors import CheckpointError, SettingsError
-from napari_coordgate.io.files import check_free, writing
+from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.metadata import PixelSize
 from napari_coordgate.io.tiff import GATE, pixel_size_options
+from napari_coordgate.model import Model
 
 __all__ = ["write_gates"]
 
@@ -20,13 +20,13 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
     """Write the maps of each gate as one image of an OME-TIFF, and perhaps a picture of some."""
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: the name of a file of gating maps must end in .tif.")
-    check_free([output] if figure is None else [output, figure], overwrite)
-    checkpoint = load_checkpoint(model)
+    check_not_exists([output] if figure is None else [output, figure], overwrite)
+    checkpoint = Model.load(model)
     maps = gating_maps(checkpoint)
     if not maps:
-        raise CheckpointError(f"{model} holds a network without gates; give a cg-unet.")
+        raise ModelError(f"{model} holds a network without gates; give a cg-unet.")
     with (
-        writing(output, overwrite) as temporary,
+        atomic_write(output, overwrite) as temporary,
         tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as tiff,
     ):
         for name, gate in maps.items():
@@ -35,13 +35,13 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
             options["metadata"] |= {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
             tiff.write(gate, photometric="minisblack", **options)
     if figure is not None:
-        with writing(figure, overwrite) as temporary:
+        with atomic_write(figure, overwrite) as temporary:
             draw_gates(maps).savefig(temporary, dpi=120)
     shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
     typer.echo(f"{output}: {', '.join(shapes)}")
 
 
-def _pixel_size(checkpoint: Checkpoint, width: int) -> PixelSize | None:
+def _pixel_size(checkpoint: Model, width: int) -> PixelSize | None:
     """(y, x) size of the pixel of a map of this width, which covers 1, 2, 4 ... of the frame's."""
     if checkpoint.pixel_size_um is None:
         return None

@@ -2,16 +2,17 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from napari_coordgate.events import Event, Finished, Progress, amount_done, finish
+from napari_coordgate.events import Event, Finished, Progress, format_count, run
 
 __all__ = ["cancel_on_signal", "follow"]
 
@@ -42,29 +43,35 @@ def cancel_on_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def follow(events: Iterable[Event]) -> Finished:
+def follow(events: Any) -> Any:
     """Run a job to its end, with its progress on the terminal if there is one.
 
     Parameters
     ----------
-    events : iterable of Event
+    events : generator of Event
         The job.
 
     Returns
     -------
-    Finished
-        Its end, when it completed.
+    object
+        The job's result.
 
     Raises
     ------
     CoordGateError
-        The job's own error if it failed; `CancelledError` if it was cancelled.
+        The job's own error if it failed; `CanceledError` if it was canceled.
     """
-    return finish(_shown(events))
+    ends: list[Finished] = []  # of jobs that still yield one
+    with _progress_bars() as show:
+        result = run(events, lambda e: ends.append(e) if isinstance(e, Finished) else show(e))
+    if ends:
+        ends[0].raise_unless_completed()
+    return ends[0] if ends else result
 
 
-def _shown(events: Iterable[Event]) -> Iterator[Event]:
-    """Pass events on, and draw a bar for each stage while they go by."""
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[Event], None]]:
+    """Function that draws a bar for each stage of the `Progress` events it is called with."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -76,20 +83,23 @@ def _shown(events: Iterable[Event]) -> Iterator[Event]:
     stages: dict[str, TaskID] = {}
     figures: dict[str, float] = {}
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        for event in events:
-            if isinstance(event, Progress):
-                if event.stage not in stages:
-                    stages[event.stage] = bars.add_task(event.stage, count="", left="", figures="")
-                figures |= event.metrics
-                bars.update(
-                    stages[event.stage],
-                    completed=event.done,
-                    total=event.total,
-                    count=amount_done(event),
-                    left=_time_left(event),
-                    figures=_in_words(figures),
-                )
-            yield event
+
+        def show(event: Event) -> None:
+            if not isinstance(event, Progress):
+                return
+            if event.stage not in stages:
+                stages[event.stage] = bars.add_task(event.stage, count="", left="", figures="")
+            figures.update(event.metrics)
+            bars.update(
+                stages[event.stage],
+                completed=event.done,
+                total=event.total,
+                count=format_count(event),
+                left=_time_left(event),
+                figures=_in_words(figures),
+            )
+
+        yield show
 
 
 def _time_left(event: Progress) -> str:

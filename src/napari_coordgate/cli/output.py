@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_coordgate.io.files import check_free, writing
 from napari_coordgate.io import Image, create_image, write_image
+from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.pictures import png_picture
 from napari_coordgate.version import __version__
 
@@ -41,7 +41,7 @@ def write_settings(path: Path, text: str, overwrite: bool) -> None:
         If the file exists, or cannot be written.
     """
     command = " ".join(shlex.join(["napari-coordgate", *sys.argv[1:]]).splitlines())
-    with writing(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         temporary.write_text(f"# {command}\n# version {__version__}\n{text}", encoding="utf-8")
 
 
@@ -91,7 +91,7 @@ def image_output(
         with pieces as array:
             yield array
         return
-    check_free([path], overwrite)
+    check_not_exists([path], overwrite)
     array = np.zeros(shape, dtype)
     if is_png:
         png_picture(path, array, like.axes)  # refuses now rather than after the work

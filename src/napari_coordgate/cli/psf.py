@@ -12,8 +12,8 @@ from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PSFFieldConfig, load_lens
 from napari_coordgate.errors import PSFError, SettingsError
-from napari_coordgate.io.files import check_free
 from napari_coordgate.io import read_image
+from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.optics import PSFField
 
 __all__ = ["make_psf_field"]
@@ -32,7 +32,7 @@ def make_psf_field(
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: a PSF field's name must end in .tif.")
     config = given.settings()
-    check_free([output, settings_path(output)], overwrite)
+    check_not_exists([output, settings_path(output)], overwrite)
     if lens is not None and measured is None and positions is None:
         field = PSFField.from_lens(
             load_lens(lens), frame_shape, config.tolerance, config.enclosed_energy

@@ -15,9 +15,8 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from napari_coordgate.complaints import explain
 from napari_coordgate.config import Settings, load_settings
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import SettingsError, format_validation_error
 
 __all__ = ["Given", "settings_flags"]
 
@@ -69,9 +68,8 @@ class Given(Generic[S]):
         try:
             return self.model.model_validate(_overlaid(*defaults, self.file, self.flags))
         except ValidationError as error:
-            raise SettingsError(
-                f"{explain(error, self.model).rstrip('.')}; see the command's --help."
-            ) from None
+            wrong = format_validation_error(error, self.model).rstrip(".")
+            raise SettingsError(f"{wrong}; see the command's --help.") from None
 
     def to_yaml(self, settings: S) -> str:
         """Text of a file from which ``--config`` takes these settings."""

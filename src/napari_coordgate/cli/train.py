@@ -10,17 +10,21 @@ from typing import Any
 
 import typer
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
-from napari_coordgate.errors import CancelledError, SettingsError
-from napari_coordgate.io.files import check_free, last_checkpoint_path, remove_strays
-from napari_coordgate.optics import PSFField
+from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import Event, Progress
-from napari_coordgate.training import TAKEN, own_rank, train
+from napari_coordgate.io.files import (
+    check_not_exists,
+    last_checkpoint_path,
+    remove_stale_temp_files,
+)
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
+from napari_coordgate.training import OUTPUT_EXISTS_HINT, process_rank, train
 
 __all__ = ["Start", "TrainingImages", "train_network"]
 
@@ -82,11 +86,11 @@ def train_network(
         raise SettingsError("Give either --resume or --init: a run goes on, or starts anew.")
     origin = _origin(output, start)
     config = _settings(origin, start, given)
-    rank = own_rank(config)
+    rank = process_rank(config)
     if rank:
         warnings.simplefilter("ignore")
     replaced = start.overwrite or start.resume
-    check_free([output, settings_path(output)], replaced, TAKEN)
+    check_not_exists([output, settings_path(output)], replaced, OUTPUT_EXISTS_HINT)
     field = PSFField.load(psf) if psf is not None else None
     if field is None and images.blurred is None and origin is not None:
         field = origin.psf_field
@@ -112,23 +116,21 @@ def train_network(
             return
         try:
             end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
-        except CancelledError as error:
+        except CanceledError as error:
             if not last_checkpoint_path(output).exists():
                 raise
-            raise CancelledError(f"{str(error).rstrip('.')}, with --resume.") from None
+            raise CanceledError(f"{str(error).rstrip('.')}, with --resume.") from None
     typer.echo(f"{output}: {end.message}")
 
 
-def _origin(output: Path, start: Start) -> Checkpoint | None:
+def _origin(output: Path, start: Start) -> Model | None:
     """Checkpoint with which the run begins."""
     if start.resume:
-        return load_checkpoint(last_checkpoint_path(output))
-    return None if start.init is None else load_checkpoint(start.init)
+        return Model.load(last_checkpoint_path(output))
+    return None if start.init is None else Model.load(start.init)
 
 
-def _settings(
-    origin: Checkpoint | None, start: Start, given: Given[TrainingConfig]
-) -> TrainingConfig:
+def _settings(origin: Model | None, start: Start, given: Given[TrainingConfig]) -> TrainingConfig:
     """Settings of the run: the origin's and the preset's stand in place of the defaults."""
     defaults: list[Mapping[str, Any]] = []
     if origin is not None:
@@ -153,7 +155,7 @@ def _with_settings(
     for event in events:
         if not written and isinstance(event, Progress) and event.stage != "reading images":
             path = settings_path(output)
-            remove_strays([path])
+            remove_stale_temp_files([path])
             write_settings(path, settings, replaced)
             written = True
         yield event

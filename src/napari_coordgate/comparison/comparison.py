@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_coordgate.comparison.rows import SHARP, Row
-from napari_coordgate.complaints import explain
 from napari_coordgate.config import ComparisonConfig, Method
-from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import check_writable, writing
+from napari_coordgate.errors import OutputError, format_validation_error
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.io.files import atomic_write, check_writable
 from napari_coordgate.version import __version__
 
 __all__ = [
@@ -113,7 +112,7 @@ def load_comparison(folder: str | Path) -> Comparison:
     except FileNotFoundError:
         raise OutputError(f"{path}: no such file; 'napari-coordgate compare' makes one.") from None
     except ValidationError as error:
-        reason = explain(error)
+        reason = format_validation_error(error)
     except (OSError, TypeError, ValueError) as error:
         reason = str(error)
     raise OutputError(f"{path}: is no comparison of this version ({reason}).") from None
@@ -121,7 +120,7 @@ def load_comparison(folder: str | Path) -> Comparison:
 
 def save_comparison(comparison: Comparison) -> None:
     """Write the rows so far, in place of those of an earlier start."""
-    with writing(comparison.folder / SUMMARY, overwrite=True) as temporary:
+    with atomic_write(comparison.folder / SUMMARY, overwrite=True) as temporary:
         temporary.write_text(comparison.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

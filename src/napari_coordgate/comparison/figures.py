@@ -16,9 +16,9 @@ from napari_coordgate.geometry import Window
 
 __all__ = ["FIGURES", "draw_examples", "draw_parameters", "draw_radial_error"]
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Colours that all eyes tell apart (Okabe and Ito)."""
-GREY = "#7f7f7f"
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Colors that all eyes tell apart (Okabe and Ito)."""
+GRAY = "#7f7f7f"
 STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vP*X"
 COLUMNS = 6
@@ -59,7 +59,7 @@ def draw_examples(comparison: Comparison) -> Figure:
         whole.set_title(title, fontsize=8)
         whole.imshow(image, cmap="gray", vmin=0, vmax=1)
         place = (detail.x0 - 0.5, detail.y0 - 0.5)
-        box = Rectangle(place, detail.width, detail.height, fill=False, edgecolor=COLOURS[4])
+        box = Rectangle(place, detail.width, detail.height, fill=False, edgecolor=COLORS[4])
         whole.add_patch(box)
         part = image[detail.within(Window.whole(sharp.shape))]
         close.imshow(part, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -85,13 +85,13 @@ def draw_radial_error(comparison: Comparison) -> Figure:
         rows = comparison.of(name)
         errors = np.array([row.radial_error for row in rows], np.float64)
         decibel = -10 * np.log10(np.maximum(errors, np.finfo(np.float32).tiny))
-        mean, colour = decibel.mean(axis=0), _colour(name, number)
-        style = STYLES[number // len(COLOURS) % len(STYLES)]
-        axes.plot(rows[0].radius, mean, style, color=colour, label=name)
+        mean, color = decibel.mean(axis=0), _color(name, number)
+        style = STYLES[number // len(COLORS) % len(STYLES)]
+        axes.plot(rows[0].radius, mean, style, color=color, label=name)
         if len(rows) > 1:
             spread = decibel.std(axis=0, ddof=1)
             limits = mean - spread, mean + spread
-            axes.fill_between(rows[0].radius, *limits, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(rows[0].radius, *limits, color=color, alpha=0.2, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xlabel("field radius (1: corner of the frame)")
     axes.set_ylabel("PSNR, dB")
@@ -117,21 +117,21 @@ def draw_parameters(comparison: Comparison) -> Figure:
     for number, name in enumerate(comparison.names):
         rows = comparison.of(name)
         mean, spread = mean_and_spread([row.quality["psnr"] for row in rows])
-        colour = _colour(name, number)
+        color = _color(name, number)
         if rows[0].parameters:
             axes.errorbar(
                 rows[0].parameters,
                 mean,
                 spread or 0.0,
                 marker=MARKERS[number % len(MARKERS)],
-                color=colour,
+                color=color,
                 capsize=3,
                 linestyle="none",
                 label=name,
             )
         else:
             style = STYLES[1 + number % (len(STYLES) - 1)]
-            axes.axhline(mean, color=colour, linestyle=style, linewidth=1, label=name)
+            axes.axhline(mean, color=color, linestyle=style, linewidth=1, label=name)
     if any(row.parameters for row in comparison.rows):
         axes.set_xscale("log")
         axes.margins(x=0.15)
@@ -163,9 +163,9 @@ def _detail(sharp: Float32) -> Window:
     return max(corners, key=lambda corner: float(sharp[corner.within(whole)].std()))
 
 
-def _colour(name: str, number: int) -> str:
-    """Colour of a method; the blurred images, which come first, are grey."""
-    return GREY if name == BLURRED else COLOURS[(number - 1) % len(COLOURS)]
+def _color(name: str, number: int) -> str:
+    """Color of a method; the blurred images, which come first, are gray."""
+    return GRAY if name == BLURRED else COLORS[(number - 1) % len(COLORS)]
 
 
 def _finish(figure: Figure, axes: Axes) -> None:

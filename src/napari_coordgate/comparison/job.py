@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from napari_coordgate.model import load_checkpoint
 from napari_coordgate.comparison import comparison as files
 from napari_coordgate.comparison.comparison import Comparison
 from napari_coordgate.comparison.figures import FIGURES
@@ -19,12 +18,13 @@ from napari_coordgate.comparison.table import as_table, mean_psnr
 from napari_coordgate.comparison.testing import make_row
 from napari_coordgate.comparison.workload import Overall, testing_work, training_work
 from napari_coordgate.config import ComparisonConfig, Method
-from napari_coordgate.devices import resolve_device
-from napari_coordgate.errors import CancelledError
-from napari_coordgate.io.files import check_free, last_checkpoint_path, writing
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
-from napari_coordgate.events import Event, Finished, Progress, counted, reporting_end
+from napari_coordgate.devices import resolve_device
+from napari_coordgate.errors import CanceledError
+from napari_coordgate.events import Event, Finished, Progress, pluralize, reporting_end
+from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
 __all__ = ["compare"]
@@ -124,14 +124,14 @@ class _Job:
             for entry in missing:
                 yield from self._make(entry)
                 self._save()
-        except CancelledError:
-            done = f"{len(self.rows)} of {counted(len(self.entries), 'row')}"
-            raise CancelledError(
+        except CanceledError:
+            done = f"{len(self.rows)} of {pluralize(len(self.entries), 'row')}"
+            raise CanceledError(
                 f"Stopped with {done} done; start it again with the same folder to go on."
             ) from None
         comparison = self._save()
         for name, draw in FIGURES.items():
-            with writing(self.folder / name, overwrite=True) as temporary:
+            with atomic_write(self.folder / name, overwrite=True) as temporary:
                 draw(comparison).savefig(temporary, dpi=150)
             self._wrote(self.folder / name)
         message = f"{_told(comparison)}; table and figures are in {self.folder}."
@@ -161,7 +161,7 @@ class _Job:
             rows=tuple(self.rows[e.stem] for e in self.entries if e.stem in self.rows),
         )
         files.save_comparison(comparison)
-        with writing(self.folder / files.TABLE, overwrite=True) as temporary:
+        with atomic_write(self.folder / files.TABLE, overwrite=True) as temporary:
             temporary.write_text(as_table(comparison), encoding="utf-8")
         self._wrote(self.folder / files.SUMMARY, self.folder / files.TABLE)
         return comparison
@@ -196,7 +196,7 @@ class _Job:
         if method is not None and entry.seed is not None:
             checkpoint = self.folder / f"{entry.stem}.safetensors"
             yield from self._train(entry, entry.seed, checkpoint)
-            steps = load_checkpoint(last_checkpoint_path(checkpoint)).step
+            steps = Model.load(last_checkpoint_path(checkpoint)).step
             trained = steps, self.plans[entry.slug].seconds(entry.seed, steps)
             method = Method(name=method.name, checkpoint=checkpoint)
             self._wrote(checkpoint)
@@ -207,7 +207,7 @@ class _Job:
         """Train a network, or go on with its training."""
         resume = last_checkpoint_path(output).exists()
         if not resume:
-            check_free([output], False, "move it away to have the network trained anew")
+            check_not_exists([output], False, "move it away to have the network trained anew")
         plan, latest = self.plans[entry.slug], None
         events = train(
             plan.config(entry, self.config),

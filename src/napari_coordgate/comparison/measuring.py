@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.comparison.methods import Restorer
+from napari_coordgate.data import SimulatedPairs
+from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.geometry import Window, field_radius
 from napari_coordgate.metrics import quality
-from napari_coordgate.data import SimulatedPairs
-from napari_coordgate.events import Event, Stopwatch, raise_if_cancelled
 
 __all__ = [
     "BINS",
@@ -179,13 +179,13 @@ def measure(
 
     Raises
     ------
-    CancelledError
-        If it was cancelled.
+    CanceledError
+        If it was canceled.
     """
     stopwatch = Stopwatch("testing", len(held_back))
     tally, example = Tally(held_back.frame_shape), None
     for number in range(len(held_back)):
-        raise_if_cancelled(cancel, "Stopped while testing.")
+        raise_if_canceled(cancel, "Stopped while testing.")
         pair = held_back.pair(number)
         restored = restorer(pair.blurred, pair.window)
         tally.add(pair, restored)
@@ -202,7 +202,7 @@ def inference_seconds(
     """Time that a method takes for an image, the median of some turns once it is warm."""
     times: list[float] = []
     while len(times) < WARM_UP + TURNS:
-        raise_if_cancelled(cancel, "Stopped while testing.")
+        raise_if_canceled(cancel, "Stopped while testing.")
         start = time.perf_counter()
         restorer(pair.blurred, pair.window)
         times.append(time.perf_counter() - start)

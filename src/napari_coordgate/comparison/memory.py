@@ -15,11 +15,11 @@ import torch
 from napari_coordgate.comparison.measuring import BlurredPair
 from napari_coordgate.comparison.methods import build_restorer
 from napari_coordgate.config import Camera, Device, Method
-from napari_coordgate.geometry import Window
 from napari_coordgate.devices import resolve_device
+from napari_coordgate.events import raise_if_canceled
+from napari_coordgate.geometry import Window
 from napari_coordgate.memory import peak_resident_bytes
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["measure_in", "peak_memory_bytes"]
 
@@ -65,8 +65,8 @@ def peak_memory_bytes(
 
     Raises
     ------
-    CancelledError
-        If it was cancelled.
+    CanceledError
+        If it was canceled.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,7 +88,7 @@ def peak_memory_bytes(
                 if cancel is not None and cancel.is_set():
                     process.kill()
                 time.sleep(POLL_SECONDS)
-        raise_if_cancelled(cancel, "Stopped while measuring memory.")
+        raise_if_canceled(cancel, "Stopped while measuring memory.")
         peak = folder / PEAK
         bytes_taken: int | None = json.loads(peak.read_text()) if peak.exists() else None
         return bytes_taken

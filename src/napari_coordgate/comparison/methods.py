@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
-from napari_coordgate.deconvolution import richardson_lucy, wiener
 from napari_coordgate.comparison.rows import BLURRED, SHARP
 from napari_coordgate.config import Camera, DeblurConfig, Device, Method
-from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Deblurrer
+from napari_coordgate.deconvolution import richardson_lucy, wiener
 from napari_coordgate.errors import FrameMismatchError, SettingsError
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Predictor
+from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 __all__ = ["Restorer", "build_restorer", "check_methods", "load_network", "slug"]
@@ -67,7 +67,7 @@ def build_restorer(
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     cancel : threading.Event, optional
-        Once set, a method that iterates stops with `CancelledError`.
+        Once set, a method that iterates stops with `CanceledError`.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def build_restorer(
     if method.checkpoint is not None:
         checkpoint = load_network(method, field)
         parameters = sum(weights.numel() for weights in checkpoint.network.parameters())
-        deblurrer = Deblurrer(checkpoint, DeblurConfig(device=device, precision="float32"))
+        deblurrer = Predictor(checkpoint, DeblurConfig(device=device, precision="float32"))
         return Restorer(method.name, parameters, deblurrer.scaled)
     if (linear := method.wiener) is not None:
         return Restorer(
@@ -113,7 +113,7 @@ def build_restorer(
     raise SettingsError(f"{method.name} is still to be trained; name the checkpoint it made.")
 
 
-def load_network(method: Method, field: PSFField) -> Checkpoint:
+def load_network(method: Method, field: PSFField) -> Model:
     """Checkpoint of a method, which serves the frame of the PSF field.
 
     Raises
@@ -124,7 +124,7 @@ def load_network(method: Method, field: PSFField) -> Checkpoint:
         If it serves another frame.
     """
     assert method.checkpoint is not None
-    checkpoint = load_checkpoint(method.checkpoint)
+    checkpoint = Model.load(method.checkpoint)
     if checkpoint.frame_shape != field.frame_shape:
         served, wanted = ("x".join(map(str, f.frame_shape)) for f in (checkpoint, field))
         raise FrameMismatchError(

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint
-from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.comparison.rows import BLURRED
 from napari_coordgate.config import (
     Camera,
@@ -22,28 +20,30 @@ from napari_coordgate.config import (
     Scaling,
     WienerConfig,
 )
-from napari_coordgate.geometry import Window, field_radius
-from napari_coordgate.inference import Placement, deblur_events, placement
-from napari_coordgate.errors import CancelledError, CoordGateError, ImageError, PSFError
-from napari_coordgate.io import Image
-from napari_coordgate.normalization import check_plane, intensity_range
-from napari_coordgate.metrics import quality
-from napari_coordgate.optics import PSFField
+from napari_coordgate.deconvolution import deconvolve_events
+from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, PSFError
 from napari_coordgate.events import (
     Event,
     Finished,
     Progress,
-    counted,
-    raise_if_cancelled,
+    pluralize,
+    raise_if_canceled,
     reporting_end,
 )
-from napari_coordgate.simulation import frame_window, simulate
+from napari_coordgate.geometry import Window, field_radius
+from napari_coordgate.inference import FrameAlignment, align_to_frame, deblur_events
+from napari_coordgate.io import Image
+from napari_coordgate.metrics import quality
+from napari_coordgate.model import Model
+from napari_coordgate.normalization import check_plane, fit_normalizer
+from napari_coordgate.optics import PSFField
+from napari_coordgate.simulation import center_crop_window, simulate
 
 __all__ = ["AnyMethod", "MethodDone", "Scene", "as_csv", "blurred_scene", "compare_on_image"]
 
-AnyMethod = Checkpoint | WienerConfig | RichardsonLucyConfig
+AnyMethod = Model | WienerConfig | RichardsonLucyConfig
 SCALING = Scaling()
-FIGURES = ("psnr", "ssim", "psnr_centre", "psnr_middle", "psnr_edge")
+FIGURES = ("psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge")
 SEED = 0
 """Of the camera's noise: the same in each comparison."""
 
@@ -88,7 +88,7 @@ class Scene:
         """Figures of `quality` of a restored image; none where the truth is unknown."""
         if self.sharp is None:
             return {}
-        low, high = intensity_range(self.sharp, SCALING, "The truth")
+        low, high = fit_normalizer(self.sharp, SCALING, "The truth")
         sharp = self.sharp.astype(np.float32)
         return quality(sharp, restored, field_radius(restored.shape), high - low)
 
@@ -155,7 +155,7 @@ def blurred_scene(sharp: Image, psf_field: PSFField, camera: Camera, seed: int =
     pixels = sharp.pixels
     blurred = simulate(pixels, psf_field, camera, seed, scaling=SCALING, name=sharp.name)
     whole = Window.whole(sharp.frame_shape)
-    window = frame_window(whole.shape, psf_field.frame_shape, sharp.name)
+    window = center_crop_window(whole.shape, psf_field.frame_shape, sharp.name)
     recorded = replace(sharp, data=blurred, path=None, title=sharp.name)
     return Scene(recorded, pixels[window.within(whole)], window.origin)
 
@@ -243,12 +243,12 @@ class _Bench:
             done.append(MethodDone(BLURRED, pixels, self.scene.figures(pixels)))
             yield done[-1]
         for name, method in methods.items():
-            raise_if_cancelled(self.cancel, _so_far(done))
+            raise_if_canceled(self.cancel, _so_far(done))
             yield Progress(name, 0, 1, 0.0)
             try:
                 result = yield from self._run(name, method)
-            except CancelledError:
-                raise CancelledError(_so_far(done)) from None
+            except CanceledError:
+                raise CanceledError(_so_far(done)) from None
             except CoordGateError as error:
                 result = MethodDone(name, None, note=str(error))
             done.append(result)
@@ -260,8 +260,8 @@ class _Bench:
         began = time.perf_counter()
         parameters, note, where = None, "", None
         result: Any = None
-        if isinstance(method, Checkpoint):
-            where = placement(self.scene.blurred, method)
+        if isinstance(method, Model):
+            where = align_to_frame(self.scene.blurred, method)
             note = where.note
             parameters = sum(weights.numel() for weights in method.network.parameters())
         for event in self._restoring(method, where):
@@ -275,9 +275,9 @@ class _Bench:
         figures = self.scene.figures(restored)
         return MethodDone(name, restored, figures, seconds, parameters, note)
 
-    def _restoring(self, method: AnyMethod, where: Placement | None) -> Iterator[Event]:
+    def _restoring(self, method: AnyMethod, where: FrameAlignment | None) -> Iterator[Event]:
         image, cancel = self.scene.blurred, self.cancel
-        if isinstance(method, Checkpoint):
+        if isinstance(method, Model):
             return deblur_events(image, method, origin=where, config=self.config, cancel=cancel)
         if self.psf_field is None:
             raise PSFError("This method needs the PSF field of the lens; choose one.")
@@ -292,7 +292,7 @@ class _Bench:
 
 
 def _so_far(done: Sequence[MethodDone]) -> str:
-    count = counted(sum(row.seconds is not None for row in done), "method")
+    count = pluralize(sum(row.seconds is not None for row in done), "method")
     return f"Stopped; {count} had ended by then."
 
 
@@ -302,7 +302,7 @@ def _conclusion(scene: Scene, done: Sequence[MethodDone]) -> str:
     failed = [row for row in done if row.restored is None]
     if not ended:
         raise ImageError(f"No method could restore {scene.blurred.name}; the table says why.")
-    text = f"Compared {counted(len(ended), 'method')} on {scene.blurred.name}"
+    text = f"Compared {pluralize(len(ended), 'method')} on {scene.blurred.name}"
     if failed:
         text += f" ({len(failed)} failed)"
     if scene.sharp is None:

@@ -11,7 +11,7 @@ from napari_coordgate.comparison.rows import Record
 from napari_coordgate.config import ComparisonConfig, TrainingConfig
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.events import Event, Finished
-from napari_coordgate.training import Estimate, rehearse
+from napari_coordgate.training import ResourceEstimate, estimate_resources
 
 __all__ = ["Plan", "make_plan", "steps_in"]
 
@@ -77,9 +77,9 @@ def make_plan(entry: Entry, footing: Footing) -> Generator[Event, None, Plan]:
     if config.minutes is None:
         return Plan(fingerprint=entry.basis)
     trial = _training(entry, config, steps=REHEARSED, epochs=None)
-    estimate: Estimate | None = None
+    estimate: ResourceEstimate | None = None
     images, field = footing.material.training, footing.field
-    for event in rehearse(trial, images, field, cancel=footing.cancel):
+    for event in estimate_resources(trial, images, field, cancel=footing.cancel):
         if isinstance(event, Finished):
             event.raise_unless_completed()
             estimate = event.result
@@ -99,7 +99,7 @@ def make_plan(entry: Entry, footing: Footing) -> Generator[Event, None, Plan]:
     return Plan(fingerprint=entry.basis, steps=steps, seconds_per_step=pace)
 
 
-def steps_in(minutes: float, estimate: Estimate, rehearsed: TrainingConfig) -> int:
+def steps_in(minutes: float, estimate: ResourceEstimate, rehearsed: TrainingConfig) -> int:
     """Steps that a time allows, with the validations among them.
 
     Parameters

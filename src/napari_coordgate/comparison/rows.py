@@ -6,9 +6,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_coordgate.complaints import explain
-from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import writing
+from napari_coordgate.errors import OutputError, format_validation_error
+from napari_coordgate.io.files import atomic_write
 
 __all__ = ["BLURRED", "SHARP", "Kind", "Record", "Row", "check_same", "read_record", "write_record"]
 
@@ -84,14 +83,14 @@ def read_record(path: Path, model: type[R]) -> R | None:
         raise OutputError(f"{path}: cannot be read ({error}); choose another folder.") from None
     except ValidationError as error:
         raise OutputError(
-            f"{path}: is damaged or of another version ({explain(error)}); remove it to have it "
-            "made anew, or choose another folder."
+            f"{path}: is damaged or of another version ({format_validation_error(error)}); "
+            "remove it to make it again, or choose another folder."
         ) from None
 
 
 def write_record(path: Path, record: Record, *, overwrite: bool = False) -> None:
     """Write a record; the file appears when it is whole."""
-    with writing(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

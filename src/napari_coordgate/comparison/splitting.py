@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from napari_coordgate.config import ComparisonConfig
-from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image, as_pixels, find_images, is_pixels, read_image
 from napari_coordgate.data import Images, Plane, find_planes
-from napari_coordgate.events import Event, Stopwatch, raise_if_cancelled
+from napari_coordgate.errors import ImageError
+from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
+from napari_coordgate.io import Image, as_pixels, find_images, is_pixels, read_image
 
 __all__ = ["Material", "digest_of", "split_images"]
 
@@ -86,15 +86,15 @@ def split_images(
     ------
     ImageError
         If an image to test on is to be trained on as well, or there are too few.
-    CancelledError
-        If the reading was cancelled.
+    CanceledError
+        If the reading was canceled.
     """
     items = _items(images, apart=test is None)
     held_out = [] if test is None else _items(test)
     stopwatch = Stopwatch("telling images apart", len(items) + len(held_out))
     known: list[_Known] = []
     for item in (*items, *held_out):
-        raise_if_cancelled(cancel, "Stopped while reading the images; nothing was written.")
+        raise_if_canceled(cancel, "Stopped while reading the images; nothing was written.")
         planes = find_planes(item)
         known.append(_Known(item, planes, [digest_of(plane.read()) for plane in planes]))
         yield stopwatch.progress(len(known))

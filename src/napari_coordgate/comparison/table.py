@@ -18,7 +18,7 @@ def _quality(name: str) -> Reader:
 COLUMNS: tuple[tuple[str, Reader, str, float], ...] = (
     ("PSNR, dB", _quality("psnr"), ".2f", 1),
     ("SSIM", _quality("ssim"), ".4f", 1),
-    ("centre, dB", _quality("psnr_centre"), ".2f", 1),
+    ("center, dB", _quality("psnr_center"), ".2f", 1),
     ("middle, dB", _quality("psnr_middle"), ".2f", 1),
     ("edge, dB", _quality("psnr_edge"), ".2f", 1),
     ("parameters", lambda row: row.parameters, ",.0f", 1),
@@ -32,7 +32,7 @@ WITH_SPREAD = 5
 """Columns, from the left, that tell the spread over the seeds."""
 
 CAPTION = (
-    "Mean ± standard deviation over the seeds. Centre, middle, edge: PSNR in thirds of the field "
+    "Mean ± standard deviation over the seeds. Center, middle, edge: PSNR in thirds of the field "
     "radius. Memory: beside the program and its libraries."
 )
 

@@ -7,9 +7,9 @@ nowhere else. All models are frozen, and an unknown key is an error.
 
 from napari_coordgate.config.base import Device, Settings
 from napari_coordgate.config.classical import (
+    PSFMode,
     RichardsonLucyConfig,
     RichardsonLucyRun,
-    WhichPSF,
     WienerConfig,
     WienerRun,
 )
@@ -61,6 +61,7 @@ __all__ = [
     "NetworkConfig",
     "OutputFormat",
     "PSFFieldConfig",
+    "PSFMode",
     "PresetName",
     "RichardsonLucyConfig",
     "RichardsonLucyRun",
@@ -68,7 +69,6 @@ __all__ = [
     "Selection",
     "Settings",
     "TrainingConfig",
-    "WhichPSF",
     "WienerConfig",
     "WienerRun",
     "load_lens",

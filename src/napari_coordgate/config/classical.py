@@ -8,21 +8,21 @@ from napari_coordgate.config.base import Device, Settings
 from napari_coordgate.config.training import Camera
 
 __all__ = [
+    "PSFMode",
     "RichardsonLucyConfig",
     "RichardsonLucyRun",
-    "WhichPSF",
     "WienerConfig",
     "WienerRun",
 ]
 
-WhichPSF = Literal["field", "mean"]
+PSFMode = Literal["field", "mean"]
 
 
 class WienerConfig(Settings):
-    """Wiener deconvolution: the regularised inverse of the blur."""
+    """Wiener deconvolution: the regularized inverse of the blur."""
 
-    psf: WhichPSF = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
-    regularisation: float = Field(
+    psf: PSFMode = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
+    regularization: float = Field(
         0.01, gt=0, description="Noise over signal power; more is smoother."
     )
     iterations: int = Field(
@@ -33,7 +33,7 @@ class WienerConfig(Settings):
 class RichardsonLucyConfig(Settings):
     """Richardson-Lucy deconvolution: the likeliest image under Poisson noise."""
 
-    psf: WhichPSF = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
+    psf: PSFMode = Field("field", description="Each pixel's own PSF, or the mean PSF for all.")
     iterations: int = Field(
         10, ge=1, description="Most iterations; each sharpens the image, and in time its noise."
     )

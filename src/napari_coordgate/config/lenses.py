@@ -16,7 +16,7 @@ class Lens(Settings):
 
     The field vector points from the optical axis to a place in the frame; its
     length, the *field radius*, is 1 at half the frame's diagonal (the corners,
-    when the axis is at the centre). Off-axis aberrations have the field
+    when the axis is at the center). Off-axis aberrations have the field
     dependence of third-order theory and the pupil shape of the fringe Zernike
     polynomials, so that they neither shift nor defocus the image by themselves.
     """

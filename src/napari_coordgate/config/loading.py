@@ -6,10 +6,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from napari_coordgate.complaints import explain
 from napari_coordgate.config.base import Settings
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import SettingsError, format_validation_error
 
 __all__ = ["load_lens", "load_mapping", "load_settings"]
 
@@ -136,4 +135,4 @@ def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settin
     try:
         return adapter.validate_python(load_mapping(source))
     except ValidationError as error:
-        raise SettingsError(f"{source}: {explain(error, *models)}") from None
+        raise SettingsError(f"{source}: {format_validation_error(error, *models)}") from None

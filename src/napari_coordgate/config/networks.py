@@ -53,7 +53,7 @@ class NetworkConfig(Settings):
         le=9,
         description="PSFs along each side of the frame, of which Wiener filters are made.",
     )
-    regularisation: float = Field(
+    regularization: float = Field(
         0.01,
         gt=0,
         le=10,
@@ -61,9 +61,9 @@ class NetworkConfig(Settings):
     )
 
     @model_validator(mode="after")
-    def _kernel_has_centre(self) -> Self:
+    def _kernel_has_center(self) -> Self:
         if self.kernel_size % 2 == 0:
-            raise ValueError("kernel_size must be odd, so that a kernel has a centre.")
+            raise ValueError("kernel_size must be odd, so that a kernel has a center.")
         return self
 
     @property

@@ -64,7 +64,7 @@ class TrainingConfig(Settings):
     gain: float = Field(
         1.25, ge=1, le=10, description="Brightness varies by up to this factor, either way."
     )
-    steps: int = Field(5000, ge=1, description="Optimiser steps, where epochs are not given.")
+    steps: int = Field(5000, ge=1, description="Optimizer steps, where epochs are not given.")
     epochs: int | None = Field(None, ge=1, description="Passes over all sharp images.")
     batch_size: int = Field(8, ge=1, description="Windows or frames in a step, on all devices.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")

@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import Dataset
 
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.geometry import Window
-from napari_coordgate.normalization import IntensityRange
 from napari_coordgate.data.planes import Plane
 from napari_coordgate.data.sampling import Batch, Sample, WindowSampler
+from napari_coordgate.geometry import Window
+from napari_coordgate.normalization import Normalizer
 
 __all__ = ["MeasuredPairs"]
 
@@ -36,7 +36,7 @@ class MeasuredPairs(Dataset[Sample]):
         self,
         sharp: Sequence[Plane],
         blurred: Sequence[Plane],
-        ranges: Sequence[IntensityRange],
+        ranges: Sequence[Normalizer],
         frame_shape: tuple[int, int],
         config: TrainingConfig,
         *,
@@ -59,7 +59,7 @@ class MeasuredPairs(Dataset[Sample]):
         inside = window.within(Window.whole(self.frame_shape))
         gain = self.sampler.gain(rng)
         sharp, blurred = (
-            self.ranges[chosen].scale(plane.read()[inside]) * gain
+            self.ranges[chosen].normalize(plane.read()[inside]) * gain
             for plane in (self.sharp[chosen], self.blurred[chosen])
         )
         return Sample(sharp, blurred, window)

@@ -4,18 +4,18 @@ import threading
 from collections.abc import Generator, Sequence
 
 from napari_coordgate.config import TrainingConfig
+from napari_coordgate.data.measured import MeasuredPairs
+from napari_coordgate.data.planes import Images, Plane, find_planes
+from napari_coordgate.data.sampling import RngStream, random_stream
+from napari_coordgate.data.simulated import SimulatedPairs
 from napari_coordgate.errors import (
     FrameMismatchError,
     ImageError,
     SettingsError,
 )
-from napari_coordgate.normalization import IntensityRange, intensity_range
+from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
+from napari_coordgate.normalization import Normalizer, fit_normalizer
 from napari_coordgate.optics import PSFField
-from napari_coordgate.data.measured import MeasuredPairs
-from napari_coordgate.data.planes import Images, Plane, find_planes
-from napari_coordgate.data.sampling import Stream, random_stream
-from napari_coordgate.data.simulated import SimulatedPairs
-from napari_coordgate.events import Event, Stopwatch, raise_if_cancelled
 
 __all__ = ["Pairs", "prepare_pairs"]
 
@@ -70,8 +70,8 @@ def prepare_pairs(
         If images cannot be trained on; the message names them.
     FrameMismatchError
         If measured images are not of one frame.
-    CancelledError
-        If the reading was cancelled.
+    CanceledError
+        If the reading was canceled.
     """
     if field is not None and blurred is None:
         held_out = [] if validation is None else find_planes(validation)
@@ -91,7 +91,7 @@ def _simulated(
     cancel: threading.Event | None,
 ) -> Generator[Event, None, tuple[SimulatedPairs, SimulatedPairs]]:
     planes = [*sharp, *held_out]
-    ranges = yield from _survey(planes, config, cancel)
+    ranges = yield from _compute_ranges(planes, config, cancel)
     parts = _split(len(sharp), config)
     if held_out:
         parts = list(range(len(sharp))), list(range(len(sharp), len(planes)))
@@ -119,7 +119,7 @@ def _measured(
             f"{len(sharp)} sharp and {len(blurred)} blurred images make no pairs; "
             "give one blurred image for each sharp one, in the same order."
         )
-    ranges = yield from _survey([*blurred, *sharp], config, cancel)
+    ranges = yield from _compute_ranges([*blurred, *sharp], config, cancel)
     frame_shape = _one_frame([*blurred, *sharp])
     training, validation = (
         MeasuredPairs(
@@ -137,23 +137,23 @@ def _measured(
 
 def _split(images: int, config: TrainingConfig) -> tuple[list[int], list[int]]:
     """Numbers of the images to train on, and of those held back; they share a single image."""
-    numbers: list[int] = random_stream(config.seed, Stream.SPLIT).permutation(images).tolist()
+    numbers: list[int] = random_stream(config.seed, RngStream.SPLIT).permutation(images).tolist()
     wanted = max(1, round(config.validation_fraction * images))
     held_back = min(wanted, max(1, images - 1))
     return numbers[held_back:] or numbers, numbers[:held_back]
 
 
-def _survey(
+def _compute_ranges(
     found: Sequence[Plane], config: TrainingConfig, cancel: threading.Event | None
-) -> Generator[Event, None, list[IntensityRange]]:
+) -> Generator[Event, None, list[Normalizer]]:
     """Intensity range of every plane; one error for all that cannot be used."""
     stopwatch = Stopwatch("reading images", len(found))
     ranges, complaints = [], []
     for number, plane in enumerate(found):
-        raise_if_cancelled(cancel, "Stopped while reading the images; nothing was written.")
+        raise_if_canceled(cancel, "Stopped while reading the images; nothing was written.")
         try:
             pixels = plane.read()
-            ranges.append(intensity_range(pixels, config.scaling, plane.name))
+            ranges.append(fit_normalizer(pixels, config.scaling, plane.name))
         except ImageError as error:
             complaints.append(str(error))
         yield stopwatch.progress(number + 1)

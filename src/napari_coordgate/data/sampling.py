@@ -14,8 +14,8 @@ from napari_coordgate.geometry import Window, frame_coordinates
 
 __all__ = [
     "Batch",
+    "RngStream",
     "Sample",
-    "Stream",
     "WindowSampler",
     "coverage_weights",
     "random_stream",
@@ -62,7 +62,7 @@ class Sample(NamedTuple):
     window: Window
 
 
-class Stream(IntEnum):
+class RngStream(IntEnum):
     """Independent streams of random numbers within one run."""
 
     ORDER = 0
@@ -73,7 +73,7 @@ class Stream(IntEnum):
     SPLIT = 5
 
 
-def random_stream(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:
+def random_stream(seed: int, stream: RngStream, number: int = 0) -> np.random.Generator:
     """Random numbers of one thing in one run.
 
     Parameters
@@ -170,10 +170,10 @@ class WindowSampler:
         """Random numbers of a sample, and which image it shows: each once an epoch."""
         seed = self.config.seed
         if self.validation:
-            return random_stream(seed, Stream.VALIDATION, number), number
+            return random_stream(seed, RngStream.VALIDATION, number), number
         epoch, place = divmod(number, images)
-        order = random_stream(seed, Stream.ORDER, epoch).permutation(images)
-        return random_stream(seed, Stream.TRAINING, number), int(order[place])
+        order = random_stream(seed, RngStream.ORDER, epoch).permutation(images)
+        return random_stream(seed, RngStream.TRAINING, number), int(order[place])
 
     def window(self, rng: np.random.Generator, image_shape: tuple[int, ...]) -> Window:
         """Window of the frame for a sample."""

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.geometry import Window, mirror_indices
-from napari_coordgate.normalization import IntensityRange
-from napari_coordgate.optics import PSFField, expose
 from napari_coordgate.data.planes import Plane
-from napari_coordgate.data.sampling import Batch, Sample, Stream, WindowSampler, random_stream
+from napari_coordgate.data.sampling import Batch, RngStream, Sample, WindowSampler, random_stream
+from napari_coordgate.geometry import Window, mirror_indices
+from napari_coordgate.normalization import Normalizer
+from napari_coordgate.optics import PSFField
+from napari_coordgate.simulation import add_camera_noise
 
 __all__ = ["SimulatedPairs"]
 
@@ -40,7 +41,7 @@ class SimulatedPairs(Dataset[Sample]):
     def __init__(
         self,
         sharp: Sequence[Plane],
-        ranges: Sequence[IntensityRange],
+        ranges: Sequence[Normalizer],
         field: PSFField,
         config: TrainingConfig,
         *,
@@ -70,7 +71,7 @@ class SimulatedPairs(Dataset[Sample]):
         rows, columns = (
             _crop(rng, wanted, given) for wanted, given in zip(shape, image.shape, strict=True)
         )
-        scene = self.ranges[chosen].scale(image[np.ix_(rows, columns)])
+        scene = self.ranges[chosen].normalize(image[np.ix_(rows, columns)])
         scene = scene.T if turned else scene
         if augment:
             scene = scene[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
@@ -102,7 +103,7 @@ class SimulatedPairs(Dataset[Sample]):
         blurred = self.field.blur_scenes(scenes, [window.origin for window in windows])
         if self.config.camera.photons is not None:  # else each step would copy the batch
             exposed = (
-                expose(image, self.config.camera, self._noise_seed(number + place))
+                add_camera_noise(image, self.config.camera, self._noise_seed(number + place))
                 for place, image in enumerate(blurred)
             )
             blurred = torch.stack(list(exposed))
@@ -111,7 +112,7 @@ class SimulatedPairs(Dataset[Sample]):
         return self.sampler.batch(sharp, blurred, windows)
 
     def _noise_seed(self, number: int) -> int:
-        stream = Stream.VALIDATION_NOISE if self.validation else Stream.NOISE
+        stream = RngStream.VALIDATION_NOISE if self.validation else RngStream.NOISE
         return int(random_stream(self.config.seed, stream, number).integers(2**62))
 
 

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.config import Device, WhichPSF
-from napari_coordgate.geometry import Window
+from napari_coordgate.config import Device, PSFMode
 from napari_coordgate.devices import is_out_of_memory, resolve_device
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchError, ImageError
+from napari_coordgate.events import raise_if_canceled
+from napari_coordgate.geometry import Window
 from napari_coordgate.optics import PSFField
-from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["Blur", "checked", "last", "within_memory"]
 
@@ -45,7 +45,7 @@ class Blur:
     """
 
     def __init__(
-        self, field: PSFField, psf: WhichPSF, image: Window, device: Device = "auto"
+        self, field: PSFField, psf: PSFMode, image: Window, device: Device = "auto"
     ) -> None:
         if not Window.whole(field.frame_shape).contains(image):
             height, width = field.frame_shape
@@ -127,12 +127,12 @@ def last(estimates: Iterable[Tensor], cancel: threading.Event | None) -> NDArray
 
     Raises
     ------
-    CancelledError
-        If it was cancelled before.
+    CanceledError
+        If it was canceled before.
     """
     latest = torch.empty(0)
     for estimate in estimates:
-        raise_if_cancelled(cancel, "Stopped while deconvolving.")
+        raise_if_canceled(cancel, "Stopped while deconvolving.")
         latest = estimate
     restored: NDArray[np.float32] = latest.cpu().numpy()
     return restored

@@ -10,25 +10,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_coordgate.config import Camera, Device, RichardsonLucyConfig, Scaling, WienerConfig
 from napari_coordgate.deconvolution.blur import Blur, within_memory
 from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.deconvolution.wiener import wiener_steps
-from napari_coordgate.config import Camera, Device, RichardsonLucyConfig, Scaling, WienerConfig
-from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError, FrameMismatchWarning
-from napari_coordgate.io import Image, PixelArray, as_image, planes
-from napari_coordgate.normalization import intensity_range
-from napari_coordgate.optics import PSFField
 from napari_coordgate.events import (
     Event,
     Finished,
     PlaneDone,
     Stopwatch,
-    counted,
     finish,
-    raise_if_cancelled,
+    pluralize,
+    raise_if_canceled,
     reporting_end,
 )
+from napari_coordgate.geometry import Window
+from napari_coordgate.io import Image, PixelArray, as_image, planes
+from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.optics import PSFField
 
 __all__ = ["AnyClassical", "deconvolve", "deconvolve_events"]
 
@@ -92,8 +92,8 @@ def deconvolve(
         If the method needs a camera that was not given.
     DeviceMemoryError
         If the memory does not suffice.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
 
     Warns
     -----
@@ -162,16 +162,16 @@ def deconvolve_events(
         stopwatch = Stopwatch("deconvolving", len(indices) * config.iterations)
         for number, index in enumerate(indices):
             plane = known.plane(index)
-            brightness = intensity_range(plane, scaling or Scaling(), known.name)
+            brightness = fit_normalizer(plane, scaling or Scaling(), known.name)
             latest = torch.empty(0)
-            for step, estimate in enumerate(restored(brightness.scale(plane), blur), start=1):
-                raise_if_cancelled(cancel, f"Stopped after {counted(number, 'plane')}.")
+            for step, estimate in enumerate(restored(brightness.normalize(plane), blur), start=1):
+                raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
                 latest = estimate
                 yield stopwatch.progress(number * config.iterations + step)
-            result[index] = brightness.restore(latest.cpu().numpy(), result.dtype)
+            result[index] = brightness.denormalize(latest.cpu().numpy(), result.dtype)
             yield stopwatch.progress((number + 1) * config.iterations)
             yield PlaneDone(tuple(i for i in index if isinstance(i, int)))
-        count = counted(len(indices), "plane")
+        count = pluralize(len(indices), "plane")
         message = f"Deconvolved {known.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=result)
 

@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.deconvolution.blur import Blur, checked, last, within_memory
 from napari_coordgate.config import Camera, Device, RichardsonLucyConfig
-from napari_coordgate.geometry import Window
+from napari_coordgate.deconvolution.blur import Blur, checked, last, within_memory
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.geometry import Window
 from napari_coordgate.optics import PSFField
 
 __all__ = ["richardson_lucy", "richardson_lucy_steps"]
 
 DEFAULTS = RichardsonLucyConfig()
-DARKEST = 1e-6
+EPS = 1e-6
 """Brightness below which nothing is divided by."""
-LEAST_SEEN = 1e-2
+MIN_SENSITIVITY = 1e-2
 """Part of its light that a scene pixel sends to the image, below which it is left dark."""
 
 
@@ -78,8 +78,8 @@ def richardson_lucy(
         If it is not of shape (h, w) and finite.
     DeviceMemoryError
         If the memory does not suffice.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
 
     References
     ----------
@@ -116,28 +116,28 @@ def richardson_lucy_steps(
             "photons in a pixel of full brightness, or leave out discrepancy."
         )
     dark = 0.0 if photons is None else read_noise**2 / photons
-    offset = max(dark, -float(image.min()), DARKEST)
+    offset = max(dark, -float(image.min()), EPS)
     observed = torch.from_numpy(image.copy()).to(blur.device).add_(offset)
-    point = Estimate(blur.flat((observed.mean() - offset).clamp_min(DARKEST)))
-    inverse = torch.where(blur.sensitivity > LEAST_SEEN, blur.sensitivity.reciprocal(), 0)
+    point = ResourceEstimate(blur.flat((observed.mean() - offset).clamp_min(EPS)))
+    inverse = torch.where(blur.sensitivity > MIN_SENSITIVITY, blur.sensitivity.reciprocal(), 0)
     for _ in range(config.iterations):
-        expected = blur(point.scene).add_(offset).clamp_min_(DARKEST)
+        expected = blur(point.scene).add_(offset).clamp_min_(EPS)
         if config.discrepancy and photons:
-            variance = (expected + (dark - offset)).clamp_min_(DARKEST).div_(photons)
+            variance = (expected + (dark - offset)).clamp_min_(EPS).div_(photons)
             if (observed - expected).square_().div_(variance).mean() <= 1:
                 yield blur.seen(point.scene)
                 return
         update = blur.transpose(torch.div(observed, expected, out=expected))
         if config.total_variation:
             smoothed = blur.sensitivity - config.total_variation * _curvature(point.scene)
-            update = torch.where(inverse > 0, update / smoothed.clamp_min(LEAST_SEEN), 0)
+            update = torch.where(inverse > 0, update / smoothed.clamp_min(MIN_SENSITIVITY), 0)
         else:
             update *= inverse
         point.move(update, accelerate=config.accelerate)
         yield blur.seen(point.latest)
 
 
-class Estimate:
+class ResourceEstimate:
     """Scene by now, and where the next iteration starts from.
 
     Parameters
@@ -157,7 +157,7 @@ class Estimate:
             step, before = (latest - self.scene).flatten(), self._step
             ahead = 0.0
             if before is not None:
-                ahead = float((step @ before) / (before @ before).clamp_min(DARKEST**2))
+                ahead = float((step @ before) / (before @ before).clamp_min(EPS**2))
             further = 1 + min(max(ahead, 0.0), 1.0)
             self.scene = torch.lerp(self.latest, latest, further).clamp_min_(0)
             self._step = step
@@ -169,7 +169,7 @@ class Estimate:
 def _curvature(scene: Tensor) -> Tensor:
     """Divergence of the direction in which a scene rises: negative on peaks."""
     down, right = (torch.diff(scene, dim=axis, append=scene.narrow(axis, -1, 1)) for axis in (0, 1))
-    steepness = (down.square() + right.square() + DARKEST).sqrt()
+    steepness = (down.square() + right.square() + EPS).sqrt()
     down, right = down / steepness, right / steepness
     rows = torch.diff(down, dim=0, prepend=torch.zeros_like(down[:1]))
     columns = torch.diff(right, dim=1, prepend=torch.zeros_like(right[:, :1]))

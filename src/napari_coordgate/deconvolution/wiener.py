@@ -1,4 +1,4 @@
-"""Wiener deconvolution: the regularised inverse of the blur."""
+"""Wiener deconvolution: the regularized inverse of the blur."""
 
 import threading
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.deconvolution.blur import Blur, checked, last, within_memory
 from napari_coordgate.config import Device, WienerConfig
+from napari_coordgate.deconvolution.blur import Blur, checked, last, within_memory
 from napari_coordgate.geometry import Window
 from napari_coordgate.networks import MeasuredPSFs, WienerBank
 from napari_coordgate.optics import PSFField
@@ -18,7 +18,7 @@ from napari_coordgate.optics import PSFField
 __all__ = ["wiener", "wiener_steps"]
 
 DEFAULTS = WienerConfig()
-ENOUGH = 1e-5
+CG_TOLERANCE = 1e-5
 """Residual of the linear system over its first one, at which its solution is good enough."""
 
 
@@ -49,7 +49,7 @@ def wiener(
     field : PSFField
         The blur of the frame.
     config : WienerConfig
-        Which PSF, and the regularisation.
+        Which PSF, and the regularization.
     origin : tuple of int
         Frame pixel of the image's first one.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -70,8 +70,8 @@ def wiener(
         If it is not of shape (h, w) and finite.
     DeviceMemoryError
         If the memory does not suffice.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
 
     References
     ----------
@@ -96,17 +96,17 @@ def wiener_steps(image: NDArray[np.float32], blur: Blur, config: WienerConfig) -
     blurred = torch.from_numpy(image.copy()).to(blur.device)
     mean = blurred.mean()
     if config.psf == "mean":
-        yield mean + _filtered(blurred - mean, blur, config.regularisation)
+        yield mean + _filtered(blurred - mean, blur, config.regularization)
         return
     flat = blur.flat(mean)
     for deviation in _conjugate_gradients(blur, blurred - blur(flat), config):
         yield blur.seen(flat + deviation)
 
 
-def _filtered(image: Tensor, blur: Blur, regularisation: float) -> Tensor:
+def _filtered(image: Tensor, blur: Blur, regularization: float) -> Tensor:
     """Image through the Wiener filter of the mean PSF."""
     psf = torch.from_numpy(blur.field.kernels).float().to(image.device)
-    bank = WienerBank(MeasuredPSFs(psf, psf.new_zeros(1, 2)), regularisation).to(image.device)
+    bank = WienerBank(MeasuredPSFs(psf, psf.new_zeros(1, 2)), regularization).to(image.device)
     with torch.no_grad():
         filtered: Tensor = bank(image[None, None])[0, 0]
     return filtered
@@ -118,12 +118,12 @@ def _conjugate_gradients(blur: Blur, image: Tensor, config: WienerConfig) -> Ite
     solution, direction = torch.zeros_like(residual), residual.clone()
     power = first = residual.square().sum()
     for _ in range(config.iterations):
-        towards = blur.transpose(blur(direction)).add_(direction, alpha=config.regularisation)
+        towards = blur.transpose(blur(direction)).add_(direction, alpha=config.regularization)
         length = power / (direction * towards).sum().clamp_min(torch.finfo(power.dtype).tiny)
         solution = solution + length * direction
         residual = residual - length * towards
         yield solution
         before, power = power, residual.square().sum()
-        if power <= ENOUGH**2 * first:
+        if power <= CG_TOLERANCE**2 * first:
             return
         direction = residual + (power / before) * direction

@@ -4,18 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_coordgate.model import Checkpoint
-from napari_coordgate.geometry import Window
 from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
+from napari_coordgate.model import Model
 
-__all__ = ["Placement", "placement"]
+__all__ = ["FrameAlignment", "align_to_frame"]
 
 SAME_VIEW = 0.02
 """Relative difference up to which two fields of view are the same."""
 
 
-class Placement(NamedTuple):
+class FrameAlignment(NamedTuple):
     """Where in the trained frame an image lies.
 
     Attributes
@@ -31,9 +31,9 @@ class Placement(NamedTuple):
     note: str = ""
 
 
-def placement(
-    image: Image, checkpoint: Checkpoint, origin: tuple[int, int] | None = None
-) -> Placement:
+def align_to_frame(
+    image: Image, checkpoint: Model, origin: tuple[int, int] | None = None
+) -> FrameAlignment:
     """Window of the trained frame that an image shows.
 
     Parameters
@@ -66,14 +66,14 @@ def placement(
         )
     if window.shape == shape:
         if _same_view(image, checkpoint, window):
-            return Placement(window)
-        return Placement(
+            return FrameAlignment(window)
+        return FrameAlignment(
             window,
             f"{name} has pixels of {image.pixel_size_um} um, but the network was trained for "
             f"{checkpoint.pixel_size_um} um: the blur may be another than it learned.",
         )
     if _same_view(image, checkpoint, window):
-        return Placement(
+        return FrameAlignment(
             window,
             f"{name} is {_size(shape)} pixels and is taken for the whole frame of "
             f"{_size(frame.shape)} at another size: it is resampled for the network and back.",
@@ -85,7 +85,7 @@ def placement(
     )
 
 
-def _same_view(image: Image, checkpoint: Checkpoint, window: Window) -> bool:
+def _same_view(image: Image, checkpoint: Model, window: Window) -> bool:
     """Whether an image may show just this window, as far as shape and pixel size tell."""
     scales = np.divide(image.frame_shape, window.shape)
     rounding = 1 / min(*image.frame_shape, *window.shape)

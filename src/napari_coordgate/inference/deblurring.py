@@ -7,13 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
+from napari_coordgate.arrays import PixelTarget
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.inference.predictor import Deblurrer
-from napari_coordgate.inference.alignment import Placement
-from napari_coordgate.io import Image, PixelArray, as_image
-from napari_coordgate.io.arrays import PixelTarget
 from napari_coordgate.events import Event, finish, reporting_end
+from napari_coordgate.inference.alignment import FrameAlignment
+from napari_coordgate.inference.predictor import Predictor
+from napari_coordgate.io import Image, PixelArray, as_image
+from napari_coordgate.model import Model
 
 __all__ = ["deblur", "deblur_events"]
 
@@ -24,7 +24,7 @@ DEFAULTS = DeblurConfig()
 
 def deblur(
     image: PixelArray | Image,
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | Model,
     *,
     axes: str | None = None,
     origin: tuple[int, int] | None = None,
@@ -66,8 +66,8 @@ def deblur(
         If the checkpoint cannot be read.
     DeviceMemoryError
         If the memory does not suffice; the message names a tile that may fit.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
 
     Warns
     -----
@@ -85,10 +85,10 @@ def deblur(
 
 def deblur_events(
     image: PixelArray | Image,
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | Model,
     *,
     axes: str | None = None,
-    origin: tuple[int, int] | Placement | None = None,
+    origin: tuple[int, int] | FrameAlignment | None = None,
     config: DeblurConfig = DEFAULTS,
     out: PixelTarget | None = None,
     cancel: threading.Event | None = None,
@@ -122,7 +122,7 @@ def deblur_events(
 
     def events() -> Iterator[Event]:
         known = as_image(image, axes)
-        model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-        yield from Deblurrer(model, config).events(known, origin, out, cancel, first)
+        model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
+        yield from Predictor(model, config).events(known, origin, out, cancel, first)
 
     return reporting_end(events())

@@ -7,19 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
-from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.normalization import intensity_range
+from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.model import Model
+from napari_coordgate.normalization import fit_normalizer
 
 __all__ = ["effective_kernel"]
 
-MID_GREY = 0.5
+MID_GRAY = 0.5
 """Scaled intensity of the flat image."""
 
 
 def effective_kernel(
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | Model,
     row: int,
     column: int,
     blurred: NDArray[Any] | None = None,
@@ -38,12 +38,12 @@ def effective_kernel(
         Frame pixel of the output.
     blurred : ndarray, shape (H, W), optional
         Image of the whole frame, in its own units, near which the network is
-        looked at; when not given, a flat mid-grey.
+        looked at; when not given, a flat mid-gray.
 
     Returns
     -------
     ndarray, shape (K, K)
-        Gradient of the output with respect to the image, the place at its centre;
+        Gradient of the output with respect to the image, the place at its center;
         K = 2 ``receptive_radius`` + 1. Zero beyond the frame.
 
     Raises
@@ -55,7 +55,7 @@ def effective_kernel(
     CheckpointError
         If the checkpoint cannot be read.
     """
-    model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
     frame, pixel = Window.whole(model.frame_shape), Window(row, column, 1, 1)
     if not frame.contains(pixel):
         raise FrameMismatchError(
@@ -71,10 +71,10 @@ def effective_kernel(
     return kernel
 
 
-def _scaled(model: Checkpoint, window: Window, blurred: NDArray[Any] | None) -> NDArray[np.float32]:
+def _scaled(model: Model, window: Window, blurred: NDArray[Any] | None) -> NDArray[np.float32]:
     """Window of the image in the network's range."""
     if blurred is None:
-        return np.full(window.shape, MID_GREY, np.float32)
+        return np.full(window.shape, MID_GRAY, np.float32)
     plane, frame = np.asarray(blurred), Window.whole(model.frame_shape)
     if plane.shape != frame.shape:
         size = "x".join(str(length) for length in plane.shape)
@@ -82,13 +82,13 @@ def _scaled(model: Checkpoint, window: Window, blurred: NDArray[Any] | None) -> 
             f"The image is {size} pixels, but the network serves a frame of "
             f"{frame.height}x{frame.width}; give an image of the whole frame."
         )
-    scaling = intensity_range(plane, model.config.scaling)
-    return scaling.scale(plane[window.within(frame)])
+    scaling = fit_normalizer(plane, model.config.scaling)
+    return scaling.normalize(plane[window.within(frame)])
 
 
 @torch.enable_grad()
 def _gradient(
-    model: Checkpoint, scaled: NDArray[np.float32], window: Window, pixel: Window
+    model: Model, scaled: NDArray[np.float32], window: Window, pixel: Window
 ) -> NDArray[np.float32]:
     """Gradient of the output at one pixel with respect to the window around it."""
     blurred = torch.from_numpy(scaled)[None, None].requires_grad_()

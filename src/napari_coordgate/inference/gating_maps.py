@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.model import Model
 from napari_coordgate.networks import GatingMaps, Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KeptMaps", "draw_gates", "gating_maps", "liveliest"]
+__all__ = ["GatingMapCache", "by_variance", "draw_gates", "gating_maps"]
 
 
 def gating_maps(
-    checkpoint: str | Path | Checkpoint,
+    checkpoint: str | Path | Model,
     window: Window | None = None,
     longest_side: int | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -45,7 +45,7 @@ def gating_maps(
         the first down-sampling, ``"up 1"`` after the last up-sampling, both at
         full resolution; ``"down 2"`` at half of it. Empty for a network without gates.
     """
-    model = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
     shape = model.frame_shape
     if window is None and longest_side is not None:
         shape = _shrunk(shape, longest_side, model.config.network.multiple)
@@ -70,7 +70,7 @@ def _shrunk(shape: tuple[int, int], longest_side: int, multiple: int) -> tuple[i
     return height, width
 
 
-def liveliest(gate: NDArray[np.float32]) -> NDArray[np.intp]:
+def by_variance(gate: NDArray[np.float32]) -> NDArray[np.intp]:
     """Order of a gate's maps by how much they vary over the frame.
 
     Parameters
@@ -108,7 +108,7 @@ def draw_gates(maps: Mapping[str, NDArray[np.float32]], columns: int = 8) -> Fig
     for row, (name, gate) in zip(axes, maps.items(), strict=True):
         for cell in row:
             cell.set_axis_off()
-        for cell, number in zip(row, liveliest(gate), strict=False):
+        for cell, number in zip(row, by_variance(gate), strict=False):
             shown = gate[number]
             cell.imshow(shown, cmap="viridis")
             title = f"{name}, map {number}\n{shown.min():.3g} to {shown.max():.3g}"
@@ -116,7 +116,7 @@ def draw_gates(maps: Mapping[str, NDArray[np.float32]], columns: int = 8) -> Fig
     return figure
 
 
-class KeptMaps:
+class GatingMapCache:
     """Coordinates and gating maps of windows, kept from their second use on.
 
     Parameters
@@ -156,7 +156,7 @@ class KeptMaps:
         self._seen.add(window)
         return coordinates, maps
 
-    def give_up(self) -> None:
+    def disable(self) -> None:
         """Let go of all, and keep none from now on: the memory is needed."""
         self._kept.clear()
         self.room = 0

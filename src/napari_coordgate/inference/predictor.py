@@ -13,12 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_coordgate.model import Checkpoint
+from napari_coordgate.arrays import PixelArray, PixelTarget
 from napari_coordgate.config import DeblurConfig
-from napari_coordgate.geometry import Window, tiles
-from napari_coordgate.inference.gating_maps import KeptMaps
-from napari_coordgate.inference.alignment import Placement, placement
-from napari_coordgate.inference.resampling import resampled
 from napari_coordgate.devices import (
     free_memory,
     gains_by_bfloat16,
@@ -27,20 +23,24 @@ from napari_coordgate.devices import (
     to_device,
 )
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.io import Image, PlaneView, planes
-from napari_coordgate.normalization import STRIP_BYTES, cast, check_plane, intensity_range
-from napari_coordgate.networks import FEATURES_A_PIXEL
-from napari_coordgate.io.arrays import PixelArray, PixelTarget
 from napari_coordgate.events import (
     Event,
     Finished,
     PlaneDone,
     Stopwatch,
-    counted,
-    raise_if_cancelled,
+    pluralize,
+    raise_if_canceled,
 )
+from napari_coordgate.geometry import Window, tiles
+from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
+from napari_coordgate.inference.gating_maps import GatingMapCache
+from napari_coordgate.inference.resampling import resampled
+from napari_coordgate.io import Image, PlaneView, planes
+from napari_coordgate.model import Model
+from napari_coordgate.networks import FEATURES_PER_PIXEL
+from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
 
-__all__ = ["Deblurrer", "output_dtype"]
+__all__ = ["Predictor", "output_dtype"]
 
 Pixels = NDArray[Any]
 Place = tuple[int, ...]
@@ -58,7 +58,7 @@ def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
     return image.dtype.newbyteorder("=") if config.keep_dtype else np.dtype(np.float32)
 
 
-class Deblurrer:
+class Predictor:
     """A network on its device, with the gating maps it has computed so far.
 
     Threads may share one: while it computes for one of them, others read and write.
@@ -78,7 +78,7 @@ class Deblurrer:
         If the device has not the memory for the network.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: DeblurConfig) -> None:
+    def __init__(self, checkpoint: Model, config: DeblurConfig) -> None:
         self.checkpoint = checkpoint
         self.config = config
         self.device = resolve_device(config.device)
@@ -89,16 +89,16 @@ class Deblurrer:
         )
         self._room = min(config.memory_gb * 1e9, SAFE_PART * free_memory(self.device))
         self._largest = math.inf
-        self._maps = KeptMaps(self.network, checkpoint.frame_shape, self.device, self._room)
+        self._maps = GatingMapCache(self.network, checkpoint.frame_shape, self.device, self._room)
         self._computing = threading.Lock()
-        self._between_layers = _BetweenLayers()
+        self._between_layers = _CancelHook()
         for module in self.network.modules():
             module.register_forward_pre_hook(self._between_layers)
 
     def events(
         self,
         image: Image,
-        origin: tuple[int, int] | Placement | None = None,
+        origin: tuple[int, int] | FrameAlignment | None = None,
         out: PixelTarget | None = None,
         cancel: threading.Event | None = None,
         first: Callable[[], Place] | None = None,
@@ -131,12 +131,12 @@ class Deblurrer:
         every = list(planes(image))
         indices = {_place(index): index for index in every[only]}
         stopwatch = Stopwatch("deblurring", len(work) * len(indices))
-        done, all_tiles = 0, counted(stopwatch.total, "tile")
+        done, all_tiles = 0, pluralize(stopwatch.total, "tile")
 
         def check() -> None:
-            raise_if_cancelled(cancel, f"Stopped after {done} of {all_tiles}.")
+            raise_if_canceled(cancel, f"Stopped after {done} of {all_tiles}.")
 
-        for place in _as_wanted(indices, first):
+        for place in _nearest_first(indices, first):
             view, target = image.view(indices[place]), PlaneView(out, indices[place])
             numbers = ", ".join(map(str, place))
             name = f"{image.name}, plane {numbers}" if len(every) > 1 else image.name
@@ -148,7 +148,7 @@ class Deblurrer:
             yield PlaneDone(place)
             if done < stopwatch.total:
                 check()
-        count = counted(len(indices), "plane")
+        count = pluralize(len(indices), "plane")
         message = f"Deblurred {image.name} ({count}, {stopwatch.seconds:.1f} s)."
         yield Finished("completed", message, result=out)
 
@@ -168,11 +168,11 @@ class Deblurrer:
         first, _ = next(self._tiles(shape))
         return first.shape
 
-    def _window(self, image: Image, origin: tuple[int, int] | Placement | None) -> Window:
+    def _window(self, image: Image, origin: tuple[int, int] | FrameAlignment | None) -> Window:
         """Window of the frame that an image shows; warns unless its caller knows it already."""
-        if isinstance(origin, Placement):
+        if isinstance(origin, FrameAlignment):
             return origin.window
-        window, note = placement(image, self.checkpoint, origin)
+        window, note = align_to_frame(image, self.checkpoint, origin)
         if note:
             warnings.warn(note, FrameMismatchWarning, stacklevel=2)
         return window
@@ -193,7 +193,7 @@ class Deblurrer:
         if self.config.tile is not None:
             return self.config.tile
         feature = 4 * self.checkpoint.config.network.base_channels
-        affordable = math.sqrt(self._room / (FEATURES_A_PIXEL * feature))
+        affordable = math.sqrt(self._room / (FEATURES_PER_PIXEL * feature))
         fastest = max(math.sqrt(REUSED_BYTES / feature), 8 * self.halo)
         return max(int(min(affordable, fastest, self._largest)), self._smallest)
 
@@ -222,17 +222,17 @@ class Deblurrer:
             frame = PlaneView(resampled(pixels, shown.shape, name), whole)
             restored = np.empty(shown.shape, np.float32)
             yield from self._plane(frame, PlaneView(restored, whole), name, shown, work, check)
-            out[whole] = cast(resampled(restored, plane.shape, name), out.dtype)
+            out[whole] = convert_dtype(resampled(restored, plane.shape, name), out.dtype)
             return
         # A small one is read once, for its range and for its tiles.
         small = math.prod(plane.shape) * plane.dtype.itemsize <= STRIP_BYTES
         source: PixelArray = plane[whole] if small else plane
-        scaling = intensity_range(source, self.checkpoint.config.scaling, name, check)
+        scaling = fit_normalizer(source, self.checkpoint.config.scaling, name, check)
         image = Window.whole(plane.shape)
         for tile, window in work:
-            scaled = scaling.scale(source[window.within(image)])
+            scaled = scaling.normalize(source[window.within(image)])
             deblurred = self.scaled(scaled, _in_frame(window, shown), check)
-            out[tile.within(image)] = scaling.restore(deblurred[tile.within(window)], out.dtype)
+            out[tile.within(image)] = scaling.denormalize(deblurred[tile.within(window)], out.dtype)
             yield
 
     def scaled(
@@ -301,7 +301,7 @@ class Deblurrer:
         if self.config.tile is not None or max(place.shape) <= self._smallest:
             return False
         with self._computing:
-            self._maps.give_up()
+            self._maps.disable()
             self._largest = min(self._largest, max(place.shape) // 2)
         return True
 
@@ -318,8 +318,8 @@ class Deblurrer:
         )
 
 
-class _BetweenLayers:
-    """Hook of a network's modules: a large tile takes seconds, in which a job may be cancelled."""
+class _CancelHook:
+    """Hook of a network's modules: a large tile takes seconds, in which a job may be canceled."""
 
     check: Check = bool
 
@@ -337,7 +337,7 @@ def _place(index: tuple[int | slice, ...]) -> Place:
     return tuple(i for i in index if isinstance(i, int))
 
 
-def _as_wanted(places: Iterable[Place], first: Callable[[], Place] | None) -> Iterator[Place]:
+def _nearest_first(places: Iterable[Place], first: Callable[[], Place] | None) -> Iterator[Place]:
     """Places in their order; if it is said which is wanted, always the nearest to that one."""
     left = list(places)
     if first is None:

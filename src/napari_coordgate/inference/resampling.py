@@ -12,7 +12,7 @@ from napari_coordgate.memory import free_host_memory
 
 __all__ = ["resampled"]
 
-BYTES_A_PIXEL = 16
+BYTES_PER_PIXEL = 16
 """Memory that resampling takes for each pixel that comes in or out, bytes; measured."""
 
 
@@ -38,7 +38,7 @@ def resampled(plane: NDArray[Any], shape: tuple[int, int], name: str) -> NDArray
     DeviceMemoryError
         If the memory does not suffice.
     """
-    need = BYTES_A_PIXEL * (plane.size + math.prod(shape))
+    need = BYTES_PER_PIXEL * (plane.size + math.prod(shape))
     try:
         if need > free_host_memory():
             raise MemoryError

@@ -1,7 +1,7 @@
 """Images: their pixels, their axes and the size of a pixel, in memory and on disk.
 
 Axes are letters of TCZYX (time, channel, depth, row, column) and S (the samples
-of a colour pixel), one for each axis of the array, Y before X.
+of a color pixel), one for each axis of the array, Y before X.
 """
 
 from napari_coordgate.io.image import (

@@ -14,16 +14,16 @@ from pathlib import Path
 from napari_coordgate.errors import CoordGateError, OutputError
 
 __all__ = [
-    "check_free",
-    "check_free_space",
+    "allocate",
+    "atomic_write",
+    "check_disk_space",
+    "check_not_exists",
     "check_writable",
-    "claim_space",
     "last_checkpoint_path",
-    "remove_strays",
-    "reserve",
+    "preallocate",
+    "remove_stale_temp_files",
     "sample_data_folder",
     "temporary_path",
-    "writing",
 ]
 
 _ADVICE = {
@@ -45,7 +45,9 @@ _ASIDE = re.compile(r"\.napari-coordgate-old-(?P<end>.+)", re.DOTALL)
 _NAME_TAKEN = "choose another name or pass --overwrite"
 
 
-def check_free(paths: Iterable[str | Path], overwrite: bool, advice: str = _NAME_TAKEN) -> None:
+def check_not_exists(
+    paths: Iterable[str | Path], overwrite: bool, advice: str = _NAME_TAKEN
+) -> None:
     """Make sure that nothing stands where a job is to write, before it does its work.
 
     Parameters
@@ -103,7 +105,7 @@ def sample_data_folder() -> Path:
     CoordGateError
         If it is missing from the installation.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "sample_data", package.parents[1] / "sample_data"):
         if folder.is_dir():
             return folder
@@ -128,7 +130,9 @@ def last_checkpoint_path(output: str | Path) -> Path:
 
 
 @contextmanager
-def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) -> Iterator[Path]:
+def atomic_write(
+    path: str | Path, overwrite: bool = False, *, folder: bool = False
+) -> Iterator[Path]:
     """Write a file or a folder that appears under its name only when it is whole.
 
     The body writes a hidden one beside the target, with the same suffix. At
@@ -158,7 +162,7 @@ def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) 
     path = Path(path)
     temporary = temporary_path(path, secrets.token_hex(4))
     try:
-        check_free([path], overwrite)
+        check_not_exists([path], overwrite)
         _check_kind(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         if folder:
@@ -183,8 +187,8 @@ def writing(path: str | Path, overwrite: bool = False, *, folder: bool = False) 
         _remove(temporary)
 
 
-def remove_strays(targets: Iterable[str | Path]) -> list[Path]:
-    """Remove what `writing` had begun when its process was killed.
+def remove_stale_temp_files(targets: Iterable[str | Path]) -> list[Path]:
+    """Remove what `atomic_write` had begun when its process was killed.
 
     Nobody else may be writing these files: the caller holds their lock. A folder that stood
     aside to be replaced, and was not, gets its name back.
@@ -218,7 +222,7 @@ def remove_strays(targets: Iterable[str | Path]) -> list[Path]:
 
 
 def temporary_path(target: Path, token: str) -> Path:
-    """Hidden name beside a target, which `remove_strays` knows.
+    """Hidden name beside a target, which `remove_stale_temp_files` knows.
 
     Parameters
     ----------
@@ -236,7 +240,7 @@ def temporary_path(target: Path, token: str) -> Path:
     return target.with_name(f".napari-coordgate-{token}-{target.name[-_NAME_KEPT:]}")
 
 
-def check_free_space(folder: Path, size: int) -> None:
+def check_disk_space(folder: Path, size: int) -> None:
     """Raise an error unless a disk has room, as far as can be told beforehand.
 
     Parameters
@@ -255,7 +259,7 @@ def check_free_space(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
-def reserve(path: Path) -> None:
+def preallocate(path: Path) -> None:
     """Claim the disk space of a file that has its final size but holes in its data.
 
     Writing into a hole through a memory map ends the whole process when the
@@ -272,12 +276,12 @@ def reserve(path: Path) -> None:
         If the disk has not enough room.
     """
     size = path.stat().st_size
-    check_free_space(path.parent, size)
+    check_disk_space(path.parent, size)
     with path.open("r+b") as file:
-        claim_space(file.fileno(), size)
+        allocate(file.fileno(), size)
 
 
-def claim_space(descriptor: int, size: int) -> None:
+def allocate(descriptor: int, size: int) -> None:
     """Claim disk space for an open file, where the system can.
 
     Parameters

@@ -9,12 +9,12 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Selection
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.selection import chosen, spacing
-from napari_coordgate.io.lazy import SelectedPixels
+from napari_coordgate.io.lazy import SubsetArray
 from napari_coordgate.io.metadata import Metadata, PixelSize
-from napari_coordgate.io.arrays import PixelArray
+from napari_coordgate.io.selection import chosen, spacing
 
 __all__ = [
     "AXES",
@@ -169,7 +169,7 @@ class Image:
         left = numbers.get("C", range(self._length("C"))) if self.channels else ()
         return replace(
             self,
-            data=SelectedPixels(self.data, places, self.path),
+            data=SubsetArray(self.data, places, self.path),
             z_step_um=spacing(self.z_step_um, numbers.get("Z")),
             time_step_s=spacing(self.time_step_s, numbers.get("T")),
             channels=tuple(self.channels[number] for number in left),
@@ -271,7 +271,7 @@ def planes(image: Image) -> Iterator[tuple[int | slice, ...]]:
     Parameters
     ----------
     image : Image
-        A single plane, or a stack of any axes; each colour sample is a plane.
+        A single plane, or a stack of any axes; each color sample is a plane.
 
     Yields
     ------

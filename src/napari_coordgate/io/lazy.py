@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import ImageError
 
 __all__ = [
-    "BlockPixels",
-    "LazyPixels",
+    "LazyArray",
     "Part",
-    "SelectedPixels",
+    "PlaneStackArray",
+    "RawFileArray",
     "Source",
-    "StackedPixels",
+    "SubsetArray",
     "as_index",
     "span",
     "unreadable",
@@ -38,7 +38,7 @@ _RUN_BYTES = 4096
 """Axes of longer steps are walked through; to read what lies between shorter ones costs less."""
 
 
-class LazyPixels(ABC):
+class LazyArray(ABC):
     """Array with NumPy's indexing by numbers and slices, whose parts are loaded by it.
 
     Threads may share it. Steps of slices are positive.
@@ -85,7 +85,7 @@ class LazyPixels(ABC):
         """Load what is asked for: a part for each axis, none of them empty."""
 
 
-class StackedPixels(LazyPixels):
+class PlaneStackArray(LazyArray):
     """Array that is put together from pieces.
 
     Parameters
@@ -130,7 +130,7 @@ class StackedPixels(LazyPixels):
         return whole
 
 
-class SelectedPixels(StackedPixels):
+class SubsetArray(PlaneStackArray):
     """Some places of an array along some of its axes.
 
     Parameters
@@ -250,7 +250,7 @@ class Source:
         return ImageError(f"{self.path} became shorter while it was read; copy or export it again.")
 
 
-class BlockPixels(LazyPixels):
+class RawFileArray(LazyArray):
     """Array that lies in a file as it would in memory.
 
     Parameters

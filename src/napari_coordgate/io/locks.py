@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from napari_coordgate.errors import OutputError
 
-__all__ = ["claim_place", "lock"]
+__all__ = ["acquire_slot", "lock"]
 
 _places: dict[str, tuple[int, FileLock | None]] = {}
 """Places that this process has claimed, by their kind, and the locks that keep them."""
@@ -46,7 +46,7 @@ def lock(path: Path, taken: str) -> FileLock:
     return held
 
 
-def claim_place(kind: str, count: int) -> int:
+def acquire_slot(kind: str, count: int) -> int:
     """Claim the first of so many places that no other process holds; it is held to the end.
 
     The system keeps the claims and drops them with the process, however that ends. So no

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Metadata", "PixelSize", "micrometres", "seconds"]
+__all__ = ["Metadata", "PixelSize", "micrometers", "seconds"]
 
 PixelSize = tuple[float, float]
 
-_MICROMETRES = {
+_MICROMETERS = {
     "m": 1e6,
     "meter": 1e6,
     "cm": 1e4,
@@ -100,7 +100,7 @@ class Metadata(NamedTuple):
         )
 
 
-def micrometres(length: float | str | None, unit: str | None) -> float | None:
+def micrometers(length: float | str | None, unit: str | None) -> float | None:
     """Length in µm; None for an unknown unit, or what is no number.
 
     Parameters
@@ -115,7 +115,7 @@ def micrometres(length: float | str | None, unit: str | None) -> float | None:
     float or None
         The length.
     """
-    return _scaled(length, _MICROMETRES.get(str(unit)))
+    return _scaled(length, _MICROMETERS.get(str(unit)))
 
 
 def seconds(time: float | str | None, unit: str | None) -> float | None:

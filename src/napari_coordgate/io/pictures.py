@@ -1,4 +1,4 @@
-"""Pictures: PNG of 8 or 16 bits and JPEG, grey or coloured."""
+"""Pictures: PNG of 8 or 16 bits and JPEG, gray or colored."""
 
 import warnings
 from pathlib import Path
@@ -27,7 +27,7 @@ def read_picture(path: Path) -> NDArray[Any]:
     Parameters
     ----------
     path : Path
-        The file. A palette is replaced by its colours.
+        The file. A palette is replaced by its colors.
 
     Returns
     -------
@@ -37,16 +37,16 @@ def read_picture(path: Path) -> NDArray[Any]:
     Raises
     ------
     ImageError
-        If the file has 16-bit colours, which would be cut to 8 bits, inks in place of
-        colours, or more pixels than a picture may claim. Any other exception means a
+        If the file has 16-bit colors, which would be cut to 8 bits, inks in place of
+        colors, or more pixels than a picture may claim. Any other exception means a
         damaged file.
     """
     try:
         with PIL.Image.open(path, formats=[_FORMATS[path.suffix.lower()]]) as picture:
             if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
-                raise ImageError(f"{path} has 16-bit colours, not read from PNG; save it as TIFF.")
+                raise ImageError(f"{path} has 16-bit colors, not read from PNG; save it as TIFF.")
             if picture.mode not in _MODES:
-                raise ImageError(f"{path} has {picture.mode} pixels; save it as grey or RGB.")
+                raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
             return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
     except PIL.Image.DecompressionBombError as error:
         raise ImageError(
@@ -76,9 +76,9 @@ def png_picture(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
     OutputError
         If PNG does not hold such an image.
     """
-    grey = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
-    colour = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
-    if not (grey or colour):
+    gray = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
+    color = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
+    if not (gray or color):
         or_keep = ", or --keep-dtype" if data.dtype.kind == "f" else ""
         raise OutputError(
             f"Cannot write {path}: PNG holds no {data.dtype.name} image of axes {axes}; "

@@ -8,11 +8,11 @@ from numpy.lib.format import open_memmap
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.image import AXES, Image, PixelArray, planes
+from napari_coordgate.io.lazy import RawFileArray, Source, SubsetArray, unreadable
+from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.io.microscopes import MICROSCOPES, read_microscope
 from napari_coordgate.io.ome_zarr import is_zarr, read_ome_zarr
 from napari_coordgate.io.pictures import PICTURES, read_picture
-from napari_coordgate.io.lazy import BlockPixels, SelectedPixels, Source, unreadable
-from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.io.tiff import read_tiff
 
 __all__ = ["SUFFIXES", "find_images", "is_image", "read_image"]
@@ -75,7 +75,7 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     """Read an image, with its axes, sizes and names where the file tells them.
 
     Where a file does not name its axes, two are YX; a third one is S if it
-    stands last and is 3 or 4 long (a colour image), else Z (a stack). An alpha
+    stands last and is 3 or 4 long (a color image), else Z (a stack). An alpha
     channel that is opaque everywhere is left out, and so are axes of length 1
     that a TIFF writer put in. Bool stays bool.
 
@@ -159,10 +159,10 @@ def _without_opaque_alpha(image: Image) -> Image:
         return image
     letters, metadata = image.axes.replace("S", ""), image.metadata._asdict()
     if samples == 2:
-        grey = image.pixels.take(0, image.axes.index("S"))
-        return Image(grey, letters, path=image.path, **metadata)
-    colours = SelectedPixels(image.data, {image.axes.index("S"): range(3)}, image.path)
-    data = np.asarray(colours) if isinstance(image.data, np.ndarray) else colours
+        gray = image.pixels.take(0, image.axes.index("S"))
+        return Image(gray, letters, path=image.path, **metadata)
+    colors = SubsetArray(image.data, {image.axes.index("S"): range(3)}, image.path)
+    data = np.asarray(colors) if isinstance(image.data, np.ndarray) else colors
     return Image(data, image.axes, path=image.path, **metadata)
 
 
@@ -199,4 +199,4 @@ def _read_npy(path: Path) -> PixelArray:
     mapped: np.memmap[Any, Any] = open_memmap(path, mode="r")
     if not mapped.flags.c_contiguous:
         return np.array(mapped)
-    return BlockPixels(Source(path), mapped.offset, mapped.shape, mapped.dtype)
+    return RawFileArray(Source(path), mapped.offset, mapped.shape, mapped.dtype)

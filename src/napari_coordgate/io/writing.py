@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import check_free_space, reserve, writing
+from napari_coordgate.io.files import atomic_write, check_disk_space, preallocate
 from napari_coordgate.io.image import Image, PlaneView, check_axes, planes
 from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
 from napari_coordgate.io.pictures import png_picture
@@ -30,14 +30,14 @@ def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None
     ``.ome.tif`` is OME-TIFF; ``.tif`` opens in ImageJ where ImageJ has the
     pixel type, and is a plain TIFF otherwise (BigTIFF above 4 GB);
     ``.ome.zarr`` is a folder, OME-Zarr 0.5. They keep axes, sizes and names, though
-    the order of axes is TZCYXS in ImageJ and TCZYX in OME-Zarr, where colour samples are
+    the order of axes is TZCYXS in ImageJ and TCZYX in OME-Zarr, where color samples are
     channels, and TIFF drops axes of length 1 when it is read. ``.png`` and ``.npy`` keep
     the pixels alone.
 
     Parameters
     ----------
     path : str or Path
-        The file, see `napari_coordgate.io.files.writing`.
+        The file, see `napari_coordgate.io.files.atomic_write`.
     image : Image
         The image.
     overwrite : bool
@@ -58,7 +58,7 @@ def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None
                     target[band] = source[band]
         return
     write = _writer(path, image)
-    with writing(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         write(temporary)
 
 
@@ -119,9 +119,9 @@ def _mapped(
     path: Path, create: Callable[[Path], np.memmap[Any, Any]], overwrite: bool
 ) -> Iterator[NDArray[Any]]:
     """Map a new file into memory."""
-    with writing(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         array = create(temporary)
-        reserve(temporary)
+        preallocate(temporary)
         yield array
         array.flush()
 
@@ -139,8 +139,8 @@ def _zarr_created(
     layout = zarr_layout(path, dtype, like.axes)
     if path.is_dir() and not is_zarr(path):
         raise OutputError(f"Cannot write {path}: it is a folder of other files; move it away.")
-    with writing(path, overwrite, folder=True) as temporary:
-        check_free_space(temporary, math.prod(shape) * dtype.itemsize)
+    with atomic_write(path, overwrite, folder=True) as temporary:
+        check_disk_space(temporary, math.prod(shape) * dtype.itemsize)
         with create_ome_zarr(temporary, shape, dtype, layout, like.metadata, chunk) as array:
             yield array
 

@@ -4,11 +4,11 @@ from napari_coordgate.config import NetworkConfig
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.multiwiener import MultiWienerNet, WeightedWiener
 from napari_coordgate.networks.network import GatingMaps, Network
-from napari_coordgate.networks.unet import FEATURES_A_PIXEL, UNet
+from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
 from napari_coordgate.networks.wiener import MeasuredPSFs, WienerBank
 
 __all__ = [
-    "FEATURES_A_PIXEL",
+    "FEATURES_PER_PIXEL",
     "CoordGate",
     "GatingMaps",
     "MeasuredPSFs",

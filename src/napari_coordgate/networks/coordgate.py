@@ -29,7 +29,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = MappingProxyType(
 )
 """What makes each activation of the settings."""
 
-PIXELS_IN_CACHE = 8192
+CACHE_PIXELS = 8192
 """Pixels whose features are gated at once on a CPU; measured."""
 
 
@@ -111,7 +111,7 @@ class CoordGate(nn.Module):
             return mixed
         # Large new arrays cost a CPU more time (page faults) than the arithmetic: a few
         # rows at a time stay in its cache.
-        rows = max(1, PIXELS_IN_CACHE // features.shape[-1])
+        rows = max(1, CACHE_PIXELS // features.shape[-1])
         for part, gates in zip(features.split(rows, -2), gating_map.split(rows, -2), strict=True):
             part.copy_(self.mix(part * gates))
         return features

@@ -27,7 +27,7 @@ class MultiWienerNet(Network):
 
     def __init__(self, config: NetworkConfig, measured: MeasuredPSFs) -> None:
         super().__init__(config)
-        self.bank = WienerBank(measured, config.regularisation)
+        self.bank = WienerBank(measured, config.regularization)
         self.unet = UNet(config, inputs=len(measured.psfs))
 
     def gating_maps(self, coordinates: Tensor) -> GatingMaps:
@@ -63,7 +63,7 @@ class WeightedWiener(Network):
 
     def __init__(self, config: NetworkConfig, measured: MeasuredPSFs) -> None:
         super().__init__(config)
-        self.bank = WienerBank(measured, config.regularisation)
+        self.bank = WienerBank(measured, config.regularization)
 
     def gating_maps(self, coordinates: Tensor) -> GatingMaps:
         """Weights of the filters at each pixel, (B or 1, K, H, W), as the one map."""

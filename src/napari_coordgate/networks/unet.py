@@ -11,9 +11,9 @@ from napari_coordgate.config import NetworkConfig
 from napari_coordgate.networks.coordgate import ACTIVATIONS, CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 
-__all__ = ["FEATURES_A_PIXEL", "UNet"]
+__all__ = ["FEATURES_PER_PIXEL", "UNet"]
 
-FEATURES_A_PIXEL = 10
+FEATURES_PER_PIXEL = 10
 """Feature maps at full resolution in memory at once in a forward pass without gradient, gating
 maps included; measured."""
 
@@ -68,7 +68,7 @@ class UNet(Network):
     def gating_maps(self, coordinates: Tensor) -> GatingMaps:
         """Gating maps of a window, each at its level's resolution."""
         levels = list(self._level_coordinates(coordinates))
-        # In bfloat16, neighbouring pixels of a frame of 512 would share one coordinate.
+        # In bfloat16, neighboring pixels of a frame of 512 would share one coordinate.
         with torch.autocast(coordinates.device.type, enabled=False):
             down, up = (
                 tuple(

@@ -59,7 +59,7 @@ class WienerBank(nn.Module):
     ----------
     measured : MeasuredPSFs
         PSFs to start from.
-    regularisation : float
+    regularization : float
         Noise over signal power to start from.
 
     Raises
@@ -68,7 +68,7 @@ class WienerBank(nn.Module):
         If the PSFs are not squares of odd side, one for each place.
     """
 
-    def __init__(self, measured: MeasuredPSFs, regularisation: float) -> None:
+    def __init__(self, measured: MeasuredPSFs, regularization: float) -> None:
         super().__init__()
         psfs, places = measured
         count, side = psfs.shape[0], psfs.shape[-1]
@@ -77,9 +77,9 @@ class WienerBank(nn.Module):
                 f"PSFs of shape {tuple(psfs.shape)} at places of shape {tuple(places.shape)} "
                 "make no filters; they must be (K, S, S) with odd S, and (K, 2)."
             )
-        # Peaks are near 1, so that a step of the optimiser is small beside them.
+        # Peaks are near 1, so that a step of the optimizer is small beside them.
         self.psfs = nn.Parameter(psfs / psfs.amax())
-        self.log_regularisation = nn.Parameter(psfs.new_full((count,), math.log(regularisation)))
+        self.log_regularization = nn.Parameter(psfs.new_full((count,), math.log(regularization)))
         self.places: Tensor
         self.register_buffer("places", places)
 
@@ -94,9 +94,9 @@ class WienerBank(nn.Module):
         grid = next_fast_len(2 * radius + side, real=True)
         psfs = self.psfs / self.psfs.sum((-2, -1), keepdim=True)
         transfer = torch.fft.rfft2(psfs, (grid, grid))
-        power = self.log_regularisation.exp()[:, None, None] + transfer.abs().square()
+        power = self.log_regularization.exp()[:, None, None] + transfer.abs().square()
         filters: Tensor = torch.fft.irfft2(transfer.conj() / power, (grid, grid))
-        # The PSF's centre stands side // 2 from the first pixel, the filter's as far before it.
+        # The PSF's center stands side // 2 from the first pixel, the filter's as far before it.
         middle = radius + side // 2
         return filters.roll((middle, middle), (-2, -1))[..., : 2 * radius + 1, : 2 * radius + 1]
 

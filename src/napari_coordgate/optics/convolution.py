@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.errors import PSFError
+from napari_coordgate.geometry import Window, coordinate_axis
 
-__all__ = ["VaryingConvolution"]
+__all__ = ["ProductConvolution"]
 
 Float64 = NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-3
 
 
-class VaryingConvolution:
+class ProductConvolution:
     """Low-rank convolution over a frame, and its transpose.
 
     Parameters

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.geometry import pixel_coordinates
 from napari_coordgate.errors import PSFError, ToleranceWarning
+from napari_coordgate.events import raise_if_canceled
+from napari_coordgate.geometry import pixel_coordinates
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
@@ -19,7 +20,6 @@ from napari_coordgate.optics.low_rank import (
     sum_series,
 )
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
-from napari_coordgate.events import raise_if_cancelled
 
 __all__ = ["Fit", "fit_lens", "fit_measured_psfs"]
 
@@ -65,7 +65,7 @@ def fit_lens(
     exact = psfs_at(probes)
     for order in _ORDERS:
         psfs = psfs_at(chebyshev_nodes(order))
-        raise_if_cancelled(cancel, "Stopped before the PSF field of the lens was made.")
+        raise_if_canceled(cancel, "Stopped before the PSF field of the lens was made.")
         error = relative_error(_between_nodes(order, probes) @ psfs, exact)
         if error > tolerance:
             continue  # Fewer kernels than PSFs come no nearer; finding them takes long.
@@ -101,7 +101,7 @@ def fit_measured_psfs(
     else:
         warnings.warn(
             f"The measured PSFs are kept to a relative error of {error:.1e}, not to the tolerance "
-            f"of {tolerance:g}; neighbours among them differ too much.",
+            f"of {tolerance:g}; neighbors among them differ too much.",
             ToleranceWarning,
             stacklevel=3,  # who called PSFField.from_psfs
         )

@@ -31,13 +31,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.geometry import Window, pixel_coordinates
 from napari_coordgate.errors import FrameMismatchError, PSFError
+from napari_coordgate.geometry import Window, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
-from napari_coordgate.optics.convolution import VaryingConvolution
+from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
 from napari_coordgate.optics.low_rank import sum_series
-from napari_coordgate.optics.scene import as_tensor, fold_scene, locate, take_scene
+from napari_coordgate.optics.scene import as_tensor, pad_mirror, pad_mirror_adjoint, resolve_windows
 from napari_coordgate.optics.width import fwhm_px
 
 __all__ = ["PSFField"]
@@ -86,7 +86,7 @@ class PSFField:
         self.frame_shape = (int(frame_shape[0]), int(frame_shape[1]))
         self.pixel_size_um = None if pixel_size_um is None else float(pixel_size_um)
         self.source = dict(source or {})
-        self._convolution = VaryingConvolution(self.kernels, self.coefficients, self.frame_shape)
+        self._convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < np.inf:
             raise PSFError(f"A pixel of {self.pixel_size_um} um cannot be; give its side in um.")
 
@@ -143,8 +143,8 @@ class PSFField:
         ------
         PSFError
             If the PSF outgrows the frame, or varies too fast for the tolerance.
-        CancelledError
-            If cancelled.
+        CanceledError
+            If canceled.
         """
         fit = fit_lens(lens, frame_shape, tolerance, enclosed_energy, cancel)
         source = {"lens": lens.model_dump(mode="json"), "relative_error": fit.relative_error}
@@ -167,7 +167,7 @@ class PSFField:
         Parameters
         ----------
         psfs : array_like, shape (N, K, K)
-            PSFs without background, centred, K odd. Each is scaled to sum 1.
+            PSFs without background, centerd, K odd. Each is scaled to sum 1.
         positions : array_like, shape (N, 2)
             Frame pixel (row, column) of each.
         frame_shape : tuple of int
@@ -245,8 +245,8 @@ class PSFField:
             If the image does not cover the window, or the window leaves the frame.
         """
         scene, back = as_tensor(image)
-        window, region = locate(scene.shape, origin, window, self.frame_shape)
-        scene = take_scene(scene, region, self._convolution.around(window))
+        window, region = resolve_windows(scene.shape, origin, window, self.frame_shape)
+        scene = pad_mirror(scene, region, self._convolution.around(window))
         return back(self._convolution.spread(scene, [window]))
 
     def adjoint(
@@ -281,13 +281,15 @@ class PSFField:
             If the image is not of the window's shape, or the window leaves the region or frame.
         """
         blurred, back = as_tensor(image)
-        window, region = locate(region_shape or self.frame_shape, origin, window, self.frame_shape)
+        window, region = resolve_windows(
+            region_shape or self.frame_shape, origin, window, self.frame_shape
+        )
         if tuple(blurred.shape[-2:]) != window.shape:
             raise FrameMismatchError(
                 f"An image of shape {tuple(blurred.shape)} is not {window}; give one of its size."
             )
         gathered = self._convolution.gather(blurred, window)
-        return back(fold_scene(gathered, region, self._convolution.around(window)))
+        return back(pad_mirror_adjoint(gathered, region, self._convolution.around(window)))
 
     def blur_scenes(self, scenes: Tensor, origins: Sequence[tuple[int, int]]) -> Tensor:
         """Blur many windows of the frame at once, each with the scene around it.

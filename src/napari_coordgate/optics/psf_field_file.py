@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
-from napari_coordgate.io.files import writing
+from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.tiff import PSF_FIELD, pixel_size_options, read_tiff
 
 __all__ = ["VERSION", "parse_description", "read_psf_field", "write_psf_field"]
@@ -52,7 +52,7 @@ def write_psf_field(
     side = description["pixel_size_um"]
     options = pixel_size_options("plain", None if side is None else (side, side))
     options["metadata"] |= {"axes": "QYX", PSF_FIELD: description}
-    with writing(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
+    with atomic_write(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
         tiff.write(
             kernels.astype(np.float32),
             photometric="minisblack",

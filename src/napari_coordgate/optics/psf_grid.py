@@ -35,7 +35,7 @@ class PSFGrid:
     places : ndarray of int, shape (N, 2)
         Frame pixel (row, column) of each PSF.
     psfs : ndarray, shape (N, K, K)
-        The PSFs, each of sum 1; the place is at the centre.
+        The PSFs, each of sum 1; the place is at the center.
     fwhm_px : ndarray, shape (N,)
         Width of each, see `napari_coordgate.optics.fwhm_px`.
     field_radius : ndarray, shape (N,)
@@ -144,5 +144,5 @@ def _grid(frame_shape: tuple[int, int], side: int) -> NDArray[np.int64]:
 
 
 def _gap(pixels: NDArray[np.int64]) -> int:
-    """Smallest number of pixels between two neighbours."""
+    """Smallest number of pixels between two neighbors."""
     return int(np.diff(np.unique(pixels)).min()) - 1

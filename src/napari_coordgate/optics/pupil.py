@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from scipy.special import erf, erfinv, roots_chebyu, roots_legendre
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.geometry import field_vectors
 from napari_coordgate.errors import PSFError
-from napari_coordgate.events import raise_if_cancelled
+from napari_coordgate.events import raise_if_canceled
+from napari_coordgate.geometry import field_vectors
 
 __all__ = ["lens_psfs", "psf_size"]
 
@@ -58,7 +58,7 @@ def lens_psfs(
     frame_shape : tuple of int
         (height, width) of the frame, in pixels.
     size : int
-        Side of the PSFs in pixels, odd; the ideal image point is at the centre.
+        Side of the PSFs in pixels, odd; the ideal image point is at the center.
     cancel : threading.Event, optional
         Once set, the work ends.
 
@@ -72,8 +72,8 @@ def lens_psfs(
     ------
     PSFError
         If the size has no central pixel.
-    CancelledError
-        If cancelled.
+    CanceledError
+        If canceled.
 
     Notes
     -----
@@ -147,7 +147,7 @@ def psf_size(
 
 
 def _odd_side(half_side: float) -> int:
-    """Smallest odd number of pixels that covers this much on both sides of a centre."""
+    """Smallest odd number of pixels that covers this much on both sides of a center."""
     return 2 * int(np.ceil(half_side - 0.5)) + 1
 
 
@@ -270,7 +270,7 @@ def _disk_order(wavefronts: _Wavefronts, size: int) -> int:
 
 
 def _pixel_rule(pixel: float) -> tuple[Array, Array]:
-    """Points across one pixel, in wavelength / NA from its centre, and their weights."""
+    """Points across one pixel, in wavelength / NA from its center, and their weights."""
     point, weight = roots_legendre(int(np.ceil(1.25 * np.pi * pixel + 1.7)))
     return pixel * point / 2.0, pixel * weight / 2.0
 
@@ -287,7 +287,7 @@ def _pupil_light(
     for start in range(0, places, step):
         part = wavefronts.part(slice(start, start + step))
         for place, field in enumerate(_fields(part, disk, size, points), start):
-            raise_if_cancelled(cancel, "Stopped before the PSFs of the lens were computed.")
+            raise_if_canceled(cancel, "Stopped before the PSFs of the lens were computed.")
             intensity = (field.real**2 + field.imag**2).reshape(len(points), size, -1, size)
             light[place] = np.einsum("mynx,m,n->yx", intensity, weight, weight) / np.pi
     return light
@@ -315,7 +315,7 @@ def _fields(
 
 
 def _pixel_kernel(pupil: Array, pixel: float, size: int) -> Field:
-    """Exp(-2 pi i p x) at the centres x of the window's pixels, (len(pupil), size)."""
+    """Exp(-2 pi i p x) at the centers x of the window's pixels, (len(pupil), size)."""
     # Powers of the first: an exponential for each pixel would take most of the time.
     powers = np.vander(np.exp(-2j * np.pi * pixel * pupil), size // 2 + 1, increasing=True)
     return np.hstack([powers[:, :0:-1].conj(), powers])

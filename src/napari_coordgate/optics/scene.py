@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.geometry import Window, mirror_indices
 
-__all__ = ["as_tensor", "fold_scene", "locate", "take_scene"]
+__all__ = ["as_tensor", "pad_mirror", "pad_mirror_adjoint", "resolve_windows"]
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
-def take_scene(image: Tensor, region: Window, around: Window) -> Tensor:
+def pad_mirror(image: Tensor, region: Window, around: Window) -> Tensor:
     """Scene on a rectangle, from an image that may not reach over all of it.
 
     Parameters
@@ -40,15 +40,15 @@ def take_scene(image: Tensor, region: Window, around: Window) -> Tensor:
     return image
 
 
-def fold_scene(light: Tensor, region: Window, around: Window) -> Tensor:
-    """Transpose of `take_scene`: every pixel added to the one it was taken from.
+def pad_mirror_adjoint(light: Tensor, region: Window, around: Window) -> Tensor:
+    """Transpose of `pad_mirror`: every pixel added to the one it was taken from.
 
     Parameters
     ----------
     light : Tensor, shape (..., h, w)
         Image on the rectangle ``around``.
     region, around : Window
-        As given to `take_scene`.
+        As given to `pad_mirror`.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def _mirrored(region: Window, around: Window) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rows), torch.from_numpy(columns)
 
 
-def locate(
+def resolve_windows(
     shape: Sequence[int],
     origin: tuple[int, int],
     window: Window | None,

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from napari_coordgate.model import Checkpoint, load_checkpoint, save_checkpoint
-from napari_coordgate.errors import CheckpointError, OutputError, SettingsError
+from napari_coordgate.errors import ModelError, OutputError, SettingsError
 from napari_coordgate.io.files import (
-    check_free,
+    check_not_exists,
     check_writable,
     last_checkpoint_path,
-    remove_strays,
+    remove_stale_temp_files,
 )
 from napari_coordgate.io.locks import lock
+from napari_coordgate.model import Model
 
-__all__ = ["TAKEN", "RunFiles"]
+__all__ = ["OUTPUT_EXISTS_HINT", "RunFiles"]
 
-TAKEN = "choose another name, go on with --resume, or replace it with --overwrite"
+OUTPUT_EXISTS_HINT = "choose another name, go on with --resume, or replace it with --overwrite"
 """Advice where an earlier run stands in the way."""
 
 _NAME_KEPT = 200
@@ -80,7 +80,7 @@ class RunFiles:
             self._made += [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
         self.lock()
-        check_free(targets, overwrite, TAKEN)
+        check_not_exists(targets, overwrite, OUTPUT_EXISTS_HINT)
 
     def lock(self) -> None:
         """Keep other runs off the files, and clear away what one that was killed had begun.
@@ -96,9 +96,9 @@ class RunFiles:
         self._lock = lock(
             path, f"Another training writes {self.best}; wait for its end, or choose another name."
         )
-        remove_strays([self.best, self.last])
+        remove_stale_temp_files([self.best, self.last])
 
-    def load_last(self) -> Checkpoint:
+    def load_last(self) -> Model:
         """Checkpoint to go on from.
 
         Raises
@@ -112,31 +112,31 @@ class RunFiles:
         """
         if self.last is None:
             raise SettingsError("Resuming needs the output of the run to go on with.")
-        checkpoint = load_checkpoint(self.last)
+        checkpoint = Model.load(self.last)
         if not checkpoint.state:
-            raise CheckpointError(f"{self.last}: holds a finished model, not a run to go on with.")
+            raise ModelError(f"{self.last}: holds a finished model, not a run to go on with.")
         check_writable(self.last)
         return checkpoint
 
-    def load_best(self) -> Checkpoint | None:
+    def load_best(self) -> Model | None:
         """Best checkpoint of the run to go on with, if it is there."""
         if self.best is None or not self.best.exists():
             return None
         self.written.append(self.best)
-        return load_checkpoint(self.best)
+        return Model.load(self.best)
 
-    def save_best(self, checkpoint: Checkpoint) -> None:
+    def save_best(self, checkpoint: Model) -> None:
         """Write the best checkpoint by now."""
         self._save(self.best, checkpoint)
 
-    def save_last(self, checkpoint: Checkpoint) -> None:
+    def save_last(self, checkpoint: Model) -> None:
         """Write the checkpoint to go on from."""
         self._save(self.last, checkpoint)
         self._saved = time.monotonic()
 
-    def _save(self, path: Path | None, checkpoint: Checkpoint) -> None:
+    def _save(self, path: Path | None, checkpoint: Model) -> None:
         if path is None:
             return
-        save_checkpoint(path, checkpoint, overwrite=True)
+        checkpoint.save(path, overwrite=True)
         if path not in self.written:
             self.written.append(path)

@@ -5,14 +5,14 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.errors import SettingsError
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Images, prepare_pairs
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, reporting_end
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training.files import RunFiles
-from napari_coordgate.training.ranks import Ranks
+from napari_coordgate.training.ranks import ProcessGroup
 from napari_coordgate.training.run import TrainingRun
 
 __all__ = ["train"]
@@ -26,7 +26,7 @@ def train(
     blurred: Images | None = None,
     validation: Images | None = None,
     output: str | Path | None = None,
-    init: str | Path | Checkpoint | None = None,
+    init: str | Path | Model | None = None,
     resume: bool = False,
     overwrite: bool = False,
     cancel: threading.Event | None = None,
@@ -59,7 +59,7 @@ def train(
     overwrite : bool
         Replace a checkpoint of that name.
     cancel : threading.Event, optional
-        Once set, the run is saved as it is and ends as cancelled, at once; it can go on later.
+        Once set, the run is saved as it is and ends as canceled, at once; it can go on later.
     stop : threading.Event, optional
         Once set, the run is validated and completes with the best weights by now; it can
         go on later as well. Before the first step it is a cancel.
@@ -71,7 +71,7 @@ def train(
     ------
     Progress
         After each image looked at (stage ``reading images``), after each validation
-        image (``validating``), and after each optimiser step (``training``), with
+        image (``validating``), and after each optimizer step (``training``), with
         ``loss``, ``learning_rate`` and ``step``, and the figures of a validation after one. A
         validation that no step precedes, as first or last of a run that is resumed
         or stopped, is told by figures alone.
@@ -79,27 +79,27 @@ def train(
         After each validation, and as ``preview_seconds`` tells: the first validation
         image as the averaged weights deblur it by now.
     Finished
-        Once, at the end. If completed, its result is the best `Checkpoint`.
+        Once, at the end. If completed, its result is the best `Model`.
     """
     files = RunFiles(output)
     cancel, stop = cancel or threading.Event(), stop or threading.Event()
 
     def events() -> Iterator[Event]:
-        ranks = Ranks(config)
+        ranks = ProcessGroup(config)
         with closing(files):
-            with ranks.one_error():
+            with ranks.sync_errors():
                 if ranks.leads:
                     _claim(files, resume, overwrite)
                 start = _start(files, init, resume)
             pairs, held_back = yield from ranks.led(
                 prepare_pairs(config, sharp, field, blurred, validation, _AnyOf(cancel, stop))
             )
-            with ranks.one_error():
+            with ranks.sync_errors():
                 run = TrainingRun(config, pairs, held_back, field, files, ranks)
                 if start is not None and resume:
                     run.restore(start)
                 elif start is not None:
-                    run.initialise(start)
+                    run.initialize(start)
             yield from run.steps(cancel, stop, preview_seconds)
 
     return reporting_end(events(), files.written)
@@ -124,12 +124,10 @@ def _claim(files: RunFiles, resume: bool, overwrite: bool) -> None:
         files.claim(overwrite=overwrite)
 
 
-def _start(
-    files: RunFiles, init: str | Path | Checkpoint | None, resume: bool
-) -> Checkpoint | None:
+def _start(files: RunFiles, init: str | Path | Model | None, resume: bool) -> Model | None:
     """Checkpoint to start from."""
     if not resume:
-        return load_checkpoint(init) if isinstance(init, str | Path) else init
+        return Model.load(init) if isinstance(init, str | Path) else init
     if init is not None:
         raise SettingsError("A run to go on with starts where it stopped; leave out init.")
     return files.load_last()

@@ -1,4 +1,4 @@
-"""Network, optimiser and averaged weights: all that a step changes."""
+"""Network, optimizer and averaged weights: all that a step changes."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.geometry import pixel_coordinates
+from napari_coordgate.data import Batch
 from napari_coordgate.devices import to_device
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.geometry import pixel_coordinates
 from napari_coordgate.networks import MeasuredPSFs, Network, build_network
 from napari_coordgate.optics import PSFField, PSFGrid
-from napari_coordgate.data import Batch
-from napari_coordgate.training.memory import attempt
-from napari_coordgate.training.ranks import Ranks
+from napari_coordgate.training.memory import try_or_oom
+from napari_coordgate.training.ranks import ProcessGroup
 from napari_coordgate.training.schedule import averaging
 
 __all__ = ["Learner"]
@@ -39,10 +39,12 @@ class Learner:
     averaged : AveragedModel
         The averaged weights, as a network ``averaged.module``.
     optimizer : Adam
-        The optimiser.
+        The optimizer.
     """
 
-    def __init__(self, config: TrainingConfig, ranks: Ranks, field: PSFField | None = None) -> None:
+    def __init__(
+        self, config: TrainingConfig, ranks: ProcessGroup, field: PSFField | None = None
+    ) -> None:
         self.ranks = ranks
         self.batch_size = config.batch_size
         self.network = to_device(_seeded_network(config, field), ranks.device)
@@ -61,7 +63,7 @@ class Learner:
     def rate(self, rate: float) -> None:
         self.optimizer.param_groups[0]["lr"] = rate
 
-    def initialise(self, weights: Mapping[str, Tensor]) -> None:
+    def initialize(self, weights: Mapping[str, Tensor]) -> None:
         """Start from these weights instead of random ones.
 
         Raises
@@ -111,7 +113,7 @@ class Learner:
         gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
         share = len(self.ranks.share(self.batch_size)) / self.batch_size
         mean = share * torch.cat([part.flatten() for part in (*gradients, loss)])
-        self.ranks.add_up(mean)
+        self.ranks.all_reduce(mean)
         *parts, loss = mean.split([part.numel() for part in (*gradients, loss)])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -119,7 +121,7 @@ class Learner:
 
     def fits(self, batch_size: int, window_size: int) -> bool:
         """Whether the gradient of so many windows of this size stays within the memory."""
-        return attempt(lambda: self.gradient(self.blank(batch_size, window_size))) is not None
+        return try_or_oom(lambda: self.gradient(self.blank(batch_size, window_size))) is not None
 
     def blank(self, batch_size: int, window_size: int) -> Batch:
         """Batch of this size that shows nothing."""

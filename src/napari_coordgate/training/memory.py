@@ -5,18 +5,18 @@ from typing import TypeVar
 
 import torch
 
+from napari_coordgate.data import Sample
 from napari_coordgate.devices import is_out_of_memory
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.data import Sample
 
-__all__ = ["attempt", "step_too_large", "validation_too_large"]
+__all__ = ["step_too_large", "try_or_oom", "validation_too_large"]
 
 SMALLEST_WINDOW = 8
 
 T = TypeVar("T")
 
 
-def attempt(compute: Callable[[], T]) -> T | None:
+def try_or_oom(compute: Callable[[], T]) -> T | None:
     """Result of a computation; None where the memory is too small for it.
 
     The tensors that did not fit are free again after the return, not before:

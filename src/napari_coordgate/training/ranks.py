@@ -19,7 +19,7 @@ from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CoordGateError, SettingsError, TrainingError
 from napari_coordgate.events import Event
 
-__all__ = ["RankLostError", "Ranks", "own_rank"]
+__all__ = ["ProcessGroup", "RankLostError", "process_rank"]
 
 NOT_STARTED = (
     "Training on several devices takes a process for each: use the command line, or start a script "
@@ -36,7 +36,7 @@ class RankLostError(TrainingError):
         super().__init__(message)
 
 
-def own_rank(config: TrainingConfig) -> int | None:
+def process_rank(config: TrainingConfig) -> int | None:
     """Place of this process among those of a training.
 
     Parameters
@@ -65,7 +65,7 @@ def own_rank(config: TrainingConfig) -> int | None:
     return fabric.global_rank if strategy.cluster_environment.creates_processes_externally else None
 
 
-class Ranks:
+class ProcessGroup:
     """The processes of one training, as each of them sees them; alone, it is one of one.
 
     Every rank calls the same methods in the same order. Where one has ended, they raise
@@ -94,7 +94,7 @@ class Ranks:
     """
 
     def __init__(self, config: TrainingConfig) -> None:
-        if own_rank(config) is None:
+        if process_rank(config) is None:
             raise SettingsError(NOT_STARTED)
         self.size = config.devices * config.nodes
         self.fabric = _build_fabric(config)
@@ -130,10 +130,10 @@ class Ranks:
         if self.size == 1:
             return flags
         votes = torch.tensor(flags, dtype=torch.int32, device=self.device)
-        self.add_up(votes)
+        self.all_reduce(votes)
         return tuple(vote > 0 for vote in votes.tolist())
 
-    def add_up(self, tensor: Tensor) -> None:
+    def all_reduce(self, tensor: Tensor) -> None:
         """Put the sum over all ranks in place of a tensor."""
         if self.size > 1:
             with _noticing_loss():
@@ -156,7 +156,7 @@ class Ranks:
         return items[0]
 
     @contextmanager
-    def one_error(self) -> Iterator[None]:
+    def sync_errors(self) -> Iterator[None]:
         """Raise what one of them raises on all of them, so that none waits for it."""
         error: CoordGateError | None = None
         try:

@@ -12,20 +12,20 @@ from pathlib import Path
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from napari_coordgate.model import Checkpoint, load_checkpoint
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.devices import free_memory, resolve_device
-from napari_coordgate.networks import FEATURES_A_PIXEL
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Images, prepare_pairs
-from napari_coordgate.events import Event, Finished, Stopwatch, raise_if_cancelled, reporting_end
+from napari_coordgate.devices import free_memory, resolve_device
+from napari_coordgate.events import Event, Finished, Stopwatch, raise_if_canceled, reporting_end
+from napari_coordgate.model import Model
+from napari_coordgate.networks import FEATURES_PER_PIXEL
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
-from napari_coordgate.training.ranks import Ranks
+from napari_coordgate.training.ranks import ProcessGroup
 from napari_coordgate.training.run import TrainingRun
 from napari_coordgate.training.validation import validate
 
-__all__ = ["Estimate", "rehearse"]
+__all__ = ["ResourceEstimate", "estimate_resources"]
 
 SETTLING_STEPS = 2
 """First steps, which are slower and do not count."""
@@ -38,13 +38,13 @@ COUNTED_SIDE = 64
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ResourceEstimate:
     """What a run will take on this machine.
 
     Attributes
     ----------
     seconds_per_step : float
-        Time of an optimiser step; NaN where it was not tried, as the memory is too small.
+        Time of an optimizer step; NaN where it was not tried, as the memory is too small.
     seconds : float
         Time of the whole run with its validations, without the reading of the images.
     memory_bytes : int
@@ -81,14 +81,14 @@ class Estimate:
         )
 
 
-def rehearse(
+def estimate_resources(
     config: TrainingConfig,
     sharp: Images,
     field: PSFField | None = None,
     *,
     blurred: Images | None = None,
     validation: Images | None = None,
-    init: str | Path | Checkpoint | None = None,
+    init: str | Path | Model | None = None,
     cancel: threading.Event | None = None,
     steps: int = 6,
 ) -> Generator[Event]:
@@ -119,20 +119,20 @@ def rehearse(
     Progress
         After each image looked at, each step and each validation.
     Finished
-        Once, at the end. If completed, its result is an `Estimate`. Where the
+        Once, at the end. If completed, its result is an `ResourceEstimate`. Where the
         memory does not even suffice for the trial, it failed, and names what fits.
     """
-    cancelled = cancel or threading.Event()
+    canceled = cancel or threading.Event()
 
     def events() -> Iterator[Event]:
-        start = load_checkpoint(init) if isinstance(init, str | Path) else init
+        start = Model.load(init) if isinstance(init, str | Path) else init
         pairs, held_back = yield from prepare_pairs(
-            config, sharp, field, blurred, validation, cancelled
+            config, sharp, field, blurred, validation, canceled
         )
-        run = TrainingRun(config, pairs, held_back, field, RunFiles(None), Ranks(config))
+        run = TrainingRun(config, pairs, held_back, field, RunFiles(None), ProcessGroup(config))
         if start is not None:
-            run.initialise(start)
-        yield from _rehearsal(run, cancelled, steps)
+            run.initialize(start)
+        yield from _rehearsal(run, canceled, steps)
 
     return reporting_end(events())
 
@@ -149,7 +149,7 @@ def _rehearsal(run: TrainingRun, cancel: threading.Event, steps: int) -> Iterato
     validations = math.ceil(run.total / run.validate_every)
     images = min(len(run.validation), config.validation_images)
     seconds = run.total * a_step + validations * images * an_image
-    estimate = Estimate(a_step, seconds, memory_bytes, free_bytes, device.type)
+    estimate = ResourceEstimate(a_step, seconds, memory_bytes, free_bytes, device.type)
     yield Finished("completed", str(estimate), result=estimate)
 
 
@@ -165,7 +165,7 @@ def _memory_bytes(run: TrainingRun) -> int:
     windows = run.config.batch_size * height * width / side**2
     a_step = one + (windows - 1) * (two - one)
     height, width = run.validation.frame_shape
-    a_frame = FEATURES_A_PIXEL * 4 * run.config.network.base_channels * height * width
+    a_frame = FEATURES_PER_PIXEL * 4 * run.config.network.base_channels * height * width
     weights = sum(weight.nbytes for weight in run.learner.network.parameters())
     return int(COPIES * weights + max(a_step, a_frame))
 
@@ -194,8 +194,8 @@ def _seconds_per_step(
     times = [0.0]
     batches = iter(run.loader())
     while run.step < stopwatch.total:
-        raise_if_cancelled(cancel, "Stopped while rehearsing; nothing was written.")
-        run.optimise(batches)
+        raise_if_canceled(cancel, "Stopped while rehearsing; nothing was written.")
+        run.train_step(batches)
         times.append(stopwatch.seconds)
         yield stopwatch.progress(run.step)
     each = [later - earlier for earlier, later in pairwise(times)]

@@ -11,19 +11,19 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from napari_coordgate.model import Checkpoint
 from napari_coordgate.config import TrainingConfig
-from napari_coordgate.errors import CancelledError, SettingsError, TrainingError
-from napari_coordgate.optics import PSFField
 from napari_coordgate.data import Pairs, Sample
-from napari_coordgate.events import Event, Finished, Preview, Stopwatch, counted
+from napari_coordgate.errors import CanceledError, SettingsError, TrainingError
+from napari_coordgate.events import Event, Finished, Preview, Stopwatch, pluralize
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training.files import RunFiles
 from napari_coordgate.training.learner import Learner
-from napari_coordgate.training.memory import attempt, step_too_large
-from napari_coordgate.training.ranks import RankLostError, Ranks
+from napari_coordgate.training.memory import step_too_large, try_or_oom
+from napari_coordgate.training.ranks import ProcessGroup, RankLostError
 from napari_coordgate.training.schedule import cosine_factor, plateau
 from napari_coordgate.training.state import load_tensors, state_tensors
-from napari_coordgate.training.validation import PreviewPace, look, validate
+from napari_coordgate.training.validation import PreviewTimer, predict_sample, validate
 
 __all__ = ["TrainingRun"]
 
@@ -67,7 +67,7 @@ class TrainingRun:
         validation: Pairs,
         field: PSFField | None,
         files: RunFiles,
-        ranks: Ranks,
+        ranks: ProcessGroup,
     ) -> None:
         self.config = config
         self.pairs = pairs
@@ -84,7 +84,7 @@ class TrainingRun:
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()
         pixel_size_um = None if field is None else field.pixel_size_um
-        self.best = Checkpoint(config, {}, pairs.frame_shape, pixel_size_um, field)
+        self.best = Model(config, {}, pairs.frame_shape, pixel_size_um, field)
 
     @property
     def validate_every(self) -> int:
@@ -112,16 +112,16 @@ class TrainingRun:
         validations = self.config.patience_epochs * self.epoch_steps / self.validate_every
         return plateau(self.learner.optimizer, max(1, round(validations)))
 
-    def initialise(self, checkpoint: Checkpoint) -> None:
+    def initialize(self, checkpoint: Model) -> None:
         """Start from a checkpoint's weights instead of random ones."""
         if checkpoint.config.network != self.config.network:
             raise SettingsError(
                 f"The checkpoint to fine-tune holds another network ({checkpoint.config.network}); "
                 "train with that one, or without it."
             )
-        self.learner.initialise(checkpoint.weights)
+        self.learner.initialize(checkpoint.weights)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Model) -> None:
         """Take up a run exactly where it stopped."""
         changed = [
             name
@@ -177,24 +177,24 @@ class TrainingRun:
 
         Raises
         ------
-        CancelledError
-            If it was cancelled, or stopped before the first step.
+        CanceledError
+            If it was canceled, or stopped before the first step.
         RankLostError
             If another process of the training ended; the run is saved as it is.
         """
         try:
-            yield from self._steps(cancel, stop, PreviewPace(preview_seconds))
-        except (CancelledError, RankLostError) as error:
+            yield from self._steps(cancel, stop, PreviewTimer(preview_seconds))
+        except (CanceledError, RankLostError) as error:
             self._save_last()
             is_lost = isinstance(error, RankLostError)
             begun = "Lost another process of the training" if is_lost else "Stopped"
             advice = "; resume the run to go on." if self.files.last else "."
             raise type(error)(
-                f"{begun} after {self.step} of {counted(self.total, 'step')}{advice}"
+                f"{begun} after {self.step} of {pluralize(self.total, 'step')}{advice}"
             ) from None
-        done = f"Trained {counted(self.step, 'step')}"
+        done = f"Trained {pluralize(self.step, 'step')}"
         if self.step < self.total:
-            done = f"Stopped after {self.step} of {counted(self.total, 'step')}"
+            done = f"Stopped after {self.step} of {pluralize(self.total, 'step')}"
         yield Finished(
             "completed",
             f"{done}; best validation PSNR "
@@ -204,22 +204,22 @@ class TrainingRun:
         )
 
     def _steps(
-        self, cancel: threading.Event, stop: threading.Event, pace: PreviewPace
+        self, cancel: threading.Event, stop: threading.Event, pace: PreviewTimer
     ) -> Iterator[Event]:
         stopwatch = Stopwatch("training", self.total - self.step)
         first = self.step
-        if self.is_validation_due:  # it was cancelled amid this validation
+        if self.is_validation_due:  # it was canceled amid this validation
             figures, preview = yield from self._validate(cancel)
             yield stopwatch.progress(0, step=self.step, **figures)
             yield preview
         batches = iter(self.loader())
         while self.step < self.total:
-            is_cancelled, is_stopped = self.ranks.any(cancel.is_set(), stop.is_set())
-            if is_cancelled:
-                raise CancelledError
+            is_canceled, is_stopped = self.ranks.any(cancel.is_set(), stop.is_set())
+            if is_canceled:
+                raise CanceledError
             if is_stopped:
                 break
-            figures = self.optimise(batches)
+            figures = self.train_step(batches)
             shown = None
             if self.is_validation_due:
                 validated, shown = yield from self._validate(cancel)
@@ -232,7 +232,7 @@ class TrainingRun:
             if shown is not None:
                 yield shown
         if self.step == 0:
-            raise CancelledError
+            raise CanceledError
         if not self.is_validated:  # it was stopped between two validations
             figures, preview = yield from self._validate(cancel)
             yield stopwatch.progress(self.step - first, step=self.step, **figures)
@@ -251,13 +251,13 @@ class TrainingRun:
             generator=torch.Generator(),
         )
 
-    def optimise(self, batches: Iterator[Sequence[Sample]]) -> dict[str, float]:
-        """One step of the optimiser, with the next samples; its loss and learning rate."""
+    def train_step(self, batches: Iterator[Sequence[Sample]]) -> dict[str, float]:
+        """One step of the optimizer, with the next samples; its loss and learning rate."""
         if self.plateau is None:
             factor = cosine_factor(self.step, self.total, self.config.warmup_steps)
             self.learner.rate = self.config.learning_rate * factor
         first = self.step * self.config.batch_size + self.ranks.share(self.config.batch_size).start
-        with self.ranks.one_error():
+        with self.ranks.sync_errors():
             samples = next(batches)
             part = self._within_memory(
                 samples,
@@ -275,15 +275,17 @@ class TrainingRun:
 
     def _within_memory(self, samples: Sequence[Sample], compute: Callable[[], T]) -> T:
         """Result of a part of a step."""
-        result = attempt(compute)
+        result = try_or_oom(compute)
         if result is None:
             raise step_too_large(samples, self.device, self.learner.fits)
         return result
 
-    def _preview(self, pace: PreviewPace) -> Preview:
+    def _preview(self, pace: PreviewTimer) -> Preview:
         """First validation pair by the averaged weights, between two validations."""
         start = time.perf_counter()
-        preview, _ = look(self.learner.averaged.module, self.validation, 0, self.device, self.step)
+        preview, _ = predict_sample(
+            self.learner.averaged.module, self.validation, 0, self.device, self.step
+        )
         pace.shown(time.perf_counter() - start)
         return preview
 
@@ -319,7 +321,7 @@ class TrainingRun:
         if self.ranks.leads:
             self.files.save_last(self._last())
 
-    def _last(self) -> Checkpoint:
+    def _last(self) -> Model:
         """All that is needed to go on with the run from this step."""
         return replace(
             self.best,

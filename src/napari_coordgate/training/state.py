@@ -1,4 +1,4 @@
-"""State of network and optimiser as plain tensors, and back."""
+"""State of network and optimizer as plain tensors, and back."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ NETWORK, OPTIMIZER = "network.", "optimizer."
 
 
 def state_tensors(network: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Weights in training, and what the optimiser remembers of each.
+    """Weights in training, and what the optimizer remembers of each.
 
     Parameters
     ----------
     network : nn.Module
         The network.
     optimizer : Optimizer
-        Its optimiser.
+        Its optimizer.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def state_tensors(network: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]
 
 
 def load_tensors(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: Optimizer) -> None:
-    """Bring network and optimiser to the state that `state_tensors` told.
+    """Bring network and optimizer to the state that `state_tensors` told.
 
     Parameters
     ----------

@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_coordgate.geometry import Window, field_radius
-from napari_coordgate.errors import CancelledError
-from napari_coordgate.metrics import quality
 from napari_coordgate.data import Pairs
+from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Preview, Stopwatch
-from napari_coordgate.training.memory import attempt, validation_too_large
-from napari_coordgate.training.ranks import Ranks
+from napari_coordgate.geometry import Window, field_radius
+from napari_coordgate.metrics import quality
+from napari_coordgate.training.memory import try_or_oom, validation_too_large
+from napari_coordgate.training.ranks import ProcessGroup
 
-__all__ = ["PreviewPace", "look", "validate"]
+__all__ = ["PreviewTimer", "predict_sample", "validate"]
 
-REST = 10
+PREVIEW_COST_FACTOR = 10
 """A preview is followed by a rest of so many times what it cost."""
 
 
@@ -28,7 +28,7 @@ def validate(
     network: nn.Module,
     pairs: Pairs,
     images: int,
-    ranks: Ranks,
+    ranks: ProcessGroup,
     step: int,
     cancel: threading.Event,
 ) -> Generator[Event, None, tuple[dict[str, float], Preview]]:
@@ -64,8 +64,8 @@ def validate(
 
     Raises
     ------
-    CancelledError
-        If it was cancelled.
+    CanceledError
+        If it was canceled.
     DeviceMemoryError
         If the memory does not suffice for a whole frame.
     """
@@ -75,11 +75,11 @@ def validate(
     first = None
     for start in range(0, count, ranks.size):
         if ranks.any(cancel.is_set())[0]:
-            raise CancelledError("Stopped while validating.")
+            raise CanceledError("Stopped while validating.")
         number, row = start + ranks.rank, None
-        with ranks.one_error():
+        with ranks.sync_errors():
             if number < count:
-                preview, window = look(network, pairs, number, ranks.device, step)
+                preview, window = predict_sample(network, pairs, number, ranks.device, step)
                 row = _figures(preview, field_radius(pairs.frame_shape, window))
                 first = first or preview
         rows += [row for row in ranks.gather(row) if row is not None]
@@ -97,7 +97,7 @@ def _figures(preview: Preview, radius: NDArray[np.float64]) -> dict[str, float]:
     return {"validation_loss": loss, **quality(preview.sharp, preview.deblurred, radius)}
 
 
-def look(
+def predict_sample(
     network: nn.Module, pairs: Pairs, number: int, device: torch.device, step: int
 ) -> tuple[Preview, Window]:
     """One pair as a network deblurs it.
@@ -136,13 +136,13 @@ def look(
         images = (batch.sharp, batch.blurred, restored)
         return Preview(step, *(image[0, 0].cpu().numpy() for image in images)), sample.window
 
-    seen = attempt(compute)
+    seen = try_or_oom(compute)
     if seen is None:
         raise validation_too_large(pairs.frame_shape, device)
     return seen
 
 
-class PreviewPace:
+class PreviewTimer:
     """When to show an unfinished result: now and then, in at most a tenth of the time.
 
     Parameters
@@ -168,4 +168,4 @@ class PreviewPace:
         cost : float
             Time that it took to make, in seconds.
         """
-        self._next = time.perf_counter() + max(self._seconds, REST * cost)
+        self._next = time.perf_counter() + max(self._seconds, PREVIEW_COST_FACTOR * cost)

@@ -131,7 +131,7 @@ class LayerChecklist(QListWidget):
     Parameters
     ----------
     viewer : Viewer
-        Whose grey image layers are offered.
+        Whose gray image layers are offered.
     """
 
     changed = Signal()
@@ -178,15 +178,15 @@ class LayerChecklist(QListWidget):
             self.changed.emit()
 
 
-def image_layers(viewer: Viewer, *, colour: bool = False) -> list[Option]:
+def image_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
     """Names and layers of the images of a viewer, the latest first.
 
     Parameters
     ----------
     viewer : Viewer
         The viewer.
-    colour : bool
-        Whether colour images are wanted as well as grey ones.
+    color : bool
+        Whether color images are wanted as well as gray ones.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def image_layers(viewer: Viewer, *, colour: bool = False) -> list[Option]:
     """
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, ImageLayer)]
     fit = [layer for layer in layers if not is_picture(layer.metadata)]
-    return [(layer.name, layer) for layer in fit if colour or not layer.rgb]
+    return [(layer.name, layer) for layer in fit if color or not layer.rgb]
 
 
 def file_edit(mode: FileDialogMode, files: str = "") -> FileEdit:

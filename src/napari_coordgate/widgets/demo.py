@@ -6,8 +6,8 @@ Run: ``python -m napari_coordgate.widgets.demo``, or ``napari-coordgate demo``.
 import napari
 from napari.viewer import Viewer
 
-from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.events import Finished
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.widgets.contributions.samples import nuclei_blurred
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget

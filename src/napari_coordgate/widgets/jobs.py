@@ -18,7 +18,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
 from psygnal import Signal
 
-from napari_coordgate.errors import CoordGateError
+from napari_coordgate.errors import CanceledError, CoordGateError
 from napari_coordgate.events import FileChanged, Finished, Progress
 
 __all__ = ["Job"]
@@ -150,7 +150,7 @@ class _Titled(functools.partial):  # type: ignore[type-arg]
 class _Worker(GeneratorWorker):  # type: ignore[misc]
     """Worker that cancels its job where napari quits it: as the window closes.
 
-    Quitting it as napari does would drop the job where it stands; cancelled, it
+    Quitting it as napari does would drop the job where it stands; canceled, it
     saves what it has and ends itself, which the closing window waits for a moment.
     """
 
@@ -218,11 +218,18 @@ def _to_one_end(job: Job) -> Iterator[Any]:
     and the window would wait for ever.
     """
     try:
-        for event in job.work(job):
+        events = iter(job.work(job))
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                yield Finished("completed", "", result=end.value)
+                return
             yield event
             if isinstance(event, Finished):
                 return
-        raise RuntimeError("it ended without saying why")
+    except CanceledError as error:
+        yield Finished("canceled", str(error))
     except CoordGateError as error:
         yield Finished("failed", str(error), error=error)
     except Exception as error:

@@ -16,7 +16,7 @@ SETTLING_MS = 120
 class Latest(QObject):
     """Runs one job at a time: the one asked for last, once its asker has come to rest.
 
-    A job that is out of date is cancelled, and its events are passed over.
+    A job that is out of date is canceled, and its events are passed over.
 
     Parameters
     ----------

@@ -14,22 +14,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.events import Event, Finished, Progress, amount_done
+from napari_coordgate.events import Event, Finished, Progress, format_count
 from napari_coordgate.widgets.choices import Choice
-from napari_coordgate.widgets.forms import BAD_COLOUR, add_row, form_rows
+from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.shared_files import adopt_layers
 
-__all__ = ["COLOURS", "JobBar", "Panel"]
+__all__ = ["COLORS", "JobBar", "Panel"]
 
 WIDTH = 340
 """Least width, pixels: forms are read without scrolling sideways."""
 MOST = 2**31 - 1
 """Largest number of Qt's progress bars."""
-ENDS = {"completed": "Completed", "cancelled": "Cancelled", "failed": "Failed"}
-COLOURS = {"completed": "#3fa45b", "cancelled": "#d8a200", "failed": BAD_COLOUR}
+ENDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
+COLORS = {"completed": "#3fa45b", "canceled": "#d8a200", "failed": BAD_COLOR}
 
 
 class Panel(QWidget):
@@ -137,13 +137,13 @@ class JobBar(QWidget):
 
     def complain(self, text: str) -> None:
         """Show below the buttons why something could not be done."""
-        self.tell(text, BAD_COLOUR)
+        self.tell(text, BAD_COLOR)
 
-    def tell(self, text: str, colour: str = "") -> None:
+    def tell(self, text: str, color: str = "") -> None:
         """Show a sentence below the buttons."""
         self._shows_problem = False
         self.message.setText(text)
-        self.message.setStyleSheet(f"color: {colour};" if colour else "")
+        self.message.setStyleSheet(f"color: {color};" if color else "")
         self.message.setVisible(bool(text))
 
     def follow(self, job: Job) -> None:
@@ -175,7 +175,7 @@ class JobBar(QWidget):
         self.pause.setText("Resume" if paused else "Pause")
         self.bar.setVisible(running)
         if running and (paused or stopping):
-            self.bar.setFormat("cancelling" if ending else "stopping" if stopping else "paused")
+            self.bar.setFormat("canceling" if ending else "stopping" if stopping else "paused")
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -189,7 +189,7 @@ class JobBar(QWidget):
         stopped = self.job is not None and self.job.stop_requested.is_set()
         is_early = stopped and end.reason == "completed"  # its message begins with "Stopped"
         word = "" if is_early else f"{ENDS[end.reason]}: "
-        self.tell(f"{word}{end.message}", COLOURS[end.reason])
+        self.tell(f"{word}{end.message}", COLORS[end.reason])
         self._shows_problem = end.reason == "failed"  # gone once its cause is
 
     def _toggle_pause(self) -> None:
@@ -209,6 +209,8 @@ class JobBar(QWidget):
 
 def progress_text(event: Progress) -> str:
     """Words of a progress bar: stage, units done, and time left."""
-    text = amount_done(event) if "files" in event.metrics else f"{event.stage} {amount_done(event)}"
+    text = (
+        format_count(event) if "files" in event.metrics else f"{event.stage} {format_count(event)}"
+    )
     left = event.seconds_left
     return text if left is None else f"{text}, {timedelta(seconds=round(left))} left"

@@ -1,4 +1,4 @@
-"""Plots beside the forms, in the colours of napari's theme."""
+"""Plots beside the forms, in the colors of napari's theme."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy
 __all__ = ["Plot"]
 
 HEIGHT = 150
-COLOURS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
+COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
 """Of the curves in turn; told apart also by those who see red and green alike."""
 
 
@@ -77,11 +77,11 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
             Join them by a line; mark each by a dot.
         """
         if name not in self._items:
-            colour = COLOURS[len(self._items) % len(COLOURS)]
-            style = {"pen": pyqtgraph.mkPen(colour, width=2) if line else None}
+            color = COLORS[len(self._items) % len(COLORS)]
+            style = {"pen": pyqtgraph.mkPen(color, width=2) if line else None}
             if points:
                 style |= {"symbol": "o", "symbolSize": 5, "symbolPen": None}
-                style["symbolBrush"] = colour
+                style["symbolBrush"] = color
             self._items[name] = self.plot(name=name, **style)
             self.legend.setVisible(len(self._items) > 1)
         self._items[name].setData(np.asarray(x, float), np.asarray(y, float))
@@ -91,7 +91,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self.clear()
         self._items.clear()
         x = np.arange(len(heights))
-        self.addItem(pyqtgraph.BarGraphItem(x=x, height=heights, width=0.8, brush=COLOURS[0]))
+        self.addItem(pyqtgraph.BarGraphItem(x=x, height=heights, width=0.8, brush=COLORS[0]))
 
     def clear_curves(self) -> None:
         """Take all curves away."""

@@ -13,7 +13,7 @@ from napari_coordgate.events import Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
 
 __all__ = ["Session", "session_of", "shelve", "shelve_checkpoint"]
@@ -45,9 +45,9 @@ class Session:
 
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
-        self.checkpoints: EventedDict[str, Checkpoint] = EventedDict()
+        self.checkpoints: EventedDict[str, Model] = EventedDict()
         self.opened: set[Path] = set()
-        self.files: WeakKeyDictionary[Checkpoint, Path] = WeakKeyDictionary()
+        self.files: WeakKeyDictionary[Model, Path] = WeakKeyDictionary()
         self.kept: dict[str, Job] = {}
         self.adopts_layers = False
         self._jobs: list[Job] = []

@@ -33,9 +33,9 @@ def load_checkpoint_file(session: Session, path: Path) -> Job:
     session.opened.add(path)
 
     def read() -> object:
-        from napari_coordgate.model import load_checkpoint  # brings in torch
+        from napari_coordgate.model import Model  # brings in torch
 
-        return load_checkpoint(path)
+        return Model.load(path)
 
     job = _reading(path, read)
     shelve_checkpoint(job, session, _free_name(path, session.checkpoints), path)

@@ -62,7 +62,7 @@ def write_lif(
 ) -> None:
     """Write images, each with its axes in the order of the file: last changes fastest.
 
-    Steps are in metres and seconds. M stands for the tiles of a mosaic, L for a loop.
+    Steps are in meters and seconds. M stands for the tiles of a mosaic, L for a loop.
     """
     root = ElementTree.Element("LMSDataContainerHeader", Version="2")
     folder = ElementTree.SubElement(root, "Element", Name="experiment", UniqueID="0")
@@ -172,11 +172,11 @@ def write_nd2(
     if axes.endswith("CYX"):
         frames = frames.transpose(0, 2, 3, 1)
     frames = np.ascontiguousarray(frames)
-    colours = axes.endswith("S")
+    colors = axes.endswith("S")
     chunks = {
         "ImageAttributesLV!": _record("SLxImageAttributes", _attributes(frames, compressed)),
         "ImageMetadataSeqLV|0!": _record(
-            "SLxPictureMetadata", _picture(names or ["mono"], 3 if colours else 1, pixel_um)
+            "SLxPictureMetadata", _picture(names or ["mono"], 3 if colors else 1, pixel_um)
         ),
     }
     if loops:

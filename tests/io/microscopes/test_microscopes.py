@@ -141,7 +141,7 @@ def test_a_file_of_one_plane_has_two_axes(tmp_path: Path, kind: str) -> None:
 
 
 @formats
-def test_colours_are_red_green_and_blue(tmp_path: Path, kind: str) -> None:
+def test_colors_are_red_green_and_blue(tmp_path: Path, kind: str) -> None:
     pixels, path = numbers("ZYXS", "u1"), tmp_path / f"a.{kind}"
     match kind:
         case "czi":

@@ -9,11 +9,11 @@ import torch
 from napari.layers import Image
 from safetensors.torch import save_file
 
-from napari_coordgate.model import Checkpoint, save_checkpoint
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.errors import ModelError
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.inference import gating_maps
-from napari_coordgate.errors import CheckpointError
+from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.contributions.readers import get_checkpoint_reader, get_field_reader
@@ -31,12 +31,12 @@ def field_file(tmp_path: Path) -> Path:
     return path
 
 
-def checkpoint(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRAME) -> Checkpoint:
+def checkpoint(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRAME) -> Model:
     torch.manual_seed(0)
     network = NetworkConfig(architecture=architecture, depth=3, base_channels=2)
     weights = build_network(network).state_dict()
     weights = {name: value + 0.1 * torch.randn_like(value) for name, value in weights.items()}
-    return Checkpoint(TrainingConfig(network=network), weights, frame_shape, 0.2)
+    return Model(TrainingConfig(network=network), weights, frame_shape, 0.2)
 
 
 def read(path: Path) -> list[LayerData]:
@@ -90,7 +90,7 @@ def test_other_tiff_files_are_left_to_napari(tmp_path: Path, content: bytes | No
 
 def test_a_checkpoint_becomes_a_layer_for_each_gate(tmp_path: Path) -> None:
     model = checkpoint()
-    save_checkpoint(tmp_path / "mine.safetensors", model)
+    model.save(tmp_path / "mine.safetensors")
     layers = read(tmp_path / "mine.safetensors")
     maps = gating_maps(model)
     for (pixels, options, kind), (gate, expected) in zip(layers, maps.items(), strict=True):
@@ -105,7 +105,7 @@ def test_a_checkpoint_becomes_a_layer_for_each_gate(tmp_path: Path) -> None:
 def test_the_pixels_of_a_gate_lie_where_their_pooled_coordinates_do(
     tmp_path: Path, frame_shape: tuple[int, int]
 ) -> None:
-    save_checkpoint(tmp_path / "mine.safetensors", checkpoint(frame_shape=frame_shape))
+    checkpoint(frame_shape=frame_shape).save(tmp_path / "mine.safetensors")
     pixel_um = 0.2
     for pixels, options, _ in read(tmp_path / "mine.safetensors"):
         layer = Image(pixels, **options)
@@ -139,13 +139,13 @@ def test_tensors_of_other_programs_are_refused(tmp_path: Path) -> None:
 
 def test_of_a_damaged_checkpoint_the_reader_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
-    save_checkpoint(path, checkpoint())
+    checkpoint().save(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"cut\.safetensors: is no whole checkpoint"):
+    with pytest.raises(ModelError, match=r"cut\.safetensors: is no whole checkpoint"):
         read(path)
 
 
 def test_a_network_without_gates_has_nothing_to_show(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "plain.safetensors", checkpoint("unet"))
-    with pytest.raises(CheckpointError, match="without gates"):
+    checkpoint("unet").save(tmp_path / "plain.safetensors")
+    with pytest.raises(ModelError, match="without gates"):
         read(tmp_path / "plain.safetensors")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_coordgate import deblur, load_checkpoint
-from napari_coordgate.geometry import field_radius
+from napari_coordgate import Model, deblur
 from napari_coordgate.demo import SEED, blurred_sample
-from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.io import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import quality
 from napari_coordgate.widgets.contributions import samples
 from napari_coordgate.widgets.layers.provenance import LayerData
@@ -46,7 +46,7 @@ def test_no_sample_to_train_on_is_one_to_test_on() -> None:
 
 
 def test_the_sharp_nuclei_lie_where_the_blurred_ones_do_and_the_starter_recovers_them() -> None:
-    starter = load_checkpoint(sample_data_folder() / "starter.safetensors")
+    starter = Model.load(sample_data_folder() / "starter.safetensors")
     ((sharp, _, _),), ((blurred, _, _),) = samples.nuclei_sharp(), samples.nuclei_blurred()
     radius = field_radius(starter.frame_shape)
     for n, path in enumerate(find_images(sample_data_folder() / "test")):
@@ -60,7 +60,7 @@ def test_the_sharp_nuclei_lie_where_the_blurred_ones_do_and_the_starter_recovers
 
 
 def test_each_bead_shows_the_blur_at_its_place() -> None:
-    field = load_checkpoint(sample_data_folder() / "starter.safetensors").psf_field
+    field = Model.load(sample_data_folder() / "starter.safetensors").psf_field
     ((beads, _, _),) = samples.beads_blurred()
     assert field is not None and beads.shape == field.frame_shape
     light = beads.astype(float) - np.median(beads)

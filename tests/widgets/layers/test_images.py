@@ -33,7 +33,7 @@ def test_axes_are_guessed_from_names_or_else_from_their_number(
     assert guess_axes(ImageLayer(np.zeros(shape), axis_labels=labels)) == axes
 
 
-def test_a_colour_image_has_samples() -> None:
+def test_a_color_image_has_samples() -> None:
     assert guess_axes(ImageLayer(np.zeros((4, 5, 3)), rgb=True)) == "YXS"
     image = image_of(ImageLayer(np.zeros((4, 5, 3)), rgb=True))
     assert (image.axes, image.frame_shape) == ("YXS", (4, 5))

@@ -27,9 +27,9 @@ def test_what_a_file_does_not_tell_is_a_pixel() -> None:
     assert pixel_size_um(layer) is None
 
 
-def test_samples_of_colour_are_no_axis_of_the_layer() -> None:
-    colour = PIXELS[0, 0, :, :, :3]
-    layer = ImageLayer(colour, **of_image(Image(colour, "YXS", (0.5, 0.5))))
+def test_samples_of_color_are_no_axis_of_the_layer() -> None:
+    color = PIXELS[0, 0, :, :, :3]
+    layer = ImageLayer(color, **of_image(Image(color, "YXS", (0.5, 0.5))))
     assert layer.rgb
     assert layer.scale.tolist() == [0.5, 0.5]
     assert guess_axes(layer) == "YXS"

@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.image import PixelArray
+from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.io.microscopes.czi import read_czi
 from napari_coordgate.io.microscopes.lif import read_lif
 from napari_coordgate.io.microscopes.nd2 import read_nd2
-from napari_coordgate.io.metadata import Metadata
 
 __all__ = ["MICROSCOPES", "read_microscope"]
 
@@ -40,7 +40,7 @@ def read_microscope(path: Path) -> tuple[PixelArray, str, Metadata]:
     data : PixelArray
         Windows of its planes, or lines of them, are loaded alone.
     axes : str
-        Of TCZYX, and S where it has colours; those of length 1 are left out.
+        Of TCZYX, and S where it has colors; those of length 1 are left out.
     metadata : Metadata
         Sizes and names.
 

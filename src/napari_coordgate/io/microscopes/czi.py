@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.image import PixelArray
-from napari_coordgate.io.lazy import Part, Source, StackedPixels, as_index, span
-from napari_coordgate.io.metadata import Metadata, micrometres, seconds
+from napari_coordgate.io.lazy import Part, PlaneStackArray, Source, as_index, span
+from napari_coordgate.io.metadata import Metadata, micrometers, seconds
 
 __all__ = ["read_czi"]
 
@@ -41,7 +41,7 @@ def read_czi(path: Path) -> tuple[PixelArray, str, Metadata]:
     data : PixelArray
         Windows of its planes are loaded alone.
     axes : str
-        Of TCZYX, and S where it has colours; those of length 1 are left out.
+        Of TCZYX, and S where it has colors; those of length 1 are left out.
     metadata : Metadata
         Sizes and names.
 
@@ -59,7 +59,7 @@ def read_czi(path: Path) -> tuple[PixelArray, str, Metadata]:
         xml = ElementTree.fromstring(czi.raw_metadata)
         data = _ScenePixels(Source(path), czi, layout)
         weakref.finalize(data, opened.pop_all().close)
-    axes = layout.outer + "YXS"[: 3 if layout.is_coloured else 2]
+    axes = layout.outer + "YXS"[: 3 if layout.is_colored else 2]
     return data, axes, _metadata(xml)
 
 
@@ -97,7 +97,7 @@ class _Layout(NamedTuple):
         if len(types) != 1 or not types <= _DTYPES.keys():
             raise ImageError(
                 f"{path} has pixels of type {', '.join(sorted(types)) or 'none'}; "
-                "export it with one type of pixels, grey or colour."
+                "export it with one type of pixels, gray or color."
             )
         ranges = {}
         for letter in {letter for place, _ in tiles for letter in place}:
@@ -119,12 +119,12 @@ class _Layout(NamedTuple):
         return "".join(letter for letter in "TCZ" if len(self.ranges.get(letter, "")) > 1)
 
     @property
-    def is_coloured(self) -> bool:
+    def is_colored(self) -> bool:
         """Whether a pixel has three samples."""
         return self.pixel_type.startswith("Bgr")
 
 
-class _ScenePixels(StackedPixels):
+class _ScenePixels(PlaneStackArray):
     """Pixels of a scene, of which tiles may be anywhere: what lies between them is black."""
 
     def __init__(self, source: Source, czi: Any, layout: _Layout) -> None:
@@ -132,7 +132,7 @@ class _ScenePixels(StackedPixels):
         whole = czi.total_bounding_rectangle_no_pyramid
         self._region = whole if layout.scene is None else scenes[layout.scene]
         outer = [len(layout.ranges[letter]) for letter in layout.outer]
-        samples = [3] if layout.is_coloured else []
+        samples = [3] if layout.is_colored else []
         super().__init__(
             source.path,
             (*outer, self._region.h, self._region.w, *samples),
@@ -169,7 +169,7 @@ def _from_first(part: Part) -> int | slice:
 def _metadata(xml: ElementTree.Element) -> Metadata:
     """Sizes and names."""
     x, y, z = (
-        micrometres(xml.findtext(f".//Scaling/Items/Distance[@Id='{letter}']/Value"), "m")
+        micrometers(xml.findtext(f".//Scaling/Items/Distance[@Id='{letter}']/Value"), "m")
         for letter in "XYZ"
     )
     dimensions = "./Metadata/Information/Image/Dimensions"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.image import PixelArray
-from napari_coordgate.io.lazy import Part, Source, StackedPixels, span
-from napari_coordgate.io.metadata import Metadata, micrometres, seconds
+from napari_coordgate.io.lazy import Part, PlaneStackArray, Source, span
+from napari_coordgate.io.metadata import Metadata, micrometers, seconds
 
 __all__ = ["read_lif"]
 
@@ -43,7 +43,7 @@ def read_lif(path: Path) -> tuple[PixelArray, str, Metadata]:
     data : PixelArray
         Lines of its planes are loaded alone.
     axes : str
-        Of TCZYX, and S where it has colours; those of length 1 are left out.
+        Of TCZYX, and S where it has colors; those of length 1 are left out.
     metadata : Metadata
         Sizes and names.
 
@@ -67,7 +67,7 @@ def read_lif(path: Path) -> tuple[PixelArray, str, Metadata]:
         description, block = images[0].xml_element, images[0].memory_block
     channels = _in_order(description.findall(f"{_DESCRIPTION}/Channels/ChannelDescription"))
     axes = _axes(description, path)
-    axes["S" if _are_colours(channels) else "C"] = _channel_axis(channels, path)
+    axes["S" if _are_colors(channels) else "C"] = _channel_axis(channels, path)
     letters = "".join(
         letter
         for letter in "TCZYXS"
@@ -93,7 +93,7 @@ class _Axis(NamedTuple):
     step: float | None = None
 
 
-class _StridedPixels(StackedPixels):
+class _StridedPixels(PlaneStackArray):
     """Pixels whose axes go through a file in steps of any number of bytes."""
 
     def __init__(
@@ -148,7 +148,7 @@ def _axes(description: ElementTree.Element, path: Path) -> dict[str, _Axis]:
         if length < 1 or (stride < 1 and length > 1):
             raise ValueError("an axis has no length")
         if letter is not None and letter != _TILES:
-            measure = seconds if letter == "T" else micrometres
+            measure = seconds if letter == "T" else micrometers
             whole = measure(attributes["Length"], attributes["Unit"])
             # From the first element to the last.
             step = None if whole is None or length == 1 else whole / (length - 1)
@@ -157,17 +157,17 @@ def _axes(description: ElementTree.Element, path: Path) -> dict[str, _Axis]:
 
 
 def _in_order(channels: list[ElementTree.Element]) -> list[ElementTree.Element]:
-    """Channels as the file lists them, but colours as red, green and blue."""
-    return sorted(channels, key=_tag) if _are_colours(channels) else channels
+    """Channels as the file lists them, but colors as red, green and blue."""
+    return sorted(channels, key=_tag) if _are_colors(channels) else channels
 
 
-def _are_colours(channels: list[ElementTree.Element]) -> bool:
-    """Whether three channels are the samples of a colour picture."""
+def _are_colors(channels: list[ElementTree.Element]) -> bool:
+    """Whether three channels are the samples of a color picture."""
     return sorted(map(_tag, channels)) == [1, 2, 3]
 
 
 def _tag(channel: ElementTree.Element) -> int:
-    """Grey (0), red, green or blue."""
+    """Gray (0), red, green or blue."""
     return int(channel.attrib["ChannelTag"])
 
 
@@ -192,7 +192,7 @@ def _dtype(channels: list[ElementTree.Element], path: Path) -> np.dtype[Any]:
 
 
 def _names(channels: list[ElementTree.Element]) -> tuple[str, ...]:
-    """Name of each channel: its dye where the file tells it, else the colour it is shown in."""
+    """Name of each channel: its dye where the file tells it, else the color it is shown in."""
     names = []
     for channel in channels:
         told = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.image import PixelArray
-from napari_coordgate.io.lazy import Part, Source, StackedPixels, as_index, span
+from napari_coordgate.io.lazy import Part, PlaneStackArray, Source, as_index, span
 from napari_coordgate.io.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def read_nd2(path: Path) -> tuple[PixelArray, str, Metadata]:
     data : PixelArray
         Windows of its planes are loaded alone where they are not packed.
     axes : str
-        Of TCZYX, and S where it has colours; those of length 1 are left out.
+        Of TCZYX, and S where it has colors; those of length 1 are left out.
     metadata : Metadata
         Sizes and names.
 
@@ -63,7 +63,7 @@ def read_nd2(path: Path) -> tuple[PixelArray, str, Metadata]:
     return data, axes, metadata
 
 
-class _FramePixels(StackedPixels):
+class _FramePixels(PlaneStackArray):
     """Pixels of the first position; a frame of the file holds all channels."""
 
     def __init__(self, source: Source, nd2: "ND2File", axes: str) -> None:

@@ -53,7 +53,7 @@ def described(levels: list[Any], names: tuple[str, ...], metadata: Metadata) -> 
 
 
 def _channels(level: Any, names: tuple[str, ...], labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Names of channels; viewers also want to know their colour and brightness."""
+    """Names of channels; viewers also want to know their color and brightness."""
     channels = []
     for number, label in enumerate(labels):
         middle = [n // 2 for n in level.shape[:-2]]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.normalization import cast
+from napari_coordgate.normalization import convert_dtype
 
 __all__ = ["LARGEST_SIDE", "reduce_by_two"]
 
@@ -41,4 +41,4 @@ def _means(pixels: NDArray[Any]) -> NDArray[Any]:
     corners = (even[row::2, column::2] for row in (0, 1) for column in (0, 1))
     precision = np.result_type(pixels.dtype, np.float32)
     means = sum(np.multiply(corner, 0.25, dtype=precision) for corner in corners)
-    return cast(np.asarray(means), pixels.dtype)
+    return convert_dtype(np.asarray(means), pixels.dtype)

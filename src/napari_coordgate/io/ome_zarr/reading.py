@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.lazy import LazyPixels, Part, as_index
-from napari_coordgate.io.metadata import Metadata, micrometres, seconds
+from napari_coordgate.io.lazy import LazyArray, Part, as_index
+from napari_coordgate.io.metadata import Metadata, micrometers, seconds
 
 __all__ = ["is_zarr", "read_ome_zarr"]
 
@@ -35,7 +35,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
-def read_ome_zarr(path: Path) -> tuple[LazyPixels, str, Metadata]:
+def read_ome_zarr(path: Path) -> tuple[LazyArray, str, Metadata]:
     """Read the first image of a store at full resolution.
 
     Parameters
@@ -85,7 +85,7 @@ def read_ome_zarr(path: Path) -> tuple[LazyPixels, str, Metadata]:
     return pixels, letters, _metadata(letters, axes, np.broadcast_to(scale, len(axes)), told)
 
 
-class _ZarrPixels(LazyPixels):
+class _ZarrPixels(LazyArray):
     """Array of zarr, whose damage is told as that of any file."""
 
     def __init__(self, path: Path, array: Any) -> None:
@@ -124,7 +124,7 @@ def _metadata(
         letter: (float(side), axis.get("unit"))
         for letter, side, axis in zip(letters, scale, axes, strict=True)
     }
-    z, y, x = (micrometres(*stated.get(letter, (None, None))) for letter in "ZYX")
+    z, y, x = (micrometers(*stated.get(letter, (None, None))) for letter in "ZYX")
     time = seconds(*stated.get("T", (None, None)))
     channels = told.get("omero", {}).get("channels", [])
     return Metadata.of((y, x), z, time, [str(c.get("label", "")) for c in channels])

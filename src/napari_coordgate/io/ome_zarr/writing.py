@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import OutputError
+from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.io.ome_zarr.description import described
 from napari_coordgate.io.ome_zarr.levels import LARGEST_SIDE, reduce_by_two
-from napari_coordgate.io.metadata import Metadata
 
 __all__ = ["ZarrLayout", "create_ome_zarr", "zarr_layout"]
 
@@ -45,7 +45,7 @@ def zarr_layout(path: Path, dtype: np.dtype[Any], axes: str) -> ZarrLayout:
     dtype : data type
         Type of the pixels.
     axes : str
-        The image's axes. Samples of a colour become channels.
+        The image's axes. Samples of a color become channels.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def zarr_layout(path: Path, dtype: np.dtype[Any], axes: str) -> ZarrLayout:
         )
     if {"C", "S"} <= set(axes):
         raise OutputError(
-            f"Cannot write {path}: OME-Zarr holds no colours of several channels; choose .tif."
+            f"Cannot write {path}: OME-Zarr holds no colors of several channels; choose .tif."
         )
     order = sorted(range(len(axes)), key=lambda axis: _ORDER.index(axes[axis]))
     return ZarrLayout(order, tuple(axes[axis].replace("S", "C").lower() for axis in order))

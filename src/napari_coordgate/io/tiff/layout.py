@@ -123,7 +123,7 @@ def create_tiff(
 def _flavour(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> Flavour:
     """Kind of TIFF that the name asks for and the pixels allow."""
     if dtype.kind == "b" and samples:
-        raise OutputError(f"Cannot write {path}: TIFF holds no bool colours; choose uint8 pixels.")
+        raise OutputError(f"Cannot write {path}: TIFF holds no bool colors; choose uint8 pixels.")
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         if dtype.name not in _OME_TYPES:
             raise OutputError(
@@ -131,7 +131,7 @@ def _flavour(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> Fla
                 "choose a name that ends in .tif alone."
             )
         return "ome"
-    grey_or_rgb = samples == 0 or (samples == 3 and dtype == np.uint8)
-    if dtype.name in _IMAGEJ_TYPES and grey_or_rgb and nbytes < _CLASSIC_BYTES:
+    gray_or_rgb = samples == 0 or (samples == 3 and dtype == np.uint8)
+    if dtype.name in _IMAGEJ_TYPES and gray_or_rgb and nbytes < _CLASSIC_BYTES:
         return "imagej"
     return "plain"

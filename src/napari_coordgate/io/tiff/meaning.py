@@ -5,15 +5,15 @@ from typing import Any, Literal
 
 import tifffile
 
-from napari_coordgate.io.metadata import Metadata, PixelSize, micrometres, seconds
+from napari_coordgate.io.metadata import Metadata, PixelSize, micrometers, seconds
 
 __all__ = ["Flavour", "metadata_options", "pixel_size_options", "read_metadata"]
 
 Flavour = Literal["ome", "imagej", "plain"]
 
 # Dots per inch are those of a print, and say nothing of the object.
-_CENTIMETRE = 3
-_UNITS_UM = {_CENTIMETRE: 1e4, 4: 1e3, 5: 1.0}
+_CENTIMETER = 3
+_UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
 
 
 def read_metadata(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> Metadata:
@@ -41,7 +41,7 @@ def read_metadata(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) ->
     ours = (tiff.shaped_metadata or ({},))[0]
     return Metadata.of(
         _sides_by_resolution(tiff, _UNITS_UM.get(int(tiff.pages.first.resolutionunit))),
-        micrometres(ours.get("z_step_um"), "um"),
+        micrometers(ours.get("z_step_um"), "um"),
         seconds(ours.get("time_step_s"), "s"),
         _texts(ours.get("channels")),
     )
@@ -119,8 +119,8 @@ def pixel_size_options(flavour: Flavour, pixel_size_um: PixelSize | None) -> dic
         return {"metadata": {**sides, **units}}
     if flavour == "imagej":
         return {"resolution": (1 / x, 1 / y), "metadata": {"unit": "um"}}
-    per_centimetre = (_UNITS_UM[_CENTIMETRE] / x, _UNITS_UM[_CENTIMETRE] / y)
-    return {"resolution": per_centimetre, "resolutionunit": _CENTIMETRE, "metadata": {}}
+    per_centimeter = (_UNITS_UM[_CENTIMETER] / x, _UNITS_UM[_CENTIMETER] / y)
+    return {"resolution": per_centimeter, "resolutionunit": _CENTIMETER, "metadata": {}}
 
 
 def _ome_metadata(xml: str) -> Metadata:
@@ -128,7 +128,7 @@ def _ome_metadata(xml: str) -> Metadata:
     images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
     pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
     z, y, x = (
-        micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        micrometers(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "ZYX"
     )
     time = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
@@ -145,8 +145,8 @@ def _imagej_metadata(tiff: tifffile.TiffFile, stated: dict[str, Any], count: int
     if any(label != names[number % count] for number, label in enumerate(labels) if count):
         names = ()  # these are labels of planes
     return Metadata.of(
-        _sides_by_resolution(tiff, micrometres(1, unit)),
-        micrometres(stated.get("spacing"), unit),
+        _sides_by_resolution(tiff, micrometers(1, unit)),
+        micrometers(stated.get("spacing"), unit),
         seconds(stated.get("finterval"), stated.get("tunit", "s")),
         names,
     )

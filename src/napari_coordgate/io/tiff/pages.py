@@ -11,14 +11,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_coordgate.io.lazy import BlockPixels, Part, Source, StackedPixels, as_index, span
+from napari_coordgate.io.lazy import Part, PlaneStackArray, RawFileArray, Source, as_index, span
 
 __all__ = ["PagedPixels", "TiffPage", "keyframe"]
 
 TiffPage = tifffile.TiffPage | tifffile.TiffFrame
 
 _KEPT_BYTES = 2**27
-"""Decoded tiles and strips that are kept: strips span the plane, and neighbours need them too."""
+"""Decoded tiles and strips that are kept: strips span the plane, and neighbors need them too."""
 _SEGMENT_BYTES = 2**32
 """A tile or strip that claims more is no honest one."""
 
@@ -46,7 +46,7 @@ def keyframe(page: TiffPage) -> tifffile.TiffPage:
     return page.keyframe
 
 
-class PagedPixels(StackedPixels):
+class PagedPixels(PlaneStackArray):
     """Pages of a TIFF file as one array.
 
     Parameters
@@ -84,7 +84,7 @@ class PagedPixels(StackedPixels):
         if self._stored is None:
             return self._gathered(number, parts[lead:])
         source, offset = self._segments.place(number)
-        page = BlockPixels(source, offset, self._page_shape, self._stored)
+        page = RawFileArray(source, offset, self._page_shape, self._stored)
         return page[tuple(map(as_index, parts[lead:]))]
 
     def _gathered(self, number: int, parts: tuple[Part, ...]) -> NDArray[Any]:

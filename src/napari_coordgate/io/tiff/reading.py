@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_coordgate.io.lazy import BlockPixels, LazyPixels, Source
+from napari_coordgate.io.lazy import LazyArray, RawFileArray, Source
 from napari_coordgate.io.metadata import Metadata
 from napari_coordgate.io.tiff.meaning import read_metadata
 from napari_coordgate.io.tiff.pages import PagedPixels, TiffPage, keyframe
@@ -28,7 +28,7 @@ GATE = "gate "
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_tiff(path: Path) -> tuple[LazyPixels | NDArray[Any], str, Metadata]:
+def read_tiff(path: Path) -> tuple[LazyArray | NDArray[Any], str, Metadata]:
     """Read the first image of a TIFF file, at full resolution.
 
     Parameters
@@ -57,7 +57,7 @@ def read_tiff(path: Path) -> tuple[LazyPixels | NDArray[Any], str, Metadata]:
         metadata = read_metadata(tiff, series.axes, series.shape)
         if series.dataoffset is not None:
             dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-            whole = BlockPixels(source, series.dataoffset, series.shape, dtype)
+            whole = RawFileArray(source, series.dataoffset, series.shape, dtype)
             return whole, series.axes, metadata
         pages: Sequence[TiffPage | None] = series.pages
         if None in pages:

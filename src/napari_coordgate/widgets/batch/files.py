@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor
 
 from napari_coordgate.events import FileChanged, FileState
 from napari_coordgate.widgets.batch.shown import STATES, ShownBatch
-from napari_coordgate.widgets.panel import COLOURS
+from napari_coordgate.widgets.panel import COLORS
 
 __all__ = ["FILE", "STATE", "TIME", "WHY", "FailedFilter", "FileModel"]
 
@@ -30,13 +30,13 @@ MARKS: dict[FileState, str] = {
     "current": "✓",
     "skipped": "\N{EN DASH}",
 }
-COLOUR_OF: dict[FileState, QColor] = {
-    "failed": QColor(COLOURS["failed"]),
-    "running": QColor(COLOURS["cancelled"]),
-    "done": QColor(COLOURS["completed"]),
-    "current": QColor(COLOURS["completed"]),
+COLOR_OF: dict[FileState, QColor] = {
+    "failed": QColor(COLORS["failed"]),
+    "running": QColor(COLORS["canceled"]),
+    "done": QColor(COLORS["completed"]),
+    "current": QColor(COLORS["completed"]),
 }
-"""Other states are in the theme's own colour."""
+"""Other states are in the theme's own color."""
 RANKS = {state: rank for rank, state in enumerate(STATES)}
 TOOLTIP_WIDTH = 80
 """Of a line, characters."""
@@ -142,14 +142,14 @@ class FileModel(QAbstractTableModel):
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, colour and tooltip of a cell."""
+        """Text, color and tooltip of a cell."""
         file, column = self._files[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(file, column)
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{file.source}\n{fill(file.why, TOOLTIP_WIDTH)}".strip()
         if role == Qt.ItemDataRole.ForegroundRole and column == STATE:
-            return COLOUR_OF.get(file.state)
+            return COLOR_OF.get(file.state)
         if role == Qt.ItemDataRole.TextAlignmentRole and column == TIME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

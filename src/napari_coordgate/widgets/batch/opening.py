@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_coordgate.io import Image, middle_plane, read_image, sampled
 from napari_coordgate.events import Event, FileChanged, Finished
+from napari_coordgate.io import Image, middle_plane, read_image, sampled
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.request import BatchRequest
 from napari_coordgate.widgets.jobs import Job

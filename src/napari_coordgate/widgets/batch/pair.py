@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_coordgate.events import FileChanged
 
-__all__ = ["PairView", "to_grey"]
+__all__ = ["PairView", "to_gray"]
 
 HEIGHT = 120
 """Largest height of a picture, pixels."""
@@ -41,12 +41,12 @@ class PairView(QWidget):
             return
         self.name.setText(f"{file.source.name}: blurred | deblurred")
         self.name.setToolTip(str(file.source))
-        for label, grey in zip(self.pictures, to_grey(*file.pair), strict=True):
-            label.setPixmap(_pixmap(grey))
+        for label, gray in zip(self.pictures, to_gray(*file.pair), strict=True):
+            label.setPixmap(_pixmap(gray))
 
 
-def to_grey(*pictures: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
-    """Pictures in one scale of grey, so that they can be compared.
+def to_gray(*pictures: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """Pictures in one scale of gray, so that they can be compared.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def to_grey(*pictures: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
     return [(255 * np.clip((picture - low) / span, 0, 1)).astype(np.uint8) for picture in pictures]
 
 
-def _pixmap(grey: NDArray[np.uint8]) -> QPixmap:
-    height, width = grey.shape
-    pixels = grey.tobytes()  # lent to the image; the pixmap has its own
+def _pixmap(gray: NDArray[np.uint8]) -> QPixmap:
+    height, width = gray.shape
+    pixels = gray.tobytes()  # lent to the image; the pixmap has its own
     image = QImage(pixels, width, height, width, QImage.Format.Format_Grayscale8)
     pixmap = QPixmap.fromImage(image)
     if height <= HEIGHT:

@@ -20,7 +20,7 @@ from napari_coordgate.widgets.forms import SettingsForm, collapsible, form_rows
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.listening import listen
 from napari_coordgate.widgets.origin import OriginRows
-from napari_coordgate.widgets.panel import COLOURS, JobBar, Panel
+from napari_coordgate.widgets.panel import COLORS, JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import CHECKPOINT_FILES, checkpoint_choice
 
@@ -178,10 +178,8 @@ class BatchWidget(Panel):
             self._save_network(*chosen)
 
     def _save_network(self, path: Path, overwrite: bool) -> None:
-        from napari_coordgate.model import save_checkpoint  # torch is here with the network
-
         try:
-            save_checkpoint(path, self.network.value, overwrite=overwrite)
+            self.network.value.save(path, overwrite=overwrite)
         except CoordGateError as error:
             self.bar.complain(str(error))
             return
@@ -223,7 +221,7 @@ class BatchWidget(Panel):
         failed = self.table.batch.failed if self.table.batch is not None else 0
         self.table.retry.setEnabled(end is not None and failed > 0)
         if end is not None and end.reason == "completed" and failed:
-            self.bar.tell(end.message, COLOURS["cancelled"])
+            self.bar.tell(end.message, COLORS["canceled"])
 
     def _open(self, file: FileChanged) -> None:
         """Open a file of the batch that is shown; its headers are read in the background."""

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_coordgate.config import RichardsonLucyConfig, Settings, WhichPSF, WienerConfig
+from napari_coordgate.config import PSFMode, RichardsonLucyConfig, Settings, WienerConfig
 from napari_coordgate.widgets.session import Session
 
 __all__ = ["CLASSICAL", "MethodChecklist"]
 
 CLASSICAL: Mapping[str, Settings] = {"Wiener": WienerConfig(), "RL": RichardsonLucyConfig()}
 """Settings of the classical methods to begin with, by the names in tables and of layers."""
-PSF_NAMES: Mapping[WhichPSF, str] = {"field": "full field", "mean": "mean PSF"}
+PSF_NAMES: Mapping[PSFMode, str] = {"field": "full field", "mean": "mean PSF"}
 MOST_ROWS = 9
 """Rows that are seen without scrolling."""
 KEY = Qt.ItemDataRole.UserRole

@@ -43,7 +43,7 @@ class ShownComparison:
     layers : list of Image layer or None
         The layer of each row; none where a method failed.
     fitted_view : tuple or None
-        Zoom and centre of the camera as they were last fitted to the results.
+        Zoom and center of the camera as they were last fitted to the results.
     """
 
     def __init__(

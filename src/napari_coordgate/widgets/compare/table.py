@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import writing
+from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
 
@@ -82,7 +82,7 @@ def _count(value: float) -> str:
 COLUMNS = (
     _quality("PSNR", "psnr", "Peak signal-to-noise ratio, dB.", ".2f"),
     _quality("SSIM", "ssim", "Structural similarity, at most 1.", ".3f"),
-    _quality("centre", "psnr_centre", "PSNR in the inner third of the field radius, dB.", ".1f"),
+    _quality("center", "psnr_center", "PSNR in the inner third of the field radius, dB.", ".1f"),
     _quality("middle", "psnr_middle", "PSNR in the middle third of the field radius, dB.", ".1f"),
     _quality("edge", "psnr_edge", "PSNR in the outer third of the field radius, dB.", ".1f"),
     Column("time", "For this image, preparation included.", lambda row: row.seconds, _seconds, -1),
@@ -217,7 +217,7 @@ class ResultsTable(QWidget):
     def save_table(self, path: Path, overwrite: bool = False) -> None:
         """Write the table as CSV; below it stands what came of that."""
         try:
-            with writing(path, overwrite) as temporary:
+            with atomic_write(path, overwrite) as temporary:
                 temporary.write_text(self._text(","), encoding="utf-8")
         except OutputError as error:
             self._tell([str(error)])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_coordgate.errors import CheckpointError
+from napari_coordgate.errors import ModelError
 from napari_coordgate.io.tiff import own_kind
 from napari_coordgate.widgets.layers.gates import LONGEST_SIDE, gate_layers
 from napari_coordgate.widgets.layers.places import on_frame
@@ -85,14 +85,14 @@ def _read_fields(path: Paths) -> list[LayerData]:
 
 
 def _read_checkpoints(path: Paths) -> list[LayerData]:
-    from napari_coordgate.model import load_checkpoint
     from napari_coordgate.inference import gating_maps
+    from napari_coordgate.model import Model
 
     layers: list[LayerData] = []
     for file in _files(path):
-        checkpoint = load_checkpoint(file)
+        checkpoint = Model.load(file)
         maps = gating_maps(checkpoint, longest_side=LONGEST_SIDE)
         if not maps:
-            raise CheckpointError(f"{file} holds a network without gates; give a cg-unet.")
+            raise ModelError(f"{file} holds a network without gates; give a cg-unet.")
         layers += gate_layers(checkpoint, maps, file.stem, str(file))
     return layers

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.config import load_lens
-from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.io import find_images, read_image
+from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.widgets.layers.places import on_frame
 from napari_coordgate.widgets.layers.provenance import LayerData, metadata
 

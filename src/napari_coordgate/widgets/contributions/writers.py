@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import check_free
+from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.widgets.layers.provenance import LayerData, field_of
 
 __all__ = ["write_field"]
@@ -42,6 +42,6 @@ def write_field(path: str, layers: Sequence[LayerData]) -> list[str]:
         )
     is_named = Path(path).suffix.lower() in (".tif", ".tiff")
     target = path if is_named else path + SUFFIX
-    check_free([target], overwrite=is_named, advice="choose another name")
+    check_not_exists([target], overwrite=is_named, advice="choose another name")
     field.save(target, overwrite=is_named)
     return [target]

@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import claim_space
-from napari_coordgate.io import Image
 from napari_coordgate.events import Event
+from napari_coordgate.io import Image
+from napari_coordgate.io.files import allocate
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
-    from napari_coordgate.inference import Placement
+    from napari_coordgate.inference import FrameAlignment
+    from napari_coordgate.model import Model
 
 __all__ = ["DeblurRequest", "result_array"]
 
@@ -47,9 +47,9 @@ class DeblurRequest:
     """
 
     image: Image
-    checkpoint: "Checkpoint"
+    checkpoint: "Model"
     config: DeblurConfig
-    placement: "Placement"
+    placement: "FrameAlignment"
     out: NDArray[Any]
     visible: Callable[[], tuple[int, ...]]
 
@@ -98,5 +98,5 @@ def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
             "space, or deblur a part of the image."
         )
     with tempfile.TemporaryFile() as file:
-        claim_space(file.fileno(), size)
+        allocate(file.fileno(), size)
         return np.memmap(file, dtype, "w+", shape=shape)

@@ -22,7 +22,7 @@ from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import checkpoint_choice
 
 if TYPE_CHECKING:
-    from napari_coordgate.inference import Placement
+    from napari_coordgate.inference import FrameAlignment
 
 __all__ = ["DeblurWidget"]
 
@@ -40,14 +40,14 @@ class DeblurWidget(Panel):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
-        self.image = Choice(lambda: image_layers(viewer, colour=True))
+        self.image = Choice(lambda: image_layers(viewer, color=True))
         self.checkpoint = checkpoint_choice(self.session)
         self.axes = QLineEdit()
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.add_choice("Image", self.image, "The blurred image, or a stack of some.")
         self.add_choice("Network", self.checkpoint, "A checkpoint, trained for this frame.")
-        self.add_row("Axes", self.axes, "A letter of TCZYX for each axis; S for colour samples.")
+        self.add_row("Axes", self.axes, "A letter of TCZYX for each axis; S for color samples.")
         self.origin = OriginRows(self.rows)
         self.rows.addRow(self.note)
         preferences = load_preferences()
@@ -90,7 +90,7 @@ class DeblurWidget(Panel):
         self.note.setText(note)
         self.bar.set_problem(problem)
 
-    def _placement(self) -> "Placement":
+    def _placement(self) -> "FrameAlignment":
         """Where the image lies in the network's frame.
 
         Raises
@@ -103,9 +103,9 @@ class DeblurWidget(Panel):
             raise SettingsError("Choose a network: load a checkpoint, or train one.")
         if self.form.settings is None:
             raise SettingsError("; ".join(self.form.problems.values()))
-        from napari_coordgate.inference import placement  # torch is here with the checkpoint
+        from napari_coordgate.inference import align_to_frame  # torch is here with the checkpoint
 
-        return placement(image, checkpoint, self.origin.value)
+        return align_to_frame(image, checkpoint, self.origin.value)
 
     def _image(self) -> Image:
         layer: ImageLayer | None = self.image.value
@@ -118,7 +118,7 @@ class DeblurWidget(Panel):
         layer: ImageLayer = self.image.value
         config = cast(DeblurConfig, self.form.settings)
         try:
-            image, placement = self._image(), self._placement()
+            image, align_to_frame = self._image(), self._placement()
             dtype = image.data.dtype if config.keep_dtype else np.float32
             out = result_array(image.data.shape, dtype)
         except CoordGateError as error:
@@ -128,7 +128,7 @@ class DeblurWidget(Panel):
             image=image,
             checkpoint=self.checkpoint.value,
             config=config,
-            placement=placement,
+            placement=align_to_frame,
             out=out,
             visible=PlaneOnView(self.viewer, layer),
         )

@@ -9,15 +9,15 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_coordgate.complaints import explain_one
 from napari_coordgate.config import Settings
+from napari_coordgate.errors import format_error_detail
 from napari_coordgate.widgets.forms.editors import UNITS, Editor, allowed, build_editor
 from napari_coordgate.widgets.forms.rows import add_row, collapsible, form_rows
 
-__all__ = ["BAD_COLOUR", "SettingsForm"]
+__all__ = ["BAD_COLOR", "SettingsForm"]
 
 ACRONYMS = {"na": "NA", "ema": "EMA", "psf": "PSF"}
-BAD_COLOUR = "#e5534b"
+BAD_COLOR = "#e5534b"
 
 
 class SettingsForm(QWidget):
@@ -139,7 +139,7 @@ class SettingsForm(QWidget):
             problem = problems.get(name)
             label = self.labels[name]
             label.setText(f"⚠ {_label(name)}" if problem else _label(name))
-            label.setStyleSheet(f"color: {BAD_COLOUR}; font-weight: bold;" if problem else "")
+            label.setStyleSheet(f"color: {BAD_COLOR}; font-weight: bold;" if problem else "")
             for part in (editor, label):
                 part.setToolTip(f"{problem}\n{description}" if problem else description)
 
@@ -153,7 +153,7 @@ def _by_field(error: ValidationError, names: Collection[str]) -> dict[str, str]:
         if not concerned:
             concerned = [name for name in names if re.search(rf"\b{name}\b", text)] or list(names)
         else:
-            text = explain_one(item).partition(": ")[2].capitalize()
+            text = format_error_detail(item).partition(": ")[2].capitalize()
         problems |= dict.fromkeys(concerned, text)
     return problems
 

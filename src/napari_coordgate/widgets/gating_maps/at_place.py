@@ -11,7 +11,7 @@ from napari_coordgate.events import Event, Finished
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.model import Model
 
 __all__ = ["AtPlace", "PlaceRequest", "gate_values"]
 
@@ -48,7 +48,7 @@ class PlaceRequest:
         Which plane of it.
     """
 
-    checkpoint: "Checkpoint"
+    checkpoint: "Model"
     row: int
     column: int
     pixels: Any = None

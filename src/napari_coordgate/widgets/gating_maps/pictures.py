@@ -34,13 +34,13 @@ class KernelPictures(QWidget):
 
     def show_place(self, at: AtPlace) -> None:
         """Show a place."""
-        kernel = around_centre(at.kernel, SHOWN_RADIUS_PX)
+        kernel = around_center(at.kernel, SHOWN_RADIUS_PX)
         most = float(np.abs(kernel).max()) or 1.0
         self.kernel.show_image(kernel, (-most, most), "CET-D1A")
         if at.psf is None:
             self.psf.item.clear()
         else:
-            psf = around_centre(at.psf, SHOWN_RADIUS_PX)
+            psf = around_center(at.psf, SHOWN_RADIUS_PX)
             self.psf.show_image(psf, (0.0, float(psf.max())), "inferno")
 
 
@@ -57,13 +57,13 @@ class _Picture(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
         box.addItem(self.item)
 
     def show_image(
-        self, image: NDArray[np.floating], levels: tuple[float, float], colours: str
+        self, image: NDArray[np.floating], levels: tuple[float, float], colors: str
     ) -> None:
-        self.item.setColorMap(pyqtgraph.colormap.get(colours))
+        self.item.setColorMap(pyqtgraph.colormap.get(colors))
         self.item.setImage(image, levels=levels)
 
 
-def around_centre(image: NDArray[np.floating], radius: int) -> NDArray[np.floating]:
+def around_center(image: NDArray[np.floating], radius: int) -> NDArray[np.floating]:
     """Middle of a square image of odd side, or the image amid zeros where it is smaller."""
     missing = radius - image.shape[0] // 2
     if missing >= 0:

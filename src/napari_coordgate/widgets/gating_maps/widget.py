@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from napari_coordgate.io.files import writing
 from napari_coordgate.events import Event, Finished
+from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import pair_row
 from napari_coordgate.widgets.gating_maps.at_place import AtPlace, PlaceRequest, gate_values
@@ -149,11 +149,11 @@ class GatingMapsWidget(Panel):
 
     def show_layers(self) -> None:
         """Add each gate's maps as an image layer over the frame."""
-        from napari_coordgate.inference import liveliest  # torch is here with the checkpoint
+        from napari_coordgate.inference import by_variance  # torch is here with the checkpoint
 
         maps = self.maps
         if self.order.currentText() == ORDERS[0]:
-            maps = {name: gate[liveliest(gate)] for name, gate in maps.items()}
+            maps = {name: gate[by_variance(gate)] for name, gate in maps.items()}
         layers = gate_layers(self.checkpoint.value, maps, self.checkpoint.name)
         over: ImageLayer | None = self.image.value
         for pixels, options, _ in layers:
@@ -201,7 +201,7 @@ class GatingMapsWidget(Panel):
             self.at_place.drop()
             return
         pixels, plane = None, tuple[int, ...]()
-        # A network is linearised around an image of its frame, or else around grey.
+        # A network is linearised around an image of its frame, or else around gray.
         if layer is not None and pixels_of(layer).shape[-2:] == checkpoint.frame_shape:
             pixels = pixels_of(layer)
             plane = plane_on_view(self.viewer, layer)
@@ -248,7 +248,7 @@ class GatingMapsWidget(Panel):
         def work(_: Job) -> Iterator[Event]:
             from napari_coordgate.inference import draw_gates
 
-            with writing(path, overwrite) as temporary:
+            with atomic_write(path, overwrite) as temporary:
                 draw_gates(maps).savefig(temporary, dpi=120)
             yield Finished("completed", f"Saved {path.name}.")
 

@@ -10,7 +10,7 @@ from napari_coordgate.widgets.layers.places import on_frame
 from napari_coordgate.widgets.layers.provenance import GATES, LayerData, metadata
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.model import Model
 
 __all__ = ["LONGEST_SIDE", "gate_layers", "pitch_px"]
 
@@ -19,7 +19,7 @@ LONGEST_SIDE = 512
 
 
 def gate_layers(
-    checkpoint: "Checkpoint",
+    checkpoint: "Model",
     maps: Mapping[str, NDArray[np.float32]],
     name: str,
     path: str | None = None,

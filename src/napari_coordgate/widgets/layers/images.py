@@ -49,7 +49,7 @@ def guess_axes(layer: ImageLayer) -> str:
     Returns
     -------
     str
-        A letter of TCZYX for each axis, and S for the samples of a colour image;
+        A letter of TCZYX for each axis, and S for the samples of a color image;
         fewer letters where the names leave an axis unknown.
 
     Raises

@@ -11,8 +11,8 @@ from napari_coordgate.widgets.layers.images import pixels_of
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
-    from napari_coordgate.model import Checkpoint
     from napari_coordgate.io import Image
+    from napari_coordgate.model import Model
 
 __all__ = ["laid_over", "look_of", "of_image", "on_frame", "place_of"]
 
@@ -41,17 +41,17 @@ def on_frame(
     side = 1.0 if pixel_size_um is None else pixel_size_um
     unit = "pixel" if pixel_size_um is None else "um"
     n = len(leading)
-    # napari places the *centre* of the first pixel, and the frame's begins at its own.
-    first_centre = tuple(side * (pitch - 1) / 2 for pitch in pitch_px)
+    # napari places the *center* of the first pixel, and the frame's begins at its own.
+    first_center = tuple(side * (pitch - 1) / 2 for pitch in pitch_px)
     return {
         "scale": (1.0,) * n + tuple(side * pitch for pitch in pitch_px),
-        "translate": (0.0,) * n + first_centre,
+        "translate": (0.0,) * n + first_center,
         "units": ("pixel",) * n + (unit,) * 2,
         "axis_labels": (*leading, "y", "x"),
     }
 
 
-def laid_over(layer: ImageLayer, options: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+def laid_over(layer: ImageLayer, options: dict[str, Any], checkpoint: Model) -> dict[str, Any]:
     """Options of a layer over a checkpoint's frame, laid over an image of that frame instead.
 
     Parameters
@@ -70,7 +70,7 @@ def laid_over(layer: ImageLayer, options: dict[str, Any], checkpoint: Checkpoint
     """
     scale = np.asarray(layer.scale)[-2:]
     frame_pixel = scale * pixels_of(layer).shape[-2:] / checkpoint.frame_shape
-    first_centre = np.asarray(layer.translate)[-2:] + (frame_pixel - scale) / 2
+    first_center = np.asarray(layer.translate)[-2:] + (frame_pixel - scale) / 2
     pitch, offset = (
         np.asarray(options[name])[-2:] / (checkpoint.pixel_size_um or 1.0)
         for name in ("scale", "translate")
@@ -79,7 +79,7 @@ def laid_over(layer: ImageLayer, options: dict[str, Any], checkpoint: Checkpoint
     units = (*options["units"][:-2], *layer.units)[-len(options["units"]) :]
     return options | {
         "scale": (*options["scale"][:-2], *pitch * frame_pixel),
-        "translate": (*options["translate"][:-2], *first_centre + offset * frame_pixel),
+        "translate": (*options["translate"][:-2], *first_center + offset * frame_pixel),
         "units": units,
     }
 
@@ -112,7 +112,7 @@ def place_of(layer: ImageLayer, ndim: int | None = None) -> dict[str, Any]:
 
 
 def look_of(layer: ImageLayer) -> dict[str, Any]:
-    """Options of a new layer that looks like another one: contrast and colours."""
+    """Options of a new layer that looks like another one: contrast and colors."""
     return {
         "contrast_limits": tuple(layer.contrast_limits),
         "colormap": layer.colormap,

@@ -87,13 +87,13 @@ class PortraitRequest:
     def events(self, job: Job) -> Iterator[Event | Portrait | BlurredImage]:
         """Portrait first, then the blurred image; for the background thread."""
         from napari_coordgate.optics import PSFField, PSFGrid  # bring in torch
-        from napari_coordgate.simulation import frame_window
+        from napari_coordgate.simulation import center_crop_window
 
         origin, sharp, note = (0, 0), None, ""
         if self.pixels is not None:
             sharp = np.asarray(self.pixels[self.plane], np.float32)
             try:
-                origin = frame_window(sharp.shape, self.frame_shape, self.name).origin
+                origin = center_crop_window(sharp.shape, self.frame_shape, self.name).origin
             except FrameMismatchError as error:
                 sharp, note = None, str(error)
         grid = PSFGrid.from_lens(self.lens, self.frame_shape)

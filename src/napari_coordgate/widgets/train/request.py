@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.io import Image
 from napari_coordgate.events import Event
+from napari_coordgate.io import Image
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.widgets.jobs import Job
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
 
 __all__ = ["TrainingRequest", "free_name"]
@@ -54,15 +54,17 @@ class TrainingRequest:
     field: "PSFField | None"
     blurred: list[Image] | None
     validation: list[Image] | None
-    init: "Checkpoint | None"
+    init: "Model | None"
     output: Path
     resume: bool = False
 
-    def rehearse(self, job: Job) -> Iterator[Event]:
+    def estimate_resources(self, job: Job) -> Iterator[Event]:
         """Events of a rehearsal, whose result is the estimate; for the background thread."""
-        from napari_coordgate.training import rehearse  # brings in torch
+        from napari_coordgate.training import estimate_resources  # brings in torch
 
-        return rehearse(self.config, **self._images(), init=self.init, cancel=job.cancel_requested)
+        return estimate_resources(
+            self.config, **self._images(), init=self.init, cancel=job.cancel_requested
+        )
 
     def train(self, job: Job) -> Iterator[Event]:
         """Events of the training; for the background thread."""

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
 from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.events import Event, Finished, Preview, Progress
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.widgets.choices import file_edit, path_of
 from napari_coordgate.widgets.forms import SettingsForm, collapsible
 from napari_coordgate.widgets.jobs import Job
@@ -26,7 +26,7 @@ from napari_coordgate.widgets.train.request import TrainingRequest, free_name
 from napari_coordgate.widgets.train.view import TrainingCurves, TrainingPreview
 
 if TYPE_CHECKING:
-    from napari_coordgate.model import Checkpoint
+    from napari_coordgate.model import Model
 
 __all__ = ["TrainWidget"]
 
@@ -159,7 +159,7 @@ class TrainWidget(Panel):
     def _take_interrupted(self, end: Finished) -> None:
         self._is_reading = False
         if end.reason == "completed":
-            checkpoint: Checkpoint = end.result
+            checkpoint: Model = end.result
             self.form.set_settings(checkpoint.config)
             self.camera.set_settings(checkpoint.config.camera)
             if checkpoint.psf_field is not None:
@@ -217,7 +217,7 @@ class TrainWidget(Panel):
             self._rehearse(self._pending)
 
     def _rehearse(self, request: TrainingRequest) -> None:
-        job = Job(ESTIMATE, request.rehearse, request)
+        job = Job(ESTIMATE, request.estimate_resources, request)
         self.bar.follow(job)
         listen(job.finished, self._weigh)
         self.session.start(job)
@@ -274,6 +274,6 @@ class TrainWidget(Panel):
 
 def _read(path: Path, _: Job) -> Iterator[Event]:
     """Checkpoint of an interrupted run; for the background thread."""
-    from napari_coordgate.model import load_checkpoint  # brings in torch
+    from napari_coordgate.model import Model  # brings in torch
 
-    yield Finished("completed", "", result=load_checkpoint(path))
+    yield Finished("completed", "", result=Model.load(path))

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from napari_coordgate.complaints import explain
 from napari_coordgate.config import TrainingConfig
+from napari_coordgate.errors import format_validation_error
 
 
 def complaint(values: dict[str, Any]) -> str:
     with pytest.raises(ValidationError) as caught:
         TrainingConfig.model_validate(values)
-    return explain(caught.value, TrainingConfig)
+    return format_validation_error(caught.value, TrainingConfig)
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,27 @@ import pytest
 import torch
 
 from napari_coordgate.config import Camera
-from napari_coordgate.optics import expose
+from napari_coordgate.simulation import add_camera_noise
 
 BRIGHTNESS = 0.6
 
 
-def grey(brightness: float = BRIGHTNESS) -> torch.Tensor:
+def gray(brightness: float = BRIGHTNESS) -> torch.Tensor:
     return torch.full((1000, 1000), brightness)
 
 
 def test_without_a_photon_count_there_is_no_noise() -> None:
-    image = grey()
-    assert expose(image, Camera(), seed=1) is image
+    image = gray()
+    assert add_camera_noise(image, Camera(), seed=1) is image
 
 
 @pytest.mark.parametrize(("photons", "read_noise"), [(50, 0), (50, 4), (5000, 4)])
 def test_noise_has_the_mean_and_variance_of_light_and_read_out(
     photons: float, read_noise: float
 ) -> None:
-    electrons = expose(grey(), Camera(photons=photons, read_noise=read_noise), seed=1) * photons
+    electrons = (
+        add_camera_noise(gray(), Camera(photons=photons, read_noise=read_noise), seed=1) * photons
+    )
     variance = BRIGHTNESS * photons + read_noise**2
     error_of_mean = (variance / electrons.numel()) ** 0.5
     assert electrons.mean().item() == pytest.approx(BRIGHTNESS * photons, abs=5 * error_of_mean)
@@ -30,7 +32,7 @@ def test_noise_has_the_mean_and_variance_of_light_and_read_out(
 
 
 def test_light_comes_in_whole_photons() -> None:
-    electrons = expose(grey(), Camera(photons=8), seed=1) * 8
+    electrons = add_camera_noise(gray(), Camera(photons=8), seed=1) * 8
     torch.testing.assert_close(electrons, electrons.round(), atol=1e-5, rtol=0)
     counts = torch.stack([(electrons.round() == count).float().mean() for count in range(3)])
     expected = torch.distributions.Poisson(8 * BRIGHTNESS).log_prob(torch.arange(3)).exp()
@@ -39,24 +41,24 @@ def test_light_comes_in_whole_photons() -> None:
 
 def test_the_same_seed_gives_the_same_noise() -> None:
     camera = Camera(photons=100, read_noise=2)
-    again = expose(grey(), camera, seed=3)
-    assert torch.equal(expose(grey(), camera, seed=3), again)
-    assert not torch.equal(expose(grey(), camera, seed=4), again)
+    again = add_camera_noise(gray(), camera, seed=3)
+    assert torch.equal(add_camera_noise(gray(), camera, seed=3), again)
+    assert not torch.equal(add_camera_noise(gray(), camera, seed=4), again)
 
 
 def test_the_noise_leaves_other_random_numbers_alone() -> None:
     state = torch.random.get_rng_state()
-    expose(grey(), Camera(photons=100, read_noise=2), seed=3)
+    add_camera_noise(gray(), Camera(photons=100, read_noise=2), seed=3)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_less_than_no_light_is_none() -> None:
-    assert torch.count_nonzero(expose(grey(-0.1), Camera(photons=100), seed=1)) == 0
+    assert torch.count_nonzero(add_camera_noise(gray(-0.1), Camera(photons=100), seed=1)) == 0
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 def test_precision_and_shape_are_kept(precision: torch.dtype) -> None:
     image = torch.rand(2, 3, 5, dtype=precision)
-    recorded = expose(image, Camera(photons=10, read_noise=1), seed=1)
+    recorded = add_camera_noise(image, Camera(photons=10, read_noise=1), seed=1)
     assert recorded.dtype == precision
     assert recorded.shape == image.shape
