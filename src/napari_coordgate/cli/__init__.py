@@ -1,7 +1,7 @@
-"""The command line, ``napari-coordgate``: every job of the library, one command each.
+"""The command line ``napari-coordgate``: one command for each function of the library.
 
-`app` holds the commands as their users see them and imports nothing heavy; what
-a command does stands in the module of its name, imported when it runs.
+`app` defines the commands and their flags and imports nothing heavy; the code of a command is
+in the module of its name, imported when the command runs.
 """
 
 import atexit
@@ -19,26 +19,20 @@ from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 __all__ = ["main"]
 
 PROGRAM = "napari-coordgate"
-FAILED, WRONG_USE, CANCELED = 1, 2, 130
+FAILED, WRONG_USAGE, CANCELED = 1, 2, 130
 
 
 def main() -> int:
-    """Run the command line on the arguments of the process.
-
-    Returns
-    -------
-    int
-        0 done, 1 failed, 2 wrong use, 130 canceled.
-    """
-    # Or Python would search all of torch for garbage at its end, which takes a second.
+    """Run the command line; return 0 (success), 1 (failure), 2 (wrong usage) or 130 (canceled)."""
+    # Otherwise Python collects the garbage of all of torch at exit, which takes a second.
     atexit.register(gc.freeze)
     try:
-        with _terminating_like_ctrl_c(), _warnings_in_one_line():
+        with _sigterm_as_ctrl_c(), _one_line_warnings():
             status = app(prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         return _end(f"{error.format_message().rstrip('.')}; see --help.", error.exit_code)
     except SettingsError as error:
-        return _end(error, WRONG_USE)
+        return _end(error, WRONG_USAGE)
     except CanceledError as error:
         return _end(error, CANCELED)
     except CoordGateError as error:
@@ -49,8 +43,8 @@ def main() -> int:
 
 
 @contextmanager
-def _terminating_like_ctrl_c() -> Iterator[None]:
-    """Make SIGTERM, which schedulers of clusters send, unwind like Ctrl-C."""
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Handle SIGTERM, which cluster schedulers send, like Ctrl-C."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -59,11 +53,11 @@ def _terminating_like_ctrl_c() -> Iterator[None]:
 
 
 @contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Show what a warning says, and not where in the code it was said."""
+def _one_line_warnings() -> Iterator[None]:
+    """Print the message of a warning without its location in the code."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        _say(f"warning: {message}")
+        _print_error(f"warning: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -71,10 +65,10 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _end(message: object, status: int) -> int:
-    _say(message)
+    _print_error(message)
     return status
 
 
-def _say(message: object) -> None:
-    """One line for the user, beside the results."""
+def _print_error(message: object) -> None:
+    """Print one line to standard error."""
     typer.echo(f"{PROGRAM}: {' '.join(str(message).split())}", err=True)

@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Deblur microscopy images that are sharp in the middle and soft at the edge.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 
 _PRESETS_TOLD = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS.items())
@@ -254,9 +254,9 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
     """Tell what a file holds."""
-    from napari_coordgate.cli.describe import as_json, as_text, describe
+    from napari_coordgate.cli.info import file_info, to_json, to_text
 
-    typer.echo((as_json if json else as_text)(describe(file)))
+    typer.echo((to_json if json else to_text)(file_info(file)))
 
 
 @app.command()

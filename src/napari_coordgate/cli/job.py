@@ -1,4 +1,4 @@
-"""Run a long job: show its progress, and stop it when its user says so."""
+"""Run a long job with progress bars, and cancel it on Ctrl-C."""
 
 import signal
 import threading
@@ -14,19 +14,14 @@ from rich.progress import Progress as Bars
 
 from napari_coordgate.events import Event, Finished, Progress, format_count, run
 
-__all__ = ["cancel_on_signal", "follow"]
-
-_SHOWN = {"loss": "loss {:.2e}", "psnr": "PSNR {:.2f} dB"}
+_METRIC_FORMATS = {"loss": "loss {:.2e}", "psnr": "PSNR {:.2f} dB"}
 
 
 @contextmanager
 def cancel_on_signal() -> Iterator[threading.Event]:
-    """Let Ctrl-C and SIGTERM cancel a job, so that it saves what it has.
+    """Event that is set by Ctrl-C or SIGTERM, so that a job can save its state.
 
-    Yields
-    ------
-    threading.Event
-        Set by the first signal; the second one ends the process on the spot.
+    A second signal ends the process immediately.
     """
     cancel = threading.Event()
 
@@ -44,23 +39,7 @@ def cancel_on_signal() -> Iterator[threading.Event]:
 
 
 def follow(events: Any) -> Any:
-    """Run a job to its end, with its progress on the terminal if there is one.
-
-    Parameters
-    ----------
-    events : generator of Event
-        The job.
-
-    Returns
-    -------
-    object
-        The job's result.
-
-    Raises
-    ------
-    CoordGateError
-        The job's own error if it failed; `CanceledError` if it was canceled.
-    """
+    """Run a job and return its result, with progress bars if standard error is a terminal."""
     ends: list[Finished] = []  # of jobs that still yield one
     with _progress_bars() as show:
         result = run(events, lambda e: ends.append(e) if isinstance(e, Finished) else show(e))
@@ -96,7 +75,7 @@ def _progress_bars() -> Iterator[Callable[[Event], None]]:
                 total=event.total,
                 count=format_count(event),
                 left=_time_left(event),
-                figures=_in_words(figures),
+                figures=_format_metrics(figures),
             )
 
         yield show
@@ -108,5 +87,7 @@ def _time_left(event: Progress) -> str:
     return f"{timedelta(seconds=round(event.seconds_left))} left"
 
 
-def _in_words(figures: dict[str, float]) -> str:
-    return ", ".join(text.format(figures[name]) for name, text in _SHOWN.items() if name in figures)
+def _format_metrics(figures: dict[str, float]) -> str:
+    return ", ".join(
+        text.format(figures[name]) for name, text in _METRIC_FORMATS.items() if name in figures
+    )

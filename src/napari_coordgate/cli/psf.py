@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from napari_coordgate.cli.describe import as_text, describe_field
+from napari_coordgate.cli.info import psf_field_info, to_text
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
 from napari_coordgate.config import PSFFieldConfig, load_lens
@@ -43,7 +43,7 @@ def make_psf_field(
         raise SettingsError("Give either a lens file, or both --measured and --positions.")
     field.save(output, overwrite=overwrite)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
-    typer.echo(as_text({"file": str(output), **describe_field(field)}))
+    typer.echo(to_text({"file": str(output), **psf_field_info(field)}))
 
 
 def _measured_field(

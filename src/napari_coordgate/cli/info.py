@@ -1,4 +1,4 @@
-"""What stands in a file: any that the program writes or reads."""
+"""Show what a file contains: any kind that the program reads or writes."""
 
 import json
 from pathlib import Path
@@ -23,53 +23,35 @@ from napari_coordgate.io.tiff import own_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
-__all__ = ["as_json", "as_text", "describe", "describe_field"]
-
 Description = dict[str, Any]
 
 
-def describe(path: Path) -> Description:
-    """What a file holds.
-
-    Parameters
-    ----------
-    path : Path
-        A checkpoint, PSF field, file of gating maps, YAML file or image.
-
-    Returns
-    -------
-    dict
-        Plain JSON values; ``kind`` says what it is.
-
-    Raises
-    ------
-    CoordGateError
-        If the file is damaged, or of another kind.
-    """
+def file_info(path: Path) -> Description:
+    """Contents of a file as plain JSON values, with its ``kind``."""
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
-        return _describe_checkpoint(path)
+        return _model_info(path)
     if suffix in (".yaml", ".yml"):
-        return _describe_settings(path)
+        return _settings_info(path)
     if suffix in (".tif", ".tiff"):
-        return _describe_tiff(path)
+        return _tiff_info(path)
     if suffix in SUFFIXES or path.is_dir():
-        return _describe_image(path)
+        return _image_info(path)
     if not path.exists():
         raise CoordGateError(f"{path} does not exist; check the name.")
     raise CoordGateError(
-        f"{path} is nothing that napari-coordgate knows; give a checkpoint (.safetensors), "
+        f"{path} is not a file of napari-coordgate; give a model (.safetensors), "
         "a PSF field or image (.tif, .png, .npy), or settings (.yaml)."
     )
 
 
-def as_json(description: Description) -> str:
-    """Text of a description that programs read."""
+def to_json(description: Description) -> str:
+    """Description as JSON text."""
     return json.dumps(description, indent=2)
 
 
-def as_text(description: Description) -> str:
-    """Text of a description that people read, without the history of a training."""
+def to_text(description: Description) -> str:
+    """Description as readable text, without the training history."""
     shown = dict(description)
     if "history" in shown:
         shown["history"] = f"{pluralize(len(shown['history']), 'validation')} (see --json)"
@@ -77,8 +59,8 @@ def as_text(description: Description) -> str:
     return str(text).rstrip()
 
 
-def describe_field(field: PSFField) -> Description:
-    """What there is to know of a PSF field at a glance."""
+def psf_field_info(field: PSFField) -> Description:
+    """Summary of a PSF field."""
     rows, columns = ((0, (side - 1) / 2, side - 1) for side in field.frame_shape)
     corners = [field.fwhm_px(row, column) for row in rows[::2] for column in columns[::2]]
     return {
@@ -92,7 +74,7 @@ def describe_field(field: PSFField) -> Description:
     }
 
 
-def _describe_checkpoint(path: Path) -> Description:
+def _model_info(path: Path) -> Description:
     checkpoint = Model.load(path)
     field = checkpoint.psf_field
     return {
@@ -103,18 +85,18 @@ def _describe_checkpoint(path: Path) -> Description:
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()),
         "step": checkpoint.step,
         "metrics": checkpoint.metrics,
-        "psf_field": None if field is None else describe_field(field),
+        "psf_field": None if field is None else psf_field_info(field),
         "settings": checkpoint.config.model_dump(mode="json"),
         "history": list(checkpoint.history),
     }
 
 
-def _describe_settings(path: Path) -> Description:
-    """Settings of the model that knows most of the file's keys, its defaults filled in."""
+def _settings_info(path: Path) -> Description:
+    """Settings of the class that has most of the file's keys, with defaults filled in."""
     try:
         keys = set(load_mapping(path))
     except SettingsError:
-        keys = set()  # the loader below says what is wrong
+        keys = set()  # the loader below reports the error
     models: dict[str, type[Settings]] = {
         "settings of a training or blur": TrainingConfig,
         "settings of a deblurring": DeblurConfig,
@@ -128,18 +110,18 @@ def _describe_settings(path: Path) -> Description:
     return {"file": str(path), "kind": kind, "settings": settings.model_dump(mode="json")}
 
 
-def _describe_tiff(path: Path) -> Description:
+def _tiff_info(path: Path) -> Description:
     kind = own_kind(path)
     if kind == "PSF field":
-        return {"file": str(path), **describe_field(PSFField.load(path))}
+        return {"file": str(path), **psf_field_info(PSFField.load(path))}
     if kind == "gating maps":
         with tifffile.TiffFile(path) as tiff:
             gates = {series.name: list(series.shape) for series in tiff.series}
         return {"file": str(path), "kind": kind, "gates": gates}
-    return _describe_image(path)
+    return _image_info(path)
 
 
-def _describe_image(path: Path) -> Description:
+def _image_info(path: Path) -> Description:
     image = read_image(path)
     return {
         "file": str(path),
@@ -152,7 +134,7 @@ def _describe_image(path: Path) -> Description:
 
 
 def _rounded(value: Any) -> Any:
-    """Copy of plain JSON values with four digits of every number that is not whole."""
+    """Copy of plain JSON values with floats rounded to four digits."""
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
