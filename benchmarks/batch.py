@@ -90,7 +90,7 @@ def _against_network(
 
     @torch.inference_mode()
     def alone() -> None:
-        maps = network.gating_maps(coordinates)
+        maps = network.coordinate_maps(coordinates)
         for _ in range(count):
             network(blurred, coordinates, maps)[..., 0, 0].cpu()
 

@@ -31,7 +31,7 @@ def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
     blurred = torch.rand(1, 1, size, size, device=device)
     coordinates = torch.from_numpy(frame_coordinates((size, size)))[None].to(device)
     with torch.inference_mode():
-        maps = gated.gating_maps(coordinates)
+        maps = gated.coordinate_maps(coordinates)
         without, baked, computed = interleaved_seconds(
             lambda: _done(plain(blurred, coordinates)),
             lambda: _done(gated(blurred, coordinates, maps)),

@@ -52,7 +52,7 @@ def _speeds(path: Path, size: int, rounds: int) -> list[Figure]:
     blurred = torch.rand(1, 1, size, size, device=device)
     coordinates = torch.from_numpy(frame_coordinates((size, size)))[None].to(device)
     with torch.inference_mode():
-        maps = channels_last.gating_maps(coordinates)
+        maps = channels_last.coordinate_maps(coordinates)
 
         def run(network: Network, bfloat16: bool) -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

@@ -111,8 +111,9 @@ def _make_world(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Write a network and blurred stacks; what is to come of each."""
     torch.manual_seed(seed)
-    network = UNet(NetworkConfig(base_channels=4, depth=2))
-    config = TrainingConfig(network=network.config, device="cpu")
+    settings = NetworkConfig(base_channels=4, depth=2)
+    network = UNet.from_config(settings)
+    config = TrainingConfig(network=settings, device="cpu")
     Model(config, network.state_dict(), FRAME).save(model)
     rng, expected = np.random.default_rng(seed), {}
     deblurring = DeblurConfig(device="cpu", precision="float32")

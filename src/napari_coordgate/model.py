@@ -20,7 +20,7 @@ from torch import Tensor
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import ModelError, PSFError, format_validation_error
 from napari_coordgate.io.files import atomic_write
-from napari_coordgate.networks import MeasuredPSFs, Network, build_network
+from napari_coordgate.networks import Network, PSFSamples, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
@@ -75,7 +75,7 @@ class Model:
         """The network with its weights, on the CPU, ready to deblur."""
         config = self.config.network
         try:
-            measured = MeasuredPSFs.from_weights(self.weights) if config.has_wiener_bank else None
+            measured = PSFSamples.from_weights(self.weights) if config.has_wiener_bank else None
             # Without random weights: drawing them would disturb a training that begins beside this.
             with torch.device("meta"):
                 network = build_network(config, measured)
@@ -250,6 +250,7 @@ RENAMED = {
     "regularisation": "regularization",
     "log_regularisation": "log_regularization",
     "psnr_centre": "psnr_center",
+    "places": "positions",
 }
 """Names in files of napari-coordgate 0.1 development versions, and what they became."""
 

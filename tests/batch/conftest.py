@@ -34,8 +34,9 @@ class World(NamedTuple):
     def train(self, seed: int) -> None:
         """Write a network whose output differs from place to place, and from seed to seed."""
         torch.manual_seed(seed)
-        network = UNet(NetworkConfig(base_channels=4, depth=2))
-        config = TrainingConfig(network=network.config, device="cpu")
+        settings = NetworkConfig(base_channels=4, depth=2)
+        network = UNet.from_config(settings)
+        config = TrainingConfig(network=settings, device="cpu")
         checkpoint = Model(config, network.state_dict(), FRAME, pixel_size_um=0.5)
         checkpoint.save(self.model, overwrite=True)
 

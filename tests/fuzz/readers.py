@@ -30,7 +30,7 @@ from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, planes, read_image, write_image
 from napari_coordgate.model import Model
-from napari_coordgate.networks import MeasuredPSFs, build_network
+from napari_coordgate.networks import PSFSamples, build_network
 from napari_coordgate.optics import PSFField
 from tests.fuzz.reader import Reader
 from tests.io.microscopes.files import write_czi, write_lif, write_nd2
@@ -109,7 +109,7 @@ def write_checkpoint(architecture: Architecture, path: Path) -> None:
     config = NetworkConfig(architecture=architecture, base_channels=2, depth=2)
     psfs = torch.zeros(4, 5, 5)
     psfs[:, 2, 2] = 1
-    measured = MeasuredPSFs(psfs, torch.zeros(4, 2)) if config.has_wiener_bank else None
+    measured = PSFSamples(psfs, torch.zeros(4, 2)) if config.has_wiener_bank else None
     checkpoint = Model(
         config=TrainingConfig(network=config),
         weights=build_network(config, measured).state_dict(),

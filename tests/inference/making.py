@@ -22,20 +22,22 @@ def random_checkpoint(
 ) -> Model:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(seed)
-    network = UNet(NetworkConfig(base_channels=channels, depth=depth))
+    settings = NetworkConfig(base_channels=channels, depth=depth)
+    network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    config = TrainingConfig(network=network.config, scaling=WHOLE_RANGE, device="cpu")
+    config = TrainingConfig(network=settings, scaling=WHOLE_RANGE, device="cpu")
     return Model(config, network.state_dict(), frame, pixel_size_um=0.5)
 
 
 def identity_checkpoint(frame: tuple[int, int]) -> Model:
     """Checkpoint whose residual is zero, so that it returns its input."""
-    network = UNet(NetworkConfig(base_channels=4, depth=2))
+    settings = NetworkConfig(base_channels=4, depth=2)
+    network = UNet.from_config(settings)
     torch.nn.init.zeros_(network.head.weight)
     assert network.head.bias is not None
     torch.nn.init.zeros_(network.head.bias)
-    config = TrainingConfig(network=network.config, device="cpu")
+    config = TrainingConfig(network=settings, device="cpu")
     return Model(config, network.state_dict(), frame)
 
 

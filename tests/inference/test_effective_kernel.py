@@ -31,7 +31,7 @@ def checkpoint_of(
     config = TrainingConfig(
         network=settings, scaling=Scaling(low_percentile=0, high_percentile=100)
     )
-    network = UNet(settings)
+    network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     return Model(config, network.state_dict(), FRAME)

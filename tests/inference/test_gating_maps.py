@@ -16,17 +16,18 @@ from napari_coordgate.networks import UNet
 def gated_checkpoint(frame: tuple[int, int]) -> Model:
     """Checkpoint whose gates vary strongly over the frame."""
     torch.manual_seed(0)
-    network = UNet(NetworkConfig(base_channels=4, depth=3))
+    settings = NetworkConfig(base_channels=4, depth=3)
+    network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    return Model(TrainingConfig(network=network.config), network.state_dict(), frame)
+    return Model(TrainingConfig(network=settings), network.state_dict(), frame)
 
 
 def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
     network = gated_checkpoint((64, 64)).network
     windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
     coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
-    one = sum(gate.nbytes for gates in network.gating_maps(coordinates[0]) for gate in gates)
+    one = sum(gate.nbytes for gate in network.coordinate_maps(coordinates[0]))
     kept = GatingMapCache(network, (64, 64), torch.device("cpu"), 1.5 * one)
     first, second, third = (kept.of(windows[0])[1] for _ in range(3))
     assert first is not second
@@ -34,7 +35,7 @@ def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> No
     others = [kept.of(windows[1]) for _ in range(3)]
     assert others[1][1] is not others[2][1]
     torch.testing.assert_close(others[1], others[2])
-    torch.testing.assert_close(others[1], (coordinates[1], network.gating_maps(coordinates[1])))
+    torch.testing.assert_close(others[1], (coordinates[1], network.coordinate_maps(coordinates[1])))
     kept.disable()
     assert kept.of(windows[0])[1] is not kept.of(windows[0])[1]
 
@@ -51,8 +52,9 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     }
     window = gating_maps(checkpoint, Window(8, 12, 16, 20))
     np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
-    plain = UNet(NetworkConfig(architecture="unet", base_channels=4))
-    config = TrainingConfig(network=plain.config)
+    settings = NetworkConfig(architecture="unet", base_channels=4)
+    plain = UNet.from_config(settings)
+    config = TrainingConfig(network=settings)
     assert gating_maps(Model(config, plain.state_dict(), (40, 56))) == {}
 
 

@@ -1,4 +1,4 @@
-"""Laws of U-Net(d) and CG U-Net(d)."""
+"""Tests of U-Net(d) and CG U-Net(d)."""
 
 from itertools import pairwise
 from typing import Any
@@ -18,11 +18,11 @@ WHOLE = Window.whole(FRAME)
 
 
 def random_network(**changes: Any) -> UNet:
-    """Small network in double precision whose gates are not those of the start."""
+    """Small network in double precision with random gates."""
     config = NetworkConfig.model_validate({"base_channels": 4, "depth": 2, **changes})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = UNet(config).double().requires_grad_(False)
+        network = UNet.from_config(config).double().requires_grad_(False)
         for gate in (*network.down_gates, *network.up_gates):
             for parameter in gate.parameters():
                 nn.init.normal_(parameter, std=0.5)
@@ -45,7 +45,10 @@ def parameters(network: nn.Module) -> int:
 @pytest.mark.parametrize(("depth", "expected"), [(3, 465_953), (6, 31_093_921)])
 def test_a_unet_has_the_parameters_of_the_paper(depth: int, expected: int) -> None:
     with torch.device("meta"):
-        assert parameters(UNet(NetworkConfig(architecture="unet", depth=depth))) == expected
+        assert (
+            parameters(UNet.from_config(NetworkConfig(architecture="unet", depth=depth)))
+            == expected
+        )
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -53,12 +56,12 @@ def test_a_unet_has_the_parameters_of_the_paper(depth: int, expected: int) -> No
 def test_gates_add_their_encoder_and_mix_at_each_sampling_point(depth: int, layers: int) -> None:
     config = NetworkConfig(depth=depth, encoder_layers=layers)
     with torch.device("meta"):
-        plain = UNet(config.model_copy(update={"architecture": "unet"}))
-        extra = parameters(UNet(config)) - parameters(plain)
+        plain = UNet.from_config(config.model_copy(update={"architecture": "unet"}))
+        extra = parameters(UNet.from_config(config)) - parameters(plain)
     assert extra == sum(2 * (3 * c + layers * (c + 1) * c) for c in config.channels[:-1])
 
 
-def test_gates_of_one_with_identity_mix_leave_a_unet() -> None:
+def test_gates_that_are_the_identity_give_a_plain_unet() -> None:
     gated = random_network()
     plain = random_network(architecture="unet")
     own = {k: v for k, v in gated.state_dict().items() if "gates" not in k}
@@ -73,41 +76,42 @@ def test_gates_of_one_with_identity_mix_leave_a_unet() -> None:
 
 @pytest.mark.parametrize("output", ["identity", "relu", "one_plus"])
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_baked_gating_maps_equal_computed_ones(depth: int, output: str) -> None:
+def test_precomputed_maps_give_the_same_output(depth: int, output: str) -> None:
     network = random_network(depth=depth, gate_output=output)
     image, nowhere = random_image((41, 33)), torch.full((1, 2, 41, 33), torch.nan)
-    places = coordinates(Window(3, 4, 41, 33))
-    baked = network.gating_maps(places)
-    assert len(baked.down) == len(baked.up) == depth - 1
-    assert torch.equal(network(image, nowhere, baked), network(image, places))
+    positions = coordinates(Window(3, 4, 41, 33))
+    maps = network.gating_maps(positions)
+    assert len(maps.down) == len(maps.up) == depth - 1
+    precomputed = network.coordinate_maps(positions)
+    assert torch.equal(network(image, nowhere, precomputed), network(image, positions))
 
 
 def influence(network: UNet, shape: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
-    """Output pixels that an input pixel can reach: where a tall peak on nothing shows."""
+    """Output pixels that an input pixel affects, found with positive weights and no bias."""
     for name, parameter in network.named_parameters():
         parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     image = torch.zeros(1, 1, *shape, dtype=torch.float64)
     image[..., pixel[0], pixel[1]] = 1
-    reached: Tensor = network(image, torch.zeros(1, 2, *shape, dtype=torch.float64))[0, 0]
-    return reached != 0
+    affected: Tensor = network(image, torch.zeros(1, 2, *shape, dtype=torch.float64))[0, 0]
+    return affected != 0
 
 
 @pytest.mark.parametrize(("depth", "kernel"), [(1, 3), (2, 1), (2, 3), (2, 5), (3, 3)])
-def test_the_receptive_radius_is_how_far_a_pixel_reaches(depth: int, kernel: int) -> None:
+def test_the_receptive_radius_reaches_the_farthest_affected_pixel(depth: int, kernel: int) -> None:
     network = random_network(
         architecture="unet", depth=depth, kernel_size=kernel, base_channels=1, residual=False
     )
-    radius, multiple = network.receptive_radius, network.config.multiple
+    radius, multiple = network.receptive_radius, network.multiple
     side = 2 * (radius + multiple) // multiple * multiple + multiple
-    reached = 0
+    affected = 0
     for first in range(side // 2, side // 2 + multiple):
         rows, columns = influence(network, (side, side), (first, side // 2)).nonzero().unbind(1)
-        reached = max(reached, int((rows - first).abs().max()))
+        affected = max(affected, int((rows - first).abs().max()))
         assert (columns - side // 2).abs().max() <= radius
-    assert reached == radius
+    assert affected == radius
 
 
-def test_no_gradient_comes_from_beyond_the_receptive_radius() -> None:
+def test_the_gradient_is_zero_beyond_the_receptive_radius() -> None:
     network = random_network(depth=3)
     radius, side = network.receptive_radius, 96
     image = random_image((side, side)).requires_grad_()
@@ -122,7 +126,7 @@ def test_no_gradient_comes_from_beyond_the_receptive_radius() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 1), (1, 17), (7, 5), (31, 33)])
 @pytest.mark.parametrize("depth", [1, 3, 4])
-def test_any_size_goes_in_and_comes_out(depth: int, shape: tuple[int, int]) -> None:
+def test_the_output_has_the_size_of_any_input(depth: int, shape: tuple[int, int]) -> None:
     network = random_network(depth=depth)
     window = Window(0, 0, *shape)
     restored = network(random_image(shape, batch=2), coordinates(window))
@@ -130,7 +134,7 @@ def test_any_size_goes_in_and_comes_out(depth: int, shape: tuple[int, int]) -> N
     assert restored.isfinite().all()
 
 
-def test_an_odd_size_is_a_larger_one_whose_border_pixels_are_repeated() -> None:
+def test_an_odd_size_is_padded_by_repeating_border_pixels() -> None:
     network = random_network(depth=3)
     image, window = random_image((37, 30)), Window(0, 0, 37, 30)
     larger = functional.pad(image, (0, 2, 0, 3), mode="replicate")
@@ -140,12 +144,12 @@ def test_an_odd_size_is_a_larger_one_whose_border_pixels_are_repeated() -> None:
 
 @pytest.mark.parametrize("architecture", ["cg-unet", "unet", "coordconv-unet"])
 @pytest.mark.parametrize("shape", [(96, 96), (83, 71)])
-def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
+def test_overlapping_tiles_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
     network = random_network(architecture=architecture)
     image, whole = random_image(shape), Window.whole(shape)
     expected = network(image, coordinates(whole, shape))
     restored = torch.full_like(image, torch.nan)
-    pairs = list(tiles(shape, 48, network.receptive_radius, network.config.multiple))
+    pairs = list(tiles(shape, 48, network.receptive_radius, network.multiple))
     assert len(pairs) > 1
     for tile, window in pairs:
         rows, columns = window.within(whole)
@@ -154,7 +158,7 @@ def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[i
     torch.testing.assert_close(restored, expected, rtol=0, atol=1e-12)
 
 
-def test_only_gates_and_coordinates_know_where_in_the_frame_a_window_lies() -> None:
+def test_only_networks_with_coordinates_depend_on_the_position_of_a_window() -> None:
     image = random_image((16, 16))
     here, there = (coordinates(Window(y0, 8, 16, 16)) for y0 in (0, 24))
     plain = random_network(architecture="unet")
@@ -165,28 +169,28 @@ def test_only_gates_and_coordinates_know_where_in_the_frame_a_window_lies() -> N
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_coordconv_gives_each_level_two_more_features(depth: int) -> None:
+def test_coordconv_appends_two_features_at_each_level(depth: int) -> None:
     config = NetworkConfig(architecture="coordconv-unet", depth=depth)
     with torch.device("meta"):
-        plain = UNet(config.model_copy(update={"architecture": "unet"}))
-        extra = parameters(UNet(config)) - parameters(plain)
-    levels = [*config.channels, *config.channels[:-1]]  # on the way down and up
+        plain = UNet.from_config(config.model_copy(update={"architecture": "unet"}))
+        extra = parameters(UNet.from_config(config)) - parameters(plain)
+    levels = [*config.channels, *config.channels[:-1]]  # encoder and decoder
     assert extra == sum(2 * 9 * channels for channels in levels)
 
 
 @pytest.mark.parametrize(("points", "down", "up"), [("down", 2, 0), ("up", 0, 2), ("both", 2, 2)])
-def test_gates_stand_at_the_points_asked_for(points: str, down: int, up: int) -> None:
+def test_gates_are_applied_at_the_requested_points(points: str, down: int, up: int) -> None:
     network = random_network(depth=3, gate_points=points)
     maps = network.gating_maps(coordinates())
     assert (len(maps.down), len(maps.up)) == (down, up)
-    restored = network(random_image(), coordinates(), maps)
+    restored = network(random_image(), coordinates(), network.coordinate_maps(coordinates()))
     assert torch.equal(restored, network(random_image(), coordinates()))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
-def test_the_width_of_an_encoder_is_that_of_its_hidden_layers(layers: int) -> None:
+def test_the_encoder_width_is_that_of_the_hidden_layers(layers: int) -> None:
     config = NetworkConfig(depth=2, encoder_layers=layers, encoder_width=5)
-    (gate,) = UNet(config).down_gates
+    (gate,) = UNet.from_config(config).down_gates
     assert isinstance(gate, CoordGate)
     widths = [2, *[5] * (layers - 1), 32]
     expected = sum((a + 1) * b for a, b in pairwise(widths))
@@ -194,29 +198,31 @@ def test_the_width_of_an_encoder_is_that_of_its_hidden_layers(layers: int) -> No
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu"])
-def test_an_activation_stands_after_every_convolution_and_in_the_encoders(activation: str) -> None:
+def test_the_activation_follows_every_convolution(
+    activation: str,
+) -> None:
     network = random_network(activation=activation)
     assert not any(isinstance(module, nn.ReLU) for module in network.modules())
     relu = [type(module) for module in random_network().modules()]
     assert len(list(network.modules())) == len(relu)
 
 
-def test_deeper_gates_see_the_coordinates_of_a_coarser_frame() -> None:
+def test_deeper_gates_get_the_coordinates_of_a_coarser_frame() -> None:
     network = random_network(depth=4)
     shape, window = (64, 80), Window(8, 24, 32, 40)
     maps = network.gating_maps(coordinates(window, shape))
     for level in range(3):
         scale = 2**level
         coarse = Window(*(side // scale for side in window))
-        places = coordinates(coarse, (shape[0] // scale, shape[1] // scale))
+        positions = coordinates(coarse, (shape[0] // scale, shape[1] // scale))
         for gates, baked in ((network.down_gates, maps.down), (network.up_gates, maps.up)):
             gate = gates[level]
             assert isinstance(gate, CoordGate)
-            expected = gate.gating_map(places)
+            expected = gate.gating_map(positions)
             torch.testing.assert_close(baked[level], expected, rtol=0, atol=1e-5)
 
 
-def test_one_set_of_coordinates_serves_a_batch() -> None:
+def test_coordinates_are_broadcast_over_a_batch() -> None:
     network, images = random_network(), random_image(batch=3)
     together = network(images, coordinates())
     for image, restored in zip(images, together, strict=True):
@@ -224,7 +230,7 @@ def test_one_set_of_coordinates_serves_a_batch() -> None:
     torch.testing.assert_close(network(images, coordinates().expand(3, -1, -1, -1)), together)
 
 
-def test_the_residual_is_the_networks_own_input() -> None:
+def test_a_residual_network_adds_its_input() -> None:
     direct, residual = random_network(residual=False), random_network(residual=True)
     image = random_image()
     expected = image + direct(image, coordinates())
@@ -232,7 +238,7 @@ def test_the_residual_is_the_networks_own_input() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
-def test_lower_precision_gives_nearly_the_same(dtype: torch.dtype, error: float) -> None:
+def test_lower_precision_gives_nearly_the_same_output(dtype: torch.dtype, error: float) -> None:
     network, image = random_network(), random_image()
     expected = network(image, coordinates())
     restored = network.to(dtype)(image.to(dtype), coordinates().to(dtype))
@@ -240,10 +246,39 @@ def test_lower_precision_gives_nearly_the_same(dtype: torch.dtype, error: float)
     assert (restored - expected).abs().max() < error * np.ptp(expected.numpy())
 
 
-def test_gating_maps_keep_the_digits_of_coordinates_in_mixed_precision() -> None:
+def test_gating_maps_are_computed_in_full_precision_under_autocast() -> None:
     network = random_network().float()
     there = coordinates(Window(0, 2000, 8, 16), (8, 4096)).float()
     expected = network.gating_maps(there)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = network.gating_maps(there)
     torch.testing.assert_close(mixed, expected)
+
+
+def test_a_plain_unet_needs_no_coordinates() -> None:
+    assert UNet(2, 3, depth=2, base_channels=4, residual=False)(torch.rand(1, 2, 9, 8)).shape == (
+        1,
+        3,
+        9,
+        8,
+    )
+
+
+@pytest.mark.parametrize("uses", [{"gate_points": "up"}, {"coordinate_features": True}])
+def test_a_unet_that_uses_coordinates_says_so(uses: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs coordinates"):
+        UNet(depth=2, base_channels=4, **uses)(torch.rand(1, 1, 8, 8))
+
+
+def test_a_residual_network_needs_equal_numbers_of_channels() -> None:
+    with pytest.raises(ValueError, match="residual=False"):
+        UNet(2, 1)
+
+
+def test_inference_equals_the_forward_pass_of_training() -> None:
+    network, image = random_network(depth=3).requires_grad_(True), random_image((130, 140))
+    positions = coordinates(Window(0, 0, 130, 140), (130, 140))
+    before, expected = image.clone(), network(image, positions).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(network(image, positions), expected)
+    assert torch.equal(image, before)

@@ -1,4 +1,4 @@
-"""Laws of the Wiener bank and of the networks that begin with it."""
+"""Tests of the bank of Wiener filters and of the networks on it."""
 
 import math
 
@@ -11,16 +11,16 @@ from torch.nn import functional
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import (
-    MeasuredPSFs,
     MultiWienerNet,
     Network,
+    PSFSamples,
     WeightedWiener,
     WienerBank,
     build_network,
 )
 
 FRAME = (48, 40)
-PLACES = torch.tensor([[-0.9, -0.9], [-0.9, 0.9], [0.9, -0.9], [0.9, 0.9]], dtype=torch.float64)
+POSITIONS = torch.tensor([[-0.9, -0.9], [-0.9, 0.9], [0.9, -0.9], [0.9, 0.9]], dtype=torch.float64)
 ARCHITECTURES = ["multi-wiener", "cg-multi-wiener", "weighted-wiener"]
 
 
@@ -31,16 +31,16 @@ def gaussian(sigma: float, side: int = 9) -> Tensor:
     return psf / psf.sum()
 
 
-MEASURED = MeasuredPSFs(torch.stack([gaussian(s) for s in (0.6, 0.8, 1.0, 1.2)]), PLACES)
+SAMPLES = PSFSamples(torch.stack([gaussian(s) for s in (0.6, 0.8, 1.0, 1.2)]), POSITIONS)
 
 
 def network(architecture: str, **changes: object) -> Network:
     settings = {"architecture": architecture, "base_channels": 2, "depth": 2, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        built = build_network(NetworkConfig.model_validate(settings), MEASURED)
+        built = build_network(NetworkConfig.model_validate(settings), SAMPLES)
         for name, parameter in built.named_parameters():
-            if "encoder" in name:  # gates that are not those of the start
+            if "encoder" in name:  # random gates instead of the initial ones
                 nn.init.normal_(parameter, std=0.5)
     return built.double().requires_grad_(False)
 
@@ -55,10 +55,10 @@ def random_image(shape: tuple[int, int] = FRAME, batch: int = 1) -> Tensor:
 
 
 def bank_of(psf: Tensor, regularization: float) -> WienerBank:
-    return WienerBank(MeasuredPSFs(psf[None], PLACES[:1]), regularization).requires_grad_(False)
+    return WienerBank(PSFSamples(psf[None], POSITIONS[:1]), regularization).requires_grad_(False)
 
 
-def test_the_filter_of_a_point_is_a_point() -> None:
+def test_the_filter_of_a_delta_is_a_delta() -> None:
     point = torch.zeros(7, 7, dtype=torch.float64)
     point[3, 3] = 1
     image = random_image()
@@ -66,7 +66,7 @@ def test_the_filter_of_a_point_is_a_point() -> None:
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, -2)])
-def test_a_filter_undoes_the_blur_of_its_psf_and_its_shift(shift: tuple[int, int]) -> None:
+def test_a_filter_inverts_the_blur_and_the_shift_of_its_psf(shift: tuple[int, int]) -> None:
     psf = gaussian(0.7).roll(shift, (0, 1))
     image = functional.conv2d(random_image(), gaussian(1.5)[None, None], padding=4)
     scene = functional.pad(image, (4, 4, 4, 4), mode="replicate")
@@ -76,7 +76,7 @@ def test_a_filter_undoes_the_blur_of_its_psf_and_its_shift(shift: tuple[int, int
     assert (restored - image)[inner].abs().max() < 0.05 * (blurred - image)[inner].abs().max()
 
 
-def test_the_cut_of_a_filter_is_small_beside_what_is_left() -> None:
+def test_the_truncated_part_of_a_filter_is_negligible() -> None:
     psf, regularization, side = gaussian(1.2), 0.01, 128
     transfer = torch.fft.rfft2(psf, (side, side))
     whole = torch.fft.irfft2(transfer.conj() / (transfer.abs().square() + regularization))
@@ -85,24 +85,24 @@ def test_the_cut_of_a_filter_is_small_beside_what_is_left() -> None:
     assert lost.abs() < 1e-4 * whole.square().sum()
 
 
-def test_no_light_wraps_around_from_the_far_side() -> None:
+def test_no_light_wraps_around_from_the_opposite_side() -> None:
     image = torch.zeros(1, 1, 40, 40, dtype=torch.float64)
     image[..., 38] = 1
-    reached = network("weighted-wiener").get_submodule("bank")(image)[..., :20]
-    assert reached.abs().max() < 1e-12
+    wrapped = network("weighted-wiener").get_submodule("bank")(image)[..., :20]
+    assert wrapped.abs().max() < 1e-12
 
 
-def test_no_image_is_scaled_by_the_others_of_its_batch() -> None:
+def test_an_image_does_not_depend_on_the_others_in_its_batch() -> None:
     images = random_image(batch=2)
     images[1] *= 1000
     for architecture in ARCHITECTURES:
-        built, places = network(architecture), coordinates(Window.whole(FRAME))
-        alone = built(images[:1], places)
-        torch.testing.assert_close(built(images, places)[:1], alone)
+        built, positions = network(architecture), coordinates(Window.whole(FRAME))
+        alone = built(images[:1], positions)
+        torch.testing.assert_close(built(images, positions)[:1], alone)
 
 
-def test_the_regularization_stays_positive_however_it_is_learned() -> None:
-    bank = WienerBank(MEASURED, 0.1)
+def test_the_learned_regularization_stays_positive() -> None:
+    bank = WienerBank(SAMPLES, 0.1)
     optimizer = torch.optim.SGD([bank.log_regularization], lr=100.0)
     for _ in range(3):
         optimizer.zero_grad()
@@ -112,19 +112,19 @@ def test_the_regularization_stays_positive_however_it_is_learned() -> None:
     assert bank.log_regularization.min() < math.log(0.1)
 
 
-def test_psfs_and_regularization_are_learned_and_places_are_not() -> None:
-    names = {name for name, _ in WienerBank(MEASURED, 0.1).named_parameters()}
+def test_the_psfs_and_the_regularization_are_learned() -> None:
+    names = {name for name, _ in WienerBank(SAMPLES, 0.1).named_parameters()}
     assert names == {"psfs", "log_regularization"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(120, 96), (103, 91)])
-def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
+def test_overlapping_tiles_equal_the_whole_frame(architecture: str, shape: tuple[int, int]) -> None:
     built = network(architecture)
     image, whole = random_image(shape), Window.whole(shape)
     expected = built(image, coordinates(whole, shape))
     restored = torch.full_like(image, torch.nan)
-    pairs = list(tiles(shape, 80, built.receptive_radius, built.config.multiple))
+    pairs = list(tiles(shape, 80, built.receptive_radius, built.multiple))
     assert len(pairs) > 1
     for tile, window in pairs:
         rows, columns = window.within(whole)
@@ -134,25 +134,25 @@ def test_tiles_with_halo_equal_the_whole_frame(architecture: str, shape: tuple[i
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_baked_maps_equal_computed_ones(architecture: str) -> None:
-    built, places = network(architecture), coordinates(Window.whole(FRAME))
-    image, baked = random_image(), built.gating_maps(places)
+def test_precomputed_maps_give_the_same_output(architecture: str) -> None:
+    built, positions = network(architecture), coordinates(Window.whole(FRAME))
+    image, maps = random_image(), built.coordinate_maps(positions)
     assert torch.equal(
-        built(image, torch.full_like(places, torch.nan), baked), built(image, places)
+        built(image, torch.full_like(positions, torch.nan), maps), built(image, positions)
     )
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(1, 2), (5, 31)])
-def test_any_size_goes_in_and_comes_out(architecture: str, shape: tuple[int, int]) -> None:
+def test_the_output_has_the_size_of_any_input(architecture: str, shape: tuple[int, int]) -> None:
     restored = network(architecture)(random_image(shape), coordinates(Window(0, 0, *shape)))
     assert restored.shape == (1, 1, *shape)
     assert restored.isfinite().all()
 
 
-def test_the_weights_of_the_filters_sum_to_one_and_favor_the_nearest() -> None:
+def test_the_interpolation_weights_sum_to_one_and_are_largest_for_the_nearest_psf() -> None:
     frame = (20, 20)
-    (weights,), _ = network("weighted-wiener").gating_maps(coordinates(Window.whole(frame), frame))
+    (weights,) = network("weighted-wiener").coordinate_maps(coordinates(Window.whole(frame), frame))
     torch.testing.assert_close(weights.sum(1), torch.ones_like(weights[:, 0]))
     corners = weights[0][:, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert torch.equal(corners.argmax(0), torch.arange(4))
@@ -160,42 +160,46 @@ def test_the_weights_of_the_filters_sum_to_one_and_favor_the_nearest() -> None:
     torch.testing.assert_close(middle, torch.full_like(middle, 0.25))
 
 
-def test_at_the_place_of_a_psf_its_own_filter_counts_alone() -> None:
+def test_interpolation_weights_are_not_gating_maps() -> None:
+    assert network("weighted-wiener").gating_maps(coordinates(Window.whole(FRAME))) == ((), ())
+
+
+def test_at_the_position_of_a_psf_only_its_own_filter_is_used() -> None:
     built = network("weighted-wiener")
-    at_a_place = PLACES[2][None, :, None, None]
-    (weights,), _ = built.gating_maps(at_a_place)
+    at_a_psf = POSITIONS[2][None, :, None, None]
+    (weights,) = built.coordinate_maps(at_a_psf)
     torch.testing.assert_close(weights.flatten(), torch.tensor([0.0, 0, 1, 0]).double())
 
 
-def test_filters_add_their_psfs_to_the_parameters_of_the_unet() -> None:
+def test_the_filters_add_their_psfs_to_the_parameters_of_the_unet() -> None:
     plain = build_network(NetworkConfig(architecture="unet", base_channels=2, depth=2))
     built = network("multi-wiener")
     assert isinstance(built, MultiWienerNet)
     added = sum(p.numel() for p in built.parameters()) - sum(p.numel() for p in plain.parameters())
-    assert added == MEASURED.psfs.numel() + 4 + 3 * 2 * 9  # PSFs, regularization, wider input
+    assert added == SAMPLES.psfs.numel() + 4 + 3 * 2 * 9  # PSFs, regularization, wider input
     assert isinstance(network("weighted-wiener"), WeightedWiener)
 
 
 @pytest.mark.parametrize(
-    "measured",
+    "samples",
     [
-        MeasuredPSFs(MEASURED.psfs[:, :8, :8], PLACES),
-        MeasuredPSFs(MEASURED.psfs[:, :, :7], PLACES),
-        MeasuredPSFs(MEASURED.psfs, PLACES[:3]),
-        MeasuredPSFs(MEASURED.psfs[0], PLACES),
+        PSFSamples(SAMPLES.psfs[:, :8, :8], POSITIONS),
+        PSFSamples(SAMPLES.psfs[:, :, :7], POSITIONS),
+        PSFSamples(SAMPLES.psfs, POSITIONS[:3]),
+        PSFSamples(SAMPLES.psfs[0], POSITIONS),
     ],
 )
-def test_psfs_that_make_no_filters_are_refused(measured: MeasuredPSFs) -> None:
-    with pytest.raises(ValueError, match="make no filters"):
-        WienerBank(measured, 0.1)
+def test_psfs_of_unsuitable_shape_are_refused(samples: PSFSamples) -> None:
+    with pytest.raises(ValueError, match="need PSFs of shape"):
+        WienerBank(samples, 0.1)
 
 
-def test_a_bank_without_psfs_is_refused() -> None:
-    with pytest.raises(ValueError, match="begins with PSFs"):
+def test_an_architecture_with_filters_needs_psfs() -> None:
+    with pytest.raises(ValueError, match="needs PSF samples"):
         build_network(NetworkConfig(architecture="multi-wiener"))
 
 
-def test_no_gradient_comes_from_beyond_the_receptive_radius() -> None:
+def test_the_gradient_is_zero_beyond_the_receptive_radius() -> None:
     built, shape = network("cg-multi-wiener"), (100, 100)
     image = random_image(shape).requires_grad_()
     built(image, coordinates(Window.whole(shape), shape))[0, 0, 45, 50].backward()

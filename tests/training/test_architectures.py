@@ -89,7 +89,7 @@ def test_filters_for_psfs_of_another_size_are_not_fine_tuned() -> None:
         finish(train(settings("multi-wiener"), SHARP, LARGER, init=model))
 
 
-@pytest.mark.parametrize("lost", ["bank.psfs", "bank.places", "bank.log_regularization"])
+@pytest.mark.parametrize("lost", ["bank.psfs", "bank.positions", "bank.log_regularization"])
 def test_a_file_without_its_filters_is_refused(lost: str) -> None:
     model = trained(settings("weighted-wiener", steps=1))
     weights = {name: value for name, value in model.weights.items() if name != lost}

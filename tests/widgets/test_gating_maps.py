@@ -144,8 +144,9 @@ def test_shown_again_the_maps_stay_in_their_layers(
 def test_a_network_without_gates_says_so(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
 ) -> None:
-    network = UNet(NetworkConfig(architecture="unet", depth=2, base_channels=4))
-    plain = Model(TrainingConfig(network=network.config), network.state_dict(), (48, 48))
+    settings = NetworkConfig(architecture="unet", depth=2, base_channels=4)
+    network = UNet.from_config(settings)
+    plain = Model(TrainingConfig(network=settings), network.state_dict(), (48, 48))
     session_of(viewer).checkpoints["plain"] = plain
     qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
     widget.look_at(3, 4)  # a look at a place does not take the note away
@@ -160,7 +161,7 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
     config = NetworkConfig(depth=4, base_channels=2)
     frame = (61, 45)
     torch.manual_seed(0)
-    network = UNet(config)
+    network = UNet.from_config(config)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
     checkpoint = Model(TrainingConfig(network=config), network.state_dict(), frame)

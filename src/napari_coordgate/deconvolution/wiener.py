@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_coordgate.config import Device, WienerConfig
 from napari_coordgate.deconvolution.blur import Blur, checked, last, within_memory
 from napari_coordgate.geometry import Window
-from napari_coordgate.networks import MeasuredPSFs, WienerBank
+from napari_coordgate.networks import PSFSamples, WienerBank
 from napari_coordgate.optics import PSFField
 
 __all__ = ["wiener", "wiener_steps"]
@@ -106,7 +106,7 @@ def wiener_steps(image: NDArray[np.float32], blur: Blur, config: WienerConfig) -
 def _filtered(image: Tensor, blur: Blur, regularization: float) -> Tensor:
     """Image through the Wiener filter of the mean PSF."""
     psf = torch.from_numpy(blur.field.kernels).float().to(image.device)
-    bank = WienerBank(MeasuredPSFs(psf, psf.new_zeros(1, 2)), regularization).to(image.device)
+    bank = WienerBank(PSFSamples(psf, psf.new_zeros(1, 2)), regularization).to(image.device)
     with torch.no_grad():
         filtered: Tensor = bank(image[None, None])[0, 0]
     return filtered

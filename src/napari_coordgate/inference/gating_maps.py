@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.model import Model
-from napari_coordgate.networks import GatingMaps, Network
+from napari_coordgate.networks import Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,16 +139,16 @@ class GatingMapCache:
         self.device = device
         self.room = room
         self._seen: set[Window] = set()
-        self._kept: dict[Window, tuple[Tensor, GatingMaps]] = {}
+        self._kept: dict[Window, tuple[Tensor, tuple[Tensor, ...]]] = {}
 
-    def of(self, window: Window) -> tuple[Tensor, GatingMaps]:
+    def of(self, window: Window) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Coordinates of a window, (1, 2, H, W), and its gating maps."""
         if window in self._kept:
             return self._kept[window]
         array = frame_coordinates(self.frame_shape, window)
         coordinates = torch.from_numpy(array)[None].to(self.device)
-        maps = self.network.gating_maps(coordinates)
-        size = coordinates.nbytes + sum(gate.nbytes for gates in maps for gate in gates)
+        maps = self.network.coordinate_maps(coordinates)
+        size = coordinates.nbytes + sum(values.nbytes for values in maps)
         # A single image, however large, never uses its maps again.
         if window in self._seen and size <= self.room:
             self._kept[window] = coordinates, maps

@@ -1,19 +1,23 @@
-"""Networks that deblur: U-Net(d), CG U-Net(d), and those that they are compared with."""
+"""Networks that deblur: U-Net(d), CG U-Net(d), and the networks they are compared with."""
 
 from napari_coordgate.config import NetworkConfig
 from napari_coordgate.networks.coordgate import CoordGate
-from napari_coordgate.networks.multiwiener import MultiWienerNet, WeightedWiener
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
-from napari_coordgate.networks.wiener import MeasuredPSFs, WienerBank
+from napari_coordgate.networks.wiener import (
+    MultiWienerNet,
+    PSFSamples,
+    WeightedWiener,
+    WienerBank,
+)
 
 __all__ = [
     "FEATURES_PER_PIXEL",
     "CoordGate",
     "GatingMaps",
-    "MeasuredPSFs",
     "MultiWienerNet",
     "Network",
+    "PSFSamples",
     "UNet",
     "WeightedWiener",
     "WienerBank",
@@ -21,30 +25,39 @@ __all__ = [
 ]
 
 
-def build_network(config: NetworkConfig, measured: MeasuredPSFs | None = None) -> Network:
+def build_network(config: NetworkConfig, psf_samples: PSFSamples | None = None) -> Network:
     """Network of a configuration, with PyTorch's random initial weights.
 
     Parameters
     ----------
     config : NetworkConfig
         The architecture.
-    measured : MeasuredPSFs, optional
-        PSFs for the Wiener filters of an architecture that begins with them.
+    psf_samples : PSFSamples, optional
+        PSFs at some positions, required by architectures with Wiener filters.
 
     Returns
     -------
     Network
-        The network; call it as ``network(blurred, coordinates)``.
+        The network; call it as ``network(blurred, coordinates)`` with blurred windows
+        (B, 1, H, W) and the frame coordinates (B or 1, 2, H, W) of their pixels.
 
     Raises
     ------
     ValueError
         If the architecture needs PSFs and there are none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_coordgate import NetworkConfig, build_network
+    >>> network = build_network(NetworkConfig(depth=2, base_channels=8))
+    >>> network(torch.rand(4, 1, 32, 32), torch.zeros(1, 2, 32, 32)).shape
+    torch.Size([4, 1, 32, 32])
     """
     if not config.has_wiener_bank:
-        return UNet(config)
-    if measured is None:
-        raise ValueError(f"A network of architecture {config.architecture} begins with PSFs.")
+        return UNet.from_config(config)
+    if psf_samples is None:
+        raise ValueError(f"A network of architecture {config.architecture} needs PSF samples.")
     if config.architecture == "weighted-wiener":
-        return WeightedWiener(config, measured)
-    return MultiWienerNet(config, measured)
+        return WeightedWiener(config, psf_samples)
+    return MultiWienerNet(config, psf_samples)

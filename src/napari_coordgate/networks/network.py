@@ -1,80 +1,51 @@
-"""What every network that deblurs can do."""
+"""Interface of the networks that deblur."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from napari_coordgate.config import NetworkConfig
-
-__all__ = ["GatingMaps", "Network"]
-
 
 class GatingMaps(NamedTuple):
-    """What a network computes of a window's place in the frame alone.
+    """Gating maps of a window, each (B or 1, n_c, H, W), finest level first.
 
-    Attributes
-    ----------
-    down : tuple of Tensor, each (B or 1, n_c, H, W)
-        Maps before each down-sampling, finest level first.
-    up : tuple of Tensor, each (B or 1, n_c, H, W)
-        Maps after each up-sampling, finest level first.
+    ``down`` are applied before each down-sampling, ``up`` after each up-sampling.
     """
 
-    down: tuple[Tensor, ...]
-    up: tuple[Tensor, ...]
+    down: tuple[Tensor, ...] = ()
+    up: tuple[Tensor, ...] = ()
 
 
 class Network(nn.Module, ABC):
-    """A network that deblurs windows of a frame.
-
-    Parameters
-    ----------
-    config : NetworkConfig
-        The architecture.
-    """
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    @abstractmethod
-    def gating_maps(self, coordinates: Tensor) -> GatingMaps:
-        """Gating maps of a window; they stay the same for every image.
-
-        Parameters
-        ----------
-        coordinates : Tensor, shape (B or 1, 2, H, W)
-            Frame coordinates (y, x) of the window's pixels.
-
-        Returns
-        -------
-        GatingMaps
-            Maps for `forward`; none without gates.
-        """
+    """Network that deblurs windows of a frame."""
 
     @abstractmethod
     def forward(
-        self, blurred: Tensor, coordinates: Tensor, gating_maps: GatingMaps | None = None
+        self,
+        inputs: Tensor,
+        coordinates: Tensor,
+        coordinate_maps: tuple[Tensor, ...] | None = None,
     ) -> Tensor:
-        """Deblurred windows.
+        """Deblurred windows (B, 1, H, W) of blurred ones and their coordinates (B or 1, 2, H, W).
 
-        Parameters
-        ----------
-        blurred : Tensor, shape (B, 1, H, W)
-            Scaled windows of blurred images.
-        coordinates : Tensor, shape (B or 1, 2, H, W)
-            Frame coordinates of their pixels.
-        gating_maps : GatingMaps, optional
-            Maps from `gating_maps`, so that they need no computing.
-
-        Returns
-        -------
-        Tensor, shape (B, 1, H, W)
-            Scaled windows of deblurred images.
+        With precomputed `coordinate_maps` the coordinates themselves are not encoded again.
         """
+
+    def coordinate_maps(self, coordinates: Tensor) -> tuple[Tensor, ...]:
+        """All maps that depend on the coordinates alone, to be computed once for many images."""
+        maps = self.gating_maps(coordinates)
+        return (*maps.down, *maps.up)
+
+    def gating_maps(self, coordinates: Tensor) -> GatingMaps:
+        """Gating maps of a window with coordinates (B or 1, 2, H, W); empty without gates."""
+        return GatingMaps()
+
+    @property
+    def multiple(self) -> int:
+        """Windows that start at multiples of this many pixels are deblurred as the whole frame."""
+        return 1
 
     @property
     @abstractmethod
     def receptive_radius(self) -> int:
-        """Largest distance, in pixels, over which an input pixel reaches an output pixel."""
+        """Largest distance, in pixels, between an input pixel and an output pixel it affects."""

@@ -1,180 +1,306 @@
 """U-Net(d), CG U-Net(d) and CoordConv-UNet(d) (paper, section 4.2 and Fig. 4a)."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import Activation, GateOutput, GatePoints, NetworkConfig
 from napari_coordgate.networks.coordgate import ACTIVATIONS, CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
-
-__all__ = ["FEATURES_PER_PIXEL", "UNet"]
 
 FEATURES_PER_PIXEL = 10
 """Feature maps at full resolution in memory at once in a forward pass without gradient, gating
 maps included; measured."""
 
+CACHE_PIXELS = 8192
+"""Pixels whose features are gated at once on a CPU; measured."""
+
 
 class UNet(Network):
-    """U-Net of d levels, with coordinate gates, with coordinates as features, or plain.
+    """U-Net of d levels, optionally with coordinate gates or with coordinates as features.
 
-    A level is two convolutions with their activation. Between levels: 2x2 max-pooling
-    down, 2x2 transposed convolution up, skip connections. With gates, the features are
-    gated before each down-sampling and after each up-sampling. With CoordConv (Liu et
-    al., 2018), every level's first convolution sees the coordinates as two more features.
+    A level is two convolutions, each with its activation. Between levels: 2x2 max-pooling
+    down, 2x2 transposed convolution up, skip connections (Fig. 4a of [1]_). Gates multiply
+    the features before each down-sampling and after each up-sampling.
 
     Parameters
     ----------
-    config : NetworkConfig
-        The architecture.
-    inputs : int
-        Images that come in; more than one, where a bank of filters comes first.
+    in_channels, out_channels : int
+        Number of channels of the input and of the output.
+    depth : int
+        Number of levels d.
+    base_channels : int
+        Channels at full resolution; they double at each level.
+    kernel_size : int
+        Side of the convolution kernels, odd.
+    activation : {"relu", "gelu", "silu"}
+        Activation after each convolution and in the coordinate encoders.
+    gate_points : {"both", "down", "up"}, optional
+        Gates before down-sampling, after up-sampling, or at both; none by default.
+    gate_output, encoder_layers, encoder_width
+        Settings of each gate, see `CoordGate`.
+    coordinate_features : bool
+        Append the coordinates to the input of every level (CoordConv, [2]_).
+    residual : bool
+        Add the input to the output.
+
+    Raises
+    ------
+    ValueError
+        If ``residual`` is set and input and output differ in their number of channels.
+
+    References
+    ----------
+    .. [1] S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently Computing
+       Spatially-Varying Convolutions in Convolutional Neural Networks", section 4.2.
+    .. [2] R. Liu et al., "An intriguing failing of convolutional neural networks and the
+       CoordConv solution", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_coordgate import UNet
+    >>> network = UNet(3, 3, depth=2, base_channels=8, gate_points="both")
+    >>> images = torch.rand(4, 3, 32, 48)
+    >>> y, x = torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 48)
+    >>> coordinates = torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]
+    >>> network(images, coordinates).shape
+    torch.Size([4, 3, 32, 48])
     """
 
-    def __init__(self, config: NetworkConfig, inputs: int = 1) -> None:
-        super().__init__(config)
-        self.sees_coordinates = config.architecture == "coordconv-unet"
-        extra = 2 if self.sees_coordinates else 0
-        channels = config.channels
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        depth: int = 3,
+        base_channels: int = 32,
+        kernel_size: int = 3,
+        activation: Activation = "relu",
+        gate_points: GatePoints | None = None,
+        gate_output: GateOutput = "one_plus",
+        encoder_layers: int = 2,
+        encoder_width: int | None = None,
+        coordinate_features: bool = False,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        if residual and in_channels != out_channels:
+            raise ValueError(
+                f"A residual network needs as many output channels ({out_channels}) as input "
+                f"channels ({in_channels}); set residual=False."
+            )
+        self.depth, self.kernel_size = depth, kernel_size
+        self.coordinate_features, self.residual = coordinate_features, residual
+        channels = [base_channels * 2**level for level in range(depth)]
         finer, deeper = channels[:-1], channels[1:]
+        extra = 2 if coordinate_features else 0
+
+        def level(c_in: int, c_out: int) -> nn.Sequential:
+            return _level(c_in + extra, c_out, kernel_size, activation)
+
+        def gates(point: GatePoints) -> nn.ModuleList:
+            return nn.ModuleList(
+                CoordGate(
+                    c,
+                    gate_output,
+                    encoder_layers=encoder_layers,
+                    encoder_width=encoder_width,
+                    activation=activation,
+                )
+                for c in finer
+                if gate_points in (point, "both")
+            )
+
         self.encoder = nn.ModuleList(
-            _level(c_in + extra, c_out, config)
-            for c_in, c_out in zip((inputs, *finer), channels, strict=True)
+            level(c_in, c_out) for c_in, c_out in zip((in_channels, *finer), channels, strict=True)
         )
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(c_in, c_out, 2, stride=2)
             for c_in, c_out in zip(deeper, finer, strict=True)
         )
-        self.decoder = nn.ModuleList(_level(2 * c + extra, c, config) for c in finer)
-        self.head = nn.Conv2d(channels[0], 1, 1)
-        self.down_gates, self.up_gates = (
-            nn.ModuleList(
-                CoordGate(
-                    c,
-                    config.encoder_layers,
-                    config.gate_output,
-                    width=config.encoder_width,
-                    activation=config.activation,
-                )
-                for c in finer
-                if config.is_gated and config.gate_points in (place, "both")
-            )
-            for place in ("down", "up")
+        self.decoder = nn.ModuleList(level(2 * c, c) for c in finer)
+        self.head = nn.Conv2d(channels[0], out_channels, 1)
+        self.down_gates, self.up_gates = gates("down"), gates("up")
+
+    @classmethod
+    def from_config(
+        cls, config: NetworkConfig, in_channels: int = 1, *, residual: bool | None = None
+    ) -> Self:
+        """U-Net of a configuration with one output channel."""
+        return cls(
+            in_channels,
+            depth=config.depth,
+            base_channels=config.base_channels,
+            kernel_size=config.kernel_size,
+            activation=config.activation,
+            gate_points=config.gate_points if config.is_gated else None,
+            gate_output=config.gate_output,
+            encoder_layers=config.encoder_layers,
+            encoder_width=config.encoder_width,
+            coordinate_features=config.architecture == "coordconv-unet",
+            residual=config.residual if residual is None else residual,
         )
 
     def gating_maps(self, coordinates: Tensor) -> GatingMaps:
-        """Gating maps of a window, each at its level's resolution."""
-        levels = list(self._level_coordinates(coordinates))
-        # In bfloat16, neighboring pixels of a frame of 512 would share one coordinate.
-        with torch.autocast(coordinates.device.type, enabled=False):
-            down, up = (
-                tuple(
-                    cast(CoordGate, gate).gating_map(at)
-                    for gate, at in zip(gates, levels, strict=False)
-                )
-                for gates in (self.down_gates, self.up_gates)
-            )
-        return GatingMaps(down, up)
-
-    def forward(
-        self, blurred: Tensor, coordinates: Tensor, gating_maps: GatingMaps | None = None
-    ) -> Tensor:
-        """Deblurred windows; the coordinates do not count where a gated network has its maps."""
-        output = self.combine(blurred, coordinates, gating_maps)
-        return blurred + output if self.config.residual else output
-
-    def combine(
-        self, images: Tensor, coordinates: Tensor, gating_maps: GatingMaps | None = None
-    ) -> Tensor:
-        """One image of all that come in, without the residual.
+        """Gating maps of a window, each at the resolution of its level.
 
         Parameters
         ----------
-        images : Tensor, shape (B, inputs, H, W)
-            Scaled windows.
-        coordinates, gating_maps
-            As for `forward`.
+        coordinates : Tensor, shape (B or 1, 2, H, W)
+            Frame coordinates (y, x) of the window's pixels.
 
         Returns
         -------
-        Tensor, shape (B, 1, H, W)
-            What the U-Net makes of them.
+        GatingMaps
+            Tuples ``down`` and ``up`` of maps, finest level first; empty without gates.
         """
-        maps = gating_maps or self.gating_maps(coordinates)
-        seen = list(self._level_coordinates(coordinates)) if self.sees_coordinates else []
-        features = _padded(images, self.config.multiple)
+        levels = list(self._coordinate_pyramid(coordinates))
+        down, up = (
+            tuple(
+                cast(CoordGate, gate).gating_map(at)
+                for gate, at in zip(gates, levels, strict=False)
+            )
+            for gates in (self.down_gates, self.up_gates)
+        )
+        return GatingMaps(down, up)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        coordinates: Tensor | None = None,
+        coordinate_maps: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
+        """Output image of an input image of any size.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (B, in_channels, H, W)
+            Images.
+        coordinates : Tensor, shape (B or 1, 2, H, W), optional
+            Frame coordinates (y, x) of their pixels; not used by a plain U-Net.
+        coordinate_maps : tuple of Tensor, optional
+            Result of ``coordinate_maps(coordinates)``, to compute it once for many images.
+
+        Returns
+        -------
+        Tensor, shape (B, out_channels, H, W)
+            Output.
+
+        Raises
+        ------
+        ValueError
+            If the network uses coordinates and there are none.
+        """
+        down, up = self._split(coordinates, coordinate_maps)
+        appended = self._appended(coordinates)
+        features = _pad_to_multiple(inputs, self.multiple)  # (B, in_channels, H', W')
         skips = []
         for level, encode in enumerate(self.encoder):
-            features = encode(_beside(features, seen[level : level + 1]))
+            # (B, c / 2, H' / 2**level, W' / 2**level) -> (B, c, same, same)
+            features = encode(_append(features, appended[level : level + 1]))
             if level < len(self.upsample):
                 if self.down_gates:
-                    features = self.down_gates[level](features, maps.down[level])
+                    features = _gated(self.down_gates[level], features, down[level])
                 skips.append(features)
-                features = functional.max_pool2d(features, 2)
+                features = functional.max_pool2d(features, 2)  # half the height and width
         for level in reversed(range(len(self.upsample))):
-            features = self.upsample[level](features)
+            features = self.upsample[level](features)  # half the channels, twice the sides
             if self.up_gates:
-                features = self.up_gates[level](features, maps.up[level])
-            features = torch.cat([skips.pop(), features], dim=1)
-            features = self.decoder[level](_beside(features, seen[level : level + 1]))
-        output: Tensor = self.head(features)[..., : images.shape[-2], : images.shape[-1]]
-        return output
+                features = _gated(self.up_gates[level], features, up[level])
+            features = torch.cat([skips.pop(), features], dim=1)  # (B, 2 c, ...)
+            features = self.decoder[level](_append(features, appended[level : level + 1]))
+        output: Tensor = self.head(features)  # (B, c, H', W') -> (B, out_channels, H', W')
+        output = output[..., : inputs.shape[-2], : inputs.shape[-1]]
+        return inputs + output if self.residual else output
 
-    def _level_coordinates(self, coordinates: Tensor) -> Iterator[Tensor]:
-        """Coordinates of each level's pixels, finest level first."""
-        coordinates = _extended(coordinates, self.config.multiple)
-        yield coordinates
+    def _split(
+        self, coordinates: Tensor | None, maps: tuple[Tensor, ...] | None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the gates on the way down and on the way up."""
+        if maps is None:
+            gated = len(self.down_gates) + len(self.up_gates) > 0
+            maps = self.coordinate_maps(_required(coordinates)) if gated else ()
+        return maps[: len(self.down_gates)], maps[len(self.down_gates) :]
+
+    def _appended(self, coordinates: Tensor | None) -> list[Tensor]:
+        """Coordinates to append at each level, none but for CoordConv."""
+        if not self.coordinate_features:
+            return []
+        return list(self._coordinate_pyramid(_required(coordinates)))
+
+    def _coordinate_pyramid(self, coordinates: Tensor) -> Iterator[Tensor]:
+        """Coordinates of the pixels of each level, finest level first."""
+        coordinates = _extrapolate_to_multiple(coordinates, self.multiple)
+        yield coordinates  # (B or 1, 2, H', W')
         for _ in self.upsample:
             coordinates = functional.avg_pool2d(coordinates, 2)
             yield coordinates
 
     @property
+    def multiple(self) -> int:
+        """Side, in input pixels, of a pixel of the deepest level."""
+        return int(2 ** (self.depth - 1))
+
+    @property
     def receptive_radius(self) -> int:
-        """Largest distance, in pixels, over which an input pixel reaches an output pixel.
+        """Largest distance, in pixels, between an input pixel and an output pixel it affects.
 
-        A level's four convolutions (two at the deepest) reach k // 2 of its
-        pixels each, of 1, 2, ... m pixels of the image; pooling and up-sampling
-        align to pixels of m, so that light may come from m - 1 further away.
+        The four convolutions of a level (two at the deepest) extend it by k // 2 of the level's
+        pixels each, of 1, 2, ... m input pixels; the alignment of pooling and up-sampling to
+        pixels of m adds m - 1.
         """
-        reach, m = self.config.kernel_size // 2, self.config.multiple
-        return reach * (6 * m - 4) + m - 1
+        return self.kernel_size // 2 * (6 * self.multiple - 4) + self.multiple - 1
 
 
-def _level(c_in: int, c_out: int, config: NetworkConfig) -> nn.Sequential:
-    activation = ACTIVATIONS[config.activation]
+def _required(coordinates: Tensor | None) -> Tensor:
+    if coordinates is None:
+        raise ValueError("This U-Net needs coordinates of shape (B or 1, 2, H, W).")
+    return coordinates
+
+
+def _level(c_in: int, c_out: int, kernel_size: int, activation: Activation) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(c_in, c_out, config.kernel_size, padding="same"),
-        activation(),
-        nn.Conv2d(c_out, c_out, config.kernel_size, padding="same"),
-        activation(),
+        nn.Conv2d(c_in, c_out, kernel_size, padding="same"),
+        ACTIVATIONS[activation](),
+        nn.Conv2d(c_out, c_out, kernel_size, padding="same"),
+        ACTIVATIONS[activation](),
     )
 
 
-def _beside(features: Tensor, coordinates: list[Tensor]) -> Tensor:
-    """Features with the coordinates of their pixels as two more, where there are some."""
+def _gated(gate: nn.Module, features: Tensor, gating_map: Tensor) -> Tensor:
+    """Gated features; on a CPU without gradient they overwrite the input."""
+    gate = cast(CoordGate, gate)
+    if torch.is_grad_enabled() or features.device.type != "cpu":
+        return gate.modulate(features, gating_map)
+    # Large new arrays cost a CPU more time (page faults) than the arithmetic: a few
+    # rows at a time stay in its cache. Nobody else holds these features.
+    rows = max(1, CACHE_PIXELS // features.shape[-1])
+    for part, gates in zip(features.split(rows, -2), gating_map.split(rows, -2), strict=True):
+        part.copy_(gate.modulate(part, gates))
+    return features
+
+
+def _append(features: Tensor, coordinates: list[Tensor]) -> Tensor:
+    """Features (B, c, H, W), with coordinates appended if there are any: (B, c + 2, H, W)."""
     if not coordinates:
         return features
     return torch.cat([features, *(c.expand(len(features), -1, -1, -1) for c in coordinates)], dim=1)
 
 
-def _missing(image: Tensor, multiple: int) -> tuple[int, int]:
-    """Rows and columns that an image lacks to the next multiple."""
-    return -image.shape[-2] % multiple, -image.shape[-1] % multiple
-
-
-def _padded(image: Tensor, multiple: int) -> Tensor:
-    """Image with its last row and column repeated up to a multiple."""
-    rows, columns = _missing(image, multiple)
+def _pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Image whose last row and column are repeated until its sides are multiples."""
+    rows, columns = -image.shape[-2] % multiple, -image.shape[-1] % multiple
     return functional.pad(image, (0, columns, 0, rows), mode="replicate")
 
 
-def _extended(coordinates: Tensor, multiple: int) -> Tensor:
-    """Coordinates continued in equal steps up to a multiple."""
-    rows, columns = _missing(coordinates, multiple)
-    for axis, missing in ((-2, rows), (-1, columns)):
+def _extrapolate_to_multiple(coordinates: Tensor, multiple: int) -> Tensor:
+    """Coordinates continued in equal steps until the sides are multiples."""
+    for axis in (-2, -1):
+        missing = -coordinates.shape[axis] % multiple
         if missing:
             last = coordinates.narrow(axis, -1, 1)
             step = last - coordinates.narrow(axis, -min(2, coordinates.shape[axis]), 1)

@@ -1,4 +1,4 @@
-"""A bank of learnable Wiener filters, one for each place at which the PSF is known.
+"""Networks on a bank of learnable Wiener filters, one for each position of a known PSF.
 
 Yanny, Monakhova, Shuai and Waller, "Deep learning for fast spatially varying
 deconvolution", Optica 9, 96 (2022). With the transfer function H_k of PSF k and
@@ -6,9 +6,9 @@ noise over signal power r_k, filter k is::
 
     W_k = conj(H_k) / (|H_k|^2 + r_k)
 
-Three things differ from the program published with that article: r_k is the exponential
-of what is learned, and so never negative; images are padded, so that no light wraps
-around from the far side; and no image is scaled by what else is in its batch.
+Three things differ from the program published with that article: the learned parameter is
+log r_k, so that r_k stays positive; images are padded, so that no light wraps around from
+the opposite side; and no image is scaled by the others in its batch.
 """
 
 import math
@@ -19,74 +19,54 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
+from napari_coordgate.config import NetworkConfig
 from napari_coordgate.geometry import mirror_indices
+from napari_coordgate.networks.network import GatingMaps, Network
+from napari_coordgate.networks.unet import UNet
 
-__all__ = ["MeasuredPSFs", "WienerBank"]
-
-REACH = 2
+FILTER_RADII = 2
 """Radius of a filter, in radii of its PSF."""
 
 
-class MeasuredPSFs(NamedTuple):
-    """PSFs at places of a frame.
-
-    Attributes
-    ----------
-    psfs : Tensor, shape (K, S, S)
-        The PSFs, each of sum 1; S is odd.
-    coordinates : Tensor, shape (K, 2)
-        Frame coordinates (y, x) of their places.
-    """
+class PSFSamples(NamedTuple):
+    """PSFs (K, S, S), S odd, each of sum 1, and their frame coordinates (y, x), shape (K, 2)."""
 
     psfs: Tensor
     coordinates: Tensor
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
-        """PSFs of a network's weights, those of a `WienerBank` called ``bank``."""
-        return cls(weights["bank.psfs"], weights["bank.places"])
+        """PSFs in the weights of a network whose `WienerBank` is named ``bank``."""
+        return cls(weights["bank.psfs"], weights["bank.positions"])
 
 
 class WienerBank(nn.Module):
-    """Wiener filters, one for each PSF, that an image goes through side by side.
+    """Wiener filters, one for each PSF, applied in parallel: (B, 1, H, W) to (B, K, H, W).
 
-    A filter is computed on a grid three times as large as the PSF, and cut where it
-    reaches twice as far: it is a convolution of finite reach, the same for an image of
-    any size, so that tiles with a halo give what the whole gives. Beyond the image's
-    border the scene is mirrored.
-
-    Parameters
-    ----------
-    measured : MeasuredPSFs
-        PSFs to start from.
-    regularization : float
-        Noise over signal power to start from.
-
-    Raises
-    ------
-    ValueError
-        If the PSFs are not squares of odd side, one for each place.
+    A filter is computed on a grid three times as large as the PSF, and cut at twice its radius:
+    it is a convolution of finite size, the same for images of any size, so that overlapping
+    tiles give the same result as the whole image. Beyond its border the image is mirrored.
     """
 
-    def __init__(self, measured: MeasuredPSFs, regularization: float) -> None:
+    def __init__(self, samples: PSFSamples, regularization: float) -> None:
         super().__init__()
-        psfs, places = measured
+        psfs, positions = samples
         count, side = psfs.shape[0], psfs.shape[-1]
-        if psfs.shape != (count, side, side) or side % 2 == 0 or places.shape != (count, 2):
+        if psfs.shape != (count, side, side) or side % 2 == 0 or positions.shape != (count, 2):
             raise ValueError(
-                f"PSFs of shape {tuple(psfs.shape)} at places of shape {tuple(places.shape)} "
-                "make no filters; they must be (K, S, S) with odd S, and (K, 2)."
+                f"Wiener filters need PSFs of shape (K, S, S) with odd S and positions of shape "
+                f"(K, 2), got {tuple(psfs.shape)} and {tuple(positions.shape)}."
             )
-        # Peaks are near 1, so that a step of the optimizer is small beside them.
+        # Peaks are near 1, so that an optimizer step is small compared to them.
         self.psfs = nn.Parameter(psfs / psfs.amax())
         self.log_regularization = nn.Parameter(psfs.new_full((count,), math.log(regularization)))
-        self.places: Tensor
-        self.register_buffer("places", places)
+        self.positions: Tensor
+        self.register_buffer("positions", positions)
 
     @property
     def radius(self) -> int:
-        """Pixels by which a filter reaches."""
-        return REACH * (self.psfs.shape[-1] // 2)
+        """Radius of a filter, in pixels."""
+        return FILTER_RADII * (self.psfs.shape[-1] // 2)
 
     def filters(self) -> Tensor:
         """Filters in space, shape (K, 2 * radius + 1, 2 * radius + 1)."""
@@ -96,7 +76,7 @@ class WienerBank(nn.Module):
         transfer = torch.fft.rfft2(psfs, (grid, grid))
         power = self.log_regularization.exp()[:, None, None] + transfer.abs().square()
         filters: Tensor = torch.fft.irfft2(transfer.conj() / power, (grid, grid))
-        # The PSF's center stands side // 2 from the first pixel, the filter's as far before it.
+        # The center of the PSF is at pixel side // 2, that of the filter at -side // 2.
         middle = radius + side // 2
         return filters.roll((middle, middle), (-2, -1))[..., : 2 * radius + 1, : 2 * radius + 1]
 
@@ -108,10 +88,83 @@ class WienerBank(nn.Module):
             mirrored = mirror_indices(-self.radius, length + 2 * self.radius, length)
             blurred = blurred.index_select(axis, torch.from_numpy(mirrored).to(blurred.device))
         shape = [next_fast_len(side, real=True) for side in blurred.shape[-2:]]
-        with torch.autocast(blurred.device.type, enabled=False):  # there are no such transforms
-            spectrum = torch.fft.rfft2(blurred.to(self.psfs.dtype), shape)
-            filtered: Tensor = torch.fft.irfft2(
+        with torch.autocast(blurred.device.type, enabled=False):  # no FFT in bfloat16
+            spectrum = torch.fft.rfft2(blurred.to(self.psfs.dtype), shape)  # (B, 1, H', W' / 2 + 1)
+            filtered: Tensor = torch.fft.irfft2(  # (B, K, H', W')
                 spectrum * torch.fft.rfft2(self.filters(), shape), shape
             )
         first = 2 * self.radius
         return filtered[..., first : first + height, first : first + width]
+
+
+class MultiWienerNet(Network):
+    """Wiener filters of PSFs all over the frame, and a U-Net that combines their results.
+
+    Yanny et al., Optica 9, 96 (2022); paper, section 4.2. With gates in the U-Net it is a
+    network of our own: the physics first, then a choice among the filters by position.
+    """
+
+    def __init__(self, config: NetworkConfig, samples: PSFSamples) -> None:
+        super().__init__()
+        self.residual = config.residual
+        self.bank = WienerBank(samples, config.regularization)
+        self.unet = UNet.from_config(config, in_channels=len(samples.psfs), residual=False)
+
+    def gating_maps(self, coordinates: Tensor) -> GatingMaps:
+        """Gating maps of the U-Net."""
+        return self.unet.gating_maps(coordinates)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        coordinates: Tensor,
+        coordinate_maps: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
+        """Deblurred windows; the residual is added to the unfiltered input."""
+        output: Tensor = self.unet(self.bank(inputs), coordinates, coordinate_maps)
+        return inputs + output if self.residual else output
+
+    @property
+    def multiple(self) -> int:
+        """Side, in input pixels, of a pixel of the U-Net's deepest level."""
+        return self.unet.multiple
+
+    @property
+    def receptive_radius(self) -> int:
+        """Radius of the filters plus that of the U-Net, in pixels."""
+        return self.bank.radius + self.unet.receptive_radius
+
+
+class WeightedWiener(Network):
+    """Mean of the results of Wiener filters, weighted by the inverse squared distance to the PSF.
+
+    This is Shepard's interpolation in frame coordinates. Its weights sum to 1 at each pixel and
+    are not learned; the filters may be.
+    """
+
+    def __init__(self, config: NetworkConfig, samples: PSFSamples) -> None:
+        super().__init__()
+        self.bank = WienerBank(samples, config.regularization)
+
+    def coordinate_maps(self, coordinates: Tensor) -> tuple[Tensor]:
+        """Interpolation weights of the filters at each pixel, one map (B or 1, K, H, W)."""
+        # (B, 1, 2, H, W) - (K, 2, 1, 1) -> (B, K, 2, H, W) -> (B, K, H, W)
+        offsets = coordinates[:, None] - self.bank.positions[:, :, None, None]
+        nearness = 1 / offsets.square().sum(2).clamp_min(torch.finfo(offsets.dtype).eps)
+        return (nearness / nearness.sum(1, keepdim=True),)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        coordinates: Tensor,
+        coordinate_maps: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
+        """Deblurred windows; the coordinates are ignored where the weights are given."""
+        maps = self.coordinate_maps(coordinates) if coordinate_maps is None else coordinate_maps
+        mean: Tensor = (self.bank(inputs) * maps[0]).sum(1, keepdim=True)  # over K
+        return mean
+
+    @property
+    def receptive_radius(self) -> int:
+        """Radius of the filters, in pixels."""
+        return self.bank.radius

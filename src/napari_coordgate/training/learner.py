@@ -11,7 +11,7 @@ from napari_coordgate.data import Batch
 from napari_coordgate.devices import to_device
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.geometry import pixel_coordinates
-from napari_coordgate.networks import MeasuredPSFs, Network, build_network
+from napari_coordgate.networks import Network, PSFSamples, build_network
 from napari_coordgate.optics import PSFField, PSFGrid
 from napari_coordgate.training.memory import try_or_oom
 from napari_coordgate.training.ranks import ProcessGroup
@@ -137,7 +137,7 @@ def _seeded_network(config: TrainingConfig, field: PSFField | None) -> Network:
         return build_network(config.network, measured)
 
 
-def _measured(field: PSFField | None, config: TrainingConfig) -> MeasuredPSFs:
+def _measured(field: PSFField | None, config: TrainingConfig) -> PSFSamples:
     """PSFs on a grid over the frame, for Wiener filters to start from."""
     architecture, side = config.network.architecture, config.network.wiener_side
     if field is None:
@@ -147,4 +147,4 @@ def _measured(field: PSFField | None, config: TrainingConfig) -> MeasuredPSFs:
         )
     grid = PSFGrid.from_field(field, side)
     places = pixel_coordinates(grid.places, field.frame_shape)
-    return MeasuredPSFs(*(torch.from_numpy(array).float() for array in (grid.psfs, places)))
+    return PSFSamples(*(torch.from_numpy(array).float() for array in (grid.psfs, places)))
