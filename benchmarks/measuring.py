@@ -75,7 +75,7 @@ def describe_machine() -> dict[str, Any]:
     device = resolve_device("auto")
     return {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "numpy", "scipy")},
+        **{name: metadata.version(name) for name in ("napari-coordgate", "torch", "numpy", "scipy")},
         "system": f"{platform.system()} {platform.machine()}",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -1,23 +1,22 @@
-"""Which parts of the CG U-Net matter (paper, supplement): each changed alone, all else the same."""
+"""Supplement: which parts of the CG U-Net matter; each is changed alone."""
 
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from napari_coordgate.comparison import compare
-from napari_coordgate.config import Camera, ComparisonConfig, Method, NetworkConfig, TrainingConfig
+import numpy as np
+from matplotlib.figure import Figure
+
+from napari_coordgate.comparison import Comparison, compare
+from napari_coordgate.config import Camera, ComparisonConfig
 from napari_coordgate.data import Images
-from napari_coordgate.events import Event, Finished, reporting_end
-from paper.drawing import draw_ablation
-from paper.lens import SCALES, Setting, psf_field
-from paper.results import completed, flat_rows, origin_of, write_results
+from napari_coordgate.events import Event
+from paper.lens import SCALES, Scale, flat_rows, lens_psf_field, network
+from paper.results import COLORS, provenance, returned, write_results
 
-__all__ = ["NETWORKS", "TRAININGS", "run"]
-
-BASE = "CG U-Net(3)"
-PLAIN = "U-Net(3)"
+BASE, PLAIN = "CG U-Net(3)", "U-Net(3)"
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -37,7 +36,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "U-Net(3), no residual": {"architecture": "unet", "residual": False},
     }
 )
-"""Networks by name, each told by its difference from the base."""
+"""Networks by name, as differences from the base; all are trained on whole frames."""
 
 TRAININGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -47,73 +46,70 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "noise of 200 photons": {"camera": Camera(photons=200, read_noise=3)},
     }
 )
-"""Trainings by name, each told by its difference from the base; windows hold as many pixels."""
+"""Trainings by name, as differences from the base; windows have as many pixels per step."""
 
 
-def run(
-    scale: Literal["small", "full"],
-    seeds: int | None,
+def run_events(
     output: Path,
-    images: Images,
-    test: Images | None = None,
+    scale: str = "small",
     cancel: threading.Event | None = None,
     *,
-    setting: Setting | None = None,
-) -> Generator[Event]:
-    """Train and compare all variants, and draw the figure.
-
-    Parameters
-    ----------
-    scale, seeds, output, images, test, cancel, setting
-        As for `paper.lens.run`.
-
-    Yields
-    ------
-    Progress, Preview
-        Of the trainings and tests.
-    Finished
-        Once, at the end. If completed, its result are the rows of the table.
-    """
-    size = setting or SCALES[scale]
-
-    def events() -> Iterator[Event]:
-        rows: list[dict[str, Any]] = []
-        field = psf_field(size.frame_shape, output, cancel)
-        for name in TRAININGS:
-            config = ComparisonConfig(
-                training=_training(name, size),
-                seeds=seeds or size.ablation_seeds,
-                memory=False,
-            )
-            comparison = yield from completed(
-                compare(
-                    _methods(name, size),
-                    images,
-                    field,
-                    config,
-                    test=test,
-                    output=output / name.replace(" ", "-"),
-                    cancel=cancel,
-                )
-            )
-            rows += [{"training": name, **row} for row in flat_rows(comparison)]
-        data = {"scale": scale, "base": BASE, "rows": rows, **origin_of(comparison)}
-        written = write_results(output, "ablation", data, draw_ablation(rows, BASE))
-        yield Finished("completed", f"Wrote {written[-1]}.", outputs=written, result=rows)
-
-    return reporting_end(events())
+    images: Images,
+    test: Images | None = None,
+    seeds: int | None = None,
+    size: Scale | None = None,
+) -> Generator[Event, None, list[dict[str, Any]]]:
+    """Train and compare all variants, write the figure and return the rows of its table."""
+    size = size or SCALES[scale]
+    psf_field = lens_psf_field(size.frame_shape, output, cancel)
+    basis = {"depth": 3, "base_channels": size.base_channels}
+    rows: list[dict[str, Any]] = []
+    for name, changes in TRAININGS.items():
+        config = ComparisonConfig(
+            training=size.training.model_copy(update={**size.ablation, **changes}),
+            seeds=seeds or size.ablation_seeds,
+            memory=False,
+        )
+        variants = NETWORKS if not changes else (BASE, PLAIN)
+        methods = [network(variant, **basis, **NETWORKS[variant]) for variant in variants]
+        folder = output / name.replace(" ", "-")
+        comparison: Comparison = yield from returned(
+            compare(methods, images, psf_field, config, test=test, output=folder, cancel=cancel)
+        )
+        rows += [{"training": name, **row} for row in flat_rows(comparison)]
+    data = {
+        "scale": scale,
+        "base": BASE,
+        "rows": rows,
+        **comparison.model_dump(mode="json", include={"settings", "methods"}),
+        **provenance(),
+    }
+    write_results(output, "ablation", data, draw(rows))
+    return rows
 
 
-def _training(name: str, setting: Setting) -> TrainingConfig:
-    """Settings of one of the trainings."""
-    return setting.training.model_copy(update={**setting.ablation_length, **TRAININGS[name]})
+def gains_over(base: str, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[float]]:
+    """Return by (training, method) the PSNR gains over the base of the same training and seed."""
+    trained = [row for row in rows if row["seed"] is not None]
+    bases = {(r["training"], r["seed"]): r["psnr"] for r in trained if r["method"] == base}
+    gains: dict[tuple[str, str], list[float]] = {}
+    for row in trained:
+        gain = row["psnr"] - bases[row["training"], row["seed"]]
+        gains.setdefault((row["training"], row["method"]), []).append(gain)
+    return gains
 
 
-def _methods(training: str, setting: Setting) -> list[Method]:
-    """All networks for the base's training, the base and the plain U-Net for the others."""
-    names = NETWORKS if training == next(iter(TRAININGS)) else (BASE, PLAIN)
-    basis = {"depth": 3, "base_channels": setting.base_channels}
-    return [
-        Method(name=name, network=NetworkConfig.model_validate({**basis, **NETWORKS[name]}))
-        for name in names
-    ]
+def draw(rows: Sequence[Mapping[str, Any]], base: str = BASE) -> Figure:
+    """Draw the gain of each variant over the base of its training."""
+    gains = {key: values for key, values in gains_over(base, rows).items() if key[1] != base}
+    figure = Figure(figsize=(8, 0.32 * len(gains) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for y, values in enumerate(gains.values()):
+        mean = float(np.mean(values))
+        axes.barh(y, mean, color=COLORS["blue" if mean >= 0 else "red"], height=0.7)
+        axes.plot(values, [y] * len(values), "k|", ms=9)
+    axes.set_yticks(range(len(gains)), [f"{method}  ({training})" for training, method in gains])
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_xlabel(f"PSNR over {base}, dB (one mark per seed)")
+    return figure

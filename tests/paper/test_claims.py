@@ -1,4 +1,4 @@
-"""Laws of the answers: they follow from the figures, seed by seed, and from nothing else."""
+"""Verdicts on the claims follow from the data, seed by seed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ AS_CLAIMED = {
     "CG-WienerNet(3)": 31.5,
 }
 CENTER = {"CG U-Net(3)": 5.0}
-"""What the gated network gains near the center beside its gain all over."""
+"""Additional gain near the center, dB."""
 
 
 def rows(psnr: Mapping[str, float], seeds: int = 2) -> list[dict[str, Any]]:
@@ -45,37 +45,37 @@ def verdicts(**changes: float) -> list[str]:
     return [answer.verdict for answer in answer_lens_claims(rows(changed))]
 
 
-def test_all_claims_hold_where_the_figures_are_as_the_paper_has_them() -> None:
+def test_all_claims_hold_if_the_order_is_that_of_the_paper() -> None:
     assert verdicts() == ["holds"] * 7
 
 
-def test_the_evidence_names_figures_and_how_many_times_fewer_parameters() -> None:
+def test_the_evidence_contains_psnr_and_the_ratio_of_parameters() -> None:
     answers = answer_lens_claims(rows(AS_CLAIMED))
     assert [answer.number for answer in answers] == list(range(1, 8))
     assert "31.00" in answers[2].evidence or "31.01" in answers[2].evidence
     assert "60 times fewer" in answers[2].evidence
 
 
-def test_a_claim_fails_where_the_order_is_the_other_way_round() -> None:
+def test_a_claim_does_not_hold_if_the_order_is_reversed() -> None:
     assert verdicts(cg3=29.9)[2] == "does not hold"
     assert verdicts(cg3=33.0)[3] == "does not hold"
 
 
-def test_depth_that_helps_only_in_part_holds_in_part() -> None:
+def test_a_claim_of_several_orders_holds_in_part_if_one_is_reversed() -> None:
     assert verdicts(u4=27.0)[0] == "holds in part"
 
 
-def test_a_deep_network_that_is_far_better_is_not_a_little_better() -> None:
+def test_a_little_better_does_not_hold_for_a_large_difference() -> None:
     assert verdicts(u6=30.9)[1] == verdicts(u6=29.0)[1] == "does not hold"
     assert verdicts(u6=29.9)[1] == "holds in part"
 
 
-def test_coordconv_is_alike_within_the_margin_only_either_way() -> None:
+def test_coordconv_is_similar_only_within_the_margin_in_both_directions() -> None:
     assert verdicts(cc=30.39)[4] == "holds"
     assert verdicts(cc=29.0)[4] == verdicts(cc=31.0)[4] == "does not hold"
 
 
-def test_a_gain_that_is_larger_elsewhere_does_not_lie_at_the_center() -> None:
+def test_a_larger_gain_at_the_edge_is_not_a_gain_at_the_center() -> None:
     edge = [
         {**row, "psnr_edge": row["psnr_edge"] + (20 if row["method"] == "CG U-Net(3)" else 0)}
         for row in rows(AS_CLAIMED)
@@ -94,11 +94,11 @@ def test_a_gain_that_is_larger_elsewhere_does_not_lie_at_the_center() -> None:
         ([[1.0], []], "not measured"),
     ],
 )
-def test_a_verdict_asks_every_seed(orders: Sequence[Sequence[float]], verdict: str) -> None:
+def test_a_verdict_considers_every_seed(orders: Sequence[Sequence[float]], verdict: str) -> None:
     assert verdict_of(*orders) == verdict
 
 
-def test_what_was_not_measured_is_not_answered() -> None:
+def test_claims_without_data_are_not_measured() -> None:
     assert {answer.verdict for answer in answer_lens_claims([])} == {"not measured"}
     assert own_network([])[0] == "not measured"
 

@@ -1,4 +1,4 @@
-"""Laws of the figures of networks behind a lens: made whole, gone on with, answered by a page."""
+"""Figures of the lens: written with their data, resumed, and summarized on the page."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.events import Progress, finish
-from paper import FIGURES, ablation, lens, run_figure
-from paper.lens import Setting
+from napari_coordgate.events import Progress, run
+from paper import ablation, lens
+from paper.lens import Scale
 from paper.page import build_page
 
-TINY = Setting(
+TINY = Scale(
     (64, 64),
     2,
     TrainingConfig(
@@ -21,7 +21,7 @@ TINY = Setting(
     ),
     seeds=1,
     ablation_seeds=1,
-    ablation_length={"steps": 1},
+    ablation={"steps": 1},
     memory=False,
 )
 
@@ -35,26 +35,26 @@ SHARP, TEST = images(4, 0), images(2, 1)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both figures at a size that says nothing of their outcome."""
+    """Both figures with trainings of a few steps."""
     folder = tmp_path_factory.mktemp("paper")
-    finish(lens.run("small", None, folder, SHARP, TEST, setting=TINY))
-    finish(ablation.run("small", None, folder, SHARP, TEST, setting=TINY))
+    run(lens.run_events(folder, images=SHARP, test=TEST, size=TINY))
+    run(ablation.run_events(folder, images=SHARP, test=TEST, size=TINY))
     return folder
 
 
-def test_each_figure_leaves_its_picture_and_its_data(folder: Path) -> None:
+def test_each_figure_writes_a_picture_and_its_data(folder: Path) -> None:
     for name in ("lens.json", "lens.png", "ablation.json", "ablation.png"):
         assert (folder / name).stat().st_size > 1000
 
 
-def test_a_second_start_trains_nothing(folder: Path) -> None:
-    events = list(lens.run("small", None, folder, SHARP, TEST, setting=TINY))
+def test_a_second_run_trains_nothing(folder: Path) -> None:
+    events = list(lens.run_events(folder, images=SHARP, test=TEST, size=TINY))
     assert not [e for e in events if isinstance(e, Progress) and e.stage == "training"]
 
 
-def test_rows_of_other_images_are_not_taken_for_these(folder: Path) -> None:
+def test_a_run_with_other_images_does_not_reuse_the_rows(folder: Path) -> None:
     with pytest.raises(OutputError, match="images"):
-        finish(lens.run("small", None, folder, images(4, 7), TEST, setting=TINY))
+        run(lens.run_events(folder, images=images(4, 7), test=TEST, size=TINY))
 
 
 def test_the_page_answers_each_claim_from_the_data(folder: Path) -> None:
@@ -67,8 +67,8 @@ def test_the_page_answers_each_claim_from_the_data(folder: Path) -> None:
     assert "gate ReLU(g)" in page
 
 
-def test_a_page_of_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="holds no figure's data"):
+def test_a_page_without_data_or_with_damaged_data_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="holds no data of a figure"):
         build_page(tmp_path)
     (tmp_path / "lens.json").write_text("{")
     with pytest.raises(OutputError, match="cannot be read"):
@@ -76,12 +76,12 @@ def test_a_page_of_nothing_is_an_error(tmp_path: Path) -> None:
 
 
 def test_networks_on_wiener_filters_have_fewer_channels_than_their_parents() -> None:
-    names = {method.name: method.network for method in lens.methods(16)}
+    names = {method.name: method.network for method in lens.networks(16)}
     own, parents = names["CG-WienerNet(3)"], (names["CG U-Net(3)"], names["MultiWienerNet(3)"])
     assert own is not None
     assert all(parent and own.base_channels < parent.base_channels for parent in parents)
 
 
-def test_every_figure_is_known_by_its_name() -> None:
-    assert FIGURES == ("padding", "line", "lens", "ablation")
-    assert callable(run_figure)
+def test_the_page_in_the_docs_is_built_from_the_data_in_the_docs() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert build_page(docs / "paper") == (docs / "paper.md").read_text(encoding="utf-8")

@@ -276,36 +276,10 @@ def compare(
     compare_methods(run, folder, device)
 
 
-@app.command()
-def paper(
-    figure: Annotated[
-        Literal["padding", "line", "lens", "ablation"], typer.Argument(help="Which figure.")
-    ],
-    scale: Annotated[
-        Literal["small", "full"],
-        typer.Option(help="For two CPU cores, or the paper's, for a GPU."),
-    ] = "small",
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings of each network; none: as the scale has.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Sharp images to train on; none: the few samples.")
-    ] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(help="Sharp images for the test; none: a part of the others is held back."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder to write to, or to go on with."),
-    ] = None,
-) -> None:
-    """Make a figure of the paper anew, with its data; started again, it goes on."""
-    from napari_coordgate.cli.paper import make_figure
-
-    if test is not None and images is None:
-        raise SettingsError("Give --images to train on as well as --test.")
-    make_figure(figure, scale, seeds, images, test, folder or Path(f"paper-{figure}"))
+@app.command(hidden=True, context_settings={"ignore_unknown_options": True})
+def paper(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Replaced by ``python -m paper`` in a clone of the repository."""
+    raise SettingsError("Figures of the paper are made by 'python -m paper FIGURE' in a clone.")
 
 
 @app.command()
