@@ -17,6 +17,8 @@ __all__ = [
     "peak_memory_gb",
 ]
 
+PACKAGES = ("napari-coordgate", "torch", "numpy", "scipy")
+
 
 def interleaved_seconds(
     *actions: Callable[[], object], rounds: int, warm_up: int = 1
@@ -75,7 +77,7 @@ def describe_machine() -> dict[str, Any]:
     device = resolve_device("auto")
     return {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("napari-coordgate", "torch", "numpy", "scipy")},
+        **{name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -5,7 +5,7 @@ Imports of those modules wait until a command runs, so that ``--help`` is instan
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
