@@ -18,7 +18,7 @@ import torch
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds
 from napari_coordgate.batch import deblur_folder_events
-from napari_coordgate.config import BatchConfig, TrainingConfig
+from napari_coordgate.config import BatchRuntime, TrainingConfig
 from napari_coordgate.devices import resolve_device, to_device
 from napari_coordgate.events import FileChanged, Finished
 from napari_coordgate.geometry import frame_coordinates
@@ -95,16 +95,16 @@ def _against_network(
             network(blurred, coordinates, maps)[..., 0, 0].cpu()
 
     def batch() -> None:
-        _run(folder, output / str(next(turn)), model, BatchConfig())
+        _run(folder, output / str(next(turn)), model)
 
     whole, bare = interleaved_seconds(batch, alone, rounds=rounds)
     return whole, bare
 
 
-def _run(folder: Path, output: Path, model: Path, config: BatchConfig) -> list[float]:
+def _run(folder: Path, output: Path, model: Path, workers: int = 1) -> list[float]:
     """Run a batch; when each file was done."""
     done = []
-    for event in deblur_folder_events(folder, output, model, config=config):
+    for event in deblur_folder_events(folder, output, model, runtime=BatchRuntime(workers=workers)):
         if isinstance(event, FileChanged) and event.state == "done":
             done.append(time.perf_counter())
         if isinstance(event, Finished):
@@ -121,7 +121,7 @@ def _in_own_process(folder: Path, output: Path, model: Path, workers: int) -> fl
 
 def _steady_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
     """Seconds a file, once all processes are at work."""
-    done = _run(folder, output, model, BatchConfig(workers=workers))
+    done = _run(folder, output, model, workers)
     first = min(2 * workers, len(done) - 1)
     return (done[-1] - done[first - 1]) / max(1, len(done) - first)
 

@@ -32,7 +32,6 @@ BASE = TrainingConfig(
     precision="float32",
     sampling="window",
     validate_every=1500,
-    device="cpu",
 )
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},

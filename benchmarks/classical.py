@@ -11,7 +11,7 @@ from napari_coordgate.deconvolution.blur import Blur
 from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_steps
 from napari_coordgate.geometry import Window
 
-ENDLESS = RichardsonLucyConfig(iterations=10**9)
+ENDLESS = RichardsonLucyConfig(num_iter=10**9)
 
 
 def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
-from napari_coordgate.config import GaussianLens, TrainingConfig
+from napari_coordgate.config import GaussianLens, RuntimeConfig, TrainingConfig
 
 FRAME = (256, 256)
 IMAGES = 8
@@ -35,11 +35,11 @@ def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figu
         Steps per second of two processes over those of one.
     """
     steps = WARM_UP + rounds + 1  # the last step, which validates, is not taken
-    changes = {"device": "cpu", "steps": steps, "epochs": None, "validate_every": steps}
+    changes = {"steps": steps, "epochs": None, "validate_every": steps}
     config = (config or TrainingConfig()).model_copy(update=changes)
     with ExitStack() as processes:
         one, two = (
-            _Trainers(config.model_copy(update={"devices": devices}), processes)
+            _Trainers(config, RuntimeConfig(device="cpu", devices=devices), processes)
             for devices in (1, 2)
         )
         alone, together = interleaved_seconds(one.step, two.step, rounds=rounds, warm_up=WARM_UP)
@@ -53,14 +53,18 @@ def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figu
 class _Trainers:
     """Processes that train together, and take a step when they are told to."""
 
-    def __init__(self, config: TrainingConfig, processes: ExitStack) -> None:
+    def __init__(
+        self, config: TrainingConfig, runtime: RuntimeConfig, processes: ExitStack
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         self._ends: list[Connection] = []
-        for rank in range(config.devices):
+        for rank in range(runtime.devices):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_take_steps, args=(config, rank, port, theirs))
+            process = context.Process(
+                target=_take_steps, args=(config, runtime, rank, port, theirs)
+            )
             process.start()
             processes.callback(ours.close)
             processes.callback(process.join)
@@ -75,18 +79,20 @@ class _Trainers:
             end.recv()
 
 
-def _take_steps(config: TrainingConfig, rank: int, port: int, orders: Connection) -> None:
+def _take_steps(
+    config: TrainingConfig, runtime: RuntimeConfig, rank: int, port: int, orders: Connection
+) -> None:
     """Train in a process of a rank, a step for each order."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
     os.environ |= meeting | {"OMP_NUM_THREADS": "1"}
-    next_step = _steps_of(config)
+    next_step = _steps_of(config, runtime)
     while True:
         orders.recv()
         next_step()
         orders.send(None)
 
 
-def _steps_of(config: TrainingConfig) -> Callable[[], Any]:
+def _steps_of(config: TrainingConfig, runtime: RuntimeConfig) -> Callable[[], Any]:
     import torch
 
     from napari_coordgate.events import Event, Progress
@@ -96,7 +102,7 @@ def _steps_of(config: TrainingConfig) -> Callable[[], Any]:
     torch.set_num_threads(1)
     sharp = np.random.default_rng(0).random((IMAGES, *FRAME), np.float32)
     field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)
-    events: Generator[Event] = train(config, sharp, field)
+    events: Generator[Event] = train(config, sharp, field, runtime=runtime)
     return lambda: next(
         event for event in events if isinstance(event, Progress) and event.stage == "training"
     )

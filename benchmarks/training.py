@@ -40,7 +40,7 @@ def measure(rounds: int = 40, config: TrainingConfig | None = None) -> list[Figu
         data, and with one whose many aberrations take many kernels.
     """
     config = config or TrainingConfig(camera=Camera(photons=5000, read_noise=3))
-    target = 0.95 if resolve_device(config.device).type == "cuda" else 0.85
+    target = 0.95 if resolve_device("auto").type == "cuda" else 0.85
     return [
         _over_bare_loop(rounds, config, SAMPLE_LENS, target),
         _over_bare_loop(rounds, config, LENS, None),
@@ -75,7 +75,7 @@ def _next_step(events: Generator[Event]) -> None:
 
 def _bare_step(config: TrainingConfig) -> Callable[[], object]:
     """One optimizer step as a page of plain PyTorch has it, on one batch that is ready."""
-    device = resolve_device(config.device)
+    device = resolve_device("auto")
     network = to_device(build_network(config.network), device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     shape = (config.batch_size, 1, config.window_size, config.window_size)

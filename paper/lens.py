@@ -128,8 +128,8 @@ def _wiener(psf: PSFMode) -> list[WienerConfig]:
 
 def _richardson_lucy(psf: PSFMode) -> list[RichardsonLucyConfig]:
     return [
-        RichardsonLucyConfig(psf=psf, iterations=iterations, total_variation=smoothing)
-        for iterations in (5, 15, 40)
+        RichardsonLucyConfig(psf=psf, num_iter=num_iter, total_variation=smoothing)
+        for num_iter in (5, 15, 40)
         for smoothing in (0.0, 0.003)
     ]
 

@@ -113,15 +113,15 @@ def _make_world(
     torch.manual_seed(seed)
     settings = NetworkConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
-    config = TrainingConfig(network=settings, device="cpu")
+    config = TrainingConfig(network=settings)
     Model(config, network.state_dict(), FRAME).save(model)
     rng, expected = np.random.default_rng(seed), {}
-    deblurring = DeblurConfig(device="cpu", precision="float32")
+    deblurring = DeblurConfig(precision="float32")
     for number in range(files):
         pixels = rng.integers(0, 4096, (PLANES, *FRAME), np.uint16)
         name = f"well {number % 4}/{number}"
         write_image(folder / f"{name}.tif", Image(pixels, "ZYX"))
-        expected[f"{name}{suffix}"] = deblur(pixels, model, config=deblurring)
+        expected[f"{name}{suffix}"] = deblur(pixels, model, config=deblurring, device="cpu")
     return expected
 
 

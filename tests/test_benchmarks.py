@@ -8,9 +8,7 @@ import pytest
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 
 ROOT = Path(__file__).parents[1]
-SMALL = TrainingConfig(
-    network=NetworkConfig(base_channels=2), batch_size=2, window_size=16, device="cpu"
-)
+SMALL = TrainingConfig(network=NetworkConfig(base_channels=2), batch_size=2, window_size=16)
 TINY: dict[str, dict[str, Any]] = {
     "batch": {"images": 2, "size": 32, "rounds": 1, "turns": 1},
     "blur": {"size": 128, "exact_size": 80, "rounds": 1},

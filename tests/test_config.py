@@ -1,5 +1,6 @@
 """Laws of settings: frozen, finite, strict, and the same after a round trip through YAML."""
 
+import inspect
 import math
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,24 @@ from napari_coordgate.config import (
     LENS_PRESETS,
     PRESET_DESCRIPTIONS,
     PRESETS,
+    BatchConfig,
+    BatchRuntime,
     Camera,
+    ComparisonConfig,
     ComparisonFile,
+    ComparisonSettings,
+    DeblurRuntime,
     GaussianLens,
     Lens,
     Method,
     NetworkConfig,
     PresetName,
+    RuntimeConfig,
     Scaling,
     Settings,
     TrainingConfig,
+    TrainingSettings,
+    WienerConfig,
     load_lens,
     load_settings,
 )
@@ -174,7 +183,7 @@ def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Pa
         ("steps: !!python/object/apply:os.getcwd []", "is not YAML"),
         ("steps: 2024-13-45", "is not YAML"),
         ("steps: 0", "steps: must be at least 1.*given: 0"),
-        ("steps: many\nseed: -1", "steps: .*; seed: "),
+        ("steps: many\nseed: -1", "seed: .*; steps: "),
         ("network: {depth: 9}", r"network\.depth: must be at most 6 .*given: 9"),
         ("network: {dept: 2}", r"unknown setting 'network\.dept'; did you mean 'network\.depth'"),
         ("steps: 2.5", "steps: must be a whole number"),
@@ -185,7 +194,7 @@ def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Pa
     ],
 )
 def test_a_wrong_file_of_settings_is_told_in_one_line(text: str, problem: str, file: Path) -> None:
-    message = complaint(TrainingConfig, file, text)
+    message = complaint(TrainingSettings, file, text)
     with pytest.raises(SettingsError, match=problem):
         raise SettingsError(message)
 
@@ -272,8 +281,60 @@ def test_channels_double_and_windows_snap_to_the_coarsest_pixel(depth: int) -> N
 def test_the_protocol_of_the_paper_can_be_changed_and_nothing_else_invented() -> None:
     paper = TrainingConfig.paper(epochs=3)
     assert (paper.schedule, paper.sampling, paper.epochs) == ("plateau", "frame", 3)
-    with pytest.raises(ValidationError):
+    with pytest.raises(SettingsError, match="momentum"):
         TrainingConfig.paper(momentum=0.9)
+
+
+def setting_names(kind: type[Settings]) -> set[str]:
+    """Names of all settings of a class, and of the classes nested in it."""
+    names = set(kind.model_fields)
+    for field in kind.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            names |= setting_names(field.annotation)
+    return names
+
+
+@pytest.mark.parametrize("recipe", [TrainingConfig, BatchConfig, ComparisonConfig])
+@pytest.mark.parametrize("runtime", [RuntimeConfig, DeblurRuntime, BatchRuntime])
+def test_no_recipe_which_fingerprints_hash_holds_a_runtime_setting(
+    recipe: type[Settings], runtime: type[Settings]
+) -> None:
+    assert setting_names(recipe).isdisjoint(runtime.model_fields)
+
+
+def test_settings_split_into_recipe_and_runtime_and_combine_again() -> None:
+    settings = TrainingSettings(steps=3, workers=2, camera=Camera(photons=100))
+    recipe, runtime = settings.select(TrainingConfig), settings.select(RuntimeConfig)
+    assert recipe == TrainingConfig(steps=3, camera=Camera(photons=100))
+    assert recipe.model_fields_set == {"steps", "camera"}
+    assert runtime == RuntimeConfig(workers=2)
+    assert TrainingSettings.combine(recipe, runtime) == settings
+
+
+def test_a_file_may_hold_the_former_name_of_a_setting(file: Path) -> None:
+    file.write_text("iterations: 7\nregularisation: 0.1\n")
+    with pytest.warns(FutureWarning, match="num_iter|regularization"):
+        loaded = load_settings(WienerConfig, file)
+    assert loaded == WienerConfig(num_iter=7, regularization=0.1)
+
+
+def test_a_comparison_file_may_hold_the_runtime_among_the_training_settings() -> None:
+    old = ComparisonSettings.model_validate({"training": {"steps": 3, "device": "cpu"}})
+    assert (old.training, old.device) == (TrainingConfig(steps=3), "cpu")
+
+
+def test_wrong_settings_in_python_are_an_error_for_users_with_advice() -> None:
+    with pytest.raises(SettingsError, match="'stepz'; did you mean 'steps'"):
+        TrainingConfig(stepz=3)  # type: ignore[call-arg]
+    with pytest.raises(SettingsError, match=r"network\.depth: must be at most 6"):
+        TrainingConfig(network={"depth": 7})
+
+
+def test_a_settings_class_documents_its_fields() -> None:
+    text = inspect.getdoc(RuntimeConfig) or ""
+    for name, field in RuntimeConfig.model_fields.items():
+        assert f"\n{name} : " in text
+        assert " ".join(str(field.description).split()) in " ".join(text.split())
 
 
 def test_every_preset_has_a_name_and_a_line_of_its_own() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_coordgate.config import DeblurConfig, DemoConfig, TrainingConfig
+from napari_coordgate.config import DemoConfig, Device, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event, Finished, Stopwatch, finish, reporting_end
 from napari_coordgate.geometry import Window, field_radius
@@ -87,11 +87,10 @@ def _demo(folder: Path, config: DemoConfig, cancel: threading.Event | None) -> I
     starter = Model.load(data / "starter.safetensors")
     paths = find_images(data / "test")
     samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
-    deblurring = DeblurConfig(device=config.device)
-    yield from _deblurred(samples, "deblurred", starter, deblurring)
+    yield from _deblurred(samples, "deblurred", starter, config.device)
     tuning = _tuning(data / "train", starter, config, cancel)
-    tuned = yield from _fine_tuned(data / "train", starter, tuning, folder, cancel)
-    yield from _deblurred(samples, "fine-tuned", tuned, deblurring)
+    tuned = yield from _fine_tuned(data / "train", starter, tuning, config.device, folder, cancel)
+    yield from _deblurred(samples, "fine-tuned", tuned, config.device)
     table = quality_table(samples, starter.frame_shape)
     outputs = _write(folder, samples, starter, table)
     reached = ", ".join(f"{stage} {figures['psnr']:.1f} dB" for stage, figures in table)
@@ -135,11 +134,11 @@ def blurred_sample(path: Path, starter: Model, seed: int) -> Sample:
 
 
 def _deblurred(
-    samples: list[Sample], stage: str, checkpoint: Model, config: DeblurConfig
+    samples: list[Sample], stage: str, checkpoint: Model, device: Device
 ) -> Iterator[Event]:
     stopwatch = Stopwatch(f"images: {stage}", len(samples))
     for number, sample in enumerate(samples, start=1):
-        sample.images[stage] = deblur(sample.images["blurred"], checkpoint, config=config)
+        sample.images[stage] = deblur(sample.images["blurred"], checkpoint, device=device)
         yield stopwatch.progress(number)
 
 
@@ -152,7 +151,6 @@ def _tuning(
     """Settings of a fine-tuning that takes about as long as asked for on this machine."""
     trial = starter.config.model_copy(
         update={
-            "device": config.device,
             "steps": TRIAL_STEPS,
             "validate_every": TRIAL_STEPS,
             "learning_rate": 2e-4,
@@ -162,7 +160,13 @@ def _tuning(
         }
     )
     events = estimate_resources(
-        trial, sharp, starter.psf_field, init=starter, cancel=cancel, steps=TRIAL_STEPS
+        trial,
+        sharp,
+        starter.psf_field,
+        runtime=RuntimeConfig(device=config.device),
+        init=starter,
+        cancel=cancel,
+        steps=TRIAL_STEPS,
     )
     steps = max(TRIAL_STEPS, int(config.seconds / finish(events).result.seconds_per_step))
     return trial.model_copy(update={"steps": steps, "validate_every": max(1, steps // 4)})
@@ -172,12 +176,21 @@ def _fine_tuned(
     sharp: Path,
     starter: Model,
     config: TrainingConfig,
+    device: Device,
     folder: Path,
     cancel: threading.Event | None,
 ) -> Generator[Event, None, Model]:
     """Starter network trained further on the sample images for training."""
     output = folder / "fine-tuned.safetensors"
-    events = train(config, sharp, starter.psf_field, output=output, init=starter, cancel=cancel)
+    events = train(
+        config,
+        sharp,
+        starter.psf_field,
+        runtime=RuntimeConfig(device=device),
+        output=output,
+        init=starter,
+        cancel=cancel,
+    )
     for event in events:
         if not isinstance(event, Finished):
             yield event

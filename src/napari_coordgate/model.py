@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import TrainingConfig, TrainingSettings
 from napari_coordgate.errors import ModelError, PSFError, format_validation_error
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.networks import Network, PSFSamples, build_network
@@ -184,7 +184,7 @@ class Model:
             )
             psf_field = PSFField.from_description(header.psf_field, kernels, coefficients)
         return cls(
-            config=header.config,
+            config=header.config.select(TrainingConfig),
             weights=_with_prefix(tensors, WEIGHTS),
             frame_shape=header.frame_shape,
             pixel_size_um=header.pixel_size_um,
@@ -200,7 +200,8 @@ class Model:
 class _Header(BaseModel):
     """All but the arrays, as `Checkpoint.header` tells it."""
 
-    config: TrainingConfig
+    config: TrainingSettings
+    """With the runtime in older files."""
     frame_shape: tuple[PositiveInt, PositiveInt]
     pixel_size_um: PositiveFloat | None
     psf_field: dict[str, Any] | None

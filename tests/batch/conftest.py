@@ -36,7 +36,7 @@ class World(NamedTuple):
         torch.manual_seed(seed)
         settings = NetworkConfig(base_channels=4, depth=2)
         network = UNet.from_config(settings)
-        config = TrainingConfig(network=settings, device="cpu")
+        config = TrainingConfig(network=settings)
         checkpoint = Model(config, network.state_dict(), FRAME, pixel_size_um=0.5)
         checkpoint.save(self.model, overwrite=True)
 

@@ -29,7 +29,7 @@ from napari_coordgate.io import files, read_image
 if TYPE_CHECKING:
     from tests.batch.conftest import World
 
-CPU = BatchConfig(device="cpu", precision="float32")
+CPU = BatchConfig(precision="float32")
 BUSY = 3
 """How much slower than promised a computer may be that does other work as well."""
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ def test_a_source_cut_short_while_it_is_read_fails_alone(world: World) -> None:
         from napari_coordgate.config import BatchConfig, OutputFormat
         from napari_coordgate.events import FileChanged, Progress
         folder, output, model = sys.argv[1:]
-        config = BatchConfig(device="cpu", precision="float32")
+        config = BatchConfig(precision="float32")
         for event in deblur_folder_events(folder, output, model, config=config):
             if isinstance(event, FileChanged) and event.state == "running":
                 if event.source.name == "cut.npy":

@@ -20,7 +20,7 @@ from napari_coordgate.io import read_image
 if TYPE_CHECKING:
     from tests.batch.conftest import World
 
-CPU = BatchConfig(device="cpu", precision="float32")
+CPU = BatchConfig(precision="float32")
 
 
 def run(world: World, **options: Any) -> Summary:

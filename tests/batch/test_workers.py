@@ -12,7 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from napari_coordgate.batch import deblur_folder, deblur_folder_events, opened, workers
-from napari_coordgate.config import BatchConfig, Selection
+from napari_coordgate.config import BatchConfig, BatchRuntime, Selection
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import FileChanged, Finished, Progress
 from napari_coordgate.inference import deblur
@@ -21,7 +21,7 @@ from napari_coordgate.io import read_image
 if TYPE_CHECKING:
     from tests.batch.conftest import World
 
-CPU = BatchConfig(device="cpu", precision="float32")
+CPU = BatchConfig(precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def check_results(world: World, count: int) -> None:
 
 def test_processes_of_this_computer_do_the_same(world: World) -> None:
     summary = deblur_folder(
-        world.folder, world.output, world.model, config=CPU.model_copy(update={"workers": 2})
+        world.folder, world.output, world.model, config=CPU, runtime=BatchRuntime(workers=2)
     )
     assert len(summary.done) == 4
     check_results(world, 4)

@@ -40,7 +40,7 @@ def write(path: Path, **changes: Any) -> None:
     settings: dict[str, Any] = {
         "methods": [
             {"name": "U-Net(2)", "network": NETWORK},
-            {"name": "Wiener", "wiener": {"iterations": 3}},
+            {"name": "Wiener", "wiener": {"num_iter": 3}},
         ],
         "images": "sharp",
         "psf": "field.tif",

@@ -10,11 +10,12 @@ import pytest
 
 from napari_coordgate import __version__
 from napari_coordgate.config import (
-    DeblurConfig,
+    DeblurSettings,
     DemoConfig,
     NetworkConfig,
     PSFFieldConfig,
     TrainingConfig,
+    TrainingSettings,
 )
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def test_the_version_is_told(run: Run) -> None:
     ("command", "names"),
     [
         ("psf", PSFFieldConfig.model_fields),
-        ("deblur", DeblurConfig.model_fields),
+        ("deblur", DeblurSettings.model_fields),
         ("demo", DemoConfig.model_fields),
-        ("train", TrainingConfig.model_fields.keys() - {"camera", "scaling"}),
+        ("train", TrainingSettings.model_fields.keys() - {"camera", "scaling"}),
         ("train", NetworkConfig.model_fields.keys() - {"architecture"}),
         ("train", ["photons", "read_noise", "low_percentile", "high_percentile"]),
         ("blur", ["photons", "read_noise", "seed", "border", "low_percentile"]),

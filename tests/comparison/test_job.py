@@ -18,6 +18,7 @@ from napari_coordgate.config import (
     GaussianLens,
     Method,
     NetworkConfig,
+    RuntimeConfig,
     TrainingConfig,
 )
 from napari_coordgate.errors import (
@@ -43,12 +44,11 @@ TRAINING = TrainingConfig(
     batch_size=2,
     steps=STEPS,
     validate_every=2,
-    device="cpu",
 )
 CONFIG = ComparisonConfig(training=TRAINING, seeds=2, memory=False)
 UNET = Method(name="U-Net(2)", network=NetworkConfig(architecture="unet", depth=2, base_channels=2))
 GATED = Method(name="CG U-Net(2)", network=NetworkConfig(depth=2, base_channels=2))
-WIENER = Method.model_validate({"name": "Wiener", "wiener": {"iterations": 3}})
+WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
 METHODS = (UNET, WIENER)
 TIMES = {"training_seconds", "inference_seconds"}
 
@@ -290,7 +290,8 @@ def test_rows_that_were_made_otherwise_are_an_error_and_stay(
 
 
 def test_a_device_is_no_other_footing(done: Comparison) -> None:
-    assert compared(done.folder, config=trained_with(device="auto", workers=0)).rows == done.rows
+    runtime = RuntimeConfig(device="cpu", workers=1, devices=2, autosave_minutes=1)
+    assert compared(done.folder, runtime=runtime).rows == done.rows
 
 
 def test_a_checkpoint_is_known_by_its_content(done: Comparison, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FRAME = (24, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
 RNG = np.random.default_rng(0)
 SHARP = [RNG.random(FRAME).astype(np.float32) for _ in range(4)]
-WIENER = Method.model_validate({"name": "Wiener", "wiener": {"iterations": 3}})
+WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
 ONE = 1e-6
 
 

@@ -39,7 +39,7 @@ FRAME = (40, 48)
 METHODS: dict[str, AnyMethod] = {
     "mean Wiener": WienerConfig(psf="mean"),
     "Wiener": WienerConfig(),
-    "RL": RichardsonLucyConfig(iterations=10),
+    "RL": RichardsonLucyConfig(num_iter=10),
 }
 
 
@@ -154,7 +154,7 @@ def test_a_cancel_ends_between_steps_and_tells_what_there_is(
     scene: Scene, network: Model, field: PSFField
 ) -> None:
     cancel = threading.Event()
-    endless = RichardsonLucyConfig(iterations=100_000)
+    endless = RichardsonLucyConfig(num_iter=100_000)
     events = []
     for event in compare_on_image(scene, {"net": network, "RL": endless}, field, cancel=cancel):
         events.append(event)

@@ -36,8 +36,8 @@ INNER = (slice(12, -12), slice(12, -12))
 METHODS: list[AnyClassical] = [
     WienerConfig(),
     WienerConfig(psf="mean"),
-    RichardsonLucyConfig(iterations=5),
-    RichardsonLucyConfig(iterations=5, psf="mean", total_variation=0.002),
+    RichardsonLucyConfig(num_iter=5),
+    RichardsonLucyConfig(num_iter=5, psf="mean", total_variation=0.002),
 ]
 
 Pixels = NDArray[np.float32]
@@ -90,7 +90,7 @@ def test_wiener_behind_a_perfect_lens_is_the_image_drawn_to_its_mean(psf: str) -
 def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same() -> None:
     blurred = CONSTANT.blur(cells())
     filtered = wiener(blurred, CONSTANT, WienerConfig(psf="mean", regularization=0.05))
-    solved = wiener(blurred, CONSTANT, WienerConfig(regularization=0.05, iterations=200))
+    solved = wiener(blurred, CONSTANT, WienerConfig(regularization=0.05, num_iter=200))
     np.testing.assert_allclose(solved[INNER], filtered[INNER], atol=0.01)
 
 
@@ -98,7 +98,7 @@ def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same()
     ("own", "mean"),
     [
         (WienerConfig(regularization=0.003), WienerConfig(regularization=0.003, psf="mean")),
-        (RichardsonLucyConfig(iterations=40), RichardsonLucyConfig(iterations=40, psf="mean")),
+        (RichardsonLucyConfig(num_iter=40), RichardsonLucyConfig(num_iter=40, psf="mean")),
     ],
 )
 def test_own_psfs_restore_the_edge_better_than_the_mean_one(
@@ -114,7 +114,7 @@ def test_own_psfs_restore_the_edge_better_than_the_mean_one(
 
 def test_richardson_lucy_is_never_negative_and_keeps_the_light() -> None:
     blurred = VARYING.blur(inside()) + np.float32(1e-4)
-    config = RichardsonLucyConfig(iterations=30, accelerate=False)
+    config = RichardsonLucyConfig(num_iter=30, accelerate=False)
     restored = richardson_lucy(blurred, VARYING, config)
     assert restored.min() >= 0
     assert restored.sum() == pytest.approx(blurred.sum(), rel=2e-3)
@@ -124,9 +124,7 @@ def test_each_plain_iteration_raises_the_likelihood() -> None:
     observed = simulate(inside(), VARYING, CAMERA, 0).clip(0)
     reached = [
         likelihood(
-            richardson_lucy(
-                observed, VARYING, RichardsonLucyConfig(iterations=n, accelerate=False)
-            ),
+            richardson_lucy(observed, VARYING, RichardsonLucyConfig(num_iter=n, accelerate=False)),
             observed,
             VARYING,
         )
@@ -137,15 +135,15 @@ def test_each_plain_iteration_raises_the_likelihood() -> None:
 
 def test_acceleration_reaches_in_a_third_of_the_iterations_what_plain_ones_do() -> None:
     observed = VARYING.blur(inside())
-    few = richardson_lucy(observed, VARYING, RichardsonLucyConfig(iterations=20))
-    plain = RichardsonLucyConfig(iterations=60, accelerate=False)
+    few = richardson_lucy(observed, VARYING, RichardsonLucyConfig(num_iter=20))
+    plain = RichardsonLucyConfig(num_iter=60, accelerate=False)
     many = richardson_lucy(observed, VARYING, plain)
     assert likelihood(few, observed, VARYING) >= likelihood(many, observed, VARYING)
 
 
 def test_the_first_iterations_are_those_of_scikit_image_away_from_borders() -> None:
     blurred = CONSTANT.blur(inside()) + np.float32(0.01)
-    config = RichardsonLucyConfig(iterations=10, accelerate=False)
+    config = RichardsonLucyConfig(num_iter=10, accelerate=False)
     expected = plain_richardson_lucy(blurred, CONSTANT.psf_at(32, 28), 10, clip=False)
     np.testing.assert_allclose(
         richardson_lucy(blurred, CONSTANT, config)[INNER], expected[INNER], atol=0.03
@@ -157,14 +155,14 @@ def test_a_bright_thing_just_beyond_the_border_does_not_ring() -> None:
     scene[:14] = 1.0  # ends two pixels before the frame begins
     observed = CONSTANT.blur(scene, origin=(-16, -16))
     truth, near = scene[16:-16, 16:-16], np.s_[2:12, 12:-12]
-    own = richardson_lucy(observed, CONSTANT, RichardsonLucyConfig(iterations=100))
+    own = richardson_lucy(observed, CONSTANT, RichardsonLucyConfig(num_iter=100))
     dark = plain_richardson_lucy(observed, CONSTANT.psf_at(32, 28), 100, clip=False)
     assert psnr(truth[near], own[near]) > psnr(truth[near], dark[near]) + 6
 
 
 def test_it_stops_once_the_residual_is_as_small_as_the_noise() -> None:
     observed = simulate(cells((96, 88)), VARYING, CAMERA, 0)
-    endless = RichardsonLucyConfig(iterations=300, discrepancy=True)
+    endless = RichardsonLucyConfig(num_iter=300, discrepancy=True)
     steps = sum(
         isinstance(event, Progress)
         for event in deconvolve_events(observed, VARYING, endless, camera=CAMERA)
@@ -179,7 +177,7 @@ def test_where_it_stops_the_residual_is_the_noise() -> None:
     field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
     light = torch.from_numpy(field.blur(inside(shape, 20)))
     observed = add_camera_noise(light, CAMERA, 1).numpy()
-    endless = RichardsonLucyConfig(iterations=300, discrepancy=True, accelerate=False)
+    endless = RichardsonLucyConfig(num_iter=300, discrepancy=True, accelerate=False)
     restored = richardson_lucy(observed, field, endless, camera=CAMERA)
     photons, read_noise = 2000, 3
     residual = photons * (observed - field.blur(restored))
@@ -191,7 +189,7 @@ def test_where_it_stops_the_residual_is_the_noise() -> None:
 def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | None) -> None:
     observed = add_camera_noise(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
     assert observed.min() < -(CAMERA.read_noise**2) / 2000
-    config = RichardsonLucyConfig(iterations=40)
+    config = RichardsonLucyConfig(num_iter=40)
     restored = richardson_lucy(observed, VARYING, config, camera=camera)
     assert restored.sum() == pytest.approx(observed.sum(), rel=0.02)
 
@@ -201,7 +199,7 @@ def test_total_variation_calms_the_noise_of_flat_parts() -> None:
     observed = add_camera_noise(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
     rough, smooth = (
         richardson_lucy(
-            observed, VARYING, RichardsonLucyConfig(iterations=40, total_variation=weight)
+            observed, VARYING, RichardsonLucyConfig(num_iter=40, total_variation=weight)
         )
         for weight in (0.0, 0.01)
     )

@@ -39,7 +39,7 @@ __all__ = ["READERS"]
 
 FRAME = (24, 20)
 SIZE_UM = (0.3, 0.3)
-CPU = DeblurConfig(device="cpu", precision="float32")
+CPU = DeblurConfig(precision="float32")
 
 
 def numbers(axes: str, dtype: str = "u2") -> NDArray[Any]:

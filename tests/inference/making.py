@@ -26,7 +26,7 @@ def random_checkpoint(
     network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
-    config = TrainingConfig(network=settings, scaling=WHOLE_RANGE, device="cpu")
+    config = TrainingConfig(network=settings, scaling=WHOLE_RANGE)
     return Model(config, network.state_dict(), frame, pixel_size_um=0.5)
 
 
@@ -37,7 +37,7 @@ def identity_checkpoint(frame: tuple[int, int]) -> Model:
     torch.nn.init.zeros_(network.head.weight)
     assert network.head.bias is not None
     torch.nn.init.zeros_(network.head.bias)
-    config = TrainingConfig(network=settings, device="cpu")
+    config = TrainingConfig(network=settings)
     return Model(config, network.state_dict(), frame)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
 from napari_coordgate.inference import Predictor, deblur, predictor, resampling
 from napari_coordgate.io import Image
@@ -26,7 +26,7 @@ import resource, sys
 import numpy as np
 import psutil
 from napari_coordgate.model import Model
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.inference import Predictor
 from napari_coordgate.io import Image
 
@@ -77,7 +77,7 @@ def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(predictor, "free_memory", lambda _, free=free: free)
         size = Predictor(checkpoint, DeblurConfig()).tile_size
         sizes.append(size)
-        assert Predictor(checkpoint, DeblurConfig(tile=500)).tile_size == 500
+        assert Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=500)).tile_size == 500
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[1] > sizes[2] > sizes[3] > 2 * checkpoint.network.receptive_radius
     assert FEATURES_PER_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
@@ -136,7 +136,7 @@ def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
     memory = SmallMemory(90)
     memory.install(monkeypatch)
     with pytest.raises(DeviceMemoryError, match="tile of 60"):
-        deblur(noise((400, 120)), random_checkpoint((400, 120)), config=DeblurConfig(tile=120))
+        deblur(noise((400, 120)), random_checkpoint((400, 120)), runtime=DeblurRuntime(tile=120))
     assert memory.tried == [120]
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.errors import (
     CanceledError,
     FrameMismatchError,
@@ -55,9 +55,9 @@ class LazyArray:
 def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> None:
     checkpoint = random_checkpoint((height, width), depth)
     image = noise((height, width))
-    whole = deblur(image, checkpoint, config=DeblurConfig(tile=1000))
+    whole = deblur(image, checkpoint, runtime=DeblurRuntime(tile=1000))
     tile = 2 * (checkpoint.network.receptive_radius + 4) + spare
-    tiled = deblur(image, checkpoint, config=DeblurConfig(tile=tile))
+    tiled = deblur(image, checkpoint, runtime=DeblurRuntime(tile=tile))
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.ptp(whole))
 
 
@@ -193,8 +193,8 @@ def test_an_error_names_the_plane() -> None:
 
 def test_events_count_the_tiles_and_end_once() -> None:
     checkpoint = random_checkpoint((90, 90), depth=2)
-    config = DeblurConfig(tile=64)
-    events = list(deblur_events(noise((2, 90, 90)), checkpoint, config=config))
+    runtime = DeblurRuntime(tile=64)
+    events = list(deblur_events(noise((2, 90, 90)), checkpoint, runtime=runtime))
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.done for event in progress] == list(range(1, progress[0].total + 1))
     assert progress[0].total % 2 == 0
@@ -206,16 +206,16 @@ def test_events_count_the_tiles_and_end_once() -> None:
 def test_cancel_ends_the_work_after_a_tile() -> None:
     cancel = threading.Event()
     checkpoint = random_checkpoint((90, 90), depth=2)
-    config = DeblurConfig(tile=64)
+    runtime = DeblurRuntime(tile=64)
     seen = []
-    for event in deblur_events(noise((90, 90)), checkpoint, config=config, cancel=cancel):
+    for event in deblur_events(noise((90, 90)), checkpoint, runtime=runtime, cancel=cancel):
         seen.append(event)
         cancel.set()
     assert len(seen) == 2
     assert isinstance(seen[-1], Finished)
     assert seen[-1].reason == "canceled"
     with pytest.raises(CanceledError):
-        deblur(noise((90, 90)), checkpoint, config=config, cancel=cancel)
+        deblur(noise((90, 90)), checkpoint, runtime=runtime, cancel=cancel)
 
 
 def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
     np.save(tmp_path / "image.npy", image)
     mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
     out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", np.float32, (60, 60))
-    *_, end = deblur_events(mapped, checkpoint, out=out, config=DeblurConfig(tile=40))
+    *_, end = deblur_events(mapped, checkpoint, out=out, runtime=DeblurRuntime(tile=40))
     assert isinstance(end, Finished)
     out.flush()
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, checkpoint), atol=1e-2)
@@ -304,9 +304,9 @@ def test_each_plane_is_told_when_it_is_whole(
 
 def test_a_plane_that_is_told_of_is_final() -> None:
     checkpoint, stack = random_checkpoint((90, 90), depth=2), noise((3, 90, 90))
-    out, config = np.zeros_like(stack), DeblurConfig(tile=64)
-    expected = deblur(stack, checkpoint, config=config)
-    for event in deblur_events(stack, checkpoint, out=out, config=config):
+    out, runtime = np.zeros_like(stack), DeblurRuntime(tile=64)
+    expected = deblur(stack, checkpoint, runtime=runtime)
+    for event in deblur_events(stack, checkpoint, out=out, runtime=runtime):
         if isinstance(event, PlaneDone):
             np.testing.assert_array_equal(out[event.index], expected[event.index])
             assert not out[event.index[0] + 1 :].any()

@@ -13,7 +13,7 @@ import torch
 import zarr
 
 from napari_coordgate import normalization as intensities
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.inference import Predictor, deblur, predictor
 from napari_coordgate.io import Image
 from napari_coordgate.networks import UNet
@@ -48,10 +48,10 @@ def test_a_large_plane_is_read_and_written_by_windows(
         monkeypatch.setattr(module, "STRIP_BYTES", 4 * 16 * 300)
     order = tuple("ZYX".index(letter) for letter in axes)
     checkpoint, stack = random_checkpoint((200, 300), depth=2), noise((2, 200, 300))
-    expected = deblur(stack, checkpoint, config=DeblurConfig(tile=1000)).transpose(order)
+    expected = deblur(stack, checkpoint, runtime=DeblurRuntime(tile=1000)).transpose(order)
     source = WindowsOnly(stack.transpose(order), 64 * 300)
     target = WindowsOnly(np.zeros(source.shape, np.float32), 64 * 64)
-    worker = Predictor(checkpoint, DeblurConfig(tile=64))
+    worker = Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=64))
     list(worker.events(Image(source, axes), out=target))
     np.testing.assert_allclose(target.pixels, expected, atol=1e-4 * np.ptp(expected))
     step = worker.step((200, 300))
@@ -66,7 +66,7 @@ def test_a_large_plane_is_read_and_written_by_windows(
 
 def test_results_go_to_a_zarr_array_in_its_own_chunks(tmp_path: Path) -> None:
     checkpoint, stack = random_checkpoint((90, 130), depth=2), noise((2, 90, 130), np.uint16)
-    worker = Predictor(checkpoint, DeblurConfig(tile=64))
+    worker = Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=64))
     source, target = (
         zarr.create_array(tmp_path / name, shape=stack.shape, chunks=(1, *chunk), dtype=dtype)
         for name, chunk, dtype in (("in", (32, 32), "u2"), ("out", worker.step((90, 130)), "f4"))
@@ -101,10 +101,10 @@ class Counting:
 def test_threads_share_one_network_and_compute_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = random_checkpoint((90, 90), depth=2)
     stacks = [noise((6, 90, 90), seed=seed) for seed in range(4)]
-    config = DeblurConfig(tile=64)
-    expected = [deblur(stack, checkpoint, config=config) for stack in stacks]
+    runtime = DeblurRuntime(tile=64)
+    expected = [deblur(stack, checkpoint, runtime=runtime) for stack in stacks]
     counting = Counting(monkeypatch)
-    worker = Predictor(checkpoint, config)
+    worker = Predictor(checkpoint, DeblurConfig(), runtime)
 
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(partial(result_of, worker), stacks))

@@ -16,9 +16,7 @@ from paper.page import build_page
 TINY = Scale(
     (64, 64),
     2,
-    TrainingConfig(
-        camera=Camera(photons=1000), sampling="frame", steps=2, batch_size=1, device="cpu"
-    ),
+    TrainingConfig(camera=Camera(photons=1000), sampling="frame", steps=2, batch_size=1),
     seeds=1,
     ablation_seeds=1,
     ablation={"steps": 1},

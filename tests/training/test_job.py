@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import (
     CoordGateError,
     ImageError,
@@ -34,7 +34,6 @@ SMALL = TrainingConfig(
     batch_size=2,
     steps=12,
     validate_every=4,
-    device="cpu",
 )
 PLATEAU = {
     "schedule": "plateau",
@@ -233,7 +232,7 @@ def test_a_run_repeats_bit_for_bit_and_leaves_other_random_numbers_alone() -> No
 # From 3.12 to 3.13 Python forks by default, and warns where torch has started threads.
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_the_number_of_workers_changes_nothing() -> None:
-    assert_equal_weights(trained(), trained(with_(SMALL, workers=2)))
+    assert_equal_weights(trained(), trained(runtime=RuntimeConfig(workers=2)))
 
 
 def test_weights_begin_as_the_seed_tells() -> None:

@@ -24,9 +24,7 @@ NETWORK = NetworkConfig(base_channels=4, depth=2)
 
 def end_of_a_run(batch_size: int) -> Finished:
     """End of a run on windows of 16 pixels."""
-    config = TrainingConfig(
-        network=NETWORK, window_size=16, batch_size=batch_size, steps=2, device="cpu"
-    )
+    config = TrainingConfig(network=NETWORK, window_size=16, batch_size=batch_size, steps=2)
     *_, end = train(config, SHARP, FIELD)
     assert isinstance(end, Finished)
     return end

@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import (
+    GaussianLens,
+    NetworkConfig,
+    RuntimeConfig,
+    TrainingConfig,
+    TrainingSettings,
+)
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.events import Event, Finished, Progress
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 from napari_coordgate.training.ranks import ProcessGroup, process_rank
 
-SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2), device="cpu")
-TWO = SMALL.model_copy(update={"devices": 2})
+SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2))
+ALONE, TWO = RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", devices=2)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
 
 SCRIPT = '''
@@ -30,29 +35,30 @@ import json, os, sys, threading
 from pathlib import Path
 import numpy as np
 import torch
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import ImageError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.data import SimulatedPairs
 from napari_coordgate.events import Finished, Progress
 from napari_coordgate.training import train
-from napari_coordgate.training.ranks import Ranks
+from napari_coordgate.training.ranks import ProcessGroup
 
 config = TrainingConfig(
     network=NetworkConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
-    validate_every=3, device="cpu", devices=2,
+    validate_every=3,
 )
 sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
 field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
-ranks, found = Ranks(config), {}
+runtime = RuntimeConfig(device="cpu", devices=2)
+ranks, found = ProcessGroup(runtime), {}
 mine = ranks.rank == 1
 
 found["any"] = ranks.any(mine, False)
 found["gathered"] = ranks.gather(ranks.rank)
 found["broadcast"] = ranks.broadcast(f"from {ranks.rank}")
 try:
-    with ranks.one_error():
+    with ranks.sync_errors():
         if mine:
             raise ImageError("torn")
 except ImageError as error:
@@ -61,7 +67,7 @@ except ImageError as error:
 def end(config=config, canceled_after=None):
     """Message of the end of a run, which this rank may cancel."""
     cancel = threading.Event()
-    for event in train(config, sharp, field, cancel=cancel):
+    for event in train(config, sharp, field, runtime=runtime, cancel=cancel):
         if isinstance(event, Progress) and event.stage == "training":
             if event.done == canceled_after:
                 cancel.set()
@@ -148,7 +154,7 @@ def test_one_that_is_gone_is_not_waited_for(folder: Path) -> None:
 
 
 def test_a_process_alone_is_all_of_them() -> None:
-    ranks = ProcessGroup(SMALL)
+    ranks = ProcessGroup(ALONE)
     assert (ranks.size, ranks.rank, ranks.leads) == (1, 0, True)
     assert ranks.any(True, False) == (True, False)
     assert ranks.gather("mine") == ["mine"]
@@ -164,13 +170,13 @@ def test_a_job_that_is_led_keeps_its_events_its_result_and_its_error() -> None:
             raise error
         return "read"
 
-    led = ProcessGroup(SMALL).led(job(None))
+    led = ProcessGroup(ALONE).led(job(None))
     assert next(led) == Progress("reading", 1, 2, 0.1)
     with pytest.raises(StopIteration) as end:
         next(led)
     assert end.value.value == "read"
     with pytest.raises(ImageError, match="torn"):
-        list(ProcessGroup(SMALL).led(job(ImageError("torn"))))
+        list(ProcessGroup(ALONE).led(job(ImageError("torn"))))
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
@@ -187,7 +193,7 @@ def test_processes_that_nobody_has_started_are_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    *_, end = train(TWO, np.ones((2, 32, 40)), FIELD)
+    *_, end = train(SMALL, np.ones((2, 32, 40)), FIELD, runtime=TWO)
     assert isinstance(end, Finished)
     assert isinstance(end.error, SettingsError)
     assert "command line" in end.message
@@ -202,5 +208,5 @@ def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_every_device_has_a_share_of_a_batch() -> None:
-    with pytest.raises(ValidationError, match="batch_size is shared"):
-        TrainingConfig(batch_size=3, devices=2, nodes=2)
+    with pytest.raises(SettingsError, match="batch_size is shared"):
+        TrainingSettings(batch_size=3, devices=2, nodes=2)

@@ -25,7 +25,6 @@ SMALL: dict[str, Any] = {
     "window_size": 16,
     "batch_size": 4,
     "steps": 1000,
-    "device": "cpu",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
 from napari_coordgate.events import Event, Finished, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model
@@ -28,7 +28,6 @@ COSINE = TrainingConfig(
     steps=12,
     validate_every=4,
     validation_fraction=0.3,
-    device="cpu",
 )
 PLATEAU = COSINE.model_copy(
     update={"schedule": "plateau", "ema_decay": 0.0, "patience_epochs": 1, "learning_rate": 1e-12}
@@ -132,8 +131,8 @@ def test_a_run_canceled_amid_a_validation_goes_on_as_one_that_was_not(
 def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
     output: Path, minutes: float, saved: list[int] | None
 ) -> None:
-    config, seen = COSINE.model_copy(update={"autosave_minutes": minutes}), []
-    for event in train(config, SHARP, FIELD, output=output):
+    runtime, seen = RuntimeConfig(autosave_minutes=minutes), []
+    for event in train(COSINE, SHARP, FIELD, runtime=runtime, output=output):
         if isinstance(event, Progress) and event.stage == "training":
             last = last_checkpoint_path(output)
             seen.append(Model.load(last).step if last.exists() else 0)
@@ -145,9 +144,9 @@ def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
 def test_what_a_killed_run_had_saved_goes_on_as_a_run_that_was_not_killed(
     tmp_path: Path, config: TrainingConfig, number: int
 ) -> None:
-    config = config.model_copy(update={"autosave_minutes": 1e-9})
+    runtime = RuntimeConfig(autosave_minutes=1e-9)
     whole, killed = tmp_path / "whole" / "m.safetensors", tmp_path / "killed" / "m.safetensors"
-    for event in train(config, SHARP, FIELD, output=whole):
+    for event in train(config, SHARP, FIELD, runtime=runtime, output=whole):
         if step(number)(event):
             shutil.copytree(whole.parent, killed.parent)
     assert Model.load(last_checkpoint_path(killed)).step == number

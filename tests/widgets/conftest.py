@@ -29,7 +29,6 @@ TINY = TrainingConfig(
     warmup_steps=5,
     validate_every=50,
     ema_decay=0.9,
-    device="cpu",
 )
 LENS = GaussianLens(sigma_center_px=0.8, sigma_edge_px=2.0, pixel_size_um=0.5)
 

@@ -5,7 +5,7 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 
 import napari_coordgate
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurRuntime
 from napari_coordgate.widgets.preferences import Preferences, load_preferences
 
 MANIFEST = PluginManifest.from_file(Path(napari_coordgate.__file__).parent / "napari.yaml")
@@ -30,9 +30,9 @@ def properties() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["device", "memory_gb"])
 def test_a_preference_says_what_the_setting_says(name: str) -> None:
-    field, entry = DeblurConfig.model_fields[name], properties()[name]
+    field, entry = DeblurRuntime.model_fields[name], properties()[name]
     assert (entry.default, entry.description) == (field.default, field.description)
-    schema = DeblurConfig.model_json_schema()["properties"][name]
+    schema = DeblurRuntime.model_json_schema()["properties"][name]
     assert entry.enum == schema.get("enum")
     assert entry.exclusive_minimum == schema.get("exclusiveMinimum")
 
@@ -41,7 +41,7 @@ def test_without_napari_the_preferences_are_the_defaults(
     plugin_settings: None, npe2pm: PluginManager
 ) -> None:
     assert load_preferences() == Preferences()
-    assert Preferences().device == DeblurConfig().device
+    assert Preferences().device == DeblurRuntime().device
 
 
 def test_untouched_preferences_are_the_defaults(settings: Any) -> None:
@@ -63,7 +63,7 @@ def test_the_preferences_dialog_offers_them(make_napari_viewer: Any, settings: A
     dialog = PreferencesDialog()
     (device,) = (box for box in dialog.findChildren(QComboBox) if box.findText("mps") >= 0)
     memory_gb = device.parent().findChild(QDoubleSpinBox)
-    assert (device.currentText(), memory_gb.value()) == ("auto", DeblurConfig().memory_gb)
+    assert (device.currentText(), memory_gb.value()) == ("auto", DeblurRuntime().memory_gb)
     device.setCurrentText("cpu")
     memory_gb.setValue(1.25)
     dialog.accept()

@@ -9,7 +9,7 @@ from napari_coordgate.batch.plan import plan_files, recipe_of
 from napari_coordgate.batch.report import REPORT_NAME, Report, read_report
 from napari_coordgate.batch.run import BatchRun, Summary
 from napari_coordgate.batch.sources import find_sources
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime, Device
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event, finish, reporting_end
 from napari_coordgate.io.files import check_writable, remove_stale_temp_files
@@ -18,7 +18,7 @@ from napari_coordgate.model import Model
 
 __all__ = ["Summary", "deblur_folder", "deblur_folder_events"]
 
-DEFAULTS = BatchConfig()
+DEFAULTS, DEFAULT_RUNTIME = BatchConfig(), BatchRuntime()
 LOCK_NAME = ".napari-coordgate.lock"
 
 
@@ -28,6 +28,8 @@ def deblur_folder(
     checkpoint: str | Path,
     *,
     config: BatchConfig = DEFAULTS,
+    runtime: BatchRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
     overwrite: bool = False,
     cancel: threading.Event | None = None,
 ) -> Summary:
@@ -45,7 +47,11 @@ def deblur_folder(
     checkpoint : str or Path
         The trained network.
     config : BatchConfig
-        Which files, which part of them, what to write, and who works on them.
+        Which files, which part of them, and what to write.
+    runtime : BatchRuntime
+        Device, memory and processes.
+    device : {"auto", "cpu", "cuda", "mps"}, optional
+        Device, instead of that of ``runtime``.
     overwrite : bool
         Do all files anew, and replace whatever has the names of their results.
     cancel : threading.Event, optional
@@ -71,7 +77,14 @@ def deblur_folder(
         If canceled.
     """
     events = deblur_folder_events(
-        folder, output, checkpoint, config=config, overwrite=overwrite, cancel=cancel
+        folder,
+        output,
+        checkpoint,
+        config=config,
+        runtime=runtime,
+        device=device,
+        overwrite=overwrite,
+        cancel=cancel,
     )
     summary: Summary = finish(events).result
     return summary
@@ -83,6 +96,8 @@ def deblur_folder_events(
     checkpoint: str | Path,
     *,
     config: BatchConfig = DEFAULTS,
+    runtime: BatchRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
     overwrite: bool = False,
     cancel: threading.Event | None = None,
     pictures: bool = False,
@@ -91,7 +106,7 @@ def deblur_folder_events(
 
     Parameters
     ----------
-    folder, output, checkpoint, config, overwrite, cancel
+    folder, output, checkpoint, config, runtime, device, overwrite, cancel
         As for `deblur_folder`.
     pictures : bool
         Events of files that are done show small pictures of them.
@@ -129,6 +144,7 @@ def deblur_folder_events(
                     checkpoint.resolve(),
                     recipe,
                     config,
+                    runtime.on(device),
                     report,
                     pictures,
                 )

@@ -60,8 +60,8 @@ class OpenFile:
         image, place = open_source(self.task, checkpoint)
         count = sum(1 for _ in planes(image))
         # The network computes elsewhere; here it only tells the size of its tiles.
-        here = self.task.config.model_copy(update={"device": "cpu"})
-        chunk = Predictor(checkpoint, here).step(place.window.shape)
+        here = Predictor(checkpoint, self.task.config, self.task.runtime.on("cpu"))
+        chunk = here.step(place.window.shape)
         out = self._result.enter_context(begin_result(self.task, image, chunk))
         size = -(-count // (PARTS * width))
         self.tasks = [

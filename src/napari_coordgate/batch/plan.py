@@ -7,13 +7,10 @@ from pathlib import Path
 
 from napari_coordgate.batch.report import FileLine, History
 from napari_coordgate.batch.sources import Source, state_of, target_names
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, FileConfig
 from napari_coordgate.events import FileState
 
 __all__ = ["Planned", "plan_files", "recipe_of"]
-
-RESULT = {"precision", "keep_dtype", "selection", "axes", "origin"}
-"""Settings that a result depends on; its format shows in its name."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def recipe_of(model: Path, config: BatchConfig) -> str:
     str
         16 hexadecimal digits.
     """
-    settings = json.dumps(config.model_dump(mode="json", include=RESULT), sort_keys=True)
+    settings = json.dumps(config.select(FileConfig).model_dump(mode="json"), sort_keys=True)
     with model.open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(f"{weights} {settings}".encode()).hexdigest()[:16]

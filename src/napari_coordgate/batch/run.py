@@ -18,7 +18,7 @@ from napari_coordgate.batch.sources import state_of
 from napari_coordgate.batch.space import check_space
 from napari_coordgate.batch.work import Outcome, Task
 from napari_coordgate.batch.workers import Workers, open_workers
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.errors import OutputError, SettingsError
 from napari_coordgate.events import (
     Event,
@@ -84,6 +84,8 @@ class BatchRun:
         Stands for all that a result depends on beside its source.
     config : BatchConfig
         The settings.
+    runtime : BatchRuntime
+        Device, memory and processes.
     report : Report
         What happens is told here.
     pictures : bool
@@ -97,6 +99,7 @@ class BatchRun:
         model: Path,
         recipe: str,
         config: BatchConfig,
+        runtime: BatchRuntime,
         report: Report,
         pictures: bool,
     ) -> None:
@@ -105,6 +108,7 @@ class BatchRun:
         self.model = model
         self.recipe = recipe
         self.config = config
+        self.runtime = runtime
         self.report = report
         self.pictures = pictures
         self._ended: list[FileChanged] = []
@@ -135,7 +139,9 @@ class BatchRun:
             If canceled.
         """
         stopwatch = Stopwatch("deblurring", 0)
-        settings = self.config.model_dump(mode="json", exclude_defaults=True)
+        settings = BatchSettings.combine(self.config, self.runtime).model_dump(
+            mode="json", exclude_defaults=True
+        )
         self.report.append(
             RunLine(
                 run=str(self.folder), model=str(self.model), settings=settings, program=__version__
@@ -153,7 +159,7 @@ class BatchRun:
             stopwatch = Stopwatch("deblurring", sum(source.size for source in sources))
             yield self._progress(stopwatch)
             try:
-                with open_workers(self.config) as workers:
+                with open_workers(self.runtime) as workers:
                     yield from self._work(todo, workers, stopwatch, cancel)
             finally:
                 # Of workers that were killed, and the marks by which they know each other's work.
@@ -235,6 +241,7 @@ class BatchRun:
             model=self.model,
             recipe=self.recipe,
             config=self.config,
+            runtime=self.runtime,
             replaces=planned.replaces,
             pictures=self.pictures,
             threads=workers.threads,

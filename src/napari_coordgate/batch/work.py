@@ -17,7 +17,7 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.plan import recipe_of
 from napari_coordgate.batch.sources import state_of
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime
 from napari_coordgate.devices import use_own_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import Progress
@@ -57,6 +57,8 @@ class Task:
         Stands for the checkpoint's contents: another one is loaded anew.
     config : BatchConfig
         The settings.
+    runtime : BatchRuntime
+        Device and memory.
     replaces : bool
         The result takes the place of an earlier one.
     pictures : bool
@@ -80,6 +82,7 @@ class Task:
     model: Path
     recipe: str
     config: BatchConfig
+    runtime: BatchRuntime
     replaces: bool
     pictures: bool
     threads: int | None
@@ -240,16 +243,16 @@ def _deblurrer(task: Task) -> Predictor:
     with _loading:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
-        use_own_gpu(task.config.device)
-        return _loaded(task.model, task.recipe, task.config)
+        use_own_gpu(task.runtime.device)
+        return _loaded(task.model, task.recipe, task.config, task.runtime)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Path, recipe: str, config: BatchConfig) -> Predictor:
+def _loaded(model: Path, recipe: str, config: BatchConfig, runtime: BatchRuntime) -> Predictor:
     checkpoint = Model.load(model)
     if recipe_of(model, config) != recipe:
         raise ModelError(f"{model} was changed while the batch ran; start the batch again.")
-    return Predictor(checkpoint, config)
+    return Predictor(checkpoint, config, runtime)
 
 
 def _picture(image: Image, data: Any) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from napari_coordgate.batch.work import Outcome, Task, deblur_file
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchRuntime
 from napari_coordgate.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class Workers(Protocol):
 
 
 @contextmanager
-def open_workers(config: BatchConfig) -> Iterator[Workers]:
+def open_workers(runtime: BatchRuntime) -> Iterator[Workers]:
     """Workers as the settings tell, who go when the block ends.
 
     Parameters
     ----------
-    config : BatchConfig
+    runtime : BatchRuntime
         How many processes, or the address of a scheduler.
 
     Yields
@@ -85,11 +85,11 @@ def open_workers(config: BatchConfig) -> Iterator[Workers]:
     SettingsError
         If no scheduler answers at the address, or dask is not installed.
     """
-    if config.scheduler is None and config.workers == 1:
+    if runtime.scheduler is None and runtime.workers == 1:
         with _threads() as workers:
             yield workers
         return
-    with _dask(config) as cluster:
+    with _dask(runtime) as cluster:
         try:
             yield cluster
         finally:
@@ -199,7 +199,7 @@ class _Asked(threading.Event):
 
 
 @contextmanager
-def _dask(config: BatchConfig) -> Iterator[_Dask]:
+def _dask(runtime: BatchRuntime) -> Iterator[_Dask]:
     """Workers of the scheduler that the settings name, or processes of this computer."""
     try:
         from distributed import Client, LocalCluster
@@ -208,25 +208,25 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
             "Several workers need dask; install it with "
             "python -m pip install 'napari-coordgate[cluster]'."
         ) from None
-    if config.scheduler is not None:
+    if runtime.scheduler is not None:
         try:
-            client = Client(config.scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(runtime.scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"No dask scheduler answers at {config.scheduler} ({error}); check the address."
+                f"No dask scheduler answers at {runtime.scheduler} ({error}); check the address."
             ) from None
         with client:
             try:
                 client.wait_for_workers(1, timeout=CONNECT_SECONDS)
             except TimeoutError:
                 raise SettingsError(
-                    f"No worker has joined the dask scheduler at {config.scheduler}; start some, "
-                    f"'dask worker {config.scheduler}', then start the batch again."
+                    f"No worker has joined the dask scheduler at {runtime.scheduler}; start some, "
+                    f"'dask worker {runtime.scheduler}', then start the batch again."
                 ) from None
             yield _Dask(client, threads=None)
         return
     cluster = LocalCluster(
-        n_workers=config.workers,
+        n_workers=runtime.workers,
         threads_per_worker=FILES_PER_PROCESS,
         processes=True,
         dashboard_address="127.0.0.1:0",  # any free port, for others may have one
@@ -236,7 +236,7 @@ def _dask(config: BatchConfig) -> Iterator[_Dask]:
     with cluster, Client(cluster, set_as_default=False) as client:
         try:
             client.register_plugin(_deaf_to_signals())
-            yield _Dask(client, threads=max(1, (os.cpu_count() or 1) // config.workers))
+            yield _Dask(client, threads=max(1, (os.cpu_count() or 1) // runtime.workers))
         finally:
             cluster.sync(_end_at_once, cluster)
 

@@ -12,14 +12,15 @@ import typer
 from napari_coordgate.cli.settings_flags import Given, settings_flags
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
-    BatchConfig,
+    BatchSettings,
+    BlurConfig,
     DemoConfig,
     Device,
     PresetName,
     PSFFieldConfig,
-    RichardsonLucyRun,
-    TrainingConfig,
-    WienerRun,
+    RichardsonLucySettings,
+    TrainingSettings,
+    WienerSettings,
 )
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.version import __version__
@@ -93,7 +94,7 @@ def psf(
 
 
 @app.command()
-@settings_flags(TrainingConfig, "camera", "scaling", "border", "seed")
+@settings_flags(BlurConfig)
 def blur(
     images: Annotated[
         list[Path], typer.Argument(help="Sharp images, of the frame's size or larger.")
@@ -102,7 +103,7 @@ def blur(
     folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write to; images keep their names.")
     ],
-    given: Given[TrainingConfig],
+    given: Given[BlurConfig],
     overwrite: Overwrite = False,
 ) -> None:
     """Blur sharp images as the PSF field says, with the noise of a camera if wanted."""
@@ -112,13 +113,13 @@ def blur(
 
 
 @app.command()
-@settings_flags(TrainingConfig)
+@settings_flags(TrainingSettings)
 def train(
     sharp: Annotated[Path, typer.Argument(help="Folder of sharp images, or one image.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Checkpoint to write, .safetensors.")
     ],
-    given: Given[TrainingConfig],
+    given: Given[TrainingSettings],
     psf: Annotated[
         Path | None, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")
     ] = None,
@@ -150,7 +151,9 @@ def train(
 
 
 @app.command()
-@settings_flags(BatchConfig, *(n for n in BatchConfig.model_fields if n not in ("axes", "origin")))
+@settings_flags(
+    BatchSettings, *(n for n in BatchSettings.model_fields if n not in ("axes", "origin"))
+)
 def deblur(
     image: Annotated[
         Path, typer.Argument(help="Blurred image, stack of images, or folder of either.")
@@ -158,7 +161,7 @@ def deblur(
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Checkpoint, made by 'napari-coordgate train'.")
     ],
-    given: Given[BatchConfig],
+    given: Given[BatchSettings],
     target: Annotated[
         Path | None,
         typer.Argument(metavar="[OUTPUT]", help="Same as --output.", show_default=False),
@@ -192,20 +195,20 @@ def deblur(
 
         if path.suffix.lower() in SUFFIXES:
             raise SettingsError(f"{image} is a folder; name a folder for its results, not {path}.")
-        config = given.settings({"axes": axes, "origin": place})
-        raise typer.Exit(deblur_images(image, model, path, config, overwrite))
+        settings = given.settings({"axes": axes, "origin": place})
+        raise typer.Exit(deblur_images(image, model, path, settings, overwrite))
     from napari_coordgate.cli.deblur import deblur_image
 
     deblur_image(image, model, path, axes, place, given, overwrite)
 
 
 @app.command()
-@settings_flags(WienerRun)
+@settings_flags(WienerSettings)
 def wiener(
     image: Blurred,
     psf: Field,
     output: Restored,
-    given: Given[WienerRun],
+    given: Given[WienerSettings],
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
@@ -217,12 +220,12 @@ def wiener(
 
 
 @app.command()
-@settings_flags(RichardsonLucyRun)
+@settings_flags(RichardsonLucySettings)
 def richardson_lucy(
     image: Blurred,
     psf: Field,
     output: Restored,
-    given: Given[RichardsonLucyRun],
+    given: Given[RichardsonLucySettings],
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,

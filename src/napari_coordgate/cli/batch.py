@@ -7,7 +7,7 @@ import typer
 
 from napari_coordgate.batch import Summary, deblur_folder_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.events import FileChanged
 
 __all__ = ["deblur_images"]
@@ -17,7 +17,7 @@ NAMED = 10
 
 
 def deblur_images(
-    folder: Path, model: Path, output: Path, config: BatchConfig, overwrite: bool
+    folder: Path, model: Path, output: Path, settings: BatchSettings, overwrite: bool
 ) -> int:
     """Deblur a folder; what failed is named.
 
@@ -29,7 +29,13 @@ def deblur_images(
     with cancel_on_signal() as cancel:
         end = follow(
             deblur_folder_events(
-                folder, output, model, config=config, overwrite=overwrite, cancel=cancel
+                folder,
+                output,
+                model,
+                config=settings.select(BatchConfig),
+                runtime=settings.select(BatchRuntime),
+                overwrite=overwrite,
+                cancel=cancel,
             )
         )
     summary: Summary = end.result

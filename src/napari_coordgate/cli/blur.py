@@ -14,7 +14,7 @@ import typer
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import BlurConfig
 from napari_coordgate.errors import (
     CanceledError,
     FrameMismatchWarning,
@@ -36,7 +36,7 @@ def blur_images(
     images: Sequence[Path],
     psf: Path,
     folder: Path,
-    given: Given[TrainingConfig],
+    given: Given[BlurConfig],
     overwrite: bool,
 ) -> None:
     """Blur images into a folder, where each keeps its name."""
@@ -77,7 +77,7 @@ def _blur_events(
     images: Sequence[Path],
     targets: Sequence[Path],
     field: PSFField,
-    config: TrainingConfig,
+    config: BlurConfig,
     overwrite: bool,
     cancel: threading.Event,
 ) -> Iterator[Event]:
@@ -117,7 +117,7 @@ def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
 
 
 def _blur_image(
-    image: Image, target: Path, field: PSFField, config: TrainingConfig, overwrite: bool
+    image: Image, target: Path, field: PSFField, config: BlurConfig, overwrite: bool
 ) -> Iterator[None]:
     """Blur one image; yields after each plane."""
     window = center_crop_window(image.frame_shape, field.frame_shape, image.name)

@@ -6,7 +6,14 @@ import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.comparison import Comparison, as_table, compare
-from napari_coordgate.config import ComparisonConfig, ComparisonFile, Device, Method, load_settings
+from napari_coordgate.config import (
+    ComparisonConfig,
+    ComparisonFile,
+    Device,
+    Method,
+    RuntimeConfig,
+    load_settings,
+)
 from napari_coordgate.optics import PSFField
 
 __all__ = ["compare_methods"]
@@ -15,19 +22,14 @@ __all__ = ["compare_methods"]
 def compare_methods(file: Path, output: Path, device: Device | None) -> None:
     """Compare the methods of a file, and print their table."""
     run = load_settings(ComparisonFile, file)
-    config = ComparisonConfig.model_validate(
-        run.model_dump(include=set(ComparisonConfig.model_fields))
-    )
-    if device is not None:
-        training = config.training.model_copy(update={"device": device})
-        config = config.model_copy(update={"training": training})
     beside = file.parent
     with cancel_on_signal() as cancel:
         events = compare(
             [_found(method, beside) for method in run.methods],
             beside / run.images,
             PSFField.load(beside / run.psf),
-            config,
+            run.select(ComparisonConfig),
+            runtime=run.select(RuntimeConfig).on(device),
             test=None if run.test is None else beside / run.test,
             output=output,
             cancel=cancel,

@@ -8,7 +8,7 @@ import typer
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime, FileConfig
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, read_image
@@ -17,7 +17,7 @@ from napari_coordgate.model import Model
 
 __all__ = ["deblur_image"]
 
-FOR_FOLDERS = {"pattern", "format", "workers", "scheduler"}
+FOR_IMAGES = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
 
 
 def deblur_image(
@@ -26,12 +26,13 @@ def deblur_image(
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
-    given: Given[BatchConfig],
+    given: Given[BatchSettings],
     overwrite: bool,
 ) -> None:
     """Deblur an image; axes and pixel size are kept."""
-    config = given.settings()
-    of_folders = FOR_FOLDERS & given.flags.keys()
+    settings = given.settings()
+    config = settings.select(FileConfig)
+    of_folders = given.flags.keys() - FOR_IMAGES
     if of_folders:
         raise SettingsError(f"--{min(of_folders)} is for folders, and {path} is an image.")
     check_not_exists([output, settings_path(output)], overwrite)
@@ -46,10 +47,18 @@ def deblur_image(
         image_output(output, image, image.data.shape, dtype, overwrite) as out,
     ):
         events = deblur_events(
-            image, checkpoint, origin=origin, config=config, out=out, cancel=cancel
+            image,
+            checkpoint,
+            origin=origin,
+            config=settings.select(DeblurConfig),
+            runtime=settings.select(DeblurRuntime),
+            out=out,
+            cancel=cancel,
         )
         end = follow(events)
-    write_settings(settings_path(output), config.to_yaml(set(given.names) - FOR_FOLDERS), overwrite)
+    write_settings(
+        settings_path(output), settings.to_yaml(set(given.names) & FOR_IMAGES), overwrite
+    )
     typer.echo(f"{output}: {end.message}")
 
 

@@ -8,7 +8,7 @@ import typer
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import Camera, RichardsonLucyRun, WienerRun
+from napari_coordgate.config import Camera, RichardsonLucySettings, WienerSettings
 from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.io import read_image
 from napari_coordgate.io.files import check_not_exists
@@ -23,11 +23,11 @@ def deconvolve_image(
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
-    given: Given[WienerRun] | Given[RichardsonLucyRun],
+    given: Given[WienerSettings] | Given[RichardsonLucySettings],
     overwrite: bool,
 ) -> None:
     """Deconvolve an image; axes and pixel size are kept."""
-    config: WienerRun | RichardsonLucyRun = given.settings()
+    config: WienerSettings | RichardsonLucySettings = given.settings()
     camera: Camera | None = getattr(config, "camera", None)
     check_not_exists([output, settings_path(output)], overwrite)
     field = PSFField.load(psf)

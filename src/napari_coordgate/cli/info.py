@@ -8,10 +8,10 @@ import tifffile
 import yaml
 
 from napari_coordgate.config import (
-    DeblurConfig,
+    DeblurSettings,
     PSFFieldConfig,
     Settings,
-    TrainingConfig,
+    TrainingSettings,
     load_lens,
     load_mapping,
     load_settings,
@@ -98,8 +98,8 @@ def _settings_info(path: Path) -> Description:
     except SettingsError:
         keys = set()  # the loader below reports the error
     models: dict[str, type[Settings]] = {
-        "settings of a training or blur": TrainingConfig,
-        "settings of a deblurring": DeblurConfig,
+        "settings of a training or blur": TrainingSettings,
+        "settings of a deblurring": DeblurSettings,
         "settings of a PSF field": PSFFieldConfig,
     }
     kind = max(models, key=lambda kind: len(keys & set(models[kind].model_fields)))

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from napari_coordgate.config import Settings, load_settings
+from napari_coordgate.config.base import RENAMED
 from napari_coordgate.errors import SettingsError, format_validation_error
 
 __all__ = ["Given", "settings_flags"]
@@ -160,6 +161,8 @@ def _flags(
             yield from _flags(field.annotation.model_fields, name.capitalize(), place)
         else:
             yield _Flag(_parameter(field, place, panel), place)
+            for old in (old for old, new in RENAMED.items() if new == name):
+                yield _Flag(_former(old, field), place)
 
 
 def _parameter(field: FieldInfo, path: tuple[str, ...], panel: str) -> inspect.Parameter:
@@ -171,6 +174,16 @@ def _parameter(field: FieldInfo, path: tuple[str, ...], panel: str) -> inspect.P
         inspect.Parameter.KEYWORD_ONLY,
         default=field.default,
         annotation=Annotated[field.annotation, option],
+    )
+
+
+def _former(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Hidden flag of a setting's former name."""
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[field.annotation, typer.Option(hidden=True)],
     )
 
 

@@ -14,7 +14,13 @@ from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import PRESETS, PresetName, TrainingConfig
+from napari_coordgate.config import (
+    PRESETS,
+    PresetName,
+    RuntimeConfig,
+    TrainingConfig,
+    TrainingSettings,
+)
 from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.io.files import (
@@ -75,7 +81,7 @@ def train_network(
     psf: Path | None,
     output: Path,
     start: Start,
-    given: Given[TrainingConfig],
+    given: Given[TrainingSettings],
 ) -> None:
     """Train a network on a folder of images, and write its settings beside it.
 
@@ -85,8 +91,9 @@ def train_network(
     if start.resume and start.init is not None:
         raise SettingsError("Give either --resume or --init: a run goes on, or starts anew.")
     origin = _origin(output, start)
-    config = _settings(origin, start, given)
-    rank = process_rank(config)
+    settings = _settings(origin, start, given)
+    runtime = settings.select(RuntimeConfig)
+    rank = process_rank(runtime)
     if rank:
         warnings.simplefilter("ignore")
     replaced = start.overwrite or start.resume
@@ -97,12 +104,13 @@ def train_network(
     if (field is None) == (images.blurred is None):
         raise SettingsError("Give either --psf, or --blurred with measured images.")
     if rank is None:
-        sys.exit(run_on_each_device(config.devices, config.nodes))
+        sys.exit(run_on_each_device(runtime.devices, runtime.nodes))
     with cancel_on_signal() as cancel:
         events = train(
-            config,
+            settings.select(TrainingConfig),
             images.sharp,
             field,
+            runtime=runtime,
             blurred=images.blurred,
             validation=images.validation,
             output=output,
@@ -115,7 +123,7 @@ def train_network(
             deque(events, maxlen=0)
             return
         try:
-            end = follow(_with_settings(events, output, given.to_yaml(config), replaced))
+            end = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
         except CanceledError as error:
             if not last_checkpoint_path(output).exists():
                 raise
@@ -130,7 +138,9 @@ def _origin(output: Path, start: Start) -> Model | None:
     return None if start.init is None else Model.load(start.init)
 
 
-def _settings(origin: Model | None, start: Start, given: Given[TrainingConfig]) -> TrainingConfig:
+def _settings(
+    origin: Model | None, start: Start, given: Given[TrainingSettings]
+) -> TrainingSettings:
     """Settings of the run: the origin's and the preset's stand in place of the defaults."""
     defaults: list[Mapping[str, Any]] = []
     if origin is not None:

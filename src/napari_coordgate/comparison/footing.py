@@ -11,15 +11,13 @@ from napari_coordgate.comparison.measuring import HeldBack
 from napari_coordgate.comparison.methods import load_network, slug
 from napari_coordgate.comparison.rows import BLURRED, Kind
 from napari_coordgate.comparison.splitting import Material, digest_of
-from napari_coordgate.config import ComparisonConfig, Method
+from napari_coordgate.config import ComparisonConfig, Method, RuntimeConfig, SimulationConfig
 from napari_coordgate.optics import PSFField
 
 __all__ = ["Entry", "Footing", "entries"]
 
-OF_THE_TEST = {"camera", "scaling", "border"}
-"""Settings of the training that make the test pairs as well."""
-NO_MATTER = {"network", "seed", "device", "workers"}
-"""Settings of the training that stand elsewhere in a fingerprint, or change no result."""
+APART = {*SimulationConfig.model_fields, "network", "seed"}
+"""Settings of the training that have their own entries in a fingerprint."""
 KINDS: tuple[Kind, ...] = ("network", "checkpoint", "wiener", "richardson_lucy")
 
 
@@ -31,6 +29,8 @@ class Footing:
     ----------
     config : ComparisonConfig
         Training, seeds and budget.
+    runtime : RuntimeConfig
+        Device and processes.
     field : PSFField
         The blur.
     material : Material
@@ -44,6 +44,7 @@ class Footing:
     """
 
     config: ComparisonConfig
+    runtime: RuntimeConfig
     field: PSFField
     material: Material
     held_back: HeldBack
@@ -126,7 +127,7 @@ def entries(
     test = {
         "test_images": material.test_digest,
         "psf_field": f"{field.frame_shape} {digest_of(field.kernels, field.coefficients)}",
-        **config.training.model_dump(mode="json", include=OF_THE_TEST),
+        **config.training.select(SimulationConfig).model_dump(mode="json"),
     }
     found = [Entry(None, None, test)]
     for method in methods:
@@ -141,9 +142,7 @@ def entries(
 
 def _training(config: ComparisonConfig, material: Material) -> dict[str, Any]:
     """What every training depends on."""
-    apart = OF_THE_TEST | NO_MATTER
-    if config.minutes is not None:
-        apart = apart | {"steps", "epochs"}
+    apart = APART if config.minutes is None else APART | {"steps", "epochs"}
     return {
         "images": material.training_digest,
         "training": config.training.model_dump(mode="json", exclude=apart),

@@ -17,7 +17,7 @@ from napari_coordgate.comparison.splitting import split_images
 from napari_coordgate.comparison.table import as_table, mean_psnr
 from napari_coordgate.comparison.testing import make_row
 from napari_coordgate.comparison.workload import Overall, testing_work, training_work
-from napari_coordgate.config import ComparisonConfig, Method
+from napari_coordgate.config import ComparisonConfig, Method, RuntimeConfig
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
@@ -29,7 +29,7 @@ from napari_coordgate.training import train
 
 __all__ = ["compare"]
 
-DEFAULTS = ComparisonConfig()
+DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
 TEST_SEED = 2**31 - 1
 """Seed of the test pairs' noise and windows, beyond those of the trainings."""
 
@@ -40,6 +40,7 @@ def compare(
     field: PSFField,
     config: ComparisonConfig = DEFAULTS,
     *,
+    runtime: RuntimeConfig = DEFAULT_RUNTIME,
     test: Images | None = None,
     output: str | Path,
     cancel: threading.Event | None = None,
@@ -62,6 +63,8 @@ def compare(
         Blur of the lens.
     config : ComparisonConfig
         Training, seeds and budget.
+    runtime : RuntimeConfig
+        Device and processes.
     test : like ``images``, optional
         Sharp images for the test; when not given, a part of ``images`` is held back, the
         same for all seeds.
@@ -84,7 +87,7 @@ def compare(
     def events() -> Iterator[Event]:
         folder = Path(output)
         check_methods(methods)
-        resolve_device(config.training.device)
+        resolve_device(runtime.device)
         files.claim(folder)
         material = yield from split_images(images, test, config, cancel)
         settings = config.training.model_copy(update={"seed": TEST_SEED})
@@ -93,7 +96,7 @@ def compare(
         )
         assert isinstance(pairs, SimulatedPairs)
         held_back = HeldBack(pairs, config.test_images)
-        footing = Footing(config, field, material, held_back, folder, cancel)
+        footing = Footing(config, runtime, field, material, held_back, folder, cancel)
         yield from _Job(methods, footing, outputs).events()
 
     return reporting_end(events(), outputs)
@@ -213,6 +216,7 @@ class _Job:
             plan.config(entry, self.config),
             self.footing.material.training,
             self.footing.field,
+            runtime=self.footing.runtime,
             output=output,
             resume=resume,
             cancel=self.footing.cancel,

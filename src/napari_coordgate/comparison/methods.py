@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.comparison.rows import BLURRED, SHARP
-from napari_coordgate.config import Camera, DeblurConfig, Device, Method
+from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, Method
 from napari_coordgate.deconvolution import richardson_lucy, wiener
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.geometry import Window
@@ -86,7 +86,9 @@ def build_restorer(
     if method.checkpoint is not None:
         checkpoint = load_network(method, field)
         parameters = sum(weights.numel() for weights in checkpoint.network.parameters())
-        deblurrer = Predictor(checkpoint, DeblurConfig(device=device, precision="float32"))
+        deblurrer = Predictor(
+            checkpoint, DeblurConfig(precision="float32"), DeblurRuntime(device=device)
+        )
         return Restorer(method.name, parameters, deblurrer.scaled)
     if (linear := method.wiener) is not None:
         return Restorer(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_coordgate.comparison.rows import BLURRED
 from napari_coordgate.config import (
     Camera,
-    DeblurConfig,
+    DeblurRuntime,
     RichardsonLucyConfig,
     Scaling,
     WienerConfig,
@@ -166,7 +166,7 @@ def compare_on_image(
     psf_field: PSFField | None = None,
     *,
     camera: Camera | None = None,
-    config: DeblurConfig | None = None,
+    runtime: DeblurRuntime | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event | MethodDone]:
     """Restore one image by each method in turn.
@@ -183,7 +183,7 @@ def compare_on_image(
         The lens's blur, which classical methods undo.
     camera : Camera, optional
         Noise of the blurred image, for methods that ask for it.
-    config : DeblurConfig, optional
+    runtime : DeblurRuntime, optional
         Tiles and device; results are float32.
     cancel : threading.Event, optional
         Once set, the comparison ends.
@@ -197,7 +197,7 @@ def compare_on_image(
     Finished
         Once, at the end. If completed, its result is the list of all `MethodDone`.
     """
-    bench = _Bench(scene, psf_field, camera, config or DeblurConfig(), cancel)
+    bench = _Bench(scene, psf_field, camera, runtime or DeblurRuntime(), cancel)
     return reporting_end(bench.events(methods))
 
 
@@ -232,7 +232,7 @@ class _Bench:
     scene: Scene
     psf_field: PSFField | None
     camera: Camera | None
-    config: DeblurConfig
+    runtime: DeblurRuntime
     cancel: threading.Event | None
 
     def events(self, methods: Mapping[str, AnyMethod]) -> Iterator[Any]:
@@ -278,7 +278,7 @@ class _Bench:
     def _restoring(self, method: AnyMethod, where: FrameAlignment | None) -> Iterator[Event]:
         image, cancel = self.scene.blurred, self.cancel
         if isinstance(method, Model):
-            return deblur_events(image, method, origin=where, config=self.config, cancel=cancel)
+            return deblur_events(image, method, origin=where, runtime=self.runtime, cancel=cancel)
         if self.psf_field is None:
             raise PSFError("This method needs the PSF field of the lens; choose one.")
         return deconvolve_events(
@@ -286,7 +286,7 @@ class _Bench:
             self.psf_field,
             method,
             camera=self.camera,
-            device=self.config.device,
+            device=self.runtime.device,
             cancel=cancel,
         )
 

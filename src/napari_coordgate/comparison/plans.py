@@ -79,7 +79,9 @@ def make_plan(entry: Entry, footing: Footing) -> Generator[Event, None, Plan]:
     trial = _training(entry, config, steps=REHEARSED, epochs=None)
     estimate: ResourceEstimate | None = None
     images, field = footing.material.training, footing.field
-    for event in estimate_resources(trial, images, field, cancel=footing.cancel):
+    for event in estimate_resources(
+        trial, images, field, runtime=footing.runtime, cancel=footing.cancel
+    ):
         if isinstance(event, Finished):
             event.raise_unless_completed()
             estimate = event.result

@@ -58,7 +58,7 @@ def make_row(
             method,
             footing.field,
             camera=training.camera,
-            device=training.device,
+            device=footing.runtime.device,
             cancel=footing.cancel,
         )
     measured = yield from _with_share(measure(restorer, footing.held_back, footing.cancel), came)
@@ -77,7 +77,7 @@ def make_row(
         training_seconds=seconds,
         inference_seconds=None if method is None else measured.seconds,
         peak_memory_bytes=None if method is None else _memory(method, footing),
-        device=_device_name(training.device),
+        device=_device_name(footing.runtime.device),
         stem=entry.stem,
         fingerprint=entry.fingerprint,
     )
@@ -105,7 +105,7 @@ def _memory(method: Method, footing: Footing) -> int | None:
         return None
     training, pair = footing.config.training, footing.held_back.pair(0)
     return peak_memory_bytes(
-        method, footing.field, training.camera, training.device, pair, footing.cancel
+        method, footing.field, training.camera, footing.runtime.device, pair, footing.cancel
     )
 
 

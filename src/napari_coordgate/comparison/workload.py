@@ -67,7 +67,7 @@ def testing_work(method: Method | None, images: int, frame_shape: tuple[int, int
         work += _work_a_pixel(TrainingConfig())
     elif method is not None:
         iterative = method.wiener or method.richardson_lucy
-        work += ITERATION * (iterative.iterations if iterative else 0)
+        work += ITERATION * (iterative.num_iter if iterative else 0)
     return work * images * frame_shape[0] * frame_shape[1]
 
 

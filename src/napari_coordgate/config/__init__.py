@@ -5,15 +5,32 @@ description is its help text and tooltip, its default is written here and
 nowhere else. All models are frozen, and an unknown key is an error.
 """
 
-from napari_coordgate.config.base import Device, Settings
-from napari_coordgate.config.classical import (
+from napari_coordgate.config.base import Device, DeviceConfig, Settings
+from napari_coordgate.config.comparison import (
+    ComparisonConfig,
+    ComparisonFile,
+    ComparisonSettings,
+    Method,
+)
+from napari_coordgate.config.deconvolution import (
     PSFMode,
     RichardsonLucyConfig,
-    RichardsonLucyRun,
+    RichardsonLucySettings,
     WienerConfig,
-    WienerRun,
+    WienerSettings,
 )
-from napari_coordgate.config.comparison import ComparisonConfig, ComparisonFile, Method
+from napari_coordgate.config.inference import (
+    BatchConfig,
+    BatchRuntime,
+    BatchSettings,
+    DeblurConfig,
+    DeblurRuntime,
+    DeblurSettings,
+    DemoConfig,
+    FileConfig,
+    OutputFormat,
+    Selection,
+)
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens, PSFFieldConfig
 from napari_coordgate.config.loading import load_lens, load_mapping, load_settings
 from napari_coordgate.config.networks import (
@@ -29,14 +46,18 @@ from napari_coordgate.config.presets import (
     PRESETS,
     PresetName,
 )
-from napari_coordgate.config.running import (
-    BatchConfig,
-    DeblurConfig,
-    DemoConfig,
-    OutputFormat,
-    Selection,
+from napari_coordgate.config.training import (
+    BlurConfig,
+    Border,
+    Camera,
+    RuntimeConfig,
+    Scaling,
+    SimulationConfig,
+    TrainingConfig,
+    TrainingLength,
+    TrainingSettings,
+    check_batch_size,
 )
-from napari_coordgate.config.training import Border, Camera, Scaling, TrainingConfig
 
 __all__ = [
     "LENS_PRESETS",
@@ -46,13 +67,21 @@ __all__ = [
     "AnyLens",
     "Architecture",
     "BatchConfig",
+    "BatchRuntime",
+    "BatchSettings",
+    "BlurConfig",
     "Border",
     "Camera",
     "ComparisonConfig",
     "ComparisonFile",
+    "ComparisonSettings",
     "DeblurConfig",
+    "DeblurRuntime",
+    "DeblurSettings",
     "DemoConfig",
     "Device",
+    "DeviceConfig",
+    "FileConfig",
     "GateOutput",
     "GatePoints",
     "GaussianLens",
@@ -64,13 +93,18 @@ __all__ = [
     "PSFMode",
     "PresetName",
     "RichardsonLucyConfig",
-    "RichardsonLucyRun",
+    "RichardsonLucySettings",
+    "RuntimeConfig",
     "Scaling",
     "Selection",
     "Settings",
+    "SimulationConfig",
     "TrainingConfig",
+    "TrainingLength",
+    "TrainingSettings",
     "WienerConfig",
-    "WienerRun",
+    "WienerSettings",
+    "check_batch_size",
     "load_lens",
     "load_mapping",
     "load_settings",

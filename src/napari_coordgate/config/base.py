@@ -1,13 +1,23 @@
-"""What all settings share."""
+"""Base class of all settings."""
 
-from typing import Literal
+import inspect
+import textwrap
+import types
+import warnings
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
-__all__ = ["Device", "Settings"]
+from napari_coordgate.errors import SettingsError, format_validation_error
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+S = TypeVar("S", bound="Settings")
+
+RENAMED = {"iterations": "num_iter", "regularisation": "regularization"}
+"""Keys of older settings files, and their current names."""
 
 
 class Settings(BaseModel):
@@ -15,6 +25,85 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(format_validation_error(error, type(self))) from None
+
+    # Without this mark pydantic would call `__init__` for nested settings, too, and their
+    # errors would lack the name of the outer setting.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Document the fields in the class's docstring."""
+        if text := inspect.cleandoc(cls.__dict__.get("__doc__") or ""):
+            parts = (_documented(*item) for item in cls.model_fields.items())
+            cls.__doc__ = "\n".join([text, "", "Parameters", "----------", *parts])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        old = {
+            name: RENAMED[name]
+            for name in values.keys() & RENAMED.keys()
+            if name not in cls.model_fields and RENAMED[name] in cls.model_fields
+        }
+        for name, new in old.items():
+            warnings.warn(f"The setting {name!r} is now called {new!r}.", FutureWarning, 2)
+        return {old.get(name, name): value for name, value in values.items()}
+
+    def select(self, kind: type[S]) -> S:
+        """Those of these settings that another class defines, e.g. the runtime alone."""
+        names = kind.model_fields
+        values = {name: getattr(self, name) for name in names}
+        selected = kind.model_construct(self.model_fields_set & names.keys(), **values)
+        assert isinstance(selected, kind)
+        return selected
+
+    @classmethod
+    def combine(cls, *parts: "Settings") -> Self:
+        """Settings that hold all values which were set in the parts; later parts win."""
+        return cls(**{name: getattr(p, name) for p in parts for name in p.model_fields_set})
+
     def to_yaml(self, include: set[str] | None = None) -> str:
-        """Text of a YAML file that loads as these settings, or as those named here."""
+        """Text of a YAML file that loads as these settings, optionally only the named ones."""
         return yaml.safe_dump(self.model_dump(mode="json", include=include), sort_keys=False)
+
+
+def _documented(name: str, field: FieldInfo) -> str:
+    """Entry of a field in a numpydoc section."""
+    default = "" if field.is_required() else f", default: {field.default!r}"
+    lines = textwrap.wrap(field.description or "", 76)
+    return "\n".join(
+        [f"{name} : {_type_text(field.annotation)}{default}", *(f"    {x}" for x in lines)]
+    )
+
+
+def _type_text(annotation: Any) -> str:
+    """Readable form of a type annotation."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "{" + ", ".join(map(repr, arguments)) + "}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_type_text, arguments))
+    if annotation is type(None):
+        return "None"
+    if origin is None and isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("napari_coordgate.config.", "")
+
+
+class DeviceConfig(Settings):
+    """Device of a computation."""
+
+    device: Device = Field(
+        "auto", description="Device to compute on; auto: a GPU if there is one, else the CPU."
+    )
+
+    def on(self, device: Device | None) -> Self:
+        """These settings on another device; the same if it is None."""
+        return self if device is None else self.model_copy(update={"device": device})

@@ -1,24 +1,22 @@
-"""Which methods are compared, and on what footing."""
+"""Settings of a comparison of methods."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from napari_coordgate.config.base import Settings
-from napari_coordgate.config.classical import RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config.deconvolution import RichardsonLucyConfig, WienerConfig
 from napari_coordgate.config.networks import NetworkConfig
-from napari_coordgate.config.training import TrainingConfig
-
-__all__ = ["ComparisonConfig", "ComparisonFile", "Method"]
+from napari_coordgate.config.training import RuntimeConfig, TrainingConfig
 
 
 class Method(Settings):
-    """One way to deblur: a network to train, a checkpoint, or a classical method."""
+    """One way to deblur: a network to train, a trained model, or a classical method."""
 
-    name: str = Field(min_length=1, description="What the method is called in tables and figures.")
+    name: str = Field(min_length=1, description="Name of the method in tables and figures.")
     network: NetworkConfig | None = Field(None, description="Network to train.")
-    checkpoint: Path | None = Field(None, description="Trained network to load.")
+    checkpoint: Path | None = Field(None, description="File of a trained model.")
     wiener: WienerConfig | None = Field(None, description="Wiener deconvolution.")
     richardson_lucy: RichardsonLucyConfig | None = Field(
         None, description="Richardson-Lucy deconvolution."
@@ -36,31 +34,53 @@ class Method(Settings):
 
 
 class ComparisonConfig(Settings):
-    """Footing of a comparison, the same for all methods."""
+    """Conditions of a comparison, the same for all methods."""
 
     training: TrainingConfig = Field(
         TrainingConfig(),
-        description="How networks are trained; each method's network stands in place of its own.",
+        description="Training of the networks; each method's own network replaces the one here.",
     )
-    seeds: int = Field(1, ge=1, le=100, description="Trainings of each network, seeds 0, 1, ...")
+    seeds: int = Field(
+        1, ge=1, le=100, description="Number of trainings of each network, with seeds 0, 1, ..."
+    )
     minutes: float | None = Field(
-        None, gt=0, description="Equal time for all networks instead of equal steps, minutes."
+        None,
+        gt=0,
+        description="Training time of each network, minutes, instead of equal steps; none: equal "
+        "steps.",
     )
     test_fraction: float = Field(
-        0.1, gt=0, lt=1, description="Part of the images kept for the test, where none are given."
+        0.1, gt=0, lt=1, description="Fraction of the images held out for testing, if none given."
     )
-    test_images: int | None = Field(None, ge=1, description="Most test images; none: all.")
+    test_images: int | None = Field(
+        None, ge=1, description="Maximum number of test images; none: all."
+    )
     memory: bool = Field(
-        True, description="Measure the memory of each method, in a process of its own."
+        True, description="Measure the peak memory of each method, in a separate process."
     )
 
 
-class ComparisonFile(ComparisonConfig):
+class ComparisonSettings(ComparisonConfig, RuntimeConfig):
+    """Settings of a comparison, with the runtime of its trainings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _runtime_stood_in_training(cls, values: Any) -> Any:
+        """Accept files written when the runtime was part of the training's settings."""
+        if not isinstance(values, dict) or not isinstance(values.get("training"), dict):
+            return values
+        training, names = values["training"], RuntimeConfig.model_fields.keys()
+        runtime = {name: value for name, value in training.items() if name in names}
+        recipe = {name: value for name, value in training.items() if name not in names}
+        return {**runtime, **values, "training": recipe}
+
+
+class ComparisonFile(ComparisonSettings):
     """A comparison in one file; paths are relative to it."""
 
-    methods: tuple[Method, ...] = Field(min_length=1, description="What is compared.")
+    methods: tuple[Method, ...] = Field(min_length=1, description="Methods to compare.")
     images: Path = Field(description="Folder of sharp images to train and validate on.")
     test: Path | None = Field(
-        None, description="Folder of sharp images for the test; none: a part of the others."
+        None, description="Folder of sharp test images; none: a fraction of the others."
     )
     psf: Path = Field(description="PSF field, made by 'napari-coordgate psf'.")

@@ -6,8 +6,6 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from napari_coordgate.config.base import Settings
 
-__all__ = ["AnyLens", "GaussianLens", "Lens", "PSFFieldConfig"]
-
 Pair = tuple[float, float]
 
 

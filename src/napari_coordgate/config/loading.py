@@ -10,8 +10,6 @@ from napari_coordgate.config.base import Settings
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens
 from napari_coordgate.errors import SettingsError, format_validation_error
 
-__all__ = ["load_lens", "load_mapping", "load_settings"]
-
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 

@@ -6,8 +6,6 @@ from pydantic import Field, model_validator
 
 from napari_coordgate.config.base import Settings
 
-__all__ = ["Activation", "Architecture", "GateOutput", "GatePoints", "NetworkConfig"]
-
 Architecture = Literal[
     "cg-unet", "unet", "coordconv-unet", "multi-wiener", "cg-multi-wiener", "weighted-wiener"
 ]

@@ -7,8 +7,6 @@ from typing import Literal
 from napari_coordgate.config.lenses import GaussianLens, Lens
 from napari_coordgate.config.training import TrainingConfig
 
-__all__ = ["LENS_PRESETS", "PRESETS", "PRESET_DESCRIPTIONS", "PresetName"]
-
 PresetName = Literal["quick", "balanced", "thorough", "paper"]
 
 _TRAINING: dict[PresetName, tuple[str, TrainingConfig]] = {

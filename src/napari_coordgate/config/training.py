@@ -1,13 +1,11 @@
-"""Camera, intensities and training."""
+"""Settings of the camera, of intensity scaling, and of training."""
 
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from napari_coordgate.config.base import Device, Settings
+from napari_coordgate.config.base import DeviceConfig, Settings
 from napari_coordgate.config.networks import NetworkConfig
-
-__all__ = ["Border", "Camera", "Scaling", "TrainingConfig"]
 
 Border = Literal["scene", "mirror"]
 
@@ -27,12 +25,12 @@ class Camera(Settings):
     @model_validator(mode="after")
     def _electrons_need_photons(self) -> Self:
         if self.read_noise and self.photons is None:
-            raise ValueError("read_noise is counted in electrons: give the photon count as well.")
+            raise ValueError("read_noise is in electrons: set photons as well.")
         return self
 
 
 class Scaling(Settings):
-    """How an image's intensities become the network's, near 0 to 1, and back."""
+    """Percentiles that scale an image's intensities to the network's range of 0 to 1."""
 
     low_percentile: float = Field(1.0, ge=0, lt=100, description="Percentile that becomes 0.")
     high_percentile: float = Field(99.8, gt=0, le=100, description="Percentile that becomes 1.")
@@ -44,75 +42,76 @@ class Scaling(Settings):
         return self
 
 
-class TrainingConfig(Settings):
-    """One training run; with the network, the images and the PSF field it repeats exactly."""
+class SimulationConfig(Settings):
+    """How a blurred image is simulated from a sharp one."""
 
-    network: NetworkConfig = Field(NetworkConfig(), description="The network to train.")
     camera: Camera = Field(Camera(), description="Camera noise added to the blurred images.")
-    scaling: Scaling = Field(
-        Scaling(), description="Intensity scaling, recorded in the checkpoint."
-    )
-    sampling: Literal["window", "frame"] = Field(
-        "window", description="Train on windows of the frame, or on whole frames."
-    )
-    window_size: int = Field(64, ge=8, description="Side of a training window, pixels.")
+    scaling: Scaling = Field(Scaling(), description="Intensity scaling, recorded in the model.")
     border: Border = Field(
         "scene",
-        description="Beyond the frame the scene goes on, as in a microscope, or is mirrored.",
+        description="Content beyond the frame: the scene continues, as in a microscope, or is "
+        "mirrored.",
     )
-    augment: bool = Field(True, description="Flip and turn the sharp images before the blur.")
-    gain: float = Field(
-        1.25, ge=1, le=10, description="Brightness varies by up to this factor, either way."
+
+
+class BlurConfig(SimulationConfig):
+    """How images are blurred, with the seed of the noise."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="Random seed.")
+
+
+class TrainingLength(Settings):
+    """Length of a training; a resumed run may change these settings of the recipe."""
+
+    steps: int = Field(5000, ge=1, description="Optimizer steps, unless epochs are set.")
+    epochs: int | None = Field(
+        None, ge=1, description="Passes over all sharp images, instead of steps."
     )
-    steps: int = Field(5000, ge=1, description="Optimizer steps, where epochs are not given.")
-    epochs: int | None = Field(None, ge=1, description="Passes over all sharp images.")
-    batch_size: int = Field(8, ge=1, description="Windows or frames in a step, on all devices.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
-    schedule: Literal["cosine", "plateau"] = Field(
-        "cosine",
-        description="Learning rate falls along a cosine, or halves when validation stands still.",
-    )
-    warmup_steps: int = Field(100, ge=0, description="Steps over which a cosine schedule rises.")
-    patience_epochs: int = Field(
-        20,
-        ge=1,
-        description="Epochs without a lower validation loss after which a plateau halves the rate.",
-    )
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0: none."
-    )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Arithmetic of the forward pass."
-    )
-    validation_fraction: float = Field(
-        0.1, gt=0, lt=1, description="Part of the sharp images kept for validation."
-    )
-    validation_images: int = Field(32, ge=1, description="Most validation images looked at.")
     validate_every: int | None = Field(
         None,
         ge=1,
-        description="Steps between validations; none: an epoch, or a twentieth of the run.",
+        description="Steps between validations; none: one epoch if epochs are set, else 1/20 of "
+        "the run.",
     )
-    autosave_minutes: float = Field(
-        5.0,
-        ge=0,
-        description="Most minutes of work that a fault may cost; 0: saved at validations alone.",
-    )
-    device: Device = Field("auto", description="Where to compute.")
-    devices: int = Field(
-        1, ge=1, description="Devices of each computer, with a process for each; they share a step."
-    )
-    nodes: int = Field(1, ge=1, description="Computers that train together.")
-    workers: int = Field(
-        0, ge=0, le=64, description="Processes that read images beside the training."
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of weights, pairs and noise.")
 
-    @model_validator(mode="after")
-    def _every_device_has_a_share(self) -> Self:
-        if self.batch_size < self.devices * self.nodes:
-            raise ValueError("batch_size is shared among all devices: give one for each, at least.")
-        return self
+
+class TrainingConfig(TrainingLength, BlurConfig):
+    """Recipe of a training: the weights depend on it, the images and the PSF field alone."""
+
+    network: NetworkConfig = Field(NetworkConfig(), description="Network to train.")
+    sampling: Literal["window", "frame"] = Field(
+        "window", description="Train on windows of the frame or on whole frames."
+    )
+    window_size: int = Field(64, ge=8, description="Side of a training window, pixels.")
+    augment: bool = Field(True, description="Flip and rotate sharp images before blurring.")
+    gain: float = Field(
+        1.25, ge=1, le=10, description="Maximum factor by which the brightness varies, up or down."
+    )
+    batch_size: int = Field(
+        8, ge=1, description="Windows or frames in a step, summed over all devices."
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
+    schedule: Literal["cosine", "plateau"] = Field(
+        "cosine",
+        description="Learning rate schedule: cosine decay, or halving when the validation loss "
+        "stops improving.",
+    )
+    warmup_steps: int = Field(100, ge=0, description="Warm-up steps of the cosine schedule.")
+    patience_epochs: int = Field(
+        20,
+        ge=1,
+        description="Epochs without improvement before the plateau schedule halves the rate.",
+    )
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="EMA decay of the weights; 0 disables averaging."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Precision of the forward pass."
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Fraction of the sharp images held out for validation."
+    )
+    validation_images: int = Field(32, ge=1, description="Maximum number of validation images.")
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
@@ -128,3 +127,36 @@ class TrainingConfig(Settings):
             "gain": 1.0,
         }
         return cls(**(protocol | changes))
+
+
+class RuntimeConfig(DeviceConfig):
+    """Where a training runs; none of it changes what the weights depend on."""
+
+    devices: int = Field(
+        1, ge=1, description="Devices per computer, one process each; they share each batch."
+    )
+    nodes: int = Field(1, ge=1, description="Number of computers that train together.")
+    workers: int = Field(0, ge=0, le=64, description="Number of data loader processes.")
+    autosave_minutes: float = Field(
+        5.0,
+        ge=0,
+        description="Minutes between automatic checkpoints; 0: only at validations.",
+    )
+
+
+class TrainingSettings(TrainingConfig, RuntimeConfig):
+    """Settings of a training, with the runtime."""
+
+    @model_validator(mode="after")
+    def _every_device_has_a_share(self) -> Self:
+        check_batch_size(self, self)
+        return self
+
+
+def check_batch_size(config: TrainingConfig, runtime: RuntimeConfig) -> None:
+    """Raise a ValueError if there are fewer samples in a batch than devices that share it."""
+    if config.batch_size < runtime.devices * runtime.nodes:
+        raise ValueError(
+            f"batch_size is shared by all {runtime.devices * runtime.nodes} devices and must be at "
+            "least that."
+        )

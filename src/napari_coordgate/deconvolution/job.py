@@ -159,7 +159,7 @@ def deconvolve_events(
         blur = Blur(field, config.psf, window, device)
         result = np.empty(known.data.shape, np.float32) if out is None else out
         indices = list(planes(known))
-        stopwatch = Stopwatch("deconvolving", len(indices) * config.iterations)
+        stopwatch = Stopwatch("deconvolving", len(indices) * config.num_iter)
         for number, index in enumerate(indices):
             plane = known.plane(index)
             brightness = fit_normalizer(plane, scaling or Scaling(), known.name)
@@ -167,9 +167,9 @@ def deconvolve_events(
             for step, estimate in enumerate(restored(brightness.normalize(plane), blur), start=1):
                 raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
                 latest = estimate
-                yield stopwatch.progress(number * config.iterations + step)
+                yield stopwatch.progress(number * config.num_iter + step)
             result[index] = brightness.denormalize(latest.cpu().numpy(), result.dtype)
-            yield stopwatch.progress((number + 1) * config.iterations)
+            yield stopwatch.progress((number + 1) * config.num_iter)
             yield PlaneDone(tuple(i for i in index if isinstance(i, int)))
         count = pluralize(len(indices), "plane")
         message = f"Deconvolved {known.name} ({count}, {stopwatch.seconds:.1f} s)."

@@ -120,7 +120,7 @@ def richardson_lucy_steps(
     observed = torch.from_numpy(image.copy()).to(blur.device).add_(offset)
     point = ResourceEstimate(blur.flat((observed.mean() - offset).clamp_min(EPS)))
     inverse = torch.where(blur.sensitivity > MIN_SENSITIVITY, blur.sensitivity.reciprocal(), 0)
-    for _ in range(config.iterations):
+    for _ in range(config.num_iter):
         expected = blur(point.scene).add_(offset).clamp_min_(EPS)
         if config.discrepancy and photons:
             variance = (expected + (dark - offset)).clamp_min_(EPS).div_(photons)

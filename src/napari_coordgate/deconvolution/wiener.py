@@ -117,7 +117,7 @@ def _conjugate_gradients(blur: Blur, image: Tensor, config: WienerConfig) -> Ite
     residual = blur.transpose(image)
     solution, direction = torch.zeros_like(residual), residual.clone()
     power = first = residual.square().sum()
-    for _ in range(config.iterations):
+    for _ in range(config.num_iter):
         towards = blur.transpose(blur(direction)).add_(direction, alpha=config.regularization)
         length = power / (direction * towards).sum().clamp_min(torch.finfo(power.dtype).tiny)
         solution = solution + length * direction

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelTarget
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device
 from napari_coordgate.events import Event, finish, reporting_end
 from napari_coordgate.inference.alignment import FrameAlignment
 from napari_coordgate.inference.predictor import Predictor
@@ -19,7 +19,7 @@ __all__ = ["deblur", "deblur_events"]
 
 Pixels = NDArray[Any]
 
-DEFAULTS = DeblurConfig()
+DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
 
 
 def deblur(
@@ -29,6 +29,8 @@ def deblur(
     axes: str | None = None,
     origin: tuple[int, int] | None = None,
     config: DeblurConfig = DEFAULTS,
+    runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
     cancel: threading.Event | None = None,
 ) -> Pixels:
     """Deblur an image, or each plane of a stack.
@@ -47,7 +49,11 @@ def deblur(
         The image is the window of the trained frame that begins at this pixel
         (a region of interest of the camera), not the whole frame.
     config : DeblurConfig
-        Tiles, precision, pixel type and device.
+        Precision and pixel type.
+    runtime : DeblurRuntime
+        Device, tiles and memory.
+    device : {"auto", "cpu", "cuda", "mps"}, optional
+        Device, instead of that of ``runtime``.
     cancel : threading.Event, optional
         Once set, the work ends.
 
@@ -77,7 +83,14 @@ def deblur(
         of another size than the frame's.
     """
     events = deblur_events(
-        image, checkpoint, axes=axes, origin=origin, config=config, cancel=cancel
+        image,
+        checkpoint,
+        axes=axes,
+        origin=origin,
+        config=config,
+        runtime=runtime,
+        device=device,
+        cancel=cancel,
     )
     result: Pixels = finish(events).result
     return result
@@ -90,6 +103,8 @@ def deblur_events(
     axes: str | None = None,
     origin: tuple[int, int] | FrameAlignment | None = None,
     config: DeblurConfig = DEFAULTS,
+    runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
     out: PixelTarget | None = None,
     cancel: threading.Event | None = None,
     first: Callable[[], tuple[int, ...]] | None = None,
@@ -98,7 +113,7 @@ def deblur_events(
 
     Parameters
     ----------
-    image, checkpoint, axes, config, cancel
+    image, checkpoint, axes, config, runtime, device, cancel
         As for `deblur`.
     origin : tuple of int or Placement, optional
         As for `deblur`; or where the image lies as `placement` told it to the caller,
@@ -123,6 +138,8 @@ def deblur_events(
     def events() -> Iterator[Event]:
         known = as_image(image, axes)
         model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
-        yield from Predictor(model, config).events(known, origin, out, cancel, first)
+        yield from Predictor(model, config, runtime.on(device)).events(
+            known, origin, out, cancel, first
+        )
 
     return reporting_end(events())

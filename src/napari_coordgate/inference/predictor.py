@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_coordgate.arrays import PixelArray, PixelTarget
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.devices import (
     free_memory,
     gains_by_bfloat16,
@@ -45,6 +45,8 @@ __all__ = ["Predictor", "output_dtype"]
 Pixels = NDArray[Any]
 Place = tuple[int, ...]
 Check = Callable[[], object]
+
+DEFAULT_RUNTIME = DeblurRuntime()
 
 REUSED_BYTES = 2**25
 """Size below which a CPU's allocator reuses memory; larger arrays cost it half as much again."""
@@ -78,16 +80,22 @@ class Predictor:
         If the device has not the memory for the network.
     """
 
-    def __init__(self, checkpoint: Model, config: DeblurConfig) -> None:
+    def __init__(
+        self,
+        checkpoint: Model,
+        config: DeblurConfig,
+        runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    ) -> None:
         self.checkpoint = checkpoint
         self.config = config
-        self.device = resolve_device(config.device)
+        self.runtime = runtime
+        self.device = resolve_device(runtime.device)
         # A copy: the checkpoint's own network stays on the CPU.
         self.network = to_device(copy.deepcopy(checkpoint.network), self.device)
         self.bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and gains_by_bfloat16(self.device)
         )
-        self._room = min(config.memory_gb * 1e9, SAFE_PART * free_memory(self.device))
+        self._room = min(runtime.memory_gb * 1e9, SAFE_PART * free_memory(self.device))
         self._largest = math.inf
         self._maps = GatingMapCache(self.network, checkpoint.frame_shape, self.device, self._room)
         self._computing = threading.Lock()
@@ -190,8 +198,8 @@ class Predictor:
     @property
     def tile_size(self) -> int:
         """Side of a tile with its halo, as configured or as the memory allows."""
-        if self.config.tile is not None:
-            return self.config.tile
+        if self.runtime.tile is not None:
+            return self.runtime.tile
         feature = 4 * self.checkpoint.config.network.base_channels
         affordable = math.sqrt(self._room / (FEATURES_PER_PIXEL * feature))
         fastest = max(math.sqrt(REUSED_BYTES / feature), 8 * self.halo)
@@ -298,7 +306,7 @@ class Predictor:
 
     def _shrink(self, place: Window) -> bool:
         """Make tiles smaller than this window, in which memory ran out; whether that helps."""
-        if self.config.tile is not None or max(place.shape) <= self._smallest:
+        if self.runtime.tile is not None or max(place.shape) <= self._smallest:
             return False
         with self._computing:
             self._maps.disable()

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import RuntimeConfig, TrainingConfig, check_batch_size
 from napari_coordgate.data import Images, prepare_pairs
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, reporting_end
@@ -17,12 +17,15 @@ from napari_coordgate.training.run import TrainingRun
 
 __all__ = ["train"]
 
+DEFAULT_RUNTIME = RuntimeConfig()
+
 
 def train(
     config: TrainingConfig,
     sharp: Images,
     field: PSFField | None = None,
     *,
+    runtime: RuntimeConfig = DEFAULT_RUNTIME,
     blurred: Images | None = None,
     validation: Images | None = None,
     output: str | Path | None = None,
@@ -39,6 +42,8 @@ def train(
     ----------
     config : TrainingConfig
         The network and how to train it.
+    runtime : RuntimeConfig
+        Device, processes and autosave.
     sharp : path, ndarray of shape (..., H, W), or sequence of either
         Sharp images; a folder stands for all images in it.
     field : PSFField, optional
@@ -85,7 +90,8 @@ def train(
     cancel, stop = cancel or threading.Event(), stop or threading.Event()
 
     def events() -> Iterator[Event]:
-        ranks = ProcessGroup(config)
+        _check(config, runtime)
+        ranks = ProcessGroup(runtime, config.precision)
         with closing(files):
             with ranks.sync_errors():
                 if ranks.leads:
@@ -95,7 +101,7 @@ def train(
                 prepare_pairs(config, sharp, field, blurred, validation, _AnyOf(cancel, stop))
             )
             with ranks.sync_errors():
-                run = TrainingRun(config, pairs, held_back, field, files, ranks)
+                run = TrainingRun(config, runtime, pairs, held_back, field, files, ranks)
                 if start is not None and resume:
                     run.restore(start)
                 elif start is not None:
@@ -103,6 +109,13 @@ def train(
             yield from run.steps(cancel, stop, preview_seconds)
 
     return reporting_end(events(), files.written)
+
+
+def _check(config: TrainingConfig, runtime: RuntimeConfig) -> None:
+    try:
+        check_batch_size(config, runtime)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 class _AnyOf(threading.Event):

@@ -14,7 +14,7 @@ from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import RuntimeConfig
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CoordGateError, SettingsError, TrainingError
 from napari_coordgate.events import Event
@@ -36,12 +36,12 @@ class RankLostError(TrainingError):
         super().__init__(message)
 
 
-def process_rank(config: TrainingConfig) -> int | None:
+def process_rank(runtime: RuntimeConfig) -> int | None:
     """Place of this process among those of a training.
 
     Parameters
     ----------
-    config : TrainingConfig
+    runtime : RuntimeConfig
         How many there are.
 
     Returns
@@ -54,11 +54,11 @@ def process_rank(config: TrainingConfig) -> int | None:
     SettingsError
         If there are not as many devices here.
     """
-    if config.devices * config.nodes == 1:
+    if runtime.devices * runtime.nodes == 1:
         return 0
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return None  # nor would fabric be built here
-    fabric = _build_fabric(config)
+    fabric = _build_fabric(runtime)
     strategy = fabric.strategy
     assert isinstance(strategy, DDPStrategy)
     assert strategy.cluster_environment is not None
@@ -73,7 +73,7 @@ class ProcessGroup:
 
     Parameters
     ----------
-    config : TrainingConfig
+    runtime : RuntimeConfig
         How many there are, and where they compute.
 
     Attributes
@@ -93,12 +93,12 @@ class ProcessGroup:
         If nobody has started the others, or there are fewer devices or more processes.
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
-        if process_rank(config) is None:
+    def __init__(self, runtime: RuntimeConfig, precision: str = "float32") -> None:
+        if process_rank(runtime) is None:
             raise SettingsError(NOT_STARTED)
-        self.size = config.devices * config.nodes
-        self.fabric = _build_fabric(config)
-        self.device = resolve_device(config.device)
+        self.size = runtime.devices * runtime.nodes
+        self.fabric = _build_fabric(runtime, precision)
+        self.device = resolve_device(runtime.device)
         if self.size > 1:
             self._join()
             self.device = self.fabric.device
@@ -210,27 +210,25 @@ class _Autocast(MixedPrecision):
         return data
 
 
-def _build_fabric(config: TrainingConfig) -> Fabric:
+def _build_fabric(runtime: RuntimeConfig, precision: str = "float32") -> Fabric:
     """Engine of a run; given its precision ready-made, it prints nothing about it."""
-    device = resolve_device(config.device)
-    precision = Precision()
-    if config.precision == "bfloat16":
-        precision = _Autocast("bf16-mixed", device.type)
-    if config.devices * config.nodes == 1:
-        return Fabric(accelerator=device.type, devices=1, plugins=[precision])
-    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, config.devices)
-    if config.devices > there or device.type == "mps":
+    device = resolve_device(runtime.device)
+    plugin = _Autocast("bf16-mixed", device.type) if precision == "bfloat16" else Precision()
+    if runtime.devices * runtime.nodes == 1:
+        return Fabric(accelerator=device.type, devices=1, plugins=[plugin])
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, runtime.devices)
+    if runtime.devices > there or device.type == "mps":
         raise SettingsError(
-            f"This computer has {there} for {config.devices} {device.type} devices; ask for no "
+            f"This computer has {there} for {runtime.devices} {device.type} devices; ask for no "
             "more, or train on the cpu."
         )
     try:
         return Fabric(
             accelerator=device.type,
-            devices=config.devices,
-            num_nodes=config.nodes,
+            devices=runtime.devices,
+            num_nodes=runtime.nodes,
             strategy="ddp",
-            plugins=[precision],
+            plugins=[plugin],
         )
     except RuntimeError as error:  # the scheduler's variables are not as fabric needs them
         raise SettingsError(" ".join(str(error).split())) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import RuntimeConfig, TrainingConfig
 from napari_coordgate.data import Images, prepare_pairs
 from napari_coordgate.devices import free_memory, resolve_device
 from napari_coordgate.events import Event, Finished, Stopwatch, raise_if_canceled, reporting_end
@@ -27,6 +27,7 @@ from napari_coordgate.training.validation import validate
 
 __all__ = ["ResourceEstimate", "estimate_resources"]
 
+DEFAULT_RUNTIME = RuntimeConfig()
 SETTLING_STEPS = 2
 """First steps, which are slower and do not count."""
 COPIES = 5
@@ -86,6 +87,7 @@ def estimate_resources(
     sharp: Images,
     field: PSFField | None = None,
     *,
+    runtime: RuntimeConfig = DEFAULT_RUNTIME,
     blurred: Images | None = None,
     validation: Images | None = None,
     init: str | Path | Model | None = None,
@@ -107,7 +109,7 @@ def estimate_resources(
 
     Parameters
     ----------
-    config, sharp, field, blurred, validation, init
+    config, sharp, field, runtime, blurred, validation, init
         As for `train`.
     cancel : threading.Event, optional
         Once set, the rehearsal ends.
@@ -129,7 +131,8 @@ def estimate_resources(
         pairs, held_back = yield from prepare_pairs(
             config, sharp, field, blurred, validation, canceled
         )
-        run = TrainingRun(config, pairs, held_back, field, RunFiles(None), ProcessGroup(config))
+        ranks = ProcessGroup(runtime, config.precision)
+        run = TrainingRun(config, runtime, pairs, held_back, field, RunFiles(None), ranks)
         if start is not None:
             run.initialize(start)
         yield from _rehearsal(run, canceled, steps)
@@ -139,7 +142,7 @@ def estimate_resources(
 
 def _rehearsal(run: TrainingRun, cancel: threading.Event, steps: int) -> Iterator[Event]:
     config = run.config
-    device = resolve_device(config.device)
+    device = resolve_device(run.runtime.device)
     free_bytes = free_memory(device)
     memory_bytes = _memory_bytes(run)
     a_step = an_image = math.nan

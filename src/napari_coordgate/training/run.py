@@ -11,7 +11,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import RuntimeConfig, TrainingConfig, TrainingLength
 from napari_coordgate.data import Pairs, Sample
 from napari_coordgate.errors import CanceledError, SettingsError, TrainingError
 from napari_coordgate.events import Event, Finished, Preview, Stopwatch, pluralize
@@ -28,17 +28,6 @@ from napari_coordgate.training.validation import PreviewTimer, predict_sample, v
 __all__ = ["TrainingRun"]
 
 VALIDATIONS_OF_A_RUN = 20
-MAY_CHANGE = {
-    "steps",
-    "epochs",
-    "device",
-    "devices",
-    "nodes",
-    "workers",
-    "validate_every",
-    "autosave_minutes",
-}
-"""Settings with which a run may go on although they are not those it began with."""
 
 T = TypeVar("T")
 
@@ -50,6 +39,8 @@ class TrainingRun:
     ----------
     config : TrainingConfig
         The network and how to train it.
+    runtime : RuntimeConfig
+        Data loading and autosave.
     pairs, validation : Pairs
         Where training and validation samples come from.
     field : PSFField or None
@@ -63,6 +54,7 @@ class TrainingRun:
     def __init__(
         self,
         config: TrainingConfig,
+        runtime: RuntimeConfig,
         pairs: Pairs,
         validation: Pairs,
         field: PSFField | None,
@@ -70,6 +62,7 @@ class TrainingRun:
         ranks: ProcessGroup,
     ) -> None:
         self.config = config
+        self.runtime = runtime
         self.pairs = pairs
         self.validation = validation
         self.files = files
@@ -126,7 +119,7 @@ class TrainingRun:
         changed = [
             name
             for name, value in self.config
-            if name not in MAY_CHANGE and value != getattr(checkpoint.config, name)
+            if name not in TrainingLength.model_fields and value != getattr(checkpoint.config, name)
         ]
         here, there = self._last().header(), checkpoint.header()
         changed += [name for name in ("frame_shape", "psf_field") if here[name] != there[name]]
@@ -246,7 +239,7 @@ class TrainingRun:
         return DataLoader(
             self.pairs,
             batch_sampler=([start + place for place in share] for start in starts),
-            num_workers=self.config.workers,
+            num_workers=self.runtime.workers,
             collate_fn=list,
             generator=torch.Generator(),
         )
@@ -313,7 +306,7 @@ class TrainingRun:
 
     def _autosave(self) -> None:
         """Save the run if it has been too long."""
-        if 0 < self.config.autosave_minutes <= self.files.minutes_unsaved:
+        if 0 < self.runtime.autosave_minutes <= self.files.minutes_unsaved:
             self._save_last()
 
     def _save_last(self) -> None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_coordgate.config import DeblurConfig, Device
+from napari_coordgate.config import DeblurRuntime, Device
 
 __all__ = ["Preferences", "load_preferences"]
 
 PLUGIN = "napari-coordgate"
-DEFAULTS = DeblurConfig()
+DEFAULTS = DeblurRuntime()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
@@ -24,7 +24,7 @@ class BatchRequest:
         Where results go.
     checkpoint : Path
         The network.
-    config : BatchConfig
+    config : BatchSettings
         Settings.
     overwrite : bool
         Do all files anew, and replace whatever has the names of their results.
@@ -33,7 +33,7 @@ class BatchRequest:
     folder: Path
     output: Path
     checkpoint: Path
-    config: BatchConfig
+    config: BatchSettings
     overwrite: bool = False
 
     def check(self) -> None:
@@ -65,7 +65,8 @@ class BatchRequest:
             self.folder,
             self.output,
             self.checkpoint,
-            config=self.config,
+            config=self.config.select(BatchConfig),
+            runtime=self.config.select(BatchRuntime),
             overwrite=self.overwrite,
             cancel=job.cancel_requested,
             pictures=True,

@@ -8,7 +8,7 @@ from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.config import BatchSettings
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import FileChanged, Finished
 from napari_coordgate.widgets.batch.opening import OpenRequest
@@ -68,10 +68,10 @@ class BatchWidget(Panel):
 
     def _add_settings(self) -> None:
         preferences = load_preferences()
-        config = BatchConfig(device=preferences.device, memory_gb=preferences.memory_gb)
+        config = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
         self.names = SettingsForm(config, ABOVE)
         self.axes, self.part = SettingsForm(config, {"axes"}), SettingsForm(config.selection)
-        rest = BatchConfig.model_fields.keys() - ABOVE - ELSEWHERE
+        rest = BatchSettings.model_fields.keys() - ABOVE - ELSEWHERE
         self.form, section, rows = SettingsForm(config, rest), QWidget(), form_rows()
         layout = QVBoxLayout(section)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -142,7 +142,7 @@ class BatchWidget(Panel):
         request.check()
         return request
 
-    def _config(self) -> BatchConfig:
+    def _config(self) -> BatchSettings:
         """Settings of all forms together.
 
         Raises
@@ -157,7 +157,7 @@ class BatchWidget(Panel):
         for form, names in ((self.names, ABOVE), (self.axes, {"axes"})):
             values |= {name: form.editors[name].value() for name in names}
         values |= {"selection": self.part.settings, "origin": self.origin.value}
-        return BatchConfig.model_validate(values)
+        return BatchSettings.model_validate(values)
 
     def _show_request(self, request: BatchRequest) -> None:
         """Fill the form with what a batch was asked for."""

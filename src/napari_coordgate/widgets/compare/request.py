@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_coordgate.config import Camera, DeblurConfig, RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config import Camera, DeblurRuntime, RichardsonLucyConfig, WienerConfig
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
@@ -54,7 +54,7 @@ class CompareRequest:
         Its noise.
     methods : mapping of str to Checkpoint, WienerConfig or RichardsonLucyConfig
         By the names that users see.
-    config : DeblurConfig
+    runtime : DeblurRuntime
         How networks are run.
     """
 
@@ -64,7 +64,7 @@ class CompareRequest:
     field: "PSFField | None"
     camera: Camera
     methods: Mapping[str, Any]
-    config: DeblurConfig
+    runtime: DeblurRuntime
 
     def check(self) -> None:
         """Make sure that there is all that the methods need.
@@ -123,7 +123,7 @@ class CompareRequest:
             self.methods,
             self.field,
             camera=self.camera,
-            config=self.config,
+            runtime=self.runtime,
             cancel=job.cancel_requested,
         )
 

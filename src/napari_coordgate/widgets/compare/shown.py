@@ -149,5 +149,5 @@ class ShownComparison:
             "network_settings": method.config.network.model_dump(mode="json"),
             "network_step": method.step,
             "network_metrics": dict(method.metrics),
-            "settings": self.request.config.model_dump(mode="json"),
+            "settings": self.request.runtime.model_dump(mode="json"),
         }

@@ -7,7 +7,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox
 
-from napari_coordgate.config import Camera, DeblurConfig, Settings
+from napari_coordgate.config import Camera, DeblurRuntime, Settings
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.compare.checklist import CLASSICAL, MethodChecklist
@@ -146,7 +146,7 @@ class CompareWidget(Panel):
             field=self.field.value,
             camera=cast(Camera, self.camera.settings),
             methods=self.methods.methods(settings),
-            config=DeblurConfig(device=preferences.device, memory_gb=preferences.memory_gb),
+            runtime=DeblurRuntime(device=preferences.device, memory_gb=preferences.memory_gb),
         )
         request.check()
         return request

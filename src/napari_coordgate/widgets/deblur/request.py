@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
@@ -36,7 +36,7 @@ class DeblurRequest:
         Blurred image, as lazy as its layer.
     checkpoint : Checkpoint
         The network.
-    config : DeblurConfig
+    config : DeblurSettings
         Settings.
     placement : Placement
         Where in the frame the image lies.
@@ -48,7 +48,7 @@ class DeblurRequest:
 
     image: Image
     checkpoint: "Model"
-    config: DeblurConfig
+    config: DeblurSettings
     placement: "FrameAlignment"
     out: NDArray[Any]
     visible: Callable[[], tuple[int, ...]]
@@ -61,7 +61,8 @@ class DeblurRequest:
             self.image,
             self.checkpoint,
             origin=self.placement,
-            config=self.config,
+            config=self.config.select(DeblurConfig),
+            runtime=self.config.select(DeblurRuntime),
             out=self.out,
             first=self.visible,
             cancel=job.cancel_requested,

@@ -7,7 +7,7 @@ from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QLabel, QLineEdit
 
-from napari_coordgate.config import DeblurConfig
+from napari_coordgate.config import DeblurSettings
 from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.choices import Choice, image_layers
@@ -52,7 +52,7 @@ class DeblurWidget(Panel):
         self.rows.addRow(self.note)
         preferences = load_preferences()
         self.form = SettingsForm(
-            DeblurConfig(device=preferences.device, memory_gb=preferences.memory_gb)
+            DeblurSettings(device=preferences.device, memory_gb=preferences.memory_gb)
         )
         self.body.addWidget(collapsible("Settings", self.form))
         self.body.addStretch(1)
@@ -116,7 +116,7 @@ class DeblurWidget(Panel):
     def deblur(self) -> None:
         """Deblur the image in the background."""
         layer: ImageLayer = self.image.value
-        config = cast(DeblurConfig, self.form.settings)
+        config = cast(DeblurSettings, self.form.settings)
         try:
             image, align_to_frame = self._image(), self._placement()
             dtype = image.data.dtype if config.keep_dtype else np.float32

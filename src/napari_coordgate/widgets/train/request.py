@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import RuntimeConfig, TrainingConfig, TrainingSettings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
@@ -31,7 +31,7 @@ class TrainingRequest:
 
     Attributes
     ----------
-    config : TrainingConfig
+    config : TrainingSettings
         Settings.
     sharp : path or list of Image
         Sharp images, as lazy as their layers.
@@ -49,7 +49,7 @@ class TrainingRequest:
         Go on with the run that was to write the output.
     """
 
-    config: TrainingConfig
+    config: TrainingSettings
     sharp: Path | list[Image]
     field: "PSFField | None"
     blurred: list[Image] | None
@@ -63,7 +63,11 @@ class TrainingRequest:
         from napari_coordgate.training import estimate_resources  # brings in torch
 
         return estimate_resources(
-            self.config, **self._images(), init=self.init, cancel=job.cancel_requested
+            self.config.select(TrainingConfig),
+            **self._images(),
+            runtime=self.config.select(RuntimeConfig),
+            init=self.init,
+            cancel=job.cancel_requested,
         )
 
     def train(self, job: Job) -> Iterator[Event]:
@@ -71,8 +75,9 @@ class TrainingRequest:
         from napari_coordgate.training import train  # brings in torch
 
         return train(
-            self.config,
+            self.config.select(TrainingConfig),
             **self._images(),
+            runtime=self.config.select(RuntimeConfig),
             init=self.init,
             output=self.output,
             resume=self.resume,

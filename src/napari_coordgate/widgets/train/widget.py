@@ -9,7 +9,13 @@ from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton
 
-from napari_coordgate.config import PRESET_DESCRIPTIONS, PRESETS, Camera, TrainingConfig
+from napari_coordgate.config import (
+    PRESET_DESCRIPTIONS,
+    PRESETS,
+    Camera,
+    RuntimeConfig,
+    TrainingSettings,
+)
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import Event, Finished, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
@@ -65,7 +71,7 @@ class TrainWidget(Panel):
         self.camera = SettingsForm(Camera())
         self.device = SettingsForm(self._preset_config(), {"device"})
         apart = {"camera", "device", "devices", "nodes"}  # napari is one process on one computer
-        expert = TrainingConfig.model_fields.keys() - apart
+        expert = TrainingSettings.model_fields.keys() - apart
         self.form = SettingsForm(self._preset_config(), expert)
         self.noise_note = QLabel(NO_NOISE)
         self.noise_note.setWordWrap(True)
@@ -124,7 +130,7 @@ class TrainWidget(Panel):
             raise SettingsError("; ".join(dict.fromkeys(problems.values())))
         changes = {"camera": camera, "device": self.device.editors["device"].value()}
         request = TrainingRequest(
-            config=cast(TrainingConfig, config).model_copy(update=changes),
+            config=cast(TrainingSettings, config).model_copy(update=changes),
             sharp=self.inputs.sharp,
             field=self.inputs.psf_field,
             blurred=self.inputs.measured,
@@ -160,7 +166,8 @@ class TrainWidget(Panel):
         self._is_reading = False
         if end.reason == "completed":
             checkpoint: Model = end.result
-            self.form.set_settings(checkpoint.config)
+            runtime = self._shown_config().select(RuntimeConfig)
+            self.form.set_settings(TrainingSettings.combine(checkpoint.config, runtime))
             self.camera.set_settings(checkpoint.config.camera)
             if checkpoint.psf_field is not None:
                 self.session.psf_fields[INTERRUPTED_LENS] = checkpoint.psf_field
@@ -182,9 +189,9 @@ class TrainWidget(Panel):
         else:
             self.bar.set_problem("")
 
-    def _preset_config(self) -> TrainingConfig:
-        config = PRESETS[self.preset.currentText()]
-        return config.model_copy(update={"device": load_preferences().device})
+    def _preset_config(self) -> TrainingSettings:
+        runtime = RuntimeConfig(device=load_preferences().device)
+        return TrainingSettings.combine(PRESETS[self.preset.currentText()], runtime)
 
     def _show_preset(self, name: str) -> None:
         self.preset_note.setText(PRESET_DESCRIPTIONS[name])
@@ -195,11 +202,11 @@ class TrainWidget(Panel):
         self.form.set_settings(self._with_origin(self._shown_config()))
         self._check()
 
-    def _shown_config(self) -> TrainingConfig:
+    def _shown_config(self) -> TrainingSettings:
         """Settings as they stand in the form, or the preset's where they are bad."""
-        return cast(TrainingConfig | None, self.form.settings) or self._preset_config()
+        return cast(TrainingSettings | None, self.form.settings) or self._preset_config()
 
-    def _with_origin(self, config: TrainingConfig) -> TrainingConfig:
+    def _with_origin(self, config: TrainingSettings) -> TrainingSettings:
         """Settings with the network and scaling of the checkpoint to fine-tune."""
         origin = self.start_from.value
         if origin is None:

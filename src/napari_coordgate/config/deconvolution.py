@@ -1,0 +1,62 @@
+"""Settings of classical deconvolution, which needs a PSF field and no training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_coordgate.config.base import DeviceConfig, Settings
+from napari_coordgate.config.training import Camera
+
+PSFMode = Literal["field", "mean"]
+
+
+class WienerConfig(Settings):
+    """Wiener deconvolution: the regularized inverse of the blur."""
+
+    psf: PSFMode = Field(
+        "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."
+    )
+    regularization: float = Field(
+        0.01, gt=0, description="Ratio of noise power to signal power; larger values are smoother."
+    )
+    num_iter: int = Field(
+        30,
+        ge=1,
+        description="Maximum number of conjugate gradient iterations; the mean PSF needs none.",
+    )
+
+
+class RichardsonLucyConfig(Settings):
+    """Richardson-Lucy deconvolution: maximum likelihood under Poisson noise."""
+
+    psf: PSFMode = Field(
+        "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."
+    )
+    num_iter: int = Field(
+        10,
+        ge=1,
+        description="Maximum number of iterations; more sharpen the image, then amplify noise.",
+    )
+    total_variation: float = Field(
+        0.0,
+        ge=0,
+        lt=0.25,
+        description="Weight of the total variation penalty, which suppresses noise; 0: none.",
+    )
+    accelerate: bool = Field(
+        True,
+        description="Extrapolate from the two previous iterations (Biggs and Andrews, 1997).",
+    )
+    discrepancy: bool = Field(
+        False, description="Stop when the residual falls to the level of the camera noise."
+    )
+
+
+class WienerSettings(WienerConfig, DeviceConfig):
+    """Wiener deconvolution of a file, with the device."""
+
+
+class RichardsonLucySettings(RichardsonLucyConfig, DeviceConfig):
+    """Richardson-Lucy deconvolution of a file, with the camera and the device."""
+
+    camera: Camera = Field(Camera(), description="Noise of the image.")

@@ -1,0 +1,104 @@
+"""Settings of deblurring with a trained model, and of the demo."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_coordgate.config.base import DeviceConfig, Settings
+
+OutputFormat = Literal["ome-tiff", "ome-zarr"]
+
+
+class DeblurConfig(Settings):
+    """How a model deblurs an image."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Precision of the network; auto: bfloat16 on hardware where it is faster.",
+    )
+    keep_dtype: bool = Field(
+        False, description="Write the input's pixel type (rounded and clipped) instead of float32."
+    )
+
+
+class DeblurRuntime(DeviceConfig):
+    """Device and memory of a deblurring; they do not change the result."""
+
+    tile: int | None = Field(
+        None,
+        ge=16,
+        description="Maximum side of a tile including its overlap, pixels; none: chosen to fit "
+        "memory_gb.",
+    )
+    memory_gb: float = Field(
+        0.75,
+        gt=0,
+        description="Memory for the features of a tile, GB; cached gating maps take as much again.",
+    )
+
+
+class DeblurSettings(DeblurConfig, DeblurRuntime):
+    """Settings of a deblurring, with the runtime."""
+
+
+class Selection(Settings):
+    """Part of an image to process; indices start at 0, and the end of a range is excluded."""
+
+    channels: str | None = Field(
+        None, description="Channels to deblur, by index or name, such as 0,2 or DAPI; none: all."
+    )
+    times: str | None = Field(
+        None, description="Time points to deblur, such as 0:10 or 0,5; none: all."
+    )
+    planes: str | None = Field(
+        None, description="Planes of a stack (axis Z) to deblur, such as 3:8; none: all."
+    )
+
+
+class FileConfig(DeblurConfig):
+    """How an image file is deblurred: all that its result depends on beside file and model."""
+
+    selection: Selection = Field(Selection(), description="Part of each image to process.")
+    axes: str | None = Field(
+        None, description="Axes of the images, such as TCYX, if the files declare wrong ones."
+    )
+    origin: tuple[int, int] | None = Field(
+        None,
+        description="Frame pixel (y, x) of the images' first pixel, if they are windows of the "
+        "frame.",
+    )
+
+
+class BatchConfig(FileConfig):
+    """How a folder of images is deblurred."""
+
+    pattern: str = Field(
+        "*",
+        min_length=1,
+        description="File names to process, such as *.tif or plate1/*.czi; separate several with "
+        "commas.",
+    )
+    format: OutputFormat = Field("ome-tiff", description="File format of the results.")
+
+
+class BatchRuntime(DeblurRuntime):
+    """Device, memory and processes of a batch; they do not change the results."""
+
+    workers: int = Field(
+        1, ge=1, le=1024, description="Number of processes that work on files in parallel."
+    )
+    scheduler: str | None = Field(
+        None,
+        description="Address of a dask scheduler, tcp://HOST:8786, whose workers process the "
+        "files; none: this computer.",
+    )
+
+
+class BatchSettings(BatchConfig, BatchRuntime):
+    """Settings of a batch, with the runtime."""
+
+
+class DemoConfig(DeviceConfig):
+    """Duration and device of the demo."""
+
+    seconds: float = Field(60.0, ge=1, description="Approximate duration of the training, seconds.")
