@@ -159,9 +159,7 @@ def tune_deconvolutions(
     held_back = HeldBack(pairs)
 
     def mean_psnr(method: Method) -> float:
-        restore = build_restorer(
-            method, psf_field, camera=training.camera, device=training.device, cancel=cancel
-        )
+        restore = build_restorer(method, psf_field, camera=training.camera, cancel=cancel)
         tested = [held_back.pair(number) for number in range(len(held_back))]
         values = [psnr(pair.sharp, restore(pair.blurred, pair.window)) for pair in tested]
         return sum(values) / len(values)
