@@ -1,8 +1,8 @@
-"""Events of a long job.
+"""Events of long jobs.
 
-A long job is a generator of frozen events. The command line prints them, a
-window may draw them, tests collect them; none of them is needed for the job to
-run. Every job ends exactly once, with a `Finished` that says why.
+A long job is a generator that yields frozen events and returns its result, or raises. The
+command line prints the events, a window draws them, tests collect them; the job does not
+depend on it.
 """
 
 import threading
@@ -19,22 +19,6 @@ from rich.filesize import decimal
 
 from napari_coordgate.errors import CanceledError, CoordGateError
 
-__all__ = [
-    "Event",
-    "FileChanged",
-    "Finished",
-    "PlaneDone",
-    "Preview",
-    "Progress",
-    "Stopwatch",
-    "finish",
-    "format_count",
-    "pluralize",
-    "raise_if_canceled",
-    "reporting_end",
-    "run",
-]
-
 R = TypeVar("R")
 
 Reason = Literal["completed", "canceled", "failed"]
@@ -43,18 +27,24 @@ FileState = Literal["waiting", "running", "done", "current", "failed", "skipped"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come.
+    """Progress of one stage of a job.
 
     Attributes
     ----------
     stage : str
-        What is being done, for example ``"training"``.
+        Name of the stage, for example ``"training"``.
     done, total : int
-        Units finished, and units in all.
+        Number of finished units, and of all units.
     seconds : float
         Time since the stage began.
     metrics : mapping of str to float
-        Figures of this moment, for example ``{"loss": 0.01}``.
+        Current values, for example ``{"loss": 0.01}``.
+
+    Examples
+    --------
+    >>> event = Progress("training", done=25, total=100, seconds=10.0)
+    >>> event.seconds_left
+    30.0
     """
 
     stage: str
@@ -65,7 +55,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest will take at the mean pace so far; None before the first unit."""
+        """Estimated remaining time at the mean speed so far; None before the first unit."""
         if self.done == 0:
             return None
         return self.seconds * (self.total - self.done) / self.done
@@ -73,14 +63,14 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A look at an unfinished result.
+    """Result of a network during its training, on one validation image.
 
     Attributes
     ----------
     step : int
-        Training step at which it was made.
-    sharp, blurred, deblurred : ndarray, shape (H, W)
-        One validation image, in the scaled units of the network.
+        Training step.
+    sharp, blurred, deblurred : ndarray of float32, shape (H, W)
+        The validation image, normalized as for the network.
     """
 
     step: int
@@ -91,12 +81,12 @@ class Preview:
 
 @dataclass(frozen=True)
 class PlaneDone:
-    """One plane of an unfinished result is whole.
+    """One plane of a result is complete.
 
     Attributes
     ----------
     index : tuple of int
-        Its index over the axes other than Y and X; empty where there are none.
+        Index of the plane over the axes other than Y and X; empty if there are none.
     """
 
     index: tuple[int, ...]
@@ -173,15 +163,7 @@ Event = Progress | Preview | PlaneDone | FileChanged | Finished
 
 
 class Stopwatch:
-    """Time since its making, and the progress events of one stage.
-
-    Parameters
-    ----------
-    stage : str
-        Name of the stage, carried by every event.
-    total : int
-        Units in all.
-    """
+    """Timer of one stage of ``total`` units that makes its `Progress` events."""
 
     def __init__(self, stage: str, total: int) -> None:
         self.stage = stage
@@ -190,27 +172,16 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Time since the stopwatch was made."""
+        """Time since the stage began."""
         return time.perf_counter() - self._start
 
     def progress(self, done: int, **metrics: float) -> Progress:
-        """Event for ``done`` units finished now."""
+        """Event for ``done`` finished units."""
         return Progress(self.stage, done, self.total, self.seconds, MappingProxyType(metrics))
 
 
 def format_count(event: Progress) -> str:
-    """``3/100``; of files, those and their bytes: ``1/20 files, 5.0 MB of 1.2 GB``.
-
-    Parameters
-    ----------
-    event : Progress
-        How far a job has come.
-
-    Returns
-    -------
-    str
-        Units done, and units in all.
-    """
+    """``3/100``; of files with their bytes: ``1/20 files, 5.0 MB of 1.2 GB``."""
     if "files" not in event.metrics:
         return f"{event.done}/{event.total}"
     files, of = (event.metrics[name] for name in ("files", "of"))
@@ -218,57 +189,18 @@ def format_count(event: Progress) -> str:
 
 
 def pluralize(number: int, thing: str) -> str:
-    """``1 image``, ``2 images``.
-
-    Parameters
-    ----------
-    number : int
-        How many there are.
-    thing : str
-        What one of them is called.
-
-    Returns
-    -------
-    str
-        Number and name.
-    """
+    """``1 image``, ``2 images``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def raise_if_canceled(cancel: threading.Event | None, message: str) -> None:
-    """Stop a job that was asked to.
-
-    Parameters
-    ----------
-    cancel : threading.Event, optional
-        The request, once it is set.
-    message : str
-        One line for the user: what there is, and what not.
-
-    Raises
-    ------
-    CanceledError
-        If the event is set.
-    """
+    """Raise `CanceledError` with this message if cancellation was requested."""
     if cancel is not None and cancel.is_set():
         raise CanceledError(message)
 
 
 def run(events: Generator[Event, None, R], callback: Callable[[Event], None] | None = None) -> R:
-    """Run a job to its end and return its result.
-
-    Parameters
-    ----------
-    events : generator of Event
-        The job; it returns its result, or raises.
-    callback : callable, optional
-        Called with each event.
-
-    Returns
-    -------
-    object
-        What the generator returned.
-    """
+    """Run a job, call ``callback`` with each of its events, and return its result."""
     while True:
         try:
             event = next(events)
