@@ -254,7 +254,7 @@ def draw(comparison: Comparison, psf_field: PSFField) -> Figure:
 
 
 def _draw_psfs(axes: Axes, psf_field: PSFField) -> None:
-    axes.imshow(np.sqrt(PSFGrid.from_field(psf_field, 5).montage()), cmap="magma")
+    axes.imshow(np.sqrt(PSFGrid.from_psf_field(psf_field, 5).montage()), cmap="magma")
     height, width = psf_field.frame_shape
     center, corner = psf_field.fwhm_px(height // 2, width // 2), psf_field.fwhm_px(0, 0)
     axes.set_title(

@@ -37,13 +37,13 @@ def convolution(rng: np.random.Generator) -> ProductConvolution:
 def scene_around(
     convolution: ProductConvolution, window: Window, rng: np.random.Generator
 ) -> torch.Tensor:
-    return torch.from_numpy(rng.normal(size=(2, *convolution.around(window).shape)))
+    return torch.from_numpy(rng.normal(size=(2, *convolution.input_window(window).shape)))
 
 
 def test_each_kernel_acts_on_the_scene_under_its_map(
     convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
-    around = convolution.around(WINDOW)
+    around = convolution.input_window(WINDOW)
     scene = scene_around(convolution, WINDOW, rng)[0].numpy()
     axes = (
         np.clip(coordinate_axis(start, length, frame_length), -1, 1)
@@ -56,18 +56,18 @@ def test_each_kernel_acts_on_the_scene_under_its_map(
         for weights, kernel in zip(maps, convolution.kernels, strict=True)
     ]
     expected = np.sum(parts, axis=0)
-    light = convolution.spread(torch.from_numpy(scene), [WINDOW])
+    light = convolution.forward(torch.from_numpy(scene), [WINDOW])
     np.testing.assert_allclose(light, expected[: WINDOW.height, : WINDOW.width], atol=1e-12)
 
 
 def test_light_from_beyond_one_radius_does_not_arrive(convolution: ProductConvolution) -> None:
     reach = WINDOW.expanded(convolution.radius)
-    around = convolution.around(WINDOW)
+    around = convolution.input_window(WINDOW)
     scene = torch.ones(around.shape, dtype=torch.float64)
     scene[reach.within(around)] = 0
     assert scene.sum() > 0
     torch.testing.assert_close(
-        convolution.spread(scene, [WINDOW]), torch.zeros(WINDOW.shape, dtype=torch.float64)
+        convolution.forward(scene, [WINDOW]), torch.zeros(WINDOW.shape, dtype=torch.float64)
     )
 
 
@@ -76,8 +76,8 @@ def test_gathering_is_the_transpose_of_spreading(
 ) -> None:
     scene = scene_around(convolution, WINDOW, rng)
     light = torch.from_numpy(rng.normal(size=(2, *WINDOW.shape)))
-    there = torch.sum(convolution.spread(scene, [WINDOW]) * light)
-    back = torch.sum(scene * convolution.gather(light, WINDOW))
+    there = torch.sum(convolution.forward(scene, [WINDOW]) * light)
+    back = torch.sum(scene * convolution.adjoint(light, WINDOW))
     assert there.item() == pytest.approx(back.item(), rel=1e-12)
 
 
@@ -91,8 +91,8 @@ def test_it_is_the_transpose_at_odd_and_even_ranks(rank: int, rng: np.random.Gen
     convolution = ProductConvolution(kernels, coefficients, FRAME)
     scene = scene_around(convolution, WINDOW, rng)[0]
     light = torch.from_numpy(rng.normal(size=WINDOW.shape))
-    there = torch.sum(convolution.spread(scene, [WINDOW]) * light)
-    back = torch.sum(scene * convolution.gather(light, WINDOW))
+    there = torch.sum(convolution.forward(scene, [WINDOW]) * light)
+    back = torch.sum(scene * convolution.adjoint(light, WINDOW))
     assert there.item() == pytest.approx(back.item(), rel=1e-12)
 
 
@@ -102,9 +102,9 @@ def test_many_windows_are_as_one_by_one(
     windows = [WINDOW, Window(0, 0, *WINDOW.shape)]
     scenes = scene_around(convolution, WINDOW, rng)
     one_by_one = [
-        convolution.spread(scene, [window]) for scene, window in zip(scenes, windows, strict=True)
+        convolution.forward(scene, [window]) for scene, window in zip(scenes, windows, strict=True)
     ]
-    torch.testing.assert_close(convolution.spread(scenes, windows), torch.stack(one_by_one))
+    torch.testing.assert_close(convolution.forward(scenes, windows), torch.stack(one_by_one))
 
 
 def test_threads_may_share_one(convolution: ProductConvolution, rng: np.random.Generator) -> None:
@@ -112,7 +112,7 @@ def test_threads_may_share_one(convolution: ProductConvolution, rng: np.random.G
     scenes = [scene_around(convolution, window, rng) for window in windows]
 
     def spread(scene: torch.Tensor, window: Window) -> torch.Tensor:
-        return convolution.spread(scene, [window])
+        return convolution.forward(scene, [window])
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(spread, scenes, windows))
@@ -145,14 +145,14 @@ def test_values_that_are_not_finite_are_refused() -> None:
 
 
 def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
-    with pytest.raises(PSFError, match="weighted by 1"):
+    with pytest.raises(PSFError, match="weight 1"):
         ProductConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
 
 
 @pytest.mark.parametrize("sums", [(1.01,), (0.99,), (0.0,), (1.0, 0.01), (1.0, 1.0)])
 def test_kernels_that_do_not_keep_light_are_refused(sums: tuple[float, ...]) -> None:
     kernels = np.full((len(sums), 3, 3), np.array(sums)[:, None, None] / 9)
-    with pytest.raises(PSFError, match="keep light"):
+    with pytest.raises(PSFError, match="conserve light"):
         ProductConvolution(kernels, np.ones((len(sums), 1, 1)), FRAME)
 
 
@@ -161,9 +161,9 @@ def test_what_inference_mode_left_behind_serves_gradients(
 ) -> None:
     scene = scene_around(convolution, WINDOW, rng)
     with torch.inference_mode():
-        convolution.spread(scene, [WINDOW])
+        convolution.forward(scene, [WINDOW])
     scene.requires_grad_()
-    light = convolution.spread(scene, [WINDOW])
+    light = convolution.forward(scene, [WINDOW])
     light.sum().backward()
-    expected = convolution.gather(torch.ones_like(light), WINDOW)
+    expected = convolution.adjoint(torch.ones_like(light), WINDOW)
     torch.testing.assert_close(scene.grad, expected)

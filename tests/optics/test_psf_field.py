@@ -12,7 +12,7 @@ from scipy.signal import convolve2d
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.geometry import Window, coordinate_axis
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, fwhm_px
 from napari_coordgate.optics.pupil import lens_psfs
 
 Array = NDArray[np.float64]
@@ -208,8 +208,8 @@ def test_many_windows_are_blurred_as_one_by_one(field: PSFField, rng: np.random.
             for scene, around, window in zip(scenes, arounds, windows, strict=True)
         ]
     )
-    torch.testing.assert_close(field.blur_scenes(scenes, origins), expected)
-    torch.testing.assert_close(field.blur_scenes(scenes[1:2], origins[1:2]), expected[1:2])
+    torch.testing.assert_close(field.blur_patches(scenes, origins), expected)
+    torch.testing.assert_close(field.blur_patches(scenes[1:2], origins[1:2]), expected[1:2])
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_adjoint_is_the_exact_transpose(
     sharp = rng.normal(size=(2, *region.shape))
     other = rng.normal(size=(2, *(window or Window.whole(FRAME)).shape))
     blurred = field.blur(sharp, origin=region.origin, window=window)
-    gathered = field.adjoint(other, origin=region.origin, window=window, region_shape=region.shape)
+    gathered = field.adjoint(other, origin=region.origin, window=window, scene_shape=region.shape)
     assert gathered.shape == sharp.shape
     assert np.vdot(blurred, other) == pytest.approx(np.vdot(sharp, gathered), rel=1e-11, abs=1e-11)
 
@@ -308,7 +308,7 @@ def test_an_image_of_another_frame_is_refused(shape: tuple[int, ...], field: PSF
         ((32, 43), {}),
         ((5, 5), {"window": Window(0, 0, 5, 6)}),
         ((5, 5), {"window": Window(30, 0, 5, 5)}),
-        ((5, 5), {"window": Window(0, 0, 5, 5), "region_shape": (4, 5)}),
+        ((5, 5), {"window": Window(0, 0, 5, 5), "scene_shape": (4, 5)}),
     ],
 )
 def test_the_adjoint_of_another_window_is_refused(
@@ -323,3 +323,25 @@ def test_a_field_tells_what_it_is(field: PSFField) -> None:
     assert repr(field) == f"PSFField(frame 32x44, psf {field.size}x{field.size}, rank {field.rank})"
     assert field.kernels.shape == (field.rank, field.size, field.size)
     assert field.size == 2 * field.radius + 1
+
+
+@pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
+def test_the_width_of_a_gaussian_is_its_full_width_at_half_maximum(sigma: float) -> None:
+    lens = GaussianLens(sigma_center_px=sigma, sigma_edge_px=sigma)
+    psfs = lens_psfs(lens, np.zeros((2, 2)), (200, 200), 61)
+    pixel = 1 / 12  # variance of the camera's square pixel, which widens the PSF
+    expected = 2 * np.sqrt(2 * np.log(2) * (sigma**2 + pixel))
+    np.testing.assert_allclose(fwhm_px(psfs), [expected, expected], rtol=2e-3)
+
+
+def test_the_width_is_proportional_to_the_side_of_a_flat_psf() -> None:
+    flat = [np.pad(np.full((n, n), 1 / n**2), (15 - n) // 2) for n in (1, 3, 5, 7)]
+    widths = fwhm_px(np.stack(flat))
+    np.testing.assert_allclose(widths / widths[0], [1, 3, 5, 7])
+
+
+def test_a_psf_field_gives_the_width_at_a_position() -> None:
+    psf_field = PSFField.from_lens(GaussianLens(), (64, 80))
+    for position in ((0, 0), (31.5, 39.5), (60, 12)):
+        assert psf_field.fwhm_px(*position) == fwhm_px(psf_field.psf_at(*position))
+    assert psf_field.fwhm_px(0, 0) > psf_field.fwhm_px(31.5, 39.5)

@@ -69,6 +69,33 @@ def test_any_source_and_a_field_of_one_psf_are_kept(
     assert loaded.pixel_size_um is None
 
 
+def test_the_optical_axis_is_saved(tmp_path: Path) -> None:
+    psf_field = PSFField(np.full((1, 3, 3), 1 / 9), np.ones((1, 1, 1)), FRAME, axis=(0.1, -0.2))
+    psf_field.save(tmp_path / "axis.tif")
+    assert PSFField.load(tmp_path / "axis.tif").axis == (0.1, -0.2)
+
+
+def test_the_optical_axis_of_a_lens_is_that_of_its_psf_field() -> None:
+    lens = GaussianLens(axis=(0.25, -0.5))
+    assert PSFField.from_lens(lens, FRAME).axis == (0.25, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("source", "axis"),
+    [({"lens": {"axis": [0.25, -0.5]}}, (0.25, -0.5)), ({"measured_psfs": 3}, (0.0, 0.0))],
+)
+def test_files_without_an_axis_are_loaded(
+    source: dict[str, Any], axis: tuple[float, float], tmp_path: Path
+) -> None:
+    """Development versions of 0.1 stored the axis only as part of the lens."""
+    kernels, coefficients = np.full((1, 3, 3), 1 / 9), np.ones((1, 1, 1))
+    description = PSFField(kernels, coefficients, FRAME, source=source).description()
+    del description["axis"]
+    path = tmp_path / "old.tif"
+    write_psf_field(path, description, kernels, coefficients, overwrite=False)
+    assert PSFField.load(path).axis == axis
+
+
 def test_a_description_survives_json(field: PSFField) -> None:
     description = json.loads(json.dumps(field.description()))
     again = PSFField.from_description(description, field.kernels, field.coefficients)
@@ -110,7 +137,7 @@ def test_a_file_cut_short_anywhere_is_refused(path: Path, tmp_path: Path) -> Non
 def test_foreign_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "foreign.tif"
     path.write_bytes(content)
-    assert "no whole PSF field" in refusal(path)
+    assert "not a complete PSF field" in refusal(path)
 
 
 def test_folders_and_missing_files_are_refused(tmp_path: Path) -> None:
@@ -128,21 +155,24 @@ def test_an_image_is_no_psf_field(description: str | None, tmp_path: Path) -> No
         metadata=None,
         photometric="minisblack",
     )
-    assert "no whole PSF field" in refusal(path)
+    assert "not a complete PSF field" in refusal(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "version 2, but this program knows 1; update"),
+        ({"version": 2}, "version 2, but this program reads version 1; update"),
         ({"version": None}, "version None"),
         ({"frame_shape": [40]}, "damaged description"),
         ({"frame_shape": 40}, "damaged description"),
         ({"frame_shape": ["x", 60]}, "damaged description"),
         ({"frame_shape": [float("inf"), 60]}, "damaged description"),
-        ({"frame_shape": [0, 60]}, "make no PSF field of a frame"),
+        ({"frame_shape": [0, 60]}, "do not form a PSF field of a frame"),
         ({"pixel_size_um": "x"}, "damaged description"),
-        ({"pixel_size_um": -1.0}, "pixel of -1.0 um"),
+        ({"pixel_size_um": -1.0}, "must be positive, got -1.0"),
+        ({"axis": [0.0]}, "damaged description"),
+        ({"axis": ["x", 0.0]}, "damaged description"),
+        ({"axis": [float("nan"), 0.0]}, "finite"),
         ({"source": "x"}, "damaged description"),
         ({"source": 1}, "damaged description"),
     ],
@@ -185,7 +215,7 @@ def test_arrays_that_do_not_fit_together_are_refused(field: PSFField, tmp_path: 
     write_psf_field(
         path, field.description(), field.kernels, field.coefficients[:-1], overwrite=False
     )
-    assert "make no PSF field" in refusal(path)
+    assert "do not form a PSF field" in refusal(path)
 
 
 @pytest.mark.parametrize("series", [0, 1])

@@ -1,4 +1,4 @@
-"""Laws of a quick look at a blur."""
+"""Tests of the grid of PSFs."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ LENSES = [LENS, GaussianLens(axis=(-0.3, 0.5), sigma_edge_px=4)]
 @pytest.mark.parametrize("lens", LENSES, ids=["pupil", "gaussian"])
 def test_a_grid_of_a_lens_is_that_of_its_field(lens: Lens | GaussianLens) -> None:
     field = PSFField.from_lens(lens, FRAME, tolerance=1e-4)
-    quick, fitted = PSFGrid.from_lens(lens, FRAME), PSFGrid.from_field(field)
+    quick, fitted = PSFGrid.from_lens(lens, FRAME), PSFGrid.from_psf_field(field)
     assert quick.frame_shape == fitted.frame_shape == FRAME
-    np.testing.assert_array_equal(quick.places, fitted.places)
+    np.testing.assert_array_equal(quick.positions, fitted.positions)
     np.testing.assert_allclose(quick.psfs, fitted.psfs, atol=1e-3 * quick.psfs.max())
     np.testing.assert_allclose(quick.fwhm_px, fitted.fwhm_px, rtol=1e-2)
     np.testing.assert_array_equal(quick.field_radius, fitted.field_radius)
@@ -27,10 +27,10 @@ def test_a_grid_of_a_lens_is_that_of_its_field(lens: Lens | GaussianLens) -> Non
 @pytest.mark.parametrize("side", [2, 3, 7])
 def test_places_reach_from_border_to_border(side: int) -> None:
     grid = PSFGrid.from_lens(LENS, FRAME, side)
-    assert len(grid.places) == len(grid.psfs) == side**2
-    np.testing.assert_array_equal(grid.places.min(axis=0), (0, 0))
-    np.testing.assert_array_equal(grid.places.max(axis=0), (59, 89))
-    assert len(np.unique(grid.places, axis=0)) == side**2
+    assert len(grid.positions) == len(grid.psfs) == side**2
+    np.testing.assert_array_equal(grid.positions.min(axis=0), (0, 0))
+    np.testing.assert_array_equal(grid.positions.max(axis=0), (59, 89))
+    assert len(np.unique(grid.positions, axis=0)) == side**2
 
 
 def test_each_psf_comes_with_its_figures() -> None:
@@ -38,14 +38,18 @@ def test_each_psf_comes_with_its_figures() -> None:
     np.testing.assert_allclose(grid.psfs.sum(axis=(1, 2)), 1)
     np.testing.assert_array_equal(grid.fwhm_px, fwhm_px(grid.psfs))
     radius = field_radius(FRAME, axis=LENS.axis)
-    np.testing.assert_allclose(grid.field_radius, radius[tuple(grid.places.T)])
+    np.testing.assert_allclose(grid.field_radius, radius[tuple(grid.positions.T)])
 
 
-def test_the_axis_of_a_measured_field_goes_through_the_middle() -> None:
+@pytest.mark.parametrize("axis", [(0.0, 0.0), (0.3, -0.2)])
+def test_the_field_radius_of_measured_psfs_is_that_from_the_given_axis(
+    axis: tuple[float, float],
+) -> None:
     psfs = np.ones((2, 5, 5)) + np.eye(5)
-    field = PSFField.from_psfs(psfs, [(10, 10), (40, 70)], FRAME)
-    grid = PSFGrid.from_field(field)
-    np.testing.assert_allclose(grid.field_radius, field_radius(FRAME)[tuple(grid.places.T)])
+    psf_field = PSFField.from_psfs(psfs, [(10, 10), (40, 70)], FRAME, axis=axis)
+    grid = PSFGrid.from_psf_field(psf_field)
+    radius = field_radius(FRAME, axis=axis)
+    np.testing.assert_allclose(grid.field_radius, radius[tuple(grid.positions.T)])
 
 
 def test_a_montage_shows_each_psf_at_its_place_and_scaled_to_its_peak() -> None:
@@ -55,7 +59,7 @@ def test_a_montage_shows_each_psf_at_its_place_and_scaled_to_its_peak() -> None:
     assert montage.dtype == np.float32
     assert radius < 14
     padded = np.pad(montage, radius)
-    for (row, column), psf in zip(grid.places, grid.psfs, strict=True):
+    for (row, column), psf in zip(grid.positions, grid.psfs, strict=True):
         assert montage[row, column] == 1
         shown = padded[row : row + 2 * radius + 1, column : column + 2 * radius + 1]
         within = shown != 0
@@ -70,7 +74,7 @@ def test_no_psf_hides_another_in_a_montage() -> None:
     grid = PSFGrid.from_lens(GaussianLens(sigma_center_px=4, sigma_edge_px=6), FRAME, 9)
     assert grid.psfs.shape[-1] > FRAME[0] / 8
     montage = grid.montage()
-    for (row, column), psf in zip(grid.places, grid.psfs, strict=True):
+    for (row, column), psf in zip(grid.positions, grid.psfs, strict=True):
         radius = len(psf) // 2
         beside = (row, column + 1) if column < 89 else (row, column - 1)
         expected = psf[radius, radius + beside[1] - column] / psf.max()
@@ -80,8 +84,8 @@ def test_no_psf_hides_another_in_a_montage() -> None:
 
 def test_a_frame_smaller_than_the_grid_has_a_psf_at_each_pixel() -> None:
     grid = PSFGrid.from_lens(GaussianLens(sigma_center_px=0.3, sigma_edge_px=0.3), (5, 40))
-    assert len(grid.places) == 5 * 7
-    np.testing.assert_array_equal(grid.montage()[tuple(grid.places.T)], 1)
+    assert len(grid.positions) == 5 * 7
+    np.testing.assert_array_equal(grid.montage()[tuple(grid.positions.T)], 1)
 
 
 def test_a_lens_that_cannot_be_is_refused() -> None:

@@ -100,7 +100,7 @@ class SimulatedPairs(Dataset[Sample]):
         radius = self.field.radius
         scenes = torch.from_numpy(np.stack([sample.sharp for sample in samples])).to(device)
         windows = [sample.window for sample in samples]
-        blurred = self.field.blur_scenes(scenes, [window.origin for window in windows])
+        blurred = self.field.blur_patches(scenes, [window.origin for window in windows])
         if self.config.camera.photons is not None:  # else each step would copy the batch
             exposed = (
                 add_camera_noise(image, self.config.camera, self._noise_seed(number + place))

@@ -56,7 +56,7 @@ class Blur:
         mean = field.kernels[:1], field.coefficients[:1], field.frame_shape
         self.field = PSFField(*mean) if psf == "mean" else field
         self.image = image
-        self.scene = self.field.scene_around(image)
+        self.scene = self.field.input_window(image)
         self.device = resolve_device(device)
 
     def __call__(self, scene: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Blur:
             image,
             origin=self.scene.origin,
             window=self.image,
-            region_shape=self.scene.shape,
+            scene_shape=self.scene.shape,
         )
 
     @cached_property

@@ -1,7 +1,7 @@
-"""From a lens to its blur: lens, pupil, PSF, PSF field, camera."""
+"""Lens, pupil, PSF, PSF field and its blur operator."""
 
-from napari_coordgate.optics.psf_field import PSFField
+from napari_coordgate.optics.operator import BlurOperator
+from napari_coordgate.optics.psf_field import PSFField, fwhm_px
 from napari_coordgate.optics.psf_grid import PSFGrid
-from napari_coordgate.optics.width import fwhm_px
 
-__all__ = ["PSFField", "PSFGrid", "fwhm_px"]
+__all__ = ["BlurOperator", "PSFField", "PSFGrid", "fwhm_px"]

@@ -1,11 +1,11 @@
-"""Convolution with a kernel that varies over a frame: light of each pixel spreads by its own.
+"""Product convolution: a convolution whose kernel varies smoothly over the frame.
 
-With few kernels b_r and smooth maps a_r over the frame, a_0 = 1, a scene m becomes
+With few kernels b_r and smooth multipliers a_r over the frame, a_0 = 1, a scene m becomes
 
     n = sum_r b_r * (a_r m).
 
-The maps are Chebyshev series in the frame's (y, x), and so can be summed for
-any window of it. Beyond the frame they stay what they are at the border.
+The multipliers are Chebyshev series in the frame's (y, x), which can be evaluated on any
+window. Beyond the frame they keep their value at the border.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,16 @@ from torch import Tensor
 from napari_coordgate.errors import PSFError
 from napari_coordgate.geometry import Window, coordinate_axis
 
-__all__ = ["ProductConvolution"]
-
 Float64 = NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-3
 
 
 class ProductConvolution:
-    """Low-rank convolution over a frame, and its transpose.
+    """Low-rank spatially varying convolution over a frame, and its transpose.
 
-    Parameters
-    ----------
-    kernels : ndarray, shape (R, K, K)
-        Kernels b_r, K odd; kernel 0 sums to 1, the others to 0, so that light is kept.
-    coefficients : ndarray, shape (R, G, G)
-        Chebyshev coefficients of the maps a_r over the frame's (y, x); map 0 is 1.
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-
-    Raises
-    ------
-    PSFError
-        If the shapes do not fit together, or the values make no such maps.
+    The kernels b_r (R, K, K) have odd K; kernel 0 sums to 1, the others to 0, which conserves
+    light. The coefficients (R, G, G) are those of the multipliers a_r; multiplier 0 is 1.
     """
 
     def __init__(
@@ -53,138 +40,118 @@ class ProductConvolution:
         self.kernels = kernels
         self.coefficients = coefficients
         self.frame_shape = frame_shape
+        # The last result of each kind; a key is the shape or window, the dtype and the device.
         self._spectra: dict[Any, Tensor] = {}
         self._pairs: dict[Any, Tensor] = {}
-        self._maps: dict[Any, Tensor] = {}
+        self._multipliers: dict[Any, Tensor] = {}
 
     @property
     def radius(self) -> int:
-        """Pixels by which light spreads beyond its own: K // 2."""
+        """Radius of the kernels in pixels, K // 2."""
         return int(self.kernels.shape[1]) // 2
 
-    def around(self, window: Window) -> Window:
-        """Rectangle whose light is asked for to fill a window.
+    def input_window(self, window: Window) -> Window:
+        """Rectangle of the scene that `forward` needs for a window.
 
-        It holds one radius on every side, and below and to the right what else
-        makes its Fourier transform fast; that light does not reach the window.
+        It adds one radius on every side, and rows and columns at the bottom and the right
+        that make its FFT fast; their light does not reach the window.
         """
         y0, x0, height, width = window.expanded(self.radius)
         return Window(y0, x0, next_fast_len(height, real=True), next_fast_len(width, real=True))
 
-    def spread(self, scene: Tensor, windows: Sequence[Window]) -> Tensor:
-        """Light on windows, from the scene around them.
+    def forward(self, scene: Tensor, windows: Sequence[Window]) -> Tensor:
+        """Blurred windows (..., h, w) of the scene (..., H, W) on their `input_window`.
 
-        Parameters
-        ----------
-        scene : Tensor, shape (..., H, W) for one window, or (B, H, W)
-            Light before it spreads, on the rectangle `around` the window(s).
-        windows : sequence of Window
-            One window, or B of one shape.
-
-        Returns
-        -------
-        Tensor, shape (..., h, w) or (B, h, w)
-            Light on the window(s).
+        For one window the scene may have any leading dimensions; for B windows of one shape
+        it is (B, H, W), and the result (B, h, w).
         """
         shape = scene.shape[-2:]
-        maps, spectra = self._maps_on(windows, scene), self._spectra_of(shape, scene)
+        multipliers, spectra = self._multipliers_on(windows, scene), self._spectra_of(shape, scene)
         total: Tensor = torch.fft.rfft2(scene) * spectra[0]
-        for weights, spectrum in zip(maps.unbind(-3), spectra[1:], strict=True):
-            total.addcmul_(torch.fft.rfft2(weights * scene), spectrum)
-        # Kernels begin at the first pixel: light moves by a radius, on top of the margin of one.
+        for multiplier, spectrum in zip(multipliers.unbind(-3), spectra[1:], strict=True):
+            total.addcmul_(torch.fft.rfft2(multiplier * scene), spectrum)
+        # Kernels begin at the first pixel, which shifts the result by one radius, on top of the
+        # margin of one radius.
         first = 2 * self.radius
         height, width = windows[0].shape
-        light: Tensor = torch.fft.irfft2(total, shape)
-        return light[..., first : first + height, first : first + width]
+        blurred: Tensor = torch.fft.irfft2(total, shape)
+        return blurred[..., first : first + height, first : first + width]
 
-    def gather(self, light: Tensor, window: Window) -> Tensor:
-        """Exact transpose of `spread`.
-
-        Parameters
-        ----------
-        light : Tensor, shape (..., h, w)
-            Light on the window.
-        window : Window
-            The window.
-
-        Returns
-        -------
-        Tensor, shape (..., H, W)
-            Light gathered back to where it came from, `around` the window.
-        """
-        shape = self.around(window).shape
+    def adjoint(self, image: Tensor, window: Window) -> Tensor:
+        """Exact transpose of `forward`: an image (..., h, w) to a scene on the `input_window`."""
+        shape = self.input_window(window).shape
         first = 2 * self.radius
         last_y, last_x = (
             side - first - inner for side, inner in zip(shape, window.shape, strict=True)
         )
-        padded = torch.nn.functional.pad(light, (first, last_x, first, last_y))
+        padded = torch.nn.functional.pad(image, (first, last_x, first, last_y))
         if len(self.kernels) == 1:
-            spectrum = self._spectra_of(shape, light)[0].conj()
-            alone: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * spectrum, shape)
-            return alone
-        # A Fourier transform is its own transpose. Forwards and complex it serves two kernels
-        # at once, b_0 + i b_1, in less time than two real ones take back from spectra.
-        pairs, maps = self._pairs_of(shape, light), self._maps_on([window], light)
-        back = torch.fft.ifft2(padded)
-        two = torch.fft.fft2(back * pairs[0])
-        total = torch.addcmul(two.real, maps[0], two.imag)
+            spectrum = self._spectra_of(shape, image)[0].conj()
+            scene: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * spectrum, shape)
+            return scene
+        # A Fourier transform is its own transpose. A forward complex transform handles two
+        # kernels at once, b_0 + i b_1, in less time than two inverse real ones.
+        pairs, multipliers = self._pairs_of(shape, image), self._multipliers_on([window], image)
+        inverse = torch.fft.ifft2(padded)
+        two = torch.fft.fft2(inverse * pairs[0])
+        total = torch.addcmul(two.real, multipliers[0], two.imag)
         for number, pair in enumerate(pairs[1:], start=1):
-            two = torch.fft.fft2(back * pair)
-            total.addcmul_(maps[2 * number - 1], two.real)
-            if 2 * number < len(maps):
-                total.addcmul_(maps[2 * number], two.imag)
+            two = torch.fft.fft2(inverse * pair)
+            total.addcmul_(multipliers[2 * number - 1], two.real)
+            if 2 * number < len(multipliers):
+                total.addcmul_(multipliers[2 * number], two.imag)
         return total
 
     def _spectra_of(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Fourier transforms of the kernels, kept while the same shape comes again."""
+        """Fourier transforms of the kernels, (R, H, W // 2 + 1); cached for the last shape."""
         key = (*shape, like.dtype, like.device)
         spectra = self._spectra.get(key)
         if spectra is None:
-            with torch.inference_mode(False):  # to be kept, and used with gradients too
+            with torch.inference_mode(False):  # cached, and used with gradients, too
                 kernels = torch.from_numpy(self.kernels).to(like)
                 spectra = torch.fft.rfft2(kernels, tuple(shape))
             self._spectra = {key: spectra}
         return spectra
 
     def _pairs_of(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Fourier transforms of kernels two by two, b_0 + i b_1 ...; kept likewise."""
+        """Fourier transforms of pairs of kernels, b_0 + i b_1, ...; cached for the last shape."""
         key = (*shape, like.dtype, like.device)
         pairs = self._pairs.get(key)
         if pairs is None:
             with torch.inference_mode(False):  # as above
                 kernels = torch.from_numpy(self.kernels).to(like)
                 first, second = kernels[::2], kernels[1::2]
-                alone = (0, 0, 0, 0, 0, len(first) - len(second))
-                second = torch.nn.functional.pad(second, alone)
+                missing = (0, 0, 0, 0, 0, len(first) - len(second))
+                second = torch.nn.functional.pad(second, missing)
                 pairs = torch.fft.fft2(torch.complex(first, second), tuple(shape))
             self._pairs = {key: pairs}
         return pairs
 
-    def _maps_on(self, windows: Sequence[Window], like: Tensor) -> Tensor:
-        """Maps a_1 ... around windows; those of one window are kept while it comes again."""
+    def _multipliers_on(self, windows: Sequence[Window], like: Tensor) -> Tensor:
+        """Multipliers a_1 ... on input windows; cached for the last single window."""
         if len(windows) > 1:
-            return self._sum_maps(windows, like)
+            return self._evaluate_multipliers(windows, like)
         key = (windows[0], like.dtype, like.device)
-        maps = self._maps.get(key)
-        if maps is None:
+        multipliers = self._multipliers.get(key)
+        if multipliers is None:
             with torch.inference_mode(False):  # as above
-                maps = self._sum_maps(windows, like)[0]
-            self._maps = {key: maps}
-        return maps
+                multipliers = self._evaluate_multipliers(windows, like)[0]
+            self._multipliers = {key: multipliers}
+        return multipliers
 
-    def _sum_maps(self, windows: Sequence[Window], like: Tensor) -> Tensor:
-        """Maps a_1 ... a_(R-1) around windows, shape (B, R - 1, H, W)."""
-        arounds = [self.around(window) for window in windows]
+    def _evaluate_multipliers(self, windows: Sequence[Window], like: Tensor) -> Tensor:
+        """Multipliers a_1 ... a_(R-1) on input windows, shape (B, R - 1, H, W)."""
+        input_windows = [self.input_window(window) for window in windows]
         degree = self.coefficients.shape[1] - 1
         basis = []
         for axis, frame_length in enumerate(self.frame_shape):
-            places = [
-                coordinate_axis(around.origin[axis], around.shape[axis], frame_length)
-                for around in arounds
+            coordinates = [
+                coordinate_axis(window.origin[axis], window.shape[axis], frame_length)
+                for window in input_windows
             ]
-            values = chebyshev.chebvander(np.clip(places, -1, 1), degree)
+            values = chebyshev.chebvander(np.clip(coordinates, -1, 1), degree)
             basis.append(torch.from_numpy(values).to(like))
-        in_y, in_x = basis
+        in_y, in_x = basis  # (B, H, G) and (B, W, G)
         series = torch.from_numpy(self.coefficients[1:]).to(like)
         return in_y[:, None] @ series @ in_x[:, None].mT
 
@@ -200,16 +167,18 @@ def _check(kernels: Float64, coefficients: Float64, frame_shape: tuple[int, int]
         or min(kernels.size, coefficients.size, *frame_shape) <= 0
     ):
         raise PSFError(
-            f"Kernels of shape {kernels.shape} and coefficients of shape {coefficients.shape} "
-            f"make no PSF field of a frame {frame_shape}; "
+            f"Kernels of shape {kernels.shape} and coefficients of shape {coefficients.shape} do "
+            f"not form a PSF field of a frame {frame_shape}; "
             "they must be (R, K, K) with odd K, and (R, G, G)."
         )
     if not (np.isfinite(kernels).all() and np.isfinite(coefficients).all()):
-        raise PSFError("The PSF field holds NaN or infinite values; make it anew.")
+        raise PSFError("The PSF field contains NaN or infinite values; create it again.")
     constant = np.zeros(coefficients.shape[1:])
     constant[0, 0] = 1
     if not np.allclose(coefficients[0], constant, atol=1e-6):
-        raise PSFError("The PSF field's mean PSF is not weighted by 1 all over; make it anew.")
+        raise PSFError("The mean PSF of the PSF field must have weight 1; create it again.")
     sums = kernels.sum(axis=(1, 2))
     if not np.allclose(sums, np.arange(len(sums)) == 0, rtol=0, atol=SUM_TOLERANCE):
-        raise PSFError("The PSF field's kernels do not keep light (sum 1, then 0); make it anew.")
+        raise PSFError(
+            "The kernels of the PSF field do not conserve light (sum 1, then 0); create it again."
+        )

@@ -1,4 +1,4 @@
-"""Kernels and coefficient maps of a PSF field, fitted to a lens or to measured PSFs."""
+"""Kernels and coefficients of a PSF field, fitted to a lens or to measured PSFs."""
 
 import threading
 import warnings
@@ -21,31 +21,27 @@ from napari_coordgate.optics.low_rank import (
 )
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
 
-__all__ = ["Fit", "fit_lens", "fit_measured_psfs"]
-
 Float64 = NDArray[np.float64]
 
 _ORDERS = (5, 9, 13, 17, 23, 31, 41)
-_RANK_SHARE = 0.7  # Part of the tolerance for the rank; the series has what is left in quadrature.
+_RANK_SHARE = 0.7  # Fraction of the tolerance for the rank; the series has the rest in quadrature.
 _PROBES = 64
 
 
 class Fit(NamedTuple):
-    """A low-rank form of many PSFs.
+    """Low-rank form of many PSFs: kernels (R, K, K), coefficients (R, G, G), and its error.
 
-    Attributes
-    ----------
-    kernels : ndarray, shape (R, K, K)
-        Mean PSF, then components about it.
-    coefficients : ndarray, shape (R, G, G)
-        Chebyshev coefficients of the kernels' weights over the frame's (y, x).
-    relative_error : float
-        Error (2-norm) of a PSF over its own norm, root mean square over places.
+    The error is that of a PSF (2-norm) relative to its own norm, root mean square over positions.
     """
 
     kernels: Float64
     coefficients: Float64
     relative_error: float
+
+    @property
+    def arrays(self) -> tuple[Float64, Float64]:
+        """Kernels and coefficients."""
+        return self.kernels, self.coefficients
 
 
 def fit_lens(
@@ -58,17 +54,18 @@ def fit_lens(
     """Fit the PSFs of a lens; see `PSFField.from_lens`, also for the errors."""
     size = psf_size(lens, frame_shape, enclosed_energy)
 
-    def psfs_at(places: Float64) -> Float64:
-        return lens_psfs(lens, places, frame_shape, size, cancel).reshape(len(places), -1)
+    def psfs_at(coordinates: Float64) -> Float64:
+        psfs = lens_psfs(lens, coordinates, frame_shape, size, cancel)
+        return psfs.reshape(len(coordinates), -1)
 
     probes = np.random.default_rng(0).uniform(-1, 1, (_PROBES, 2))
     exact = psfs_at(probes)
     for order in _ORDERS:
         psfs = psfs_at(chebyshev_nodes(order))
-        raise_if_canceled(cancel, "Stopped before the PSF field of the lens was made.")
-        error = relative_error(_between_nodes(order, probes) @ psfs, exact)
+        raise_if_canceled(cancel, "Canceled while computing the PSF field of the lens.")
+        error = relative_error(_interpolation_matrix(order, probes) @ psfs, exact)
         if error > tolerance:
-            continue  # Fewer kernels than PSFs come no nearer; finding them takes long.
+            continue  # Fewer kernels than PSFs are not more accurate, and finding them is slow.
         kernels, weights = principal_components(psfs, _RANK_SHARE * tolerance)
         coefficients = fit_series(weights, order)
         error = relative_error(sum_series(coefficients, probes) @ kernels, exact)
@@ -76,34 +73,34 @@ def fit_lens(
             return Fit(kernels.reshape(-1, size, size), coefficients, error)
     raise PSFError(
         f"The PSF varies too fast over the frame for a tolerance of {tolerance:g} "
-        f"(reached: {error:.1e}); allow a larger tolerance or describe smaller aberrations."
+        f"(reached: {error:.1e}); use a larger tolerance or smaller aberrations."
     )
 
 
-def _between_nodes(order: int, places: Float64) -> Float64:
-    """Matrix (N, order**2) from values at the nodes to those of their series at places."""
-    return sum_series(fit_series(np.eye(order**2), order), places)
+def _interpolation_matrix(order: int, coordinates: Float64) -> Float64:
+    """Matrix (N, order**2) from values at the nodes to values of their series at coordinates."""
+    return sum_series(fit_series(np.eye(order**2), order), coordinates)
 
 
 def fit_measured_psfs(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int], tolerance: float
 ) -> Fit:
-    """Fit PSFs measured at some places; see `PSFField.from_psfs`, also for the errors."""
-    stack, places = _checked(psfs, positions, frame_shape)
+    """Fit PSFs measured at some positions; see `PSFField.from_psfs`, also for the errors."""
+    stack, coordinates = _checked(psfs, positions, frame_shape)
     measured = stack.reshape(len(stack), -1)
     kernels, weights = principal_components(measured, _RANK_SHARE * tolerance)
     for order in _ORDERS:
-        samples = scatter_to_nodes(places, weights, chebyshev_nodes(order))
+        samples = scatter_to_nodes(coordinates, weights, chebyshev_nodes(order))
         coefficients = fit_series(samples, order)
-        error = relative_error(sum_series(coefficients, places) @ kernels, measured)
+        error = relative_error(sum_series(coefficients, coordinates) @ kernels, measured)
         if error <= tolerance:
             break
     else:
         warnings.warn(
-            f"The measured PSFs are kept to a relative error of {error:.1e}, not to the tolerance "
-            f"of {tolerance:g}; neighbors among them differ too much.",
+            f"The measured PSFs are represented with a relative error of {error:.1e}, above the "
+            f"tolerance of {tolerance:g}; neighboring PSFs differ too much.",
             ToleranceWarning,
-            stacklevel=3,  # who called PSFField.from_psfs
+            stacklevel=3,  # the caller of PSFField.from_psfs
         )
     return Fit(kernels.reshape(-1, *stack.shape[1:]), coefficients, error)
 
@@ -111,25 +108,27 @@ def fit_measured_psfs(
 def _checked(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int]
 ) -> tuple[Float64, Float64]:
-    """Measured PSFs of sum 1, shape (N, K, K), and their (y, x) in frame coordinates."""
+    """Measured PSFs (N, K, K) of sum 1, and their frame coordinates (y, x), (N, 2)."""
     stack = np.asarray(psfs, np.float64)
     pixels = np.asarray(positions, np.float64)
     frame = f"the frame of {frame_shape[0]}x{frame_shape[1]} pixels"
     if stack.ndim != 3 or stack.shape[1] != stack.shape[2] or stack.shape[1] % 2 == 0:
-        raise PSFError(f"PSFs of shape {stack.shape} given; they must be (N, K, K) with odd K.")
+        raise PSFError(f"PSFs must have shape (N, K, K) with odd K, got {stack.shape}.")
     if len(stack) == 0 or pixels.shape != (len(stack), 2):
         raise PSFError(
-            f"{len(stack)} PSFs and positions of shape {pixels.shape} given; "
-            "each PSF needs its (row, column)."
+            f"Each PSF needs its (row, column): got {len(stack)} PSFs and positions of shape "
+            f"{pixels.shape}."
         )
     if stack.shape[1] > min(frame_shape):
-        raise PSFError(f"PSFs of side {stack.shape[1]} outgrow {frame}; crop them.")
-    places = pixel_coordinates(pixels, frame_shape)
-    if not (np.abs(places) <= 1).all():
-        raise PSFError(f"A PSF's position lies outside {frame}; give (row, column) in pixels.")
+        raise PSFError(f"PSFs of side {stack.shape[1]} are larger than {frame}; crop them.")
+    coordinates = pixel_coordinates(pixels, frame_shape)
+    if not (np.abs(coordinates) <= 1).all():
+        raise PSFError(f"The position of a PSF is outside {frame}; pass (row, column) in pixels.")
     if len(np.unique(pixels, axis=0)) < len(pixels):
-        raise PSFError("Two PSFs share one position; average them first.")
+        raise PSFError("Two PSFs have the same position; average them first.")
     sums = stack.sum(axis=(1, 2))
     if not (np.isfinite(stack).all() and (sums > 0).all()):
-        raise PSFError("A PSF holds no light, or NaN; remove it, or its negative background.")
-    return stack / sums[:, None, None], places
+        raise PSFError(
+            "A PSF contains NaN or has no positive sum; remove it, or subtract less background."
+        )
+    return stack / sums[:, None, None], coordinates

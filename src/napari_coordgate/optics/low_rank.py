@@ -1,49 +1,27 @@
-"""Many PSFs as few kernels with smooth coefficient maps."""
+"""Low-rank form of many PSFs: few kernels with smooth coefficients."""
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-__all__ = [
-    "chebyshev_nodes",
-    "fit_series",
-    "principal_components",
-    "relative_error",
-    "scatter_to_nodes",
-    "sum_series",
-]
-
 Float64 = NDArray[np.float64]
 
-_NEGLIGIBLE = 1e-3  # Part of a tolerance that need not be counted.
+_NEGLIGIBLE = 1e-3  # Fraction of a tolerance that is ignored.
 _MIXTURES = 32  # More than the rank of most lenses.
 
 
 def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Float64]:
-    """Mean PSF and the components about it that stand for all PSFs to a tolerance.
+    """Kernels (R, P) and weights (N, R) that represent PSFs (N, P) of sum 1 to a tolerance.
 
-    Each row of ``psfs - mean`` sums to zero where each PSF sums to one, and so
-    does each component: cutting the series off keeps every PSF's sum.
-
-    Parameters
-    ----------
-    psfs : ndarray, shape (N, P)
-        Flattened PSFs, each of sum 1.
-    tolerance : float
-        Relative error (2-norm) of a PSF, root mean square over all PSFs.
-
-    Returns
-    -------
-    kernels : ndarray, shape (R, P)
-        Mean PSF, then orthonormal components, the strongest first.
-    weights : ndarray, shape (N, R)
-        Weight of each kernel in each PSF; 1 for the mean.
+    The kernels are the mean PSF, of weight 1, and orthonormal components, strongest first. The
+    tolerance is the relative error (2-norm) of a PSF, root mean square over all PSFs. Each
+    component sums to zero, so that truncating the series keeps the sum of every PSF.
     """
     mean = psfs.mean(axis=0)
     left, strengths, components = _decomposed(psfs, mean, _NEGLIGIBLE * tolerance)
     scores = left * strengths
-    # Mean part of a PSF's squared norm that each component holds, then all from it on.
+    # Mean fraction of a PSF's squared norm in each component, then in all from it on.
     parts = np.mean(scores**2 / np.sum(psfs**2, axis=1, keepdims=True), axis=0)
     lost = np.cumsum(parts[::-1])[::-1]
     rank = int(np.sum(lost > tolerance**2))
@@ -56,7 +34,7 @@ def _decomposed(psfs: Float64, mean: Float64, negligible: float) -> tuple[Float6
     """Singular value decomposition of the PSFs about their mean, to a relative error.
 
     A few random mixtures of the PSFs span all of them, which is checked (Halko,
-    Martinsson and Tropp 2011, algorithm 4.1); of many PSFs it is far sooner known.
+    Martinsson and Tropp 2011, algorithm 4.1); for many PSFs this is much faster.
     """
     about, rng = psfs - mean, np.random.default_rng(0)
     mixtures = _MIXTURES
@@ -71,37 +49,13 @@ def _decomposed(psfs: Float64, mean: Float64, negligible: float) -> tuple[Float6
 
 
 def chebyshev_nodes(order: int) -> Float64:
-    """Places at which a function is sampled for a Chebyshev series.
-
-    Parameters
-    ----------
-    order : int
-        Nodes along each axis.
-
-    Returns
-    -------
-    ndarray, shape (order**2, 2)
-        (y, x) of each node in [-1, 1], y slowest.
-    """
+    """Sampling points (y, x) in [-1, 1] of a Chebyshev series, shape (order**2, 2), y slowest."""
     axis = chebyshev.chebpts1(order)
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def fit_series(samples: Float64, order: int) -> Float64:
-    """Chebyshev coefficients of functions known at `chebyshev_nodes`.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (order**2, R)
-        Values of R functions at the nodes.
-    order : int
-        Nodes along each axis.
-
-    Returns
-    -------
-    ndarray, shape (R, order, order)
-        Coefficients of T_g(y) T_h(x).
-    """
+    """Coefficients (R, order, order) of T_g(y) T_h(x), from values (order**2, R) at the nodes."""
     to_coefficients = np.linalg.inv(chebyshev.chebvander(chebyshev.chebpts1(order), order - 1))
     grid = samples.reshape(order, order, -1)
     coefficients: Float64 = np.einsum(
@@ -110,56 +64,29 @@ def fit_series(samples: Float64, order: int) -> Float64:
     return coefficients
 
 
-def sum_series(coefficients: Float64, places: Float64) -> Float64:
-    """Values of Chebyshev series at scattered places.
-
-    Parameters
-    ----------
-    coefficients : ndarray, shape (R, G, G)
-        From `fit_series`.
-    places : ndarray, shape (N, 2)
-        (y, x) in [-1, 1].
-
-    Returns
-    -------
-    ndarray, shape (N, R)
-        Values.
-    """
+def sum_series(coefficients: Float64, points: Float64) -> Float64:
+    """Values (N, R) of Chebyshev series (R, G, G) at scattered points (y, x), shape (N, 2)."""
     degree = coefficients.shape[1] - 1
-    in_y, in_x = (chebyshev.chebvander(axis, degree) for axis in places.T)
+    in_y, in_x = (chebyshev.chebvander(axis, degree) for axis in points.T)
     values: Float64 = np.einsum("ng,rgh,nh->nr", in_y, coefficients, in_x, optimize=True)
     return values
 
 
-def scatter_to_nodes(places: Float64, values: Float64, nodes: Float64) -> Float64:
-    """Smooth functions through values at scattered places, sampled elsewhere.
+def scatter_to_nodes(points: Float64, values: Float64, nodes: Float64) -> Float64:
+    """Interpolate values (N, R) at scattered points (N, 2) smoothly to nodes (M, 2): (M, R).
 
-    Multiquadrics (Hardy 1971) on a constant, as smooth as half the places' mean
-    distance. They take any number of places, all on a line too; far away the
-    functions level off; and being analytic, they have short Chebyshev series.
-
-    Parameters
-    ----------
-    places : ndarray, shape (N, 2)
-        (y, x) in [-1, 1] at which the functions are known.
-    values : ndarray, shape (N, R)
-        Their values there.
-    nodes : ndarray, shape (M, 2)
-        (y, x) at which they are wanted.
-
-    Returns
-    -------
-    ndarray, shape (M, R)
-        Their values at the nodes.
+    Multiquadrics (Hardy 1971) on a constant, as smooth as half the mean distance of the points.
+    They accept any number of points, also on a line; far away the functions level off; and as
+    analytic functions they have short Chebyshev series.
     """
-    per_smoothing_length = np.sqrt(len(places))
+    per_smoothing_length = np.sqrt(len(points))
     interpolator = RBFInterpolator(
-        places, values, kernel="multiquadric", epsilon=per_smoothing_length, degree=0
+        points, values, kernel="multiquadric", epsilon=per_smoothing_length, degree=0
     )
     return np.asarray(interpolator(nodes), np.float64)
 
 
 def relative_error(approximate: Float64, exact: Float64) -> float:
-    """Root mean square, over rows, of the 2-norm of a row's error over its own norm."""
+    """Root mean square, over rows, of the 2-norm of a row's error relative to its own norm."""
     parts = np.sum((approximate - exact) ** 2, axis=1) / np.sum(exact**2, axis=1)
     return float(np.sqrt(parts.mean()))

@@ -4,18 +4,17 @@ Light from object point j spreads by its own PSF h_j::
 
     n = sum_j m(j) h_j(. - j)                                    (paper, Eq. 1)
 
-A field holds few kernels b_r and smooth coefficient maps a_r with
-h_j = sum_r a_r(j) b_r, so that R convolutions do the sum::
+A PSF field holds few kernels b_r and smooth multipliers a_r with h_j = sum_r a_r(j) b_r,
+so that R convolutions compute the sum::
 
     n = sum_r b_r * (a_r m)
 
-Kernel 0 is the mean PSF and a_0 = 1; the other kernels are the principal
-components of the PSFs about their mean. Each of those sums to zero, so that a
-PSF sums to one at any rank and flux is kept.
+Kernel 0 is the mean PSF and a_0 = 1; the other kernels are the principal components of the
+PSFs about their mean. Each of those sums to zero, so that a PSF sums to one at any rank.
 
-The maps are Chebyshev series in the frame's (y, x). A lens makes a PSF that is
-an analytic function of position, for which such series converge exponentially.
-Light from beyond the frame spreads by the PSF at the nearest border.
+The multipliers are Chebyshev series in the frame's (y, x). The PSF of a lens is an analytic
+function of position, for which such series converge exponentially. Light from beyond the
+frame spreads by the PSF at the nearest border.
 """
 
 from __future__ import annotations
@@ -30,17 +29,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from napari_coordgate.config import GaussianLens, Lens, PSFFieldConfig
-from napari_coordgate.errors import FrameMismatchError, PSFError
+from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig
+from napari_coordgate.devices import resolve_device
+from napari_coordgate.errors import PSFError
 from napari_coordgate.geometry import Window, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
 from napari_coordgate.optics.low_rank import sum_series
-from napari_coordgate.optics.scene import as_tensor, pad_mirror, pad_mirror_adjoint, resolve_windows
-from napari_coordgate.optics.width import fwhm_px
-
-__all__ = ["PSFField"]
+from napari_coordgate.optics.operator import BlurOperator
+from napari_coordgate.optics.padding import as_tensor, resolve_windows
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 Float64 = NDArray[np.float64]
@@ -48,28 +46,55 @@ Float64 = NDArray[np.float64]
 DEFAULTS = PSFFieldConfig()
 
 
-class PSFField:
-    """Point spread function at every pixel of a frame.
+def fwhm_px(psfs: Float64) -> Float64:
+    """Full width at half maximum, in pixels, of Gaussians equivalent to PSFs (..., K, K) of sum 1.
 
-    Made by `from_lens`, `from_psfs` or `load`.
+    The Gaussian has the same noise-equivalent area, 1 / sum(psf^2), as the PSF.
+    """
+    area = 1 / np.sum(np.square(psfs), axis=(-2, -1))
+    widths: Float64 = 2 * np.sqrt(np.log(2) * area / (2 * np.pi))
+    return widths
+
+
+class PSFField:
+    """Point spread function at every pixel of a frame, and the blur it makes.
+
+    Create it with `from_lens`, `from_psfs` or `load`.
 
     Parameters
     ----------
     kernels : array_like, shape (R, K, K)
         Mean PSF (sum 1), then components (sum 0); K is odd.
     coefficients : array_like, shape (R, G, G)
-        Chebyshev coefficients of the maps a_r over the frame's (y, x); map 0 is 1.
+        Chebyshev coefficients of the multipliers a_r over the frame's (y, x); multiplier 0 is 1.
     frame_shape : tuple of int
         (height, width) of the frame, in pixels.
     pixel_size_um : float, optional
-        Side of a pixel in the object, um.
+        Side of a pixel in the object, in um.
+    axis : tuple of float
+        Frame coordinates (y, x) of the optical axis, in [-1, 1] within the frame.
     source : dict, optional
-        What the field was made from, as plain JSON values.
+        Provenance, as plain JSON values.
 
     Raises
     ------
     PSFError
-        If the shapes do not fit together, or a value cannot be.
+        If the shapes do not fit together, or a value is invalid.
+
+    References
+    ----------
+    S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently Computing Spatially-Varying
+    Convolutions in Convolutional Neural Networks", Eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField
+    >>> psf_field = PSFField.from_lens(GaussianLens(sigma_edge_px=2.0), (64, 64))
+    >>> psf_field.blur(np.eye(64)).shape
+    (64, 64)
+    >>> bool(psf_field.fwhm_px(0, 0) > psf_field.fwhm_px(32, 32))
+    True
     """
 
     def __init__(
@@ -78,21 +103,25 @@ class PSFField:
         coefficients: ArrayLike,
         frame_shape: tuple[int, int],
         pixel_size_um: float | None = None,
+        axis: tuple[float, float] = (0.0, 0.0),
         source: dict[str, Any] | None = None,
     ) -> None:
-        # Rounded to single precision once, so that a field and its file are equal.
+        # Rounded to single precision once, so that a PSF field and its file are equal.
         self.kernels: Float64 = np.asarray(kernels, np.float32).astype(np.float64)
         self.coefficients: Float64 = np.asarray(coefficients, np.float32).astype(np.float64)
         self.frame_shape = (int(frame_shape[0]), int(frame_shape[1]))
         self.pixel_size_um = None if pixel_size_um is None else float(pixel_size_um)
+        self.axis = (float(axis[0]), float(axis[1]))
         self.source = dict(source or {})
         self._convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < np.inf:
-            raise PSFError(f"A pixel of {self.pixel_size_um} um cannot be; give its side in um.")
+            raise PSFError(f"pixel_size_um must be positive, got {self.pixel_size_um}.")
+        if not np.isfinite(self.axis).all():
+            raise PSFError(f"The optical axis must be two finite coordinates, got {self.axis}.")
 
     @property
     def rank(self) -> int:
-        """Number R of kernels, the mean PSF among them."""
+        """Number R of kernels, including the mean PSF."""
         return len(self.kernels)
 
     @property
@@ -102,7 +131,7 @@ class PSFField:
 
     @property
     def radius(self) -> int:
-        """Pixels by which light spreads beyond its own: K // 2."""
+        """Radius of a PSF in pixels, K // 2."""
         return self._convolution.radius
 
     def __repr__(self) -> str:
@@ -127,28 +156,27 @@ class PSFField:
         frame_shape : tuple of int
             (height, width) of the frame, in pixels.
         tolerance : float
-            Relative error (2-norm) of a PSF, root mean square over the frame, and
-            so the one to expect of a blur against the exact sum over all PSFs.
+            Relative error (2-norm) of a PSF, root mean square over the frame.
         enclosed_energy : float
-            Part of each PSF's light that its window holds.
+            Fraction of the light of each PSF inside its K x K pixels.
         cancel : threading.Event, optional
-            Once set, the work ends.
+            Set it to cancel the computation.
 
         Returns
         -------
         PSFField
-            The field; beyond the frame a PSF stays what it is at the border.
+            The PSF field; beyond the frame it continues the PSFs of the border.
 
         Raises
         ------
         PSFError
-            If the PSF outgrows the frame, or varies too fast for the tolerance.
+            If the PSF is larger than the frame, or varies too fast for the tolerance.
         CanceledError
             If canceled.
         """
         fit = fit_lens(lens, frame_shape, tolerance, enclosed_energy, cancel)
         source = {"lens": lens.model_dump(mode="json"), "relative_error": fit.relative_error}
-        return cls(fit.kernels, fit.coefficients, frame_shape, lens.pixel_size_um, source)
+        return cls(*fit.arrays, frame_shape, lens.pixel_size_um, lens.axis, source)
 
     @classmethod
     def from_psfs(
@@ -158,81 +186,129 @@ class PSFField:
         frame_shape: tuple[int, int],
         tolerance: float = DEFAULTS.tolerance,
         pixel_size_um: float | None = None,
+        axis: tuple[float, float] = (0.0, 0.0),
     ) -> PSFField:
-        """PSF field of measured PSFs.
+        """PSF field of measured PSFs, for example of beads.
 
-        Between the places of measurement the PSF is interpolated smoothly;
-        beyond the frame it stays what it is at the border.
+        Between the measured positions the PSF is interpolated smoothly; beyond the frame
+        it continues the PSFs of the border.
 
         Parameters
         ----------
         psfs : array_like, shape (N, K, K)
-            PSFs without background, centerd, K odd. Each is scaled to sum 1.
+            Centered, background-subtracted PSFs, K odd. Each is scaled to sum 1.
         positions : array_like, shape (N, 2)
             Frame pixel (row, column) of each.
         frame_shape : tuple of int
             (height, width) of the frame, in pixels.
         tolerance : float
-            Relative error (2-norm) of a measured PSF at its place to aim at; the
-            one reached stands in ``source["relative_error"]``, and warns if it is larger.
+            Relative error (2-norm) of a measured PSF at its position to aim for. The error
+            reached is ``source["relative_error"]``; a larger one emits a `ToleranceWarning`.
         pixel_size_um : float, optional
-            Side of a pixel in the object, um.
+            Side of a pixel in the object, in um.
+        axis : tuple of float
+            Frame coordinates (y, x) of the optical axis.
 
         Returns
         -------
         PSFField
-            The field.
+            The PSF field.
 
         Raises
         ------
         PSFError
-            If shapes do not fit, a PSF holds no light, places coincide or lie
+            If shapes do not fit, a PSF contains no light, positions coincide or are
             outside the frame, or the PSFs are larger than the frame.
         """
         fit = fit_measured_psfs(psfs, positions, frame_shape, tolerance)
         source = {"measured_psfs": len(np.asarray(psfs)), "relative_error": fit.relative_error}
-        return cls(fit.kernels, fit.coefficients, frame_shape, pixel_size_um, source)
+        return cls(*fit.arrays, frame_shape, pixel_size_um, axis, source)
+
+    def with_mean_psf(self) -> PSFField:
+        """PSF field that has the mean PSF of this one everywhere."""
+        mean = self.kernels[:1], self.coefficients[:1]
+        return PSFField(*mean, self.frame_shape, self.pixel_size_um, self.axis, self.source)
 
     def psf_at(self, row: float, column: float) -> Float64:
-        """PSF at a place in the frame.
-
-        Parameters
-        ----------
-        row, column : float
-            Frame pixel; outside the frame the PSF is the one at the nearest border.
-
-        Returns
-        -------
-        ndarray, shape (K, K)
-            The PSF, of sum 1.
-        """
-        place = pixel_coordinates([[row, column]], self.frame_shape)
-        weights = sum_series(self.coefficients, np.clip(place, -1, 1))[0]
+        """PSF (K, K) of sum 1 at a frame pixel; outside the frame, that at the nearest border."""
+        coordinates = pixel_coordinates([[row, column]], self.frame_shape)
+        weights = sum_series(self.coefficients, np.clip(coordinates, -1, 1))[0]
         return np.tensordot(weights, self.kernels, axes=1)
 
     def fwhm_px(self, row: float, column: float) -> float:
-        """Width of the PSF that `psf_at` tells, pixels; see `napari_coordgate.optics.fwhm_px`."""
+        """Full width at half maximum of the PSF at a frame pixel, in pixels.
+
+        It is that of the Gaussian with the same noise-equivalent area.
+        """
         return float(fwhm_px(self.psf_at(row, column)))
+
+    def operator(
+        self,
+        window: Window | None = None,
+        *,
+        scene_window: Window | None = None,
+        device: Device | torch.device = "auto",
+    ) -> BlurOperator:
+        """Blur as a PyTorch module with an exact transpose, e.g. for unrolled networks.
+
+        Parameters
+        ----------
+        window : Window, optional
+            Part of the frame that the blurred image shows; default the whole frame.
+        scene_window : Window, optional
+            Part of the plane that the sharp scene shows; default ``window``. Where it ends
+            within one PSF radius of the window, the scene is mirrored. With
+            ``psf_field.input_window(window)`` nothing is mirrored.
+        device : {"auto", "cpu", "cuda", "mps"} or torch.device
+            Device for tensors that the operator itself creates. The blur is computed on
+            the device of its input.
+
+        Returns
+        -------
+        BlurOperator
+            Module with ``forward(scene)`` and ``adjoint(image)``, both batched (..., H, W)
+            and differentiable.
+
+        Raises
+        ------
+        FrameMismatchError
+            If the window is not inside the frame or not inside the scene window.
+        SettingsError
+            If the device is not available.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from napari_coordgate import GaussianLens, PSFField
+        >>> blur = PSFField.from_lens(GaussianLens(), (32, 48)).operator(device="cpu")
+        >>> sharp = torch.rand(4, 1, 32, 48, dtype=torch.float64)
+        >>> blurred = blur(sharp)
+        >>> torch.allclose((blurred**2).sum(), (sharp * blur.adjoint(blurred)).sum())
+        True
+        """
+        window = window or Window.whole(self.frame_shape)
+        if not isinstance(device, torch.device):
+            device = resolve_device(device)
+        convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
+        return BlurOperator(convolution, window, scene_window or window, device)
 
     def blur(
         self, image: Array, *, origin: tuple[int, int] = (0, 0), window: Window | None = None
     ) -> Array:
         """Image as the lens blurs it.
 
-        Light comes from all that the caller hands over, also from beyond the
-        window or the frame; where that ends within one PSF radius of the
-        window, the scene is mirrored.
+        All of the image contributes light, also what is beyond the window or the frame; where
+        it ends within one PSF radius of the window, it is mirrored.
 
         Parameters
         ----------
         image : ndarray or Tensor, shape (..., H, W)
-            Sharp image of the frame or of any rectangle; computed in double
-            precision where it is double, else in single. Tensors stay on their
-            device, and gradients flow through.
+            Sharp image of the frame or of any rectangle; double precision is kept, all else is
+            computed in single precision. Tensors stay on their device, and keep gradients.
         origin : tuple of int
-            Frame pixel of the image's first one; negative where it begins before the frame.
+            Frame pixel (y, x) of the image's first pixel; negative if it begins before the frame.
         window : Window, optional
-            Part of the frame to return; all of it when not given.
+            Part of the frame to return; default the whole frame.
 
         Returns
         -------
@@ -242,12 +318,11 @@ class PSFField:
         Raises
         ------
         FrameMismatchError
-            If the image does not cover the window, or the window leaves the frame.
+            If the image does not cover the window, or the window is not inside the frame.
         """
         scene, back = as_tensor(image)
         window, region = resolve_windows(scene.shape, origin, window, self.frame_shape)
-        scene = pad_mirror(scene, region, self._convolution.around(window))
-        return back(self._convolution.spread(scene, [window]))
+        return back(BlurOperator(self._convolution, window, region, scene.device)(scene))
 
     def adjoint(
         self,
@@ -255,7 +330,7 @@ class PSFField:
         *,
         origin: tuple[int, int] = (0, 0),
         window: Window | None = None,
-        region_shape: tuple[int, int] | None = None,
+        scene_shape: tuple[int, int] | None = None,
     ) -> Array:
         """Exact transpose of `blur`: <blur(a), b> = <a, adjoint(b)>.
 
@@ -263,68 +338,63 @@ class PSFField:
         ----------
         image : ndarray or Tensor, shape (..., h, w)
             Image on the window.
-        origin : tuple of int
-            As given to `blur`.
-        window : Window, optional
-            As given to `blur`.
-        region_shape : tuple of int, optional
-            (height, width) of the image that `blur` was given; the frame's when not given.
+        origin, window
+            As passed to `blur`.
+        scene_shape : tuple of int, optional
+            (height, width) of the image passed to `blur`; default the frame's.
 
         Returns
         -------
         ndarray or Tensor, shape (..., H, W)
-            Light gathered back to where it came from.
+            Light added back to the pixels it came from.
 
         Raises
         ------
         FrameMismatchError
-            If the image is not of the window's shape, or the window leaves the region or frame.
+            If the image does not have the shape of the window, or the window is not inside the
+            scene or the frame.
         """
         blurred, back = as_tensor(image)
         window, region = resolve_windows(
-            region_shape or self.frame_shape, origin, window, self.frame_shape
+            scene_shape or self.frame_shape, origin, window, self.frame_shape
         )
-        if tuple(blurred.shape[-2:]) != window.shape:
-            raise FrameMismatchError(
-                f"An image of shape {tuple(blurred.shape)} is not {window}; give one of its size."
-            )
-        gathered = self._convolution.gather(blurred, window)
-        return back(pad_mirror_adjoint(gathered, region, self._convolution.around(window)))
+        operator = BlurOperator(self._convolution, window, region, blurred.device)
+        return back(operator.adjoint(blurred))
 
-    def blur_scenes(self, scenes: Tensor, origins: Sequence[tuple[int, int]]) -> Tensor:
-        """Blur many windows of the frame at once, each with the scene around it.
+    def blur_patches(self, scenes: Tensor, origins: Sequence[tuple[int, int]]) -> Tensor:
+        """Blur patches at different positions of the frame as one batch.
 
         Parameters
         ----------
         scenes : Tensor, shape (B, h + 2 * radius, w + 2 * radius)
-            Sharp windows with a margin of one PSF radius.
+            Sharp patches with a margin of one PSF radius.
         origins : sequence of B (int, int)
-            Frame pixel of each *window's* first one, without the margin.
+            Frame pixel (y, x) of the first pixel of each patch, without the margin.
 
         Returns
         -------
         Tensor, shape (B, h, w)
-            Blurred windows, on the device and in the precision of ``scenes``.
+            Blurred patches, on the device and in the precision of ``scenes``.
         """
         height, width = (side - 2 * self.radius for side in scenes.shape[-2:])
         windows = [Window(*origin, height, width) for origin in origins]
-        around = self._convolution.around(windows[0])
-        missing = (0, around.width - scenes.shape[-1], 0, around.height - scenes.shape[-2])
-        return self._convolution.spread(torch.nn.functional.pad(scenes, missing), windows)
+        needed = self._convolution.input_window(windows[0])
+        missing = (0, needed.width - scenes.shape[-1], 0, needed.height - scenes.shape[-2])
+        return self._convolution.forward(torch.nn.functional.pad(scenes, missing), windows)
 
-    def scene_around(self, window: Window) -> Window:
-        """Rectangle of the scene that `blur` takes as it is for a window: not cut or mirrored."""
-        return self._convolution.around(window)
+    def input_window(self, window: Window) -> Window:
+        """Rectangle of the scene from which `blur` computes a window without mirroring."""
+        return self._convolution.input_window(window)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the field as a TIFF stack: the mean PSF, then the components.
+        """Write the PSF field as a TIFF stack: the mean PSF, then the components.
 
         Parameters
         ----------
         path : str or Path
             File to write, with suffix ``.tif``.
         overwrite : bool
-            Replace a file of that name.
+            Replace an existing file.
 
         Raises
         ------
@@ -336,7 +406,7 @@ class PSFField:
 
     @classmethod
     def load(cls, path: str | Path) -> PSFField:
-        """Read a field that `save` wrote.
+        """Read a PSF field that `save` wrote.
 
         Parameters
         ----------
@@ -346,22 +416,23 @@ class PSFField:
         Returns
         -------
         PSFField
-            The field, equal to the one that was saved.
+            The PSF field, equal to the saved one.
 
         Raises
         ------
         PSFError
-            If the file is missing, damaged, of a newer version, or no PSF field.
+            If the file is missing, damaged, of a newer version, or not a PSF field.
         """
         description, kernels, coefficients = psf_field_file.read_psf_field(path)
         return cls.from_description(description, kernels, coefficients, str(path))
 
     def description(self) -> dict[str, Any]:
-        """What belongs to the field beside its two arrays, as plain JSON values."""
+        """All but the two arrays, as plain JSON values."""
         return {
             "version": psf_field_file.VERSION,
             "frame_shape": list(self.frame_shape),
             "pixel_size_um": self.pixel_size_um,
+            "axis": list(self.axis),
             "source": self.source,
         }
 
@@ -373,28 +444,28 @@ class PSFField:
         coefficients: ArrayLike,
         name: str = "PSF field",
     ) -> PSFField:
-        """Field from its `description` and arrays.
+        """PSF field from its `description` and arrays.
 
         Parameters
         ----------
         description : dict
-            As `description` returns it.
+            Result of `description`.
         kernels, coefficients : array_like
-            The field's arrays.
+            Arrays of the PSF field.
         name : str
-            Where they come from, for the error's text.
+            Name used in error messages.
 
         Returns
         -------
         PSFField
-            The field.
+            The PSF field.
 
         Raises
         ------
         PSFError
-            If the version is unknown, an entry is missing or the shapes do not fit.
+            If the version is unknown, an entry is missing, or the shapes do not fit.
         """
         try:
-            return cls(kernels, coefficients, *psf_field_file.parse_description(description))
+            return cls(kernels, coefficients, **psf_field_file.parse_description(description))
         except PSFError as error:
             raise PSFError(f"{name}: {error}") from None

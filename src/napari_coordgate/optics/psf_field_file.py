@@ -1,7 +1,7 @@
 """PSF fields on disk: a TIFF stack of kernels that any viewer opens.
 
-The description of the first page is JSON and holds what belongs to the field
-beside its arrays; the coefficients are the file's second series.
+The description of the first page is JSON with everything but the arrays; the coefficients
+are the file's second series.
 """
 
 import json
@@ -16,8 +16,6 @@ from napari_coordgate.errors import PSFError
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.tiff import PSF_FIELD, pixel_size_options, read_tiff
 
-__all__ = ["VERSION", "parse_description", "read_psf_field", "write_psf_field"]
-
 VERSION = 1
 
 
@@ -29,35 +27,12 @@ def write_psf_field(
     *,
     overwrite: bool,
 ) -> None:
-    """Write the parts of a PSF field, the arrays in single precision.
-
-    Parameters
-    ----------
-    path : str or Path
-        File to write.
-    description : dict
-        `PSFField.description`.
-    kernels : ndarray, shape (R, K, K)
-        The kernels.
-    coefficients : ndarray, shape (R, G, G)
-        Their coefficients.
-    overwrite : bool
-        Replace a file of that name.
-
-    Raises
-    ------
-    OutputError
-        If the file exists, or cannot be written.
-    """
+    """Write a `PSFField.description` and the arrays (R, K, K) and (R, G, G) in float32."""
     side = description["pixel_size_um"]
     options = pixel_size_options("plain", None if side is None else (side, side))
     options["metadata"] |= {"axes": "QYX", PSF_FIELD: description}
     with atomic_write(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
-        tiff.write(
-            kernels.astype(np.float32),
-            photometric="minisblack",
-            **options,
-        )
+        tiff.write(kernels.astype(np.float32), photometric="minisblack", **options)
         tiff.write(
             coefficients.astype(np.float32),
             photometric="minisblack",
@@ -66,81 +41,49 @@ def write_psf_field(
 
 
 def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
-    """Read the parts of a PSF field; whether they fit together is not looked at.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    description : any JSON value
-        As given to `write_psf_field`.
-    kernels, coefficients : ndarray
-        The arrays.
-
-    Raises
-    ------
-    PSFError
-        If the file is missing, cut short or no PSF field.
-    """
+    """Description, kernels and coefficients of a file; whether they fit together is not checked."""
     try:
         kernels = np.asarray(read_tiff(Path(path))[0])
         with tifffile.TiffFile(path) as tiff:
             description = json.loads(tiff.pages.first.description)[PSF_FIELD]
             _, series = tiff.series
-            # Stored uncompressed: what claims more than the file holds gets no memory.
+            # Stored uncompressed, so a series larger than the file is damaged; allocate nothing.
             if series.nbytes > tiff.filehandle.size:
                 raise ValueError("the coefficients are damaged")
             coefficients = series.asarray()
     except FileNotFoundError:
-        raise PSFError(f"{path}: no such file; 'napari-coordgate psf' makes one.") from None
+        raise PSFError(f"{path}: no such file; create it with 'napari-coordgate psf'.") from None
     except Exception as error:
-        # A foreign file can fail anywhere in the decoder, with any exception.
+        # The decoder can fail anywhere in a foreign file, with any exception.
         raise PSFError(
-            f"{path}: is no whole PSF field ({type(error).__name__}); "
-            "make one with 'napari-coordgate psf'."
+            f"{path}: not a complete PSF field ({type(error).__name__}); "
+            "create one with 'napari-coordgate psf'."
         ) from error
     return description, kernels, coefficients
 
 
-def parse_description(
-    description: Any,
-) -> tuple[tuple[int, int], float | None, dict[str, Any]]:
-    """What `PSFField.description` told.
-
-    Parameters
-    ----------
-    description : any JSON value
-        As it came from a file.
-
-    Returns
-    -------
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    pixel_size_um : float or None
-        Side of a pixel in the object, um.
-    source : dict
-        What the field was made from.
-
-    Raises
-    ------
-    PSFError
-        If the version is unknown, or an entry is missing or no such value.
-    """
+def parse_description(description: Any) -> dict[str, Any]:
+    """Arguments of `PSFField`, except the arrays, from the JSON value of a file."""
     version = description.get("version") if isinstance(description, dict) else None
     if version != VERSION:
         raise PSFError(
-            f"PSF field of version {version!r}, but this program knows {VERSION}; "
+            f"PSF field of version {version!r}, but this program reads version {VERSION}; "
             "update napari-coordgate."
         )
     try:
         height, width = description["frame_shape"]
         side = description["pixel_size_um"]
-        pixel_size_um = None if side is None else float(side)
-        return (int(height), int(width)), pixel_size_um, dict(description["source"])
+        source = dict(description["source"])
+        # Files of 0.1 development versions have the axis in the lens they were computed from.
+        lens_axis = dict(source.get("lens", {})).get("axis", (0.0, 0.0))
+        y, x = description.get("axis", lens_axis)
+        return {
+            "frame_shape": (int(height), int(width)),
+            "pixel_size_um": None if side is None else float(side),
+            "axis": (float(y), float(x)),
+            "source": source,
+        }
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise PSFError(
-            f"damaged description of a PSF field ({error!r}); make the field anew."
+            f"damaged description of a PSF field ({error!r}); create the PSF field again."
         ) from None

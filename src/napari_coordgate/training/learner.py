@@ -145,6 +145,6 @@ def _measured(field: PSFField | None, config: TrainingConfig) -> PSFSamples:
             f"A network of architecture {architecture} begins with the PSFs of the lens; train it "
             "with a PSF field, or choose another architecture."
         )
-    grid = PSFGrid.from_field(field, side)
-    places = pixel_coordinates(grid.places, field.frame_shape)
+    grid = PSFGrid.from_psf_field(field, side)
+    places = pixel_coordinates(grid.positions, field.frame_shape)
     return PSFSamples(*(torch.from_numpy(array).float() for array in (grid.psfs, places)))

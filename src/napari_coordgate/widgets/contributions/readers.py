@@ -80,7 +80,7 @@ def _read_fields(path: Paths) -> list[LayerData]:
             "contrast_limits": (0.0, 1.0),
             "metadata": field_metadata(field, file),
         }
-        layers.append((PSFGrid.from_field(field).montage(), options, "image"))
+        layers.append((PSFGrid.from_psf_field(field).montage(), options, "image"))
     return layers
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.geometry import Window, mirror_indices
-from napari_coordgate.optics.scene import (
+from napari_coordgate.optics.padding import (
     as_tensor,
     pad_mirror,
     pad_mirror_adjoint,
@@ -74,13 +74,13 @@ def test_an_image_may_reach_beyond_the_frame_and_the_window() -> None:
 @pytest.mark.parametrize(
     ("shape", "origin", "window", "message"),
     [
-        ((8,), (0, 0), None, "holds no image"),
-        ((0, 9), (0, 0), None, "holds no image"),
+        ((8,), (0, 0), None, "not an image"),
+        ((0, 9), (0, 0), None, "not an image"),
         ((8, 8), (0, 0), None, "8x8 pixels.*does not cover.*8x9"),
         ((8, 9), (1, 0), None, "does not cover"),
-        ((8, 9), (0, 0), Window(0, 0, 0, 3), "no part of the frame"),
-        ((8, 9), (0, 0), Window(6, 0, 3, 3), "no part of the frame"),
-        ((8, 9), (0, 0), Window(-1, 0, 3, 3), "no part of the frame"),
+        ((8, 9), (0, 0), Window(0, 0, 0, 3), "not inside the frame"),
+        ((8, 9), (0, 0), Window(6, 0, 3, 3), "not inside the frame"),
+        ((8, 9), (0, 0), Window(-1, 0, 3, 3), "not inside the frame"),
         ((4, 4), (0, 0), Window(2, 2, 3, 3), "does not cover"),
     ],
 )

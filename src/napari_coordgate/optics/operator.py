@@ -1,0 +1,120 @@
+"""Blur of a PSF field as a linear operator."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.geometry import Window
+from napari_coordgate.optics.convolution import ProductConvolution
+from napari_coordgate.optics.padding import check_window, pad_mirror, pad_mirror_adjoint
+
+
+class BlurOperator(nn.Module):
+    """Spatially varying blur of a scene onto a window of the frame, and its exact transpose.
+
+    Built by `PSFField.operator`. It has no parameters; both directions are batched,
+    differentiable, and computed on the device and in the precision of their input.
+
+    Parameters
+    ----------
+    convolution : ProductConvolution
+        Kernels and multipliers of the frame.
+    window : Window
+        Part of the frame that the blurred image shows.
+    scene_window : Window
+        Part of the plane that the sharp scene shows; it contains the window, and may extend
+        beyond the frame. Where it ends within one PSF radius of the window, it is mirrored.
+    device : torch.device
+        Device on which `sensitivity` is computed.
+
+    Attributes
+    ----------
+    window, scene_window : Window
+        As passed.
+    device : torch.device
+        As passed.
+    """
+
+    def __init__(
+        self,
+        convolution: ProductConvolution,
+        window: Window,
+        scene_window: Window,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.window = check_window(window, convolution.frame_shape)
+        if not scene_window.contains(window):
+            raise FrameMismatchError(
+                f"A scene on {scene_window} does not cover {window}; choose a larger scene_window."
+            )
+        self.scene_window, self.device = scene_window, device
+        self._convolution = convolution
+        self._input_window = convolution.input_window(window)
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Blurred image of a scene.
+
+        Parameters
+        ----------
+        scene : Tensor, shape (..., H, W)
+            Sharp scene on ``scene_window``.
+
+        Returns
+        -------
+        Tensor, shape (..., h, w)
+            Blurred image on ``window``.
+
+        Raises
+        ------
+        FrameMismatchError
+            If the scene does not have the shape of ``scene_window``.
+        """
+        _check_shape(scene, self.scene_window)
+        padded = pad_mirror(scene, self.scene_window, self._input_window)
+        return self._convolution.forward(padded, [self.window])
+
+    def adjoint(self, image: Tensor) -> Tensor:
+        """Exact transpose of `forward`: <forward(a), b> = <a, adjoint(b)>.
+
+        Parameters
+        ----------
+        image : Tensor, shape (..., h, w)
+            Image on ``window``.
+
+        Returns
+        -------
+        Tensor, shape (..., H, W)
+            Scene on ``scene_window``.
+
+        Raises
+        ------
+        FrameMismatchError
+            If the image does not have the shape of ``window``.
+        """
+        _check_shape(image, self.window)
+        padded = self._convolution.adjoint(image, self.window)
+        return pad_mirror_adjoint(padded, self.scene_window, self._input_window)
+
+    @cached_property
+    def sensitivity(self) -> Tensor:
+        """Part of its light that each scene pixel sends to the window, A^T 1; shape (H, W)."""
+        return self.adjoint(torch.ones(self.window.shape, device=self.device))
+
+    def crop(self, scene: Tensor) -> Tensor:
+        """Part (..., h, w) of a scene (..., H, W) that the window shows, without blur."""
+        return scene[..., *self.window.within(self.scene_window)]
+
+    def extra_repr(self) -> str:
+        """Settings shown by ``repr``."""
+        return f"window={self.window}, scene_window={self.scene_window}"
+
+
+def _check_shape(image: Tensor, window: Window) -> None:
+    if tuple(image.shape[-2:]) != window.shape:
+        raise FrameMismatchError(
+            f"An image of shape {tuple(image.shape)} does not fit {window}; "
+            f"pass one of shape (..., {window.height}, {window.width})."
+        )
