@@ -1,6 +1,6 @@
-"""The commands as their users see them; what they do stands in the modules of their names.
+"""The commands and their flags; their code is in the modules of their names.
 
-Imports of those modules wait until a command runs, so that ``--help`` is instant.
+These modules are imported when a command runs, so that ``--help`` is fast.
 """
 
 import re
@@ -34,7 +34,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_PRESETS_TOLD = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS.items())
+_PRESET_HELP = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS.items())
+
+MAIN_TRAINING_SETTINGS = (
+    *("photons", "read_noise", "steps", "batch_size", "window_size", "learning_rate"),
+    *("network", "depth", "base_channels", "device"),
+)
+"""What ``train --help`` shows; ``train --help-all`` shows all settings."""
 
 DEMO_FOLDER = "napari-coordgate-demo"
 
@@ -44,11 +50,16 @@ Restored = Annotated[
     Path, typer.Option("--output", "-o", help="Image to write: .tif, .ome.tif, .npy or .png.")
 ]
 Axes = Annotated[
-    str | None, typer.Option(help="Axes of the image, such as TCYX, if its file is wrong.")
+    str | None,
+    typer.Option(
+        help="Axes of the image, such as TCYX, if the file does not state them correctly."
+    ),
 ]
 Origin = Annotated[
     str | None,
-    typer.Option(metavar="Y,X", help="Frame pixel at which the image, a window, begins."),
+    typer.Option(
+        metavar="Y,X", help="First frame pixel of an image that is a window of the frame."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
@@ -58,7 +69,7 @@ def start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Say the version, or what commands there are, where no command is named."""
+    """Print the version, or the list of commands if none is given."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -70,26 +81,26 @@ def start(
 @app.command()
 @settings_flags(PSFFieldConfig)
 def psf(
-    output: Annotated[Path, typer.Option("--output", "-o", help="PSF field to write, .tif.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PSF field to write (.tif).")],
     frame: Annotated[
-        str, typer.Option(metavar="HxW", help="Height and width of the frame, pixels.")
+        str, typer.Option(metavar="HxW", help="Height and width of the frame in pixels.")
     ],
     given: Given[PSFFieldConfig],
     lens: Annotated[Path | None, typer.Argument(help="YAML file that describes the lens.")] = None,
     measured: Annotated[
-        Path | None, typer.Option(help="Stack of measured PSFs, one plane each, instead of a lens.")
+        Path | None, typer.Option(help="Stack of measured PSFs, one per plane, instead of a lens.")
     ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="CSV file of their places: row,column in frame pixels.")
+        Path | None, typer.Option(help="CSV file of their positions: row,column in frame pixels.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make the PSF field of a lens, or of measured PSFs: how each pixel of a frame is blurred."""
+    """Make a PSF field, the blur of each pixel of a frame, from a lens or from measured PSFs."""
     from napari_coordgate.cli.psf import make_psf_field
 
     shape = _two_numbers(frame, "x", "--frame", "512x512")
     if 0 in shape:
-        raise SettingsError(f"--frame {frame!r} holds no pixels; it is of the form 512x512.")
+        raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
     make_psf_field(lens, measured, positions, output, shape, given, overwrite)
 
 
@@ -97,28 +108,29 @@ def psf(
 @settings_flags(BlurConfig)
 def blur(
     images: Annotated[
-        list[Path], typer.Argument(help="Sharp images, of the frame's size or larger.")
+        list[Path], typer.Argument(help="Sharp images of the size of the frame, or larger.")
     ],
     psf: Annotated[Path, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")],
     folder: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write to; images keep their names.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for the blurred images; they keep their names."
+        ),
     ],
     given: Given[BlurConfig],
     overwrite: Overwrite = False,
 ) -> None:
-    """Blur sharp images as the PSF field says, with the noise of a camera if wanted."""
+    """Blur sharp images with a PSF field, and add camera noise if requested."""
     from napari_coordgate.cli.blur import blur_images
 
     blur_images(images, psf, folder, given, overwrite)
 
 
 @app.command()
-@settings_flags(TrainingSettings)
+@settings_flags(TrainingSettings, main=MAIN_TRAINING_SETTINGS)
 def train(
     sharp: Annotated[Path, typer.Argument(help="Folder of sharp images, or one image.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Checkpoint to write, .safetensors.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model to write (.safetensors).")],
     given: Given[TrainingSettings],
     psf: Annotated[
         Path | None, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")
@@ -129,21 +141,21 @@ def train(
     ] = None,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Sharp images to validate on, instead of a part that is held back."),
+        typer.Option(help="Sharp images for validation, instead of a part of the others."),
     ] = None,
     preset: Annotated[
-        PresetName, typer.Option(help=f"Defaults of the settings. {_PRESETS_TOLD}")
+        PresetName, typer.Option(help=f"Defaults for all settings. {_PRESET_HELP}")
     ] = "balanced",
     init: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint to fine-tune; its network and PSF field serve as defaults."),
+        typer.Option(help="Model to fine-tune; its network and PSF field are the defaults."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that was to make the output.")
+        bool, typer.Option("--resume", help="Resume the interrupted run that writes this output.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a network on sharp images, blurred as the PSF field says."""
+    """Train a model on sharp images that are blurred with a PSF field."""
     from napari_coordgate.cli.train import Start, TrainingImages, train_network
 
     start = Start(preset, init, resume, overwrite)
@@ -159,7 +171,7 @@ def deblur(
         Path, typer.Argument(help="Blurred image, stack of images, or folder of either.")
     ],
     model: Annotated[
-        Path, typer.Option("--model", "-m", help="Checkpoint, made by 'napari-coordgate train'.")
+        Path, typer.Option("--model", "-m", help="Model, made by 'napari-coordgate train'.")
     ],
     given: Given[BatchSettings],
     target: Annotated[
@@ -171,35 +183,35 @@ def deblur(
         typer.Option(
             "--output",
             "-o",
-            help="Image to write: .tif, .ome.tif, .ome.zarr, .npy or .png; of a folder, the "
-            "folder to write to.",
+            help="Image to write (.tif, .ome.tif, .ome.zarr, .npy or .png), or folder for the "
+            "results of a folder.",
         ),
     ] = None,
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deblur an image, plane by plane, in its own units; or all images of a folder.
+    """Deblur an image, plane by plane, in its own units; or all images in a folder.
 
-    Of a folder, what cannot be deblurred is reported and passed over. Started again, it
-    does what is missing, and what was made of another source, model or settings.
+    In a folder, files that cannot be deblurred are reported and skipped. A restart
+    processes files that are missing, or whose source, model or settings changed.
     """
     from napari_coordgate.io import SUFFIXES, is_image
 
     if (output is None) == (target is None):
         raise SettingsError("Name one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
-    place, path = _place(origin), output or target
+    window_origin, path = _parse_origin(origin), output or target
     assert path is not None
     if image.is_dir() and not is_image(image):
         from napari_coordgate.cli.batch import deblur_images
 
         if path.suffix.lower() in SUFFIXES:
             raise SettingsError(f"{image} is a folder; name a folder for its results, not {path}.")
-        settings = given.settings({"axes": axes, "origin": place})
+        settings = given.settings({"axes": axes, "origin": window_origin})
         raise typer.Exit(deblur_images(image, model, path, settings, overwrite))
     from napari_coordgate.cli.deblur import deblur_image
 
-    deblur_image(image, model, path, axes, place, given, overwrite)
+    deblur_image(image, model, path, axes, window_origin, given, overwrite)
 
 
 @app.command()
@@ -213,10 +225,10 @@ def wiener(
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deconvolve an image by Wiener's method, which needs no training."""
+    """Deconvolve an image with a Wiener filter; no training is needed."""
     from napari_coordgate.cli.deconvolve import deconvolve_image
 
-    deconvolve_image(image, psf, output, axes, _place(origin), given, overwrite)
+    deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
 
 
 @app.command()
@@ -230,22 +242,22 @@ def richardson_lucy(
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deconvolve an image by Richardson's and Lucy's method, which needs no training."""
+    """Deconvolve an image with the Richardson-Lucy method; no training is needed."""
     from napari_coordgate.cli.deconvolve import deconvolve_image
 
-    deconvolve_image(image, psf, output, axes, _place(origin), given, overwrite)
+    deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
 
 
 @app.command()
 def gates(
-    model: Annotated[Path, typer.Argument(help="Checkpoint, made by 'napari-coordgate train'.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Gating maps to write, .tif.")],
+    model: Annotated[Path, typer.Argument(help="Model, made by 'napari-coordgate train'.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Gating maps to write (.tif).")],
     figure: Annotated[
         Path | None, typer.Option(help="Picture of some of the maps to write as well, .png.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the gating maps: what a network has learned of each place in the frame."""
+    """Write the gating maps: what a network learned about each position in the frame."""
     from napari_coordgate.cli.gates import write_gates
 
     write_gates(model, output, figure, overwrite)
@@ -253,10 +265,10 @@ def gates(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="Checkpoint, PSF field, settings or image.")],
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    file: Annotated[Path, typer.Argument(help="Model, PSF field, settings or image.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Tell what a file holds."""
+    """Show what a file contains."""
     from napari_coordgate.cli.info import file_info, to_json, to_text
 
     typer.echo((to_json if json else to_text)(file_info(file)))
@@ -267,13 +279,15 @@ def compare(
     run: Annotated[Path, typer.Argument(help="YAML file of methods, images and PSF field.")],
     folder: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder to write to, or to go on with."),
+        typer.Option(
+            "--output", "-o", help="Folder for the results, or of a comparison to resume."
+        ),
     ],
     device: Annotated[
-        Device | None, typer.Option(help="Where to compute, in place of the file's.")
+        Device | None, typer.Option(help="Device to compute on, instead of the file's.")
     ] = None,
 ) -> None:
-    """Train, load and test methods on one footing: a table of them, and figures."""
+    """Train, load and test methods under equal conditions; write a table and figures."""
     from napari_coordgate.cli.compare import compare_methods
 
     compare_methods(run, folder, device)
@@ -294,17 +308,17 @@ def demo(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write to, new or empty; given one, the demo stays in the terminal.",
+            help="New or empty folder for the results; if given, the demo stays in the terminal.",
         ),
     ] = None,
     headless: Annotated[
         bool,
-        typer.Option("--headless", help=f"Stay in the terminal, and write to {DEMO_FOLDER}."),
+        typer.Option("--headless", help=f"Stay in the terminal and write to {DEMO_FOLDER}."),
     ] = False,
 ) -> None:
-    """See the whole job on sample images: in napari, or as files, a table and a figure.
+    """Run the whole workflow on sample images, in napari or in the terminal.
 
-    In the terminal it also fine-tunes the network, and tells by how much each step helped.
+    In the terminal, the demo also fine-tunes the model and reports the gain of each step.
     """
     from napari_coordgate.cli.demo import can_open_a_window, open_demo, show_demo
 
@@ -314,16 +328,16 @@ def demo(
         raise typer.Exit(status)
 
 
-def _place(origin: str | None) -> tuple[int, int] | None:
-    """Frame pixel of the flag ``--origin``."""
+def _parse_origin(origin: str | None) -> tuple[int, int] | None:
+    """Value of the flag ``--origin``."""
     return None if origin is None else _two_numbers(origin, ",", "--origin", "128,256")
 
 
 def _two_numbers(text: str, separator: str, flag: str, example: str) -> tuple[int, int]:
-    """Numbers of a flag such as ``512x512``."""
+    """Two numbers of a flag such as ``512x512``."""
     match = re.fullmatch(rf"(-?\d+)\s*{separator}\s*(-?\d+)", text.strip(), re.IGNORECASE)
     if match is None:
-        raise SettingsError(f"{flag} {text!r} is not of the form {example}.")
+        raise SettingsError(f"{flag} {text!r} is not valid; use the form {example}.")
     if "-" in text:
-        raise SettingsError(f"{flag} {text!r} must not be negative; it is of the form {example}.")
+        raise SettingsError(f"{flag} {text!r} must not be negative; use the form {example}.")
     return int(match[1]), int(match[2])

@@ -4,12 +4,13 @@ A setting is written once, in `napari_coordgate.config`. Here its field becomes
 a flag; settings of a nested model stand beside those of the outer one.
 """
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 import typer
 from pydantic import ValidationError
@@ -22,6 +23,8 @@ from napari_coordgate.errors import SettingsError, format_validation_error
 __all__ = ["Given", "settings_flags"]
 
 S = TypeVar("S", bound=Settings)
+
+_ADVANCED = "advanced"
 
 _NAMES = {"network.architecture": "network", "psf": "which_psf"}
 """Flags named otherwise than their setting."""
@@ -78,29 +81,24 @@ class Given(Generic[S]):
 
 
 def settings_flags(
-    model: type[Settings], *names: str
+    model: type[Settings], *names: str, main: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the flags of a model, and ``--config`` for a file of them.
+    """Give a command that takes ``given`` the flags of a settings class, and ``--config``.
 
-    Parameters
-    ----------
-    model : type of Settings
-        The settings.
-    *names : str
-        Fields to take; all of them when none is named.
-
-    Returns
-    -------
-    callable
-        Decorator of a command that takes `Given` as its argument ``given``.
+    ``names`` selects settings, all by default. If ``main`` names flags, ``--help`` shows only
+    these, and ``--help-all`` shows all.
     """
     names = names or tuple(model.model_fields)
     chosen = {name: model.model_fields[name] for name in names}
-    flags = list(_flags(chosen, panel="Settings"))
+    flags = list(_flags(chosen))
+    if main:
+        flags = [flag if flag.parameter.name in main else flag.advanced() for flag in flags]
+        assert set(main) <= {flag.parameter.name for flag in flags}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_flags(context: typer.Context, config: Path | None, **values: Any) -> None:
+            values.pop("help_all", None)
             given: dict[str, Any] = {}
             for flag in flags:
                 value = values.pop(flag.parameter.name)
@@ -116,6 +114,8 @@ def settings_flags(
             if parameter.name != "given"
         ]
         parameters = [_CONTEXT, *own, _CONFIG, *(flag.parameter for flag in flags)]
+        if main:
+            parameters.append(_help_all())
         # What typer reads; that a function can be given a signature is unknown to mypy.
         with_flags.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -132,8 +132,7 @@ _CONFIG = inspect.Parameter(
     annotation=Annotated[
         Path | None,
         typer.Option(
-            help="YAML file of settings, as a run leaves beside its result; flags go before it.",
-            rich_help_panel="Settings",
+            help="YAML file of settings, as saved beside each result; flags take precedence.",
         ),
     ],
 )
@@ -146,29 +145,38 @@ class _Flag:
     parameter: inspect.Parameter
     path: tuple[str, ...]
 
+    def advanced(self) -> "_Flag":
+        """The same flag, listed by ``--help-all`` only."""
+        annotation, option = get_args(self.parameter.annotation)
+        if option.hidden:
+            return self
+        option = copy.copy(option)
+        option.hidden, option.rich_help_panel = True, _ADVANCED
+        return replace(
+            self, parameter=self.parameter.replace(annotation=Annotated[annotation, option])
+        )
+
     def nested(self, value: Any) -> Any:
         """Value at its place in a mapping shaped like the model."""
         return functools.reduce(lambda inner, name: {name: inner}, reversed(self.path), value)
 
 
-def _flags(
-    fields: Mapping[str, FieldInfo], panel: str, path: tuple[str, ...] = ()
-) -> Iterator[_Flag]:
+def _flags(fields: Mapping[str, FieldInfo], path: tuple[str, ...] = ()) -> Iterator[_Flag]:
     """Flags of fields, and of the models nested in them."""
     for name, field in fields.items():
         place = (*path, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            yield from _flags(field.annotation.model_fields, name.capitalize(), place)
+            yield from _flags(field.annotation.model_fields, place)
         else:
-            yield _Flag(_parameter(field, place, panel), place)
+            yield _Flag(_parameter(field, place), place)
             for old in (old for old, new in RENAMED.items() if new == name):
                 yield _Flag(_former(old, field), place)
 
 
-def _parameter(field: FieldInfo, path: tuple[str, ...], panel: str) -> inspect.Parameter:
+def _parameter(field: FieldInfo, path: tuple[str, ...]) -> inspect.Parameter:
     """Parameter from which typer makes a setting's flag."""
     name = _NAMES.get(".".join(path), path[-1])
-    option = typer.Option(help=field.description, rich_help_panel=panel)
+    option = typer.Option(help=field.description)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -184,6 +192,29 @@ def _former(name: str, field: FieldInfo) -> inspect.Parameter:
         inspect.Parameter.KEYWORD_ONLY,
         default=field.default,
         annotation=Annotated[field.annotation, typer.Option(hidden=True)],
+    )
+
+
+def _help_all() -> inspect.Parameter:
+    """Flag ``--help-all`` of a command whose ``--help`` shows the main settings only."""
+
+    def show(context: typer.Context, value: bool) -> None:
+        if not value:
+            return
+        for parameter in context.command.params:
+            if getattr(parameter, "rich_help_panel", None) == _ADVANCED:
+                parameter.hidden = False
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+    option = typer.Option(
+        "--help-all", is_eager=True, callback=show, help="Show all settings and exit."
+    )
+    return inspect.Parameter(
+        "help_all",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, option],
     )
 
 
