@@ -9,7 +9,7 @@ from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.demo import blurred_sample
-from napari_coordgate.devices import gains_by_bfloat16, resolve_device, to_device
+from napari_coordgate.devices import bfloat16_is_faster, resolve_device, to_device
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import find_images
@@ -64,7 +64,7 @@ def _speeds(path: Path, size: int, rounds: int) -> list[Figure]:
             partial(run, channels_last, True),
             rounds=rounds,
         )
-    target = 1.6 if gains_by_bfloat16(device) else None
+    target = 1.6 if bfloat16_is_faster(device) else None
     name = f"speed at {size}x{size}:"
     return [
         Figure(f"{name} bfloat16 over float32", median_ratio(last, bfloat16), at_least=target),

@@ -17,7 +17,7 @@ from napari_coordgate import Model
 from napari_coordgate.demo import SEED, blurred_sample
 from napari_coordgate.io import find_images
 from napari_coordgate.io.files import atomic_write, sample_data_folder
-from napari_coordgate.io.metadata import Metadata
+from napari_coordgate.io.metadata import ImageMetadata
 from napari_coordgate.io.tiff import tiff_layout
 from napari_coordgate.normalization import convert_dtype
 from napari_coordgate.simulation import add_camera_noise
@@ -67,7 +67,7 @@ def main() -> None:
         (folder / "beads.tif", beads(starter), "YX"),
     ):
         options = tiff_layout(
-            path, pixels.shape, pixels.dtype, axes, Metadata((side, side))
+            path, pixels.shape, pixels.dtype, axes, ImageMetadata((side, side))
         ).options
         with atomic_write(path) as temporary:
             tifffile.imwrite(temporary, pixels, compression="zlib", predictor=True, **options)

@@ -1,4 +1,4 @@
-"""Laws of choosing a device, and of telling when its memory is too small."""
+"""Tests of choosing a device and detecting that its memory is exhausted."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from torch import nn
 
 from napari_coordgate.config import Device
 from napari_coordgate.devices import (
-    free_memory,
-    gains_by_bfloat16,
+    bfloat16_is_faster,
+    free_device_memory,
     is_out_of_memory,
     resolve_device,
     to_device,
@@ -15,7 +15,7 @@ from napari_coordgate.devices import (
 from napari_coordgate.errors import SettingsError
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+def mock_devices(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
@@ -23,63 +23,61 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
 @pytest.mark.parametrize(
     ("cuda", "mps", "best"), [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
-def test_auto_is_the_best_device_there_is(
+def test_auto_is_the_best_available_device(
     monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str
 ) -> None:
-    pretend(monkeypatch, cuda=cuda, mps=mps)
+    mock_devices(monkeypatch, cuda=cuda, mps=mps)
     assert resolve_device("auto").type == best
     assert resolve_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_told(
-    monkeypatch: pytest.MonkeyPatch, device: Device
-) -> None:
-    pretend(monkeypatch, cuda=False, mps=False)
+def test_an_unavailable_device_is_an_error(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    mock_devices(monkeypatch, cuda=False, mps=False)
     with pytest.raises(SettingsError, match=f"'{device}' is not available.*'cpu'"):
         resolve_device(device)
 
 
-def test_free_memory_is_told_in_bytes() -> None:
-    assert 2**20 < free_memory(torch.device("cpu")) < 2**50
+def test_free_memory_is_in_bytes() -> None:
+    assert 2**20 < free_device_memory(torch.device("cpu")) < 2**50
 
 
-def test_memory_that_pytorch_holds_in_reserve_on_a_gpu_is_free(
+def test_memory_cached_by_pytorch_counts_as_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
-    assert free_memory(torch.device("cuda")) == 130
+    assert free_device_memory(torch.device("cuda")) == 130
 
 
-def test_an_apple_gpu_has_what_is_left_of_what_is_recommended(
+def test_free_memory_of_an_apple_gpu_is_below_the_recommended_maximum(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 100)
     monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 30)
-    assert free_memory(torch.device("mps")) == 70
+    assert free_device_memory(torch.device("mps")) == 70
 
 
-@pytest.mark.parametrize("gains", [True, False])
-def test_a_device_gains_by_bfloat16_where_it_has_matrix_units_for_it(
-    monkeypatch: pytest.MonkeyPatch, gains: bool
+@pytest.mark.parametrize("faster", [True, False])
+def test_bfloat16_is_faster_on_devices_with_matrix_units(
+    monkeypatch: pytest.MonkeyPatch, faster: bool
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": gains}, raising=False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gains)
-    assert gains_by_bfloat16(torch.device("cpu")) is gains
-    assert gains_by_bfloat16(torch.device("cuda")) is gains
-    assert not gains_by_bfloat16(torch.device("mps"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": faster}, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: faster)
+    assert bfloat16_is_faster(torch.device("cpu")) is faster
+    assert bfloat16_is_faster(torch.device("cuda")) is faster
+    assert not bfloat16_is_faster(torch.device("mps"))
 
 
-def test_where_pytorch_does_not_tell_of_matrix_units_there_are_none(
+def test_bfloat16_is_not_faster_if_pytorch_does_not_report_matrix_units(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not gains_by_bfloat16(torch.device("cpu"))
+    assert not bfloat16_is_faster(torch.device("cpu"))
 
 
-def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:
+def test_a_failed_allocation_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
@@ -97,7 +95,7 @@ def test_a_real_failure_of_the_allocator_is_out_of_memory() -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_only_errors_of_memory_are_out_of_memory(error: Exception, expected: bool) -> None:
+def test_only_memory_errors_are_out_of_memory(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
 
 

@@ -1,4 +1,4 @@
-"""What is said of wrong settings: the setting, what it was, and what is allowed."""
+"""Tests of the messages for invalid settings: setting, value, and what is allowed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from napari_coordgate.config import TrainingConfig
 from napari_coordgate.errors import format_validation_error
 
 
-def complaint(values: dict[str, Any]) -> str:
+def message(values: dict[str, Any]) -> str:
     with pytest.raises(ValidationError) as caught:
         TrainingConfig.model_validate(values)
     return format_validation_error(caught.value, TrainingConfig)
@@ -30,9 +30,9 @@ def complaint(values: dict[str, Any]) -> str:
         ({"camera": {"photons": 0}}, "camera.photons: must be above 0 (given: 0)"),
     ],
 )
-def test_a_wrong_setting_is_told_in_our_own_words(values: dict[str, Any], line: str) -> None:
-    assert complaint(values) == line
+def test_an_invalid_setting_is_explained(values: dict[str, Any], line: str) -> None:
+    assert message(values) == line
 
 
-def test_each_wrong_setting_is_told() -> None:
-    assert complaint({"seed": -1, "gain": "x"}).count("; ") == 1
+def test_every_invalid_setting_is_listed() -> None:
+    assert message({"seed": -1, "gain": "x"}).count("; ") == 1

@@ -34,20 +34,20 @@ def write(folder: Path, **files: str) -> None:
 
 
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
-def test_limits_of_the_process_are_kept_to(limit: str) -> None:
+def test_resource_limits_of_the_process_are_respected(limit: str) -> None:
     command = [sys.executable, "-c", LIMITED, limit]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert 0 < int(done.stdout) < 2**31
 
 
-def test_without_control_groups_the_system_decides(groups: Path) -> None:
+def test_without_control_groups_the_available_memory_counts(groups: Path) -> None:
     assert 2**20 < free_host_memory() < 2**50
 
 
 @pytest.mark.parametrize(
     ("limit", "free"), [("1000000", 700_000), ("max", None), ("200000", 0)], ids=str
 )
-def test_a_control_group_of_version_2_limits_what_is_free(
+def test_a_control_group_of_version_2_limits_free_memory(
     groups: Path, limit: str, free: int | None
 ) -> None:
     (groups / "own").write_text("0::/jobs/one\n")
@@ -63,7 +63,7 @@ def test_a_control_group_of_version_2_limits_what_is_free(
     assert found == free if free is not None else found > 2**20
 
 
-def test_a_control_group_of_version_1_limits_what_is_free_from_within_a_container(
+def test_a_control_group_of_version_1_limits_free_memory_in_a_container(
     groups: Path,
 ) -> None:
     (groups / "own").write_text("5:cpu,cpuacct:/\n4:memory:/docker/abc\n0::/\n")
@@ -76,7 +76,7 @@ def test_a_control_group_of_version_1_limits_what_is_free_from_within_a_containe
     assert free_host_memory() == 700_000
 
 
-def test_the_peak_is_that_of_this_process_and_grows_with_what_it_takes() -> None:
+def test_the_peak_is_that_of_this_process_and_grows() -> None:
     program = (
         "import numpy as np; from napari_coordgate.memory import peak_resident_bytes as peak; "
         "before = peak(); np.ones(10**7); print(before, peak())"

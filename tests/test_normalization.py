@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from napari_coordgate import normalization as intensities
+from napari_coordgate import normalization
 from napari_coordgate.config import Scaling
 from napari_coordgate.errors import CanceledError, ImageError
 from napari_coordgate.normalization import Normalizer, check_plane, convert_dtype, fit_normalizer
@@ -27,7 +27,7 @@ def ramp(dtype: str) -> NDArray[Any]:
     span=st.floats(1e-3, 1e6),
     parts=arrays(np.float64, 20, elements=st.floats(-1, 2)),
 )
-def test_restoring_undoes_scaling(low: float, span: float, parts: NDArray[np.float64]) -> None:
+def test_denormalize_inverts_normalize(low: float, span: float, parts: NDArray[np.float64]) -> None:
     intensities = Normalizer(low, low + span)
     image = low + parts * span
     restored = intensities.denormalize(intensities.normalize(image), np.float64)
@@ -35,7 +35,7 @@ def test_restoring_undoes_scaling(low: float, span: float, parts: NDArray[np.flo
 
 
 @given(image=arrays(np.uint16, (2, 9)), dtype=st.sampled_from(["u1", "u2", ">u2"]))
-def test_8_and_16_bit_pixels_survive_exactly(image: NDArray[np.uint16], dtype: str) -> None:
+def test_8_and_16_bit_pixels_are_restored_exactly(image: NDArray[np.uint16], dtype: str) -> None:
     image = image.astype(dtype)
     intensities = Normalizer(float(image.min()), float(image.max()) + 1)
     assert np.array_equal(intensities.denormalize(intensities.normalize(image), dtype), image)
@@ -57,7 +57,7 @@ def test_values_beyond_the_range_are_kept() -> None:
     assert scaled.tolist() == [-1, 0.5, 3]
 
 
-def test_small_steps_on_a_high_offset_are_seen() -> None:
+def test_small_steps_on_a_large_offset_are_preserved() -> None:
     scaled = Normalizer(1e9, 1e9 + 4).normalize(np.array([1e9, 1e9 + 1, 1e9 + 4]))
     assert scaled.tolist() == [0, 0.25, 1]
     counts = np.array([4_000_000_001, 4_000_000_003], np.uint32)
@@ -65,7 +65,7 @@ def test_small_steps_on_a_high_offset_are_seen() -> None:
     assert np.array_equal(intensities.denormalize(intensities.normalize(counts), np.uint32), counts)
 
 
-def test_percentiles_leave_out_hot_and_dead_pixels() -> None:
+def test_percentiles_ignore_hot_and_dead_pixels() -> None:
     plane = np.tile(np.linspace(100, 200, 100, dtype=np.float32), (100, 1))
     plane[0, :10] = (0, 60000, 0, 60000, 0, 60000, 0, 60000, 0, 60000)
     low, high = fit_normalizer(plane, Scaling(low_percentile=1, high_percentile=99))
@@ -79,7 +79,7 @@ def test_a_sparse_image_has_the_range_of_all_its_pixels() -> None:
     assert fit_normalizer(plane, Scaling()) == (7, 9)
 
 
-def test_a_constant_plane_has_no_range() -> None:
+def test_a_constant_plane_is_refused() -> None:
     with pytest.raises(ImageError, match=r"^beads.tif is constant .* is 3\)"):
         fit_normalizer(np.full((8, 8), 3), Scaling(), "beads.tif")
 
@@ -100,7 +100,7 @@ def test_a_large_plane_is_checked_and_sampled_without_a_copy(dtype: str) -> None
 
 
 class LoadedPixels:
-    """Plane that is loaded by its parts; it counts how often each pixel was."""
+    """Plane that counts how often each pixel is loaded."""
 
     def __init__(self, pixels: NDArray[Any]) -> None:
         self._pixels = pixels
@@ -121,15 +121,15 @@ class LoadedPixels:
     sampled=st.integers(1, 4000),
     levels=st.integers(2, 1000),
 )
-def test_strips_give_the_range_of_the_whole_in_one_reading(
+def test_strips_give_the_range_of_the_whole_plane_and_load_each_pixel_once(
     shape: tuple[int, int], strip_bytes: int, sampled: int, levels: int
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, levels, shape).astype(np.uint16)
     pixels[0, 0], pixels[1, 1] = 0, levels
     plane, percentiles = LoadedPixels(pixels), (2, 97)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intensities, "STRIP_BYTES", strip_bytes)
-        patch.setattr(intensities, "_SAMPLED_PIXELS", sampled)
+        patch.setattr(normalization, "STRIP_BYTES", strip_bytes)
+        patch.setattr(normalization, "_MAX_SAMPLES", sampled)
         found = fit_normalizer(plane, Scaling(low_percentile=2, high_percentile=97))
     assert (plane.times == 1).all()
     assert plane.largest <= max(strip_bytes, 2 * shape[1])
@@ -142,10 +142,10 @@ def test_strips_give_the_range_of_the_whole_in_one_reading(
 @pytest.mark.parametrize(
     ("value", "problem"), [(np.nan, "NaN"), (-np.inf, "infinite"), (1e300, "rescale")]
 )
-def test_what_is_wrong_is_found_in_any_strip(
+def test_invalid_pixels_are_found_in_any_strip(
     monkeypatch: pytest.MonkeyPatch, row: int, value: float, problem: str
 ) -> None:
-    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+    monkeypatch.setattr(normalization, "STRIP_BYTES", 1000)
     pixels = np.random.default_rng(0).uniform(0, 1, (100, 20))
     pixels[row, 7] = value
     for look in (check_plane, lambda plane, name: fit_normalizer(plane, Scaling(), name)):
@@ -153,8 +153,8 @@ def test_what_is_wrong_is_found_in_any_strip(
             look(LoadedPixels(pixels), "frame.tif")
 
 
-def test_a_look_through_a_large_plane_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intensities, "STRIP_BYTES", 1000)
+def test_fitting_to_a_large_plane_can_be_canceled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalization, "STRIP_BYTES", 1000)
     plane = LoadedPixels(np.random.default_rng(0).uniform(0, 1, (100, 20)))
 
     def check() -> None:
@@ -190,7 +190,7 @@ def test_every_type_of_pixel_passes_the_check(dtype: str) -> None:
         (np.eye(4).astype(object), "object"),
     ],
 )
-def test_a_plane_that_holds_no_image_is_named(plane: NDArray[Any], problem: str) -> None:
+def test_an_invalid_plane_is_an_error_that_names_it(plane: NDArray[Any], problem: str) -> None:
     with pytest.raises(ImageError, match=rf"^frame.tif .*{problem}") as caught:
         check_plane(plane, "frame.tif")
     assert len(str(caught.value).splitlines()) == 1
@@ -225,18 +225,18 @@ def test_infinity_is_clipped_and_nan_is_0(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_pixels_of_a_type_already_stay_as_they_are(dtype: str) -> None:
+def test_pixels_that_have_the_type_already_are_not_copied(dtype: str) -> None:
     image = ramp(dtype)
     result = convert_dtype(image, dtype)
     assert result.dtype.isnative
     assert np.array_equal(result, image)
 
 
-def test_a_mask_is_true_from_one_half_on() -> None:
+def test_bool_is_true_from_one_half() -> None:
     assert convert_dtype(np.array([-1, 0.49, 0.5, 3]), bool).tolist() == [False, False, True, True]
 
 
-def test_casting_leaves_its_input_alone() -> None:
+def test_conversion_does_not_modify_its_input() -> None:
     image = np.array([1.4, 400.0])
     convert_dtype(image, np.uint8)
     assert image.tolist() == [1.4, 400.0]

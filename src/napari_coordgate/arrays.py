@@ -1,15 +1,13 @@
-"""What serves as the pixels of an image, and as a place to write some to."""
+"""Protocols of the arrays that hold the pixels of an image."""
 
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PixelArray", "PixelTarget"]
-
 
 class PixelArray(Protocol):
-    """Pixels in memory, in a file or not yet computed: an array of NumPy, dask, zarr, HDF5 ..."""
+    """Array of pixels in memory, in a file or not yet computed: NumPy, dask, zarr, HDF5, ..."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -31,9 +29,9 @@ class PixelArray(Protocol):
         ...
 
 
-class PixelTarget(PixelArray, Protocol):
-    """Pixels that can be written: an array of NumPy, a memory map, an array of zarr ..."""
+class WritablePixelArray(PixelArray, Protocol):
+    """Array of pixels that can be written to: NumPy, a memory map, zarr, ..."""
 
     def __setitem__(self, index: tuple[int | slice, ...], pixels: NDArray[Any], /) -> None:
-        """Write a part."""
+        """Write a part of the array."""
         ...

@@ -1,4 +1,4 @@
-"""Where to compute, in which precision, and in how much memory."""
+"""Compute devices: selection, precision and free memory."""
 
 from __future__ import annotations
 
@@ -13,36 +13,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = [
-    "free_memory",
-    "gains_by_bfloat16",
-    "is_out_of_memory",
-    "resolve_device",
-    "to_device",
-    "use_own_gpu",
-]
-
 N = TypeVar("N", bound="nn.Module")
 
 
 def resolve_device(device: Device) -> torch.device:
-    """Device of a name; ``auto`` is the best one that this machine has.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda", "mps"}
-        CUDA is an NVIDIA GPU (or an AMD one, under ROCm), MPS an Apple one.
-
-    Returns
-    -------
-    torch.device
-        A device that is there.
-
-    Raises
-    ------
-    SettingsError
-        If this machine, or this installation of PyTorch, has no such device.
-    """
+    """Torch device of this name; ``auto`` is the best available one of CUDA, MPS and CPU."""
     import torch
 
     available = {
@@ -51,32 +26,21 @@ def resolve_device(device: Device) -> torch.device:
         "cpu": True,
     }
     if device == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
+        return torch.device(next(name for name, exists in available.items() if exists))
     if not available[device]:
         raise SettingsError(
-            f"Device '{device}' is not available here; choose 'auto' or 'cpu', or install a "
-            f"PyTorch build that supports it."
+            f"Device '{device}' is not available on this computer; choose 'auto' or 'cpu', or "
+            "install a PyTorch build that supports it."
         )
     return torch.device(device)
 
 
-def gains_by_bfloat16(device: torch.device) -> bool:
+def bfloat16_is_faster(device: torch.device) -> bool:
     """Whether a device computes faster in bfloat16 than in float32.
 
-    It is asked for its matrix units, not timed: the same machine must give the same pixels,
-    however busy it is. A processor without such units may emulate it, at a tenth of the speed;
-    what one with AVX-512 alone gains has not been measured.
-
-    Parameters
-    ----------
-    device : torch.device
-        The device.
-
-    Returns
-    -------
-    bool
-        True for GPUs of NVIDIA from Ampere on and those of AMD, and for Intel's processors
-        with AMX. False for Apple's GPUs, and where PyTorch is too old to tell.
+    Decided from the hardware, not by timing: one machine must always give the same pixels. True
+    for NVIDIA GPUs since Ampere, AMD GPUs and Intel CPUs with AMX. CPUs without matrix units may
+    emulate bfloat16 at a tenth of the speed (AVX-512 alone has not been measured).
     """
     import torch
 
@@ -86,20 +50,8 @@ def gains_by_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(capabilities.get("amx_bf16", False))
 
 
-def free_memory(device: torch.device) -> int:
-    """Memory of a device that this process may still take.
-
-    Parameters
-    ----------
-    device : torch.device
-        The device.
-
-    Returns
-    -------
-    int
-        Bytes; on a GPU with those that PyTorch holds in reserve. On an Apple GPU, what is left
-        of the most that the system recommends. On a CPU, see `free_host_memory`.
-    """
+def free_device_memory(device: torch.device) -> int:
+    """Bytes of a device's memory that this process can still allocate, PyTorch's cache included."""
     import torch
 
     if device.type == "cuda":
@@ -111,13 +63,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device's memory was too small."""
+    """Whether an error means that a device ran out of memory."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # The CPU and Apple allocators raise a plain RuntimeError. The library of the CPU's
-    # convolutions says no more than the last of these where its allocation fails.
+    # The CPU and MPS allocators raise a plain RuntimeError. oneDNN (convolutions on the CPU)
+    # reports a failed allocation by the last two messages only.
     text = str(error)
     return isinstance(error, RuntimeError) and (
         "allocate memory" in text
@@ -127,25 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def to_device(network: N, device: torch.device) -> N:
-    """Network moved to a device, in the memory layout in which convolutions are fastest.
-
-    Parameters
-    ----------
-    network : nn.Module
-        The network; it is changed in place.
-    device : torch.device
-        Where to.
-
-    Returns
-    -------
-    nn.Module
-        The network.
-
-    Raises
-    ------
-    DeviceMemoryError
-        If the device has not the memory for it.
-    """
+    """Move a network to a device, in place, in the memory layout that suits convolutions best."""
     import torch
 
     try:
@@ -153,25 +87,19 @@ def to_device(network: N, device: torch.device) -> N:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise DeviceMemoryError(
-                f"The {device.type} has no memory for the network itself; end other programs that "
-                "use it, or choose another device."
+                f"The network does not fit into the memory of device '{device.type}'; close other "
+                "programs that use it, or choose another device."
             ) from None
         raise
     for parameter in network.parameters():
         if parameter.ndim == 4:
-            # `contiguous` passes over 1x1 and one-channel kernels, and features follow these.
+            # `contiguous` ignores 1x1 and one-channel kernels, but features follow their layout.
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
     return network
 
 
-def use_own_gpu(device: Device) -> None:
-    """Let this thread compute on the GPU of this process, where the computer has several.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where the work is to be done; only CUDA has several.
-    """
+def assign_gpu(device: Device) -> None:
+    """Reserve one of several GPUs for this process and make it the current CUDA device."""
     import torch
 
     count = torch.cuda.device_count() if device in ("auto", "cuda") else 0

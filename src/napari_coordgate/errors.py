@@ -1,8 +1,8 @@
-"""Errors meant for the user, and what is wrong with settings in plain words.
+"""Errors and warnings for users, and messages for invalid settings.
 
-Every error of this family says in one line what was wrong, with which file or
-value, and what to do. The command line prints the line and exits. Any other
-exception is a defect of ours and keeps its traceback.
+Every error of this family says in one line what was wrong, in which file or value, and what to
+do. The command line prints that line and exits. Any other exception is a bug and keeps its
+traceback.
 """
 
 import difflib
@@ -14,57 +14,141 @@ from pydantic_core import ErrorDetails
 
 
 class CoordGateError(Exception):
-    """Base of all errors that a user can act on."""
+    """Base class of all errors that a user can act on.
+
+    Raised only as one of its subclasses, or for a broken installation. Catch it to handle every
+    expected failure (a bad file, setting, image or device) in one place; the message is one line
+    that can be shown as it is.
+
+    Examples
+    --------
+    >>> from napari_coordgate.io import read_image
+    >>> try:
+    ...     image = read_image("missing.tif")
+    ... except CoordGateError as error:
+    ...     print(error)
+    missing.tif does not exist; check the name.
+    """
 
 
 class SettingsError(CoordGateError):
-    """A setting, or a file of settings, that cannot be used."""
+    """A setting, or a settings file, is invalid.
+
+    Raised before any work is done. The message names the setting, the value given and what is
+    allowed; correct it and call again.
+
+    Examples
+    --------
+    >>> from napari_coordgate.config import load_lens
+    >>> load_lens("missing.yaml")
+    Traceback (most recent call last):
+        ...
+    napari_coordgate.errors.SettingsError: missing.yaml: no such file.
+    """
 
 
 class ImageError(CoordGateError):
-    """An image that cannot be read, or that holds nothing to work with."""
+    """An image cannot be read, or holds nothing to work with.
+
+    Raised if a file is missing, damaged, incomplete or of an unknown format, if its axes are
+    unclear, or if its pixels are constant, NaN or infinite. Check or export the file again, or
+    pass ``axes``. Files are loaded lazily, so it can also be raised when pixels are accessed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate.io import Image
+    >>> Image(np.zeros((64, 64), complex), "YX")
+    Traceback (most recent call last):
+        ...
+    napari_coordgate.errors.ImageError: The image has complex128 pixels; use real numbers.
+    """
 
 
 class OutputError(CoordGateError):
-    """A result that cannot be written, or would overwrite something."""
+    """A result cannot be written, or would overwrite a file.
+
+    Raised before the work starts where possible. Choose another name or folder, free disk space,
+    or pass ``overwrite=True`` (``--overwrite``). An existing file is left unchanged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate.io import Image, write_image
+    >>> write_image("result.png", Image(np.zeros((4, 4)), "YX"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    napari_coordgate.errors.OutputError: Cannot write result.png: PNG cannot hold float64 ...
+    """
 
 
 class PSFError(CoordGateError):
-    """A lens or PSF field that cannot be built, read or applied."""
+    """A lens or PSF field cannot be built, read or applied.
+
+    Raised if the lens parameters contradict each other, if a PSF is too large for the frame, or
+    if a PSF field file is damaged. Correct the lens, or create the PSF field again.
+    """
 
 
 class ToleranceWarning(UserWarning):
-    """A PSF field that is less exact than was asked for."""
+    """A PSF field is less accurate than the requested tolerance.
+
+    Issued if the low-rank approximation reaches its maximum rank first. Increase the tolerance,
+    or accept the accuracy that the message states.
+    """
 
 
 class TrainingError(CoordGateError):
-    """A training that came to nothing."""
+    """A training failed.
+
+    Raised if the loss becomes NaN or infinite, or if a process of a distributed training fails.
+    Lower the learning rate or check the images; the last checkpoint is kept and can be resumed.
+    """
 
 
 class ModelError(CoordGateError):
-    """A checkpoint that cannot be read or does not rebuild its network."""
+    """A model file or checkpoint cannot be read, or does not match its network.
+
+    Raised if the file is damaged, is not a model of napari-coordgate, or was written by a newer
+    version. Copy the file again or update the package.
+    """
 
 
 class FrameMismatchError(CoordGateError):
-    """An image that is not the frame which a field or network was made for."""
+    """An image does not match the camera frame of a PSF field or model.
+
+    A spatially varying blur is tied to pixel positions. For a crop pass its position in the frame
+    (``origin``); for another camera or binning, use a PSF field or model made for it.
+    """
 
 
 class FrameMismatchWarning(UserWarning):
-    """An image that is likely the frame at another size, and is treated as such."""
+    """An image differs from the frame in size and is assumed to be the whole frame, resampled.
+
+    Issued if the aspect ratios agree (e.g. another binning). Check that the image shows the whole
+    frame; for a crop, pass its ``origin``.
+    """
 
 
 class DeviceMemoryError(CoordGateError):
-    """The device ran out of memory; the message names what would fit."""
+    """The device ran out of memory.
+
+    The message names settings that fit: a smaller tile, window or batch, or another device.
+    """
 
 
 class CanceledError(CoordGateError):
-    """The job was canceled by its user."""
+    """The job was canceled.
+
+    Raised by a job whose ``cancel`` event was set. Files that were complete are kept; partial
+    files are removed.
+    """
 
 
 _NUMBER = "must be a number"
 _WHOLE_NUMBER = "must be a whole number"
 _YES_OR_NO = "must be true or false"
-_PHRASES = {
+_MESSAGES = {
     "float_parsing": _NUMBER,
     "float_type": _NUMBER,
     "finite_number": "must be a finite number",
@@ -78,67 +162,57 @@ _PHRASES = {
     "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:g}",
 }
-"""Our words for pydantic's types of error; those not named here keep pydantic's."""
+"""Messages by pydantic's type of error; other types keep pydantic's message."""
 
-MOST_COMPLAINTS = 20
-"""Who has more wrong settings than these gave another kind of file."""
+_MAX_LISTED = 20
+"""Longer lists do not help: the file is probably no settings file."""
 
-_BRIEFLY = reprlib.Repr()  # what was given may be of any size
-_BRIEFLY.maxlevel, _BRIEFLY.maxstring, _BRIEFLY.maxother = 2, 200, 200
+_REPR = reprlib.Repr()  # values given by a user may be of any size
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 200, 200
 
 
 def format_validation_error(error: ValidationError, *models: type[BaseModel]) -> str:
-    """One line that names each wrong setting, what it was and what is allowed.
+    """Message, in one line, that names each invalid setting, its value and what is allowed.
 
-    Parameters
-    ----------
-    error : ValidationError
-        What pydantic found.
-    *models : type of BaseModel
-        Models whose settings may have been meant by an unknown name.
-
-    Returns
-    -------
-    str
-        The line.
+    Unknown names get suggestions from the settings of ``models``.
     """
-    known = {path.rpartition(".")[2]: path for model in models for path in _paths(model)}
+    known = {path.rpartition(".")[2]: path for model in models for path in _dotted_names(model)}
     items = error.errors()
-    lines = [_complaint(item, known) for item in items[:MOST_COMPLAINTS]]
+    lines = [_format_detail(item, known) for item in items[:_MAX_LISTED]]
     more = [f"and {len(items) - len(lines)} more"] if len(items) > len(lines) else []
     return "; ".join(lines + more)
 
 
 def format_error_detail(item: ErrorDetails) -> str:
-    """What is wrong with one setting, one of the errors of a `ValidationError`."""
-    return _complaint(item, {})
+    """Message for one invalid setting, one of the errors of a `ValidationError`."""
+    return _format_detail(item, {})
 
 
-def _complaint(item: ErrorDetails, known: dict[str, str]) -> str:
-    """What is wrong with one setting."""
+def _format_detail(item: ErrorDetails, known: dict[str, str]) -> str:
+    """Message for one invalid setting, with a suggestion from the known names."""
     parts = [str(part) for part in item["loc"] if part not in ("pupil", "gaussian")]
     name, kind, given = ".".join(parts), item["type"], item.get("input")
     if kind == "extra_forbidden":
         similar = difflib.get_close_matches(parts[-1], known, n=1)
         meant = known[similar[0]] if similar else name
         advice = f"; did you mean {meant!r}?" if meant != name else ""
-        return f"unknown setting {_BRIEFLY.repr(name)}{advice}"
+        return f"unknown setting {_REPR.repr(name)}{advice}"
     if kind == "literal_error":
         choices = str(item["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
         message = f"must be one of {choices}"
-    elif kind in _PHRASES:
-        message = _PHRASES[kind].format(**item.get("ctx", {}))
+    elif kind in _MESSAGES:
+        message = _MESSAGES[kind].format(**item.get("ctx", {}))
     else:
         message = item["msg"].removeprefix("Value error, ")
     if kind not in ("missing", "value_error"):
         advice = "; write a decimal point" if kind == "float_parsing" and "," in str(given) else ""
-        message += f" (given: {_BRIEFLY.repr(given)}{advice})"
+        message += f" (given: {_REPR.repr(given)}{advice})"
     return f"{name}: {message}" if name else message
 
 
-def _paths(model: type[BaseModel]) -> Iterator[str]:
-    """Dotted names of a model's settings, and of those of the models in it."""
+def _dotted_names(model: type[BaseModel]) -> Iterator[str]:
+    """Dotted names of the settings of a pydantic model, nested models included."""
     for name, field in model.model_fields.items():
         yield name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from (f"{name}.{path}" for path in _paths(field.annotation))
+            yield from (f"{name}.{path}" for path in _dotted_names(field.annotation))

@@ -1,4 +1,4 @@
-"""Memory of this process: what it may still take, and the most it has taken."""
+"""Free memory and peak memory use of this process."""
 
 import math
 import sys
@@ -7,37 +7,26 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["free_host_memory", "peak_resident_bytes"]
-
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 OWN_STATUS = Path("/proc/self/status")
 
 
 def free_host_memory() -> int:
-    """Memory that this process may still take.
+    """Bytes of host memory that this process can still allocate.
 
-    Returns
-    -------
-    int
-        Bytes: the least of what the system has to give, what the limits of the process
-        leave (``ulimit -v`` and ``ulimit -d``), and what those of its control groups
-        (containers, and jobs of a cluster) leave. Never negative.
+    This is the minimum of the system's available memory and of what is left below the limits of
+    the process (``ulimit -v`` and ``ulimit -d``) and of its control groups (containers, cluster
+    jobs).
     """
-    rooms = [psutil.virtual_memory().available, *_process_rooms(), *_cgroup_rooms()]
-    return max(0, min(rooms))
+    available = psutil.virtual_memory().available
+    return max(0, min([available, *_left_by_rlimits(), *_left_by_cgroups()]))
 
 
 def peak_resident_bytes() -> int | None:
-    """Largest resident memory of this process so far.
-
-    Returns
-    -------
-    int or None
-        Bytes, mapped pages of files among them; None where the system does not tell.
-    """
+    """Peak resident memory of this process in bytes, or None if the system does not report it."""
     if sys.platform == "linux":
-        # Not getrusage: there a new process begins with the peak of the one that started it.
+        # Not getrusage: there a child process starts with the peak of its parent.
         for line in OWN_STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -49,23 +38,23 @@ def peak_resident_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _process_rooms() -> Iterator[int]:
-    """What each limit of this process leaves, bytes."""
+def _left_by_rlimits() -> Iterator[int]:
+    """Bytes left below each resource limit of this process."""
     if sys.platform == "win32":
         return
     import resource
 
-    taken = psutil.Process().memory_info()
-    # Only Linux tells the size of the data.
-    sizes = {resource.RLIMIT_AS: taken.vms, resource.RLIMIT_DATA: getattr(taken, "data", 0)}
+    used = psutil.Process().memory_info()
+    # Only Linux reports the size of the data segment.
+    sizes = {resource.RLIMIT_AS: used.vms, resource.RLIMIT_DATA: getattr(used, "data", 0)}
     for limited, size in sizes.items():
         limit, _ = resource.getrlimit(limited)
         if limit != resource.RLIM_INFINITY:
             yield limit - size
 
 
-def _cgroup_rooms() -> Iterator[int]:
-    """What each limit of this process's control groups leaves, bytes; none but on Linux."""
+def _left_by_cgroups() -> Iterator[int]:
+    """Bytes left below each limit of this process's control groups (Linux only)."""
     try:
         lines = OWN_CGROUPS.read_text().splitlines()
     except OSError:
@@ -80,15 +69,17 @@ def _cgroup_rooms() -> Iterator[int]:
         else:
             continue
         group = root / path.lstrip("/")
-        # The limits of the groups above hold as well. In a container, the path may be one of
-        # the host's, and its own group the root.
+        # The limits of the parent groups apply as well. In a container, the path may be one of
+        # the host, and the container's own group is the root.
         for folder in (group, *group.parents):
             if folder.is_relative_to(root):
-                yield from _room(folder, *names)
+                yield from _left_in_cgroup(folder, *names)
 
 
-def _room(folder: Path, limit_name: str, usage_name: str, reclaimable: str) -> Iterator[int]:
-    """What the limit of one control group leaves, bytes; files that it may forget count as free."""
+def _left_in_cgroup(
+    folder: Path, limit_name: str, usage_name: str, reclaimable: str
+) -> Iterator[int]:
+    """Bytes left below the limit of one control group; reclaimable file cache counts as free."""
     try:
         limit = float((folder / limit_name).read_text().replace("max", "inf"))
         usage = int((folder / usage_name).read_text())

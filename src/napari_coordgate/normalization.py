@@ -1,4 +1,4 @@
-"""Intensities: what can be worked with, scaled to the network's range and back."""
+"""Normalization of intensities to the range of the network, and conversion of pixel types."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,61 +11,32 @@ from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Scaling
 from napari_coordgate.errors import ImageError
 
-__all__ = ["STRIP_BYTES", "Normalizer", "check_plane", "convert_dtype", "fit_normalizer"]
-
 STRIP_BYTES = 2**26
-"""Size of a plane up to which it is loaded whole; of a larger one, a strip at a time."""
+"""Planes up to this size are loaded at once, larger ones in strips."""
 
-_SAMPLED_PIXELS = 1_000_000
-_LARGEST = float(np.finfo(np.float32).max)
+_MAX_SAMPLES = 1_000_000
+_MAX_VALUE = float(np.finfo(np.float32).max)
 
 
 class Normalizer(NamedTuple):
-    """The intensities of an image that become 0 and 1.
+    """Linear map from intensities of an image to [0, 1].
 
-    Attributes
-    ----------
-    low, high : float
-        In the image's own units; ``high`` is above ``low``.
+    ``low`` and ``high`` become 0 and 1; they are in the image's units, and ``high`` is larger.
     """
 
     low: float
     high: float
 
     def normalize(self, array: NDArray[Any]) -> NDArray[np.float32]:
-        """Intensities in the network's range.
-
-        Parameters
-        ----------
-        array : ndarray
-            Intensities in the image's own units, of any real type and byte order.
-
-        Returns
-        -------
-        ndarray of float32, same shape
-            (array - low) / (high - low); values beyond the range are kept.
-        """
-        # Wide types hold values that float32 rounds: take the offset away before it does.
+        """Return (array - low) / (high - low) as float32; values outside the range are kept."""
+        # Subtract in the wider type: float32 would round large offsets of int32 or float64.
         precision = np.result_type(array.dtype, np.float32)
         scaled: NDArray[Any] = np.subtract(array, self.low, dtype=precision)
         scaled /= self.high - self.low
         return scaled.astype(np.float32, copy=False)
 
     def denormalize(self, array: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Intensities in the image's own units.
-
-        Parameters
-        ----------
-        array : ndarray of float
-            Intensities in the network's range.
-        dtype : data type
-            Type of the result; integers are rounded and clipped, see `convert_dtype`.
-
-        Returns
-        -------
-        ndarray of ``dtype``, same shape
-            low + array (high - low).
-        """
+        """Return low + array (high - low) as ``dtype``, see `convert_dtype`."""
         precision = np.result_type(np.dtype(dtype), np.float32)
         restored = np.multiply(array, self.high - self.low, dtype=precision)
         restored += self.low
@@ -78,35 +49,15 @@ def fit_normalizer(
     name: str = "The image",
     check: Callable[[], object] = bool,
 ) -> Normalizer:
-    """Intensities of an image that become 0 and 1; it is checked as `check_plane` does.
+    """Normalizer of a plane (H, W) from two percentiles; the plane is checked by `check_plane`.
 
-    They are percentiles of about a million pixels on a regular grid, so that the same
-    plane always gives the same range. Where the two percentiles are the same value (an
-    image that is background nearly everywhere), the smallest and largest pixel stand in.
-
-    Parameters
-    ----------
-    plane : PixelArray, shape (H, W)
-        The plane; where it is not in memory, each pixel is loaded once, strip by strip.
-    scaling : Scaling
-        The two percentiles.
-    name : str
-        What the plane is called in an error.
-    check : callable
-        Called before each strip; what it raises ends the work.
-
-    Returns
-    -------
-    IntensityRange
-        The range, never empty.
-
-    Raises
-    ------
-    ImageError
-        If the plane holds no image to work with, see `check_plane`.
+    The percentiles are those of about a million pixels on a regular grid, so that one plane
+    always has the same range. If they are equal (an image that is mostly background), the minimum
+    and maximum are used. Each pixel of a lazy array is loaded once, strip by strip; ``check`` is
+    called before each strip and may raise to cancel.
     """
     _check_form(plane, name)
-    step = max(1, math.ceil(math.sqrt(math.prod(plane.shape) / _SAMPLED_PIXELS)))
+    step = max(1, math.ceil(math.sqrt(math.prod(plane.shape) / _MAX_SAMPLES)))
     sample: list[NDArray[np.float64]] = []
 
     def sampled() -> Iterator[NDArray[Any]]:
@@ -124,77 +75,55 @@ def fit_normalizer(
 
 
 def check_plane(plane: PixelArray, name: str) -> None:
-    """Make sure that a plane holds an image to work with.
+    """Raise ImageError if a plane (H, W) cannot be processed; lazy arrays are loaded in strips.
 
-    Parameters
-    ----------
-    plane : PixelArray, shape (H, W)
-        The plane; it is looked through without a copy, and strip by strip where it is
-        not in memory.
-    name : str
-        What it is called in an error: its file, say.
-
-    Raises
-    ------
-    ImageError
-        If the plane is smaller than 2 x 2 pixels, is not of real numbers, holds
-        NaN, infinite or unusably large values, or is constant.
+    Refused are planes smaller than 2 x 2 pixels, without real numbers, with NaN, infinite or
+    too large values, or with a constant value.
     """
     _check_form(plane, name)
     _extremes((strip for _, strip in _strips(plane)), name)
 
 
 def _check_form(plane: PixelArray, name: str) -> None:
+    """Raise ImageError unless the shape and type are those of an image plane."""
     if plane.ndim != 2 or min(plane.shape) < 2:
         size = " x ".join(str(length) for length in plane.shape)
-        raise ImageError(f"{name} is {size} pixels; give an image of at least 2 x 2 pixels.")
+        raise ImageError(f"{name} is {size} pixels; use an image of at least 2 x 2 pixels.")
     if plane.dtype.kind not in "buif":
-        raise ImageError(f"{name} holds {plane.dtype} values; give an image of real numbers.")
+        raise ImageError(f"{name} has {plane.dtype} pixels; use real numbers.")
 
 
 def _strips(plane: PixelArray) -> Iterator[tuple[int, NDArray[Any]]]:
-    """First row and pixels of each of the strips that make up a plane."""
+    """First row and pixels of each strip of a plane."""
     height, width = plane.shape
     rows = max(1, STRIP_BYTES // (width * plane.dtype.itemsize))
-    # A power of two: the chunks of a file are often such a number of rows, and loaded whole.
+    # A power of two, to match the chunks of files: these are decoded as a whole.
     rows = 1 << (rows.bit_length() - 1)
     for row in range(0, height, rows):
         yield row, np.asarray(plane[row : row + rows, :])
 
 
 def _extremes(strips: Iterable[NDArray[Any]], name: str) -> tuple[float, float]:
-    """Smallest and largest pixel of a plane, if its values can be worked with."""
-    # A NaN anywhere becomes both the minimum and the maximum.
+    """Minimum and maximum of a plane, or ImageError if its values cannot be processed."""
+    # NumPy's min and max propagate NaN.
     extremes = np.array([(float(strip.min()), float(strip.max())) for strip in strips])
     low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())
     if not np.isfinite([low, high]).all():
-        raise ImageError(
-            f"{name} holds NaN or infinite pixels; replace them by numbers before using it."
-        )
-    if max(-low, high) > _LARGEST:
-        raise ImageError(f"{name} holds values beyond {_LARGEST:.2g}; rescale it before using it.")
+        raise ImageError(f"{name} has NaN or infinite pixels; replace them by finite values first.")
+    if max(-low, high) > _MAX_VALUE:
+        raise ImageError(f"{name} has values above {_MAX_VALUE:.2g}; rescale it first.")
     if low == high:
         raise ImageError(
-            f"{name} is constant (every pixel is {low:g}); give an image with structure."
+            f"{name} is constant (every pixel is {low:g}); use an image with structure."
         )
     return low, high
 
 
 def convert_dtype(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Convert intensities to another type without wrapping round.
+    """Array converted to another type: integers are rounded and clipped, never wrapped.
 
-    Parameters
-    ----------
-    array : ndarray
-        Real values.
-    dtype : data type
-        Integers are rounded to the nearest and clipped to the type's range, and
-        NaN becomes 0; bool is True from 0.5 on; a float type is taken as it is.
-
-    Returns
-    -------
-    ndarray of ``dtype`` in native byte order, same shape
-        The values; ``array`` itself where it has that type already.
+    NaN becomes 0, bool is True from 0.5 on. The result is in native byte order; it is ``array``
+    itself if that has the type already.
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind == "b":
@@ -203,7 +132,7 @@ def convert_dtype(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         return array.astype(dtype, copy=False)
     precision = np.result_type(array.dtype, dtype, np.float32)
     low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-    if int(high) > np.iinfo(dtype).max:  # the 64-bit limits lie between two floats
+    if int(high) > np.iinfo(dtype).max:  # 64-bit limits are not representable as floats
         high = float(np.nextafter(high, 0.0))
     whole: NDArray[Any] = np.rint(array, dtype=precision)
     np.clip(whole, low, high, out=whole)

@@ -28,7 +28,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur
-from napari_coordgate.io import Image, planes, read_image, write_image
+from napari_coordgate.io import Image, plane_indices, read_image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import PSFSamples, build_network
 from napari_coordgate.optics import PSFField
@@ -50,7 +50,7 @@ def numbers(axes: str, dtype: str = "u2") -> NDArray[Any]:
 
 def write(axes: str, path: Path, dtype: str = "u2") -> None:
     several = ("DAPI", "GFP") if "C" in axes else ()
-    write_image(path, Image(numbers(axes, dtype), axes, SIZE_UM, channels=several))
+    write_image(path, Image(numbers(axes, dtype), axes, SIZE_UM, channel_names=several))
 
 
 # Images
@@ -59,7 +59,7 @@ def write(axes: str, path: Path, dtype: str = "u2") -> None:
 def use_image(path: Path) -> None:
     """Read a window of a plane, and a whole plane if it is no larger than a camera's."""
     image = read_image(path)
-    index = next(planes(image))
+    index = next(plane_indices(image))
     view = image.view(index)
     view[:5, :7]
     view[view.shape[0] // 2 :, -3:] if view.shape[0] < 4096 else None

@@ -74,7 +74,7 @@ def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyP
     checkpoint = random_checkpoint((700, 700), depth=2)
     sizes = []
     for free in (10**10, 10**8, 10**7, 0):
-        monkeypatch.setattr(predictor, "free_memory", lambda _, free=free: free)
+        monkeypatch.setattr(predictor, "free_device_memory", lambda _, free=free: free)
         size = Predictor(checkpoint, DeblurConfig()).tile_size
         sizes.append(size)
         assert Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=500)).tile_size == 500

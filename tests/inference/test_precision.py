@@ -38,7 +38,7 @@ def test_auto_is_bfloat16_only_where_the_processor_gains(
 ) -> None:
     checkpoint, image = random_checkpoint((40, 40)), noise((40, 40))
     expected = DeblurConfig(precision="bfloat16" if gains else "float32")
-    monkeypatch.setattr(predictor, "gains_by_bfloat16", lambda _: gains)
+    monkeypatch.setattr(predictor, "bfloat16_is_faster", lambda _: gains)
     np.testing.assert_array_equal(
         deblur(image, checkpoint), deblur(image, checkpoint, config=expected)
     )

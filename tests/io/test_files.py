@@ -40,7 +40,7 @@ def ordinary_user() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
+def test_a_file_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "folder" / "result.ome.tif"
     with atomic_write(target) as temporary:
         assert temporary.parent == target.parent
@@ -53,14 +53,14 @@ def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_trying_to_write_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_check_writable_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("before")
     for target in (tmp_path / "there", tmp_path / "new" / "folder" / "result"):
         check_writable(target)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
-def test_trying_to_write_finds_what_stands_in_the_way(tmp_path: Path) -> None:
+def test_check_writable_finds_obstacles(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "closed").mkdir(0o555)
     tmp_path.chmod(0o755)
@@ -72,16 +72,14 @@ def test_trying_to_write_finds_what_stands_in_the_way(tmp_path: Path) -> None:
         check_writable(tmp_path / "closed" / "result")
 
 
-def test_a_relative_name_and_a_text_are_paths_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_may_be_a_string(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with atomic_write("result.txt") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "result.txt").read_text() == "whole"
 
 
-def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_a_file_has_the_default_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     with atomic_write(tmp_path / "result"):
         pass
@@ -102,24 +100,24 @@ def test_an_interrupted_file_leaves_nothing(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"] * overwrite
 
 
-def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_file_is_not_overwritten_by_default(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.write_text("before")
-    complaint = r"result already exists; .* --overwrite"
-    with pytest.raises(OutputError, match=complaint), atomic_write(target):
-        pytest.fail("The body must not run.")
+    message = r"result already exists; .* --overwrite"
+    with pytest.raises(OutputError, match=message), atomic_write(target):
+        pytest.fail("The body was run.")
     assert target.read_text() == "before"
 
 
-def test_a_link_to_nowhere_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_broken_link_is_not_overwritten_by_default(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.symlink_to(tmp_path / "nowhere")
     with pytest.raises(OutputError, match="already exists"), atomic_write(target):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
     assert target.is_symlink()
 
 
-def test_a_file_is_overwritten_when_asked(tmp_path: Path) -> None:
+def test_a_file_is_overwritten_on_request(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.write_text("before")
     with atomic_write(target, overwrite=True) as temporary:
@@ -129,7 +127,7 @@ def test_a_file_is_overwritten_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hard_links", [True, False])
-def test_a_file_that_turned_up_meanwhile_is_kept(
+def test_a_file_created_in_the_meantime_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
 ) -> None:
     if not hard_links:
@@ -141,7 +139,7 @@ def test_a_file_that_turned_up_meanwhile_is_kept(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
 
 
-def test_a_disk_without_hard_links_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_hard_links_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refuse_link)
     with atomic_write(tmp_path / "result") as temporary:
         temporary.write_text("whole")
@@ -152,7 +150,7 @@ def refuse_link(source: Path, target: Path) -> None:
     raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "result"
     with (
         disk_that_holds(1000),
@@ -166,25 +164,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_a_one_line_error(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
-    complaint = "permission denied; choose a folder"
+    message = "permission denied; choose a folder"
     with (
         ordinary_user(),
-        pytest.raises(OutputError, match=complaint),
+        pytest.raises(OutputError, match=message),
         atomic_write(folder / "result"),
     ):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_is_no_target(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_valid_target_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"), atomic_write(tmp_path, overwrite=True):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
 
 
-def test_a_folder_appears_whole_and_alone(tmp_path: Path) -> None:
+def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "result.ome.zarr"
     with atomic_write(target, folder=True) as temporary:
         assert (temporary.parent, temporary.suffix) == (target.parent, ".zarr")
@@ -210,10 +208,10 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, overwrite: bool) -
     assert not overwrite or (target / "part").read_text() == "before"
 
 
-def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
+def test_a_folder_is_overwritten_only_on_request(tmp_path: Path) -> None:
     target = folder_with(tmp_path / "result", "before")
     with pytest.raises(OutputError, match="already exists"), atomic_write(target, folder=True):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
     with atomic_write(target, overwrite=True, folder=True) as temporary:
         (temporary / "other").write_text("after")
         assert (target / "part").read_text() == "before"
@@ -221,7 +219,7 @@ def test_a_folder_is_overwritten_only_when_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_that_turned_up_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_a_folder_created_in_the_meantime_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "result"
     for theirs in (folder_with, lambda path, text: path.write_text(text)):
         with pytest.raises(OutputError, match="already exists"), atomic_write(target, folder=True):
@@ -236,18 +234,18 @@ def test_a_file_is_never_overwritten_by_a_folder(tmp_path: Path) -> None:
         pytest.raises(OutputError, match="it is a file"),
         atomic_write(tmp_path / "result", overwrite=True, folder=True),
     ):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
     assert (tmp_path / "result").read_text() == "before"
 
 
-def test_a_folder_replaced_is_on_the_disk_at_every_moment(
+def test_a_folder_that_is_replaced_exists_at_every_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = folder_with(tmp_path / "result", "before")
     rename = Path.rename
 
     def killed(path: Path, name: Path) -> Path:
-        """Die between moving the old aside and the new to its place."""
+        """Exit after the old folder was renamed, before the new one is."""
         if name == target:
             os._exit(9)
         return rename(path, name)
@@ -265,8 +263,8 @@ def test_a_folder_replaced_is_on_the_disk_at_every_moment(
     assert (target / "part").read_text() == "before"
 
 
-def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
-    strays = [
+def test_stale_temporary_files_and_folders_are_removed(tmp_path: Path) -> None:
+    stale = [
         folder_with(tmp_path / "deeper" / ".napari-coordgate-0123abcd-a.zarr", "half"),
         folder_with(tmp_path / ".napari-coordgate-old-b", "old"),
     ]
@@ -276,7 +274,7 @@ def test_strays_are_removed_with_all_that_is_in_them(tmp_path: Path) -> None:
         remove_stale_temp_files([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"])
         == []
     )
-    assert remove_stale_temp_files([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == strays
+    assert remove_stale_temp_files([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == stale
     names = {path.name for path in tmp_path.rglob("*")}
     assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
 
@@ -287,7 +285,7 @@ def folder_with(path: Path, text: str) -> Path:
     return path
 
 
-def test_where_there_are_no_links_a_name_is_taken_and_given_back(
+def test_without_hard_links_a_reserved_name_is_released_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -303,26 +301,26 @@ def test_where_there_are_no_links_a_name_is_taken_and_given_back(
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_not_a_valid_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for target in (tmp_path / "file" / "result", tmp_path / "file" / "deeper" / "result"):
         with pytest.raises(OutputError, match="choose a folder"), atomic_write(target):
-            pytest.fail("The body must not run.")
+            pytest.fail("The body was run.")
 
 
-def test_a_name_may_be_as_long_as_the_disk_allows_but_no_longer(tmp_path: Path) -> None:
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path: Path) -> None:
     with atomic_write(tmp_path / ("n" * 251 + ".tif")) as temporary:
         assert temporary.suffix == ".tif"
     with pytest.raises(OutputError, match="shorter name"), atomic_write(tmp_path / ("n" * 300)):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
 
 
-def test_trouble_with_another_file_is_passed_on(tmp_path: Path) -> None:
+def test_errors_of_other_files_are_passed_on(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "result"):
         (tmp_path / "input").read_bytes()
 
 
-def test_reserving_keeps_contents_and_claims_the_holes(tmp_path: Path) -> None:
+def test_preallocation_keeps_contents_and_fills_holes(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.write(b"start")
@@ -332,7 +330,7 @@ def test_reserving_keeps_contents_and_claims_the_holes(tmp_path: Path) -> None:
     assert path.stat().st_blocks * 512 >= 1 << 20
 
 
-def test_reserving_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
+def test_preallocation_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(shutil.disk_usage(tmp_path).free + (1 << 30))

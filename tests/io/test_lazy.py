@@ -1,4 +1,4 @@
-"""Laws of arrays that load what they are asked for."""
+"""Tests of lazily loaded arrays."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as arrays
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import (
+    AxisIndex,
+    FileSnapshot,
     LazyArray,
-    Part,
     PlaneStackArray,
     RawFileArray,
-    Source,
     SubsetArray,
     as_index,
 )
@@ -24,21 +24,21 @@ from napari_coordgate.io.lazy import (
 ARRAY = np.random.default_rng(0).integers(0, 60000, (2, 3, 1, 9, 700, 3)).astype(">u2")
 
 
-class Pieces(PlaneStackArray):
-    """An array in pieces along some of its axes."""
+class InMemoryStack(PlaneStackArray):
+    """NumPy array that is indexed plane by plane along some of its axes."""
 
     def __init__(self, array: np.ndarray[Any, Any], stacked: set[int]) -> None:
         super().__init__(None, array.shape, array.dtype, stacked)
         self._array = array
 
-    def _piece(self, parts: tuple[Part, ...]) -> np.ndarray[Any, Any]:
-        assert all(isinstance(parts[axis], int) for axis in self._stacked)
-        return self._array[tuple(map(as_index, parts))]
+    def _load_plane(self, indices: tuple[AxisIndex, ...]) -> np.ndarray[Any, Any]:
+        assert all(isinstance(indices[axis], int) for axis in self._stack_axes)
+        return self._array[tuple(map(as_index, indices))]
 
 
 @st.composite
 def forward_indices(draw: st.DrawFn) -> Any:
-    """Index of numbers, and of slices that go forward, an ellipsis among them or not."""
+    """Index of integers and forward slices, with or without an ellipsis."""
     index = draw(arrays.basic_indices(ARRAY.shape, allow_newaxis=False))
     parts = index if isinstance(index, tuple) else (index,)
     forward = (
@@ -50,20 +50,20 @@ def forward_indices(draw: st.DrawFn) -> Any:
     return tuple(forward)
 
 
-def block(folder: str | Path, offset: int = 5) -> RawFileArray:
+def raw_file_array(folder: str | Path, offset: int = 5) -> RawFileArray:
     path = Path(folder) / "pixels"
     path.write_bytes(bytes(offset) + ARRAY.tobytes())
-    return RawFileArray(Source(path), offset, ARRAY.shape, ARRAY.dtype)
+    return RawFileArray(FileSnapshot(path), offset, ARRAY.shape, ARRAY.dtype)
 
 
 @pytest.mark.parametrize("kind", ["block", "all stacked", "two stacked", "selected"])
-def test_any_part_is_that_of_the_array(kind: str) -> None:
+def test_any_index_gives_what_numpy_gives(kind: str) -> None:
     with TemporaryDirectory() as folder:
-        stored = block(folder)
+        stored = raw_file_array(folder)
         lazy: dict[str, LazyArray] = {
             "block": stored,
-            "all stacked": Pieces(ARRAY[..., :5, :], set(range(6))),
-            "two stacked": Pieces(ARRAY, {0, 5}),
+            "all stacked": InMemoryStack(ARRAY[..., :5, :], set(range(6))),
+            "two stacked": InMemoryStack(ARRAY, {0, 5}),
             "selected": SubsetArray(stored, {0: [1, 0], 5: range(3), 3: [*range(9)]}),
         }
         whole = {"all stacked": ARRAY[..., :5, :], "selected": ARRAY[::-1]}.get(kind, ARRAY)
@@ -85,8 +85,8 @@ def test_any_part_is_that_of_the_array(kind: str) -> None:
         assert (lazy[kind].shape, lazy[kind].ndim) == (whole.shape, whole.ndim)
 
 
-def test_backwards_and_beyond_the_end_are_no_parts(tmp_path: Path) -> None:
-    lazy = block(tmp_path)
+def test_backward_and_out_of_range_indices_are_errors(tmp_path: Path) -> None:
+    lazy = raw_file_array(tmp_path)
     for index in (slice(None, None, -1), 2, (0, 0, 1), (0,) * 7):
         with pytest.raises((IndexError, ValueError)):
             lazy[index]
@@ -94,18 +94,18 @@ def test_backwards_and_beyond_the_end_are_no_parts(tmp_path: Path) -> None:
         np.array(lazy, copy=False)
 
 
-def test_a_block_must_lie_within_its_file(tmp_path: Path) -> None:
-    block(tmp_path)
-    source = Source(tmp_path / "pixels")
+def test_a_raw_array_must_be_within_its_file(tmp_path: Path) -> None:
+    raw_file_array(tmp_path)
+    source = FileSnapshot(tmp_path / "pixels")
     with pytest.raises(ValueError, match="the file ends before its pixels do"):
         RawFileArray(source, 6, ARRAY.shape, ARRAY.dtype)
     with pytest.raises(ValueError, match="the file ends before its pixels do"):
         RawFileArray(source, 0, (1 << 40, 1 << 40), ARRAY.dtype)
 
 
-def test_what_a_reader_stumbles_over_is_told_with_the_file(tmp_path: Path) -> None:
+def test_any_exception_of_a_reader_becomes_an_error_that_names_the_file(tmp_path: Path) -> None:
     class Broken(LazyArray):
-        def _load(self, parts: tuple[Part, ...]) -> np.ndarray[Any, Any]:
+        def _load(self, indices: tuple[AxisIndex, ...]) -> np.ndarray[Any, Any]:
             raise RuntimeError("bad blocks\nat 7")
 
     with pytest.raises(ImageError, match=r"^.*x\.tif cannot be read \(bad blocks\); it may be"):

@@ -8,39 +8,43 @@ from pathlib import Path
 import pytest
 
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.locks import lock
+from napari_coordgate.io.locks import acquire_lock
 
 
-def test_a_lock_is_refused_while_it_is_held_and_had_afterwards(tmp_path: Path) -> None:
-    held = lock(tmp_path / "a.lock", "taken")
+def test_a_lock_can_be_acquired_again_only_after_its_release(tmp_path: Path) -> None:
+    held = acquire_lock(tmp_path / "a.lock", "taken")
     with pytest.raises(OutputError, match="taken"):
-        lock(tmp_path / "a.lock", "taken")
+        acquire_lock(tmp_path / "a.lock", "taken")
     held.release()
-    lock(tmp_path / "a.lock", "taken").release()
+    acquire_lock(tmp_path / "a.lock", "taken").release()
 
 
-def test_a_lock_where_nothing_can_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write"):
-        lock(tmp_path / "file" / "a.lock", "taken")
+        acquire_lock(tmp_path / "file" / "a.lock", "taken")
 
 
-CLAIM = """
+ACQUIRE = """
 import sys, time
-from napari_coordgate.io.locks import claim_place
-print(claim_place(sys.argv[1], 2), claim_place(sys.argv[1], 2), flush=True)
+from napari_coordgate.io.locks import acquire_slot
+print(acquire_slot(sys.argv[1], 2), acquire_slot(sys.argv[1], 2), flush=True)
 time.sleep(60)
 """
 
+ACQUIRE_AGAIN = ACQUIRE.replace(
+    "time.sleep(60)", "sys.stdin.readline(); print(acquire_slot(sys.argv[1], 2))"
+)
+
 
 @pytest.fixture
-def claim() -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
-    """Another process that claims one of two places, twice; and which it got."""
+def acquire() -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
+    """Start another process that acquires one of two slots, twice; gives process and slot."""
     kind, processes = f"test-{os.getpid()}-{time.monotonic_ns()}", []
 
-    def claim() -> tuple[subprocess.Popen[str], str]:
+    def acquire() -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", CLAIM, kind], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", ACQUIRE, kind], stdout=subprocess.PIPE, text=True
         )
         processes.append(process)
         assert process.stdout is not None
@@ -48,28 +52,18 @@ def claim() -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
         assert first == again
         return process, first
 
-    yield claim
+    yield acquire
     for process in processes:
         process.kill()
         process.communicate()
 
 
-CLAIM_AGAIN = CLAIM.replace(
-    "time.sleep(60)", "sys.stdin.readline(); print(claim_place(sys.argv[1], 2))"
-)
-
-
-ASK_AGAIN = CLAIM.replace(
-    "time.sleep(60)", "sys.stdin.readline(); print(claim_place(sys.argv[1], 2))"
-)
-
-
-def test_a_process_keeps_its_place_when_another_one_comes_free(
-    claim: Callable[[], tuple[subprocess.Popen[str], str]], tmp_path: Path
+def test_a_process_keeps_its_slot_when_another_becomes_free(
+    acquire: Callable[[], tuple[subprocess.Popen[str], str]], tmp_path: Path
 ) -> None:
-    first, _ = claim()
+    first, _ = acquire()
     second = subprocess.Popen(
-        [sys.executable, "-c", ASK_AGAIN, str(first.args[-1])],  # type: ignore[index]
+        [sys.executable, "-c", ACQUIRE_AGAIN, str(first.args[-1])],  # type: ignore[index]
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -78,16 +72,16 @@ def test_a_process_keeps_its_place_when_another_one_comes_free(
     assert second.stdout.readline() == "1 1\n"
     first.kill()
     first.wait()
-    out, _ = second.communicate("go on\n")
+    out, _ = second.communicate("continue\n")
     assert out == "1\n"
 
 
-def test_each_process_has_a_place_of_its_own_until_it_dies(
-    claim: Callable[[], tuple[subprocess.Popen[str], str]],
+def test_each_process_has_its_own_slot_until_it_exits(
+    acquire: Callable[[], tuple[subprocess.Popen[str], str]],
 ) -> None:
-    (first, place), (_, other) = claim(), claim()
-    assert (place, other) == ("0", "1")
-    assert claim()[1] in ("0", "1")  # there are no more: one is shared
+    (first, slot), (_, other) = acquire(), acquire()
+    assert (slot, other) == ("0", "1")
+    assert acquire()[1] in ("0", "1")  # no slot is free: one is shared
     first.kill()
     first.wait()
-    assert claim()[1] == "0"
+    assert acquire()[1] == "0"

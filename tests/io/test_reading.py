@@ -1,4 +1,4 @@
-"""Laws of reading: what a file does not tell, and what is wrong with it."""
+"""Tests of reading: unnamed axes, bad files and files that change."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ FILES = ["stack.tif", "stack.ome.tif", "stack.npy", "deflated.tif", "stack.ome.z
 
 
 def write_file(path: Path) -> Path:
-    """Write a stack of noise, compressed where the name says so."""
+    """Write a stack of noise, compressed if the name says so."""
     if path.name == "deflated.tif":
         tifffile.imwrite(path, STACK, compression="zlib", rowsperstrip=7, photometric="minisblack")
     else:
@@ -33,7 +33,7 @@ def assert_refused(path: Path, problem: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (6, 7, 3), (6, 7, 4), (4, 6, 7)])
-def test_unnamed_axes_are_plane_colors_or_stack(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_unnamed_axes_are_a_plane_colors_or_a_stack(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "image.npy", np.zeros(shape))
     image = read_image(tmp_path / "image.npy")
     assert image.axes == {(6, 7): "YX", (4, 6, 7): "ZYX"}.get(shape, "YXS")
@@ -55,9 +55,9 @@ def test_more_unnamed_axes_must_be_stated(tmp_path: Path) -> None:
         ("ZYX", "are 3 letters for 4 axes"),
         ("", "are 0 letters"),
         ("QZYX", "have letters other than TCZYXS"),
-        ("ZZYX", "name one axis twice"),
-        ("TCZX", "do not hold Y and then X"),
-        ("TCXY", "do not hold Y and then X"),
+        ("ZZYX", "name an axis twice"),
+        ("TCZX", "do not contain Y and then X"),
+        ("TCXY", "do not contain Y and then X"),
     ],
 )
 def test_wrong_axes_are_refused(tmp_path: Path, axes: str, problem: str) -> None:
@@ -70,18 +70,18 @@ def test_wrong_axes_are_refused(tmp_path: Path, axes: str, problem: str) -> None
 # Bad files
 
 
-def test_missing_files_folders_and_other_kinds_are_refused(tmp_path: Path) -> None:
+def test_missing_files_folders_and_other_formats_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "empty.tif").touch()
     assert_refused(tmp_path / "none.tif", "does not exist")
     assert_refused(tmp_path, "is a folder")
-    assert_refused(tmp_path / "notes.txt", r"of no kind that can be read; give .tif, ")
+    assert_refused(tmp_path / "notes.txt", r"is not of a known image format; use .tif, ")
     assert_refused(tmp_path / "empty.tif", r"is empty \(0 bytes\)")
     assert_refused(tmp_path / ("n" * 300 + ".tif"), "cannot be read")
 
 
 @pytest.mark.parametrize("name", ["text.tif", "text.ome.tif", "text.png", "text.npy"])
-def test_a_text_in_disguise_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_text_file_with_the_suffix_of_an_image_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("This is not an image.\nNot at all.\n")
     assert_refused(tmp_path / name, r"cannot be read \(.*copy or export it again")
 
@@ -96,7 +96,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
         assert_refused(path, "cannot be read")
 
 
-def test_arrays_of_objects_never_unpickle(tmp_path: Path) -> None:
+def test_object_arrays_are_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([[Path()]]), allow_pickle=True)
     assert_refused(tmp_path / "objects.npy", "cannot be read")
 
@@ -110,7 +110,7 @@ def test_complex_and_scalar_arrays_are_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "line.npy", "axes")
 
 
-# Files that claim what they do not hold, and files that change
+# Files that claim more than they contain, and files that change
 
 
 def test_a_numpy_file_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_numpy_file_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_pixels_are_not_loaded_before_they_are_asked_for(tmp_path: Path, name: str) -> None:
+def test_pixels_are_loaded_only_when_accessed(tmp_path: Path, name: str) -> None:
     path = write_file(tmp_path / name)
     image = read_image(path)
     for file in [path] if path.is_file() else path.glob("0/c/*/*/*"):
@@ -133,7 +133,7 @@ def test_pixels_are_not_loaded_before_they_are_asked_for(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.endswith(".zarr")])
-def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path, name: str) -> None:
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path, name: str) -> None:
     path = write_file(tmp_path / name)
     image = read_image(path)
     contents = path.read_bytes()
@@ -150,7 +150,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_threads_share_an_image(tmp_path: Path, name: str) -> None:
+def test_threads_can_share_an_image(tmp_path: Path, name: str) -> None:
     image = read_image(write_file(tmp_path / name))
     rows = [slice(top, top + 3) for top in range(0, 20, 3)] * 8
     with ThreadPoolExecutor(4) as pool:
@@ -162,7 +162,7 @@ def test_threads_share_an_image(tmp_path: Path, name: str) -> None:
 # Folders
 
 
-def test_images_of_a_folder_come_sorted(tmp_path: Path) -> None:
+def test_images_of_a_folder_are_sorted_by_name(tmp_path: Path) -> None:
     for name in ("b.tif", "a.PNG", "c.npy", "e.JPG", "notes.txt", ".hidden.tif", "f.zarr"):
         (tmp_path / name).touch()
     for name in ("folder.tif", "d.ome.zarr", ".hidden.zarr"):
@@ -174,7 +174,7 @@ def test_images_of_a_folder_come_sorted(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ImageError, match="holds no images"):
+    with pytest.raises(ImageError, match="has no images"):
         find_images(tmp_path)
     for folder in (tmp_path / "none", tmp_path / "notes.txt"):
         with pytest.raises(ImageError, match="is not a folder"):

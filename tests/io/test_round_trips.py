@@ -1,4 +1,4 @@
-"""Laws of what survives on disk."""
+"""Tests that what is written is read back."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_coordgate.io import Image, read_image, write_image
-from napari_coordgate.io.metadata import Metadata
+from napari_coordgate.io.metadata import ImageMetadata
 from tests.io.examples import DTYPES, PIXEL_SIZE_UM, numbers, rearranged
 
 ALL_AXES = ["".join(extra) + "YX" for n in range(4) for extra in itertools.permutations("TCZ", n)]
@@ -22,13 +22,13 @@ FORMATS = {".tif": DTYPES, ".TIFF": DTYPES, ".ome.tif": OME_TYPES, ".ome.zarr": 
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[str, str, str, Metadata]:
-    """End of a name, axes, type and metadata, as the format of that name has room for."""
+def files(draw: st.DrawFn) -> tuple[str, str, str, ImageMetadata]:
+    """Suffix, axes, type and metadata that the format of the suffix can hold."""
     suffix = draw(st.sampled_from(list(FORMATS)))
     dtype = draw(st.sampled_from(FORMATS[suffix]))
     colors = [] if dtype == "?" or suffix == ".ome.zarr" else ["YXS", "TZYXS"]
     axes = draw(st.sampled_from([*ALL_AXES, *colors]))
-    metadata = Metadata(
+    metadata = ImageMetadata(
         draw(st.none() | st.tuples(SIZES, SIZES)),
         draw(st.none() | SIZES) if "Z" in axes else None,
         draw(st.none() | SIZES) if "T" in axes else None,
@@ -39,7 +39,9 @@ def files(draw: st.DrawFn) -> tuple[str, str, str, Metadata]:
 
 @settings(max_examples=150, deadline=None)
 @given(files())
-def test_pixels_axes_sizes_and_names_survive(file: tuple[str, str, str, Metadata]) -> None:
+def test_pixels_axes_sizes_and_channel_names_are_read_back(
+    file: tuple[str, str, str, ImageMetadata],
+) -> None:
     suffix, axes, dtype, metadata = file
     pixels = numbers(axes, dtype)
     with TemporaryDirectory() as folder:
@@ -55,15 +57,17 @@ def test_pixels_axes_sizes_and_names_survive(file: tuple[str, str, str, Metadata
 
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
-def test_the_name_of_an_only_channel_survives(tmp_path: Path, suffix: str) -> None:
+def test_the_name_of_a_single_channel_is_read_back(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image{suffix}"
-    write_image(path, Image(numbers("ZYX"), "ZYX", channels=("DAPI",)))
-    assert read_image(path).channels == ("DAPI",)
+    write_image(path, Image(numbers("ZYX"), "ZYX", channel_names=("DAPI",)))
+    assert read_image(path).channel_names == ("DAPI",)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-def test_a_usual_tiff_opens_in_imagej(tmp_path: Path, dtype: str) -> None:
-    stack = Image(numbers("TCYX", dtype), "TCYX", PIXEL_SIZE_UM, time_step_s=2.5, channels=NAMES)
+def test_a_tiff_of_a_common_type_opens_in_imagej(tmp_path: Path, dtype: str) -> None:
+    stack = Image(
+        numbers("TCYX", dtype), "TCYX", PIXEL_SIZE_UM, time_step_s=2.5, channel_names=NAMES
+    )
     write_image(tmp_path / "image.tif", stack)
     with tifffile.TiffFile(tmp_path / "image.tif") as tiff:
         assert tiff.is_imagej
@@ -75,7 +79,7 @@ def test_a_usual_tiff_opens_in_imagej(tmp_path: Path, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_type_of_pixel_survives_in_a_numpy_file(tmp_path: Path, dtype: str) -> None:
+def test_every_pixel_type_is_read_back_from_a_numpy_file(tmp_path: Path, dtype: str) -> None:
     write_image(tmp_path / "image.npy", Image(numbers("ZYX", dtype), "ZYX"))
     image = read_image(tmp_path / "image.npy")
     assert (image.axes, image.data.dtype) == ("ZYX", np.dtype(dtype))
@@ -83,6 +87,6 @@ def test_every_type_of_pixel_survives_in_a_numpy_file(tmp_path: Path, dtype: str
 
 
 @pytest.mark.parametrize("name", ["image.NPY", "image.PNG", "image.TIF", "image.ome.ZARR"])
-def test_suffixes_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+def test_suffixes_may_be_upper_case(tmp_path: Path, name: str) -> None:
     write_image(tmp_path / name, Image(numbers("YX"), "YX"))
     np.testing.assert_array_equal(read_image(tmp_path / name).pixels, numbers("YX"))

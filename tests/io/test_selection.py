@@ -1,4 +1,4 @@
-"""Laws of choosing channels, times and planes."""
+"""Tests of selecting channels, times and planes."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from napari_coordgate.io import Image
 from tests.io.examples import numbers
 
 IMAGE = Image(
-    numbers("TCZYX"), "TCZYX", z_step_um=0.5, time_step_s=2.0, channels=("DAPI", "GFP", "a, b")
+    numbers("TCZYX"), "TCZYX", z_step_um=0.5, time_step_s=2.0, channel_names=("DAPI", "GFP", "a, b")
 )
 
 
 class NeverLoaded:
-    """Array that may not be loaded."""
+    """Array that must not be loaded."""
 
     shape, dtype, ndim = (2, 3, 6, 7), np.dtype("u2"), 4
 
     def __getitem__(self, index: object) -> Any:
-        pytest.fail("Nothing was to be loaded.")
+        pytest.fail("The array was loaded.")
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers_left"),
+    ("text", "expected"),
     [
         ("0", [0]),
         ("2,0", [2, 0]),
@@ -39,21 +39,21 @@ class NeverLoaded:
         ("0:2, 1", [0, 1]),
     ],
 )
-def test_numbers_ranges_and_names_choose_channels(text: str, numbers_left: list[int]) -> None:
+def test_numbers_ranges_and_names_select_channels(text: str, expected: list[int]) -> None:
     part = IMAGE.select(Selection(channels=text))
     assert part.axes == IMAGE.axes
-    np.testing.assert_array_equal(part.pixels, IMAGE.data[:, numbers_left])
-    assert part.channels == tuple(IMAGE.channels[number] for number in numbers_left)
+    np.testing.assert_array_equal(part.pixels, IMAGE.pixels[:, expected])
+    assert part.channel_names == tuple(IMAGE.channel_names[number] for number in expected)
 
 
-def test_all_axes_stay_and_steps_follow() -> None:
+def test_a_selection_keeps_all_axes_and_adapts_steps() -> None:
     part = IMAGE.select(Selection(channels="DAPI", times="1", planes="::2"))
     np.testing.assert_array_equal(part.pixels, IMAGE.data[1:, :1, ::2])
-    assert (part.z_step_um, part.time_step_s, part.channels) == (1.0, 2.0, ("DAPI",))
+    assert (part.z_step_um, part.time_step_s, part.channel_names) == (1.0, 2.0, ("DAPI",))
     assert IMAGE.select(Selection(planes="0,1,3")).z_step_um is None
 
 
-def test_windows_of_a_selection_are_those_of_the_image() -> None:
+def test_windows_of_a_selection_equal_those_of_the_image() -> None:
     part = IMAGE.select(Selection(channels="2,0", planes="1:3"))
     window = slice(2, 5), slice(None, None, 3)
     np.testing.assert_array_equal(
@@ -61,16 +61,16 @@ def test_windows_of_a_selection_are_those_of_the_image() -> None:
     )
     np.testing.assert_array_equal(
         part.data[0, :, 1, 2:4, 3],
-        IMAGE.data[0, [2, 0], 2, 2:4, 3],
+        IMAGE.pixels[0, [2, 0], 2, 2:4, 3],
     )
 
 
-def test_nothing_is_loaded_to_select() -> None:
+def test_selecting_loads_nothing() -> None:
     part = Image(NeverLoaded(), "TCYX").select(Selection(channels="1,2", times="0"))
     assert part.data.shape == (1, 2, 6, 7)
 
 
-def test_no_choice_is_the_image_itself() -> None:
+def test_an_empty_selection_returns_the_image_itself() -> None:
     assert IMAGE.select(Selection()) is IMAGE
 
 
@@ -87,13 +87,15 @@ def test_no_choice_is_the_image_itself() -> None:
         (Selection(planes="1-2"), r'no plane "1-2"'),
     ],
 )
-def test_what_is_not_there_is_told_with_what_there_is(selection: Selection, problem: str) -> None:
+def test_an_element_that_does_not_exist_is_an_error_that_lists_what_exists(
+    selection: Selection, problem: str
+) -> None:
     with pytest.raises(ImageError, match=rf"^The image has {problem}"):
         IMAGE.select(selection)
 
 
-def test_an_axis_that_is_missing_has_one_place() -> None:
-    plane = Image(numbers("YX"), "YX", channels=("DAPI",))
+def test_a_missing_axis_has_one_element() -> None:
+    plane = Image(numbers("YX"), "YX", channel_names=("DAPI",))
     for text in ("0", "DAPI", ":"):
         assert plane.select(Selection(channels=text, times="0", planes="0")) is plane
     with pytest.raises(ImageError, match=r'no time "1"; it has 1 time \(0\)'):

@@ -46,11 +46,11 @@ def test_every_layout_is_read(tmp_path: Path, layout: str, byteorder: ByteOrder)
     write(tmp_path / "stack.tif", layout, byteorder)
     image = read_image(tmp_path / "stack.tif")
     assert image.axes == "ZYX"
-    assert np.array_equal(image.data, stack())
+    assert np.array_equal(image.pixels, stack())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_truncated_file_is_never_read_as_something_else(tmp_path: Path, layout: str) -> None:
+def test_a_truncated_file_is_refused_or_read_correctly(tmp_path: Path, layout: str) -> None:
     write(tmp_path / "whole.tif", layout)
     contents = (tmp_path / "whole.tif").read_bytes()
     path = tmp_path / "cut.tif"
@@ -64,18 +64,18 @@ def test_a_truncated_file_is_never_read_as_something_else(tmp_path: Path, layout
             assert len(str(error).splitlines()) == 1
             refused += 1
         else:
-            assert np.array_equal(image.data, stack())
+            assert np.array_equal(image.pixels, stack())
     assert refused > 0.8 * len(contents) / 61
 
 
-def test_damage_is_reported_in_the_error_alone(
+def test_damage_is_reported_only_by_the_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "whole.tif", "bare")
     contents = (tmp_path / "whole.tif").read_bytes()
     (tmp_path / "cut.tif").write_bytes(contents[: len(contents) // 2])
     handlers = logging.getLogger().handlers[:]
-    logging.getLogger().handlers.clear()  # pytest's, which would listen in place of the terminal
+    logging.getLogger().handlers.clear()  # pytest's, which would receive the log
     try:
         with pytest.raises(ImageError, match="pages are missing"):
             read_image(tmp_path / "cut.tif")
@@ -92,7 +92,7 @@ def test_lzw_is_read_or_the_error_names_the_missing_package(tmp_path: Path) -> N
     except ImageError as error:
         assert str(error).endswith("install imagecodecs, or save it uncompressed.")
     else:
-        assert np.array_equal(image.data, stack()[0])
+        assert np.array_equal(image.pixels, stack()[0])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_lzw_is_read_or_the_error_names_the_missing_package(tmp_path: Path) -> N
         ("furlong", None),
     ],
 )
-def test_imagej_units_are_understood(tmp_path: Path, unit: str, size_um: float | None) -> None:
+def test_imagej_units_are_converted(tmp_path: Path, unit: str, size_um: float | None) -> None:
     path = tmp_path / "imagej.tif"
     tifffile.imwrite(path, stack(), imagej=True, resolution=(4, 2), metadata={"unit": unit})
     size = read_image(path).pixel_size_um
@@ -117,7 +117,7 @@ def test_imagej_units_are_understood(tmp_path: Path, unit: str, size_um: float |
 @pytest.mark.parametrize(
     ("unit", "size_um"), [("µm", 0.25), ("nm", 0.00025), ("mm", 250), ("pixel", None)]
 )
-def test_ome_units_are_understood(tmp_path: Path, unit: str, size_um: float | None) -> None:
+def test_ome_units_are_converted(tmp_path: Path, unit: str, size_um: float | None) -> None:
     sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
     units = {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
     path = tmp_path / "image.ome.tif"
@@ -129,7 +129,7 @@ def test_ome_units_are_understood(tmp_path: Path, unit: str, size_um: float | No
 @pytest.mark.parametrize(
     ("unit", "size_um"), [("CENTIMETER", 2.5), ("MICROMETER", 0.00025), ("INCH", None)]
 )
-def test_resolution_tags_are_understood_but_not_those_of_a_print(
+def test_resolution_tags_are_read_except_dots_per_inch(
     tmp_path: Path, unit: str, size_um: float | None
 ) -> None:
     path = tmp_path / "plain.tif"
@@ -138,22 +138,22 @@ def test_resolution_tags_are_understood_but_not_those_of_a_print(
     assert size == (None if size_um is None else pytest.approx((2 * size_um, size_um)))
 
 
-def test_a_size_of_zero_is_no_size(tmp_path: Path) -> None:
+def test_a_pixel_size_of_zero_is_ignored(tmp_path: Path) -> None:
     sizes = {"PhysicalSizeX": 0.0, "PhysicalSizeY": 0.0}
     tifffile.imwrite(tmp_path / "image.ome.tif", stack(), metadata={"axes": "ZYX", **sizes})
     assert read_image(tmp_path / "image.ome.tif").pixel_size_um is None
 
 
-def test_of_a_pyramid_the_full_resolution_is_read(tmp_path: Path) -> None:
+def test_a_pyramid_is_read_at_full_resolution(tmp_path: Path) -> None:
     path = tmp_path / "pyramid.ome.tif"
     plane = stack()[0]
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(plane, subifds=1, metadata={"axes": "YX"})
         tiff.write(plane[::2, ::2], subfiletype=1)
-    assert np.array_equal(read_image(path).data, plane)
+    assert np.array_equal(read_image(path).pixels, plane)
 
 
-def test_an_ome_tiff_that_lacks_planes_is_refused(tmp_path: Path) -> None:
+def test_an_ome_tiff_with_missing_planes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image.ome.tif"
     xml = tifffile.OmeXml()
     xml.addimage("uint16", (3, 20, 17), (3, 1, 1, 20, 17, 1), axes="ZYX")
@@ -162,7 +162,7 @@ def test_an_ome_tiff_that_lacks_planes_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-# Parts of what is compressed or tiled
+# Windows of compressed or tiled pages
 
 COLORS = np.random.default_rng(1).integers(0, 256, (3, 60, 70, 3), np.uint8)
 
@@ -179,14 +179,14 @@ COLORS = np.random.default_rng(1).integers(0, 256, (3, 60, 70, 3), np.uint8)
         {"compression": "lzw", "planarconfig": "separate", "rowsperstrip": 11},
     ],
 )
-def test_a_window_is_that_of_the_whole(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_window_equals_that_of_the_whole_page(tmp_path: Path, options: dict[str, Any]) -> None:
     path = tmp_path / "colors.tif"
     separate = "planarconfig" in options
     pixels = COLORS.transpose(0, 3, 1, 2) if separate else COLORS
     tifffile.imwrite(path, pixels, photometric="rgb", **options)
     image = read_image(path)
     assert image.axes == ("ZSYX" if separate else "ZYXS")
-    whole = tifffile.imread(path)  # JPEG loses a little
+    whole = tifffile.imread(path)  # not COLORS: JPEG is lossy
     windows: list[Any] = [slice(0, 5), slice(13, 37), slice(40, 60, 3), 59]
     for rows, columns in itertools.product(windows, repeat=2):
         index = (2, 1, rows, columns) if separate else (2, rows, columns, 1)
@@ -194,13 +194,13 @@ def test_a_window_is_that_of_the_whole(tmp_path: Path, options: dict[str, Any]) 
     np.testing.assert_array_equal(image.pixels, whole)
 
 
-def test_bits_are_read_by_windows(tmp_path: Path) -> None:
+def test_windows_of_bool_pixels_are_read(tmp_path: Path) -> None:
     mask = COLORS[0, ..., 0] > 100
     tifffile.imwrite(tmp_path / "mask.tif", mask)
     np.testing.assert_array_equal(read_image(tmp_path / "mask.tif").data[3:9, 5:], mask[3:9, 5:])
 
 
-def test_tiles_that_were_left_out_are_empty(tmp_path: Path) -> None:
+def test_missing_tiles_of_a_sparse_file_are_empty(tmp_path: Path) -> None:
     path = tmp_path / "sparse.tif"
     with tifffile.TiffWriter(path) as tiff:
         tiles = iter([np.ones((16, 16), np.uint8), *[None] * 3])
@@ -209,7 +209,7 @@ def test_tiles_that_were_left_out_are_empty(tmp_path: Path) -> None:
     assert pixels.sum() == pixels[:16, :16].sum() == 256
 
 
-def test_an_image_in_several_files_is_read_by_planes(tmp_path: Path) -> None:
+def test_an_image_in_several_files_is_read(tmp_path: Path) -> None:
     xml = (
         '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
         '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="17" SizeY="20" '
@@ -230,7 +230,7 @@ def test_an_image_in_several_files_is_read_by_planes(tmp_path: Path) -> None:
         read_image(tmp_path / "a.ome.tif").plane((1, slice(None), slice(None)))
 
 
-def test_a_tile_that_claims_gigabytes_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_tile_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "claims.tif"
     tifffile.imwrite(path, stack()[0], tile=(16, 16), compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as tiff:
@@ -242,7 +242,7 @@ def test_a_tile_that_claims_gigabytes_is_refused_at_once(tmp_path: Path) -> None
         read_image(path)
 
 
-def test_strips_that_claim_terabytes_are_refused_at_once(tmp_path: Path) -> None:
+def test_strips_that_claim_terabytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "claims.tif"
     tifffile.imwrite(path, stack()[0], metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff:
@@ -252,7 +252,7 @@ def test_strips_that_claim_terabytes_are_refused_at_once(tmp_path: Path) -> None
         read_image(path)
 
 
-def test_an_opaque_alpha_channel_is_left_out_without_loading_it_whole(tmp_path: Path) -> None:
+def test_an_opaque_alpha_channel_is_dropped_lazily(tmp_path: Path) -> None:
     for last, axes in ((255, 3), (254, 4)):
         path = tmp_path / f"{last}.tif"
         alpha = np.full((3, 60, 70, 1), 255, np.uint8)
@@ -266,7 +266,7 @@ def test_an_opaque_alpha_channel_is_left_out_without_loading_it_whole(tmp_path: 
         np.testing.assert_array_equal(image.data[..., :3], COLORS)
 
 
-def test_a_huge_plane_needs_the_memory_of_a_window(tmp_path: Path) -> None:
+def test_windows_of_a_huge_plane_need_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "huge.tif"
     side, tile = 32768, np.arange(512 * 512, dtype=np.uint16).reshape(512, 512)
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
@@ -287,7 +287,7 @@ def test_a_huge_plane_needs_the_memory_of_a_window(tmp_path: Path) -> None:
     assert kilobytes < 200_000  # the plane takes 2 GB
 
 
-def test_a_stack_of_ten_thousand_pages_opens_without_a_walk_through_all(tmp_path: Path) -> None:
+def test_a_stack_of_ten_thousand_pages_opens_without_parsing_all(tmp_path: Path) -> None:
     parsed: list[int] = []
     path = tmp_path / "long.tif"
     tifffile.imwrite(path, np.zeros((10_000, 4, 4), np.uint8), imagej=True)
@@ -304,14 +304,14 @@ def test_a_stack_of_ten_thousand_pages_opens_without_a_walk_through_all(tmp_path
     assert len(parsed) < 10
 
 
-# Steps and names
+# Steps and channel names
 
 
 @pytest.mark.parametrize(
     ("unit", "time_unit", "step", "time_step"),
     [("nm", "ms", 0.0005, 0.002), ("µm", "s", 0.5, 2.0), ("mm", "min", 500, 120), ("?", "?", 0, 0)],
 )
-def test_ome_steps_are_understood(
+def test_ome_steps_are_converted(
     tmp_path: Path, unit: str, time_unit: str, step: float, time_step: float
 ) -> None:
     steps = {"PhysicalSizeZ": 0.5, "TimeIncrement": 2.0}
@@ -323,25 +323,27 @@ def test_ome_steps_are_understood(
     assert image.time_step_s == (pytest.approx(time_step) if time_step else None)
 
 
-def test_imagej_steps_are_understood_and_labels_of_planes_are_no_channels(tmp_path: Path) -> None:
+def test_imagej_steps_are_converted_and_labels_of_planes_are_not_channel_names(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "imagej.tif"
-    told = {"axes": "TCYX", "unit": "nm", "spacing": 300.0, "finterval": 0.5}
+    stated = {"axes": "TCYX", "unit": "nm", "spacing": 300.0, "finterval": 0.5}
     for labels, names in {("a", "b", "a", "b"): ("a", "b"), ("a", "b", "c", "d"): ()}.items():
         tifffile.imwrite(
             path,
             np.zeros((2, 2, 5, 6), np.uint16),
             imagej=True,
             resolution=(0.01, 0.01),
-            metadata={**told, "Labels": list(labels)},
+            metadata={**stated, "Labels": list(labels)},
         )
         image = read_image(path)
         assert image.z_step_um == pytest.approx(0.3)
         assert image.time_step_s == 0.5
-        assert image.channels == names
+        assert image.channel_names == names
 
 
 @pytest.mark.parametrize("pages", [1, 3, 150])
-def test_pages_that_lead_in_a_circle_are_an_error(tmp_path: Path, pages: int) -> None:
+def test_pages_that_form_a_loop_are_an_error(tmp_path: Path, pages: int) -> None:
     path = tmp_path / "image.tif"
     tifffile.imwrite(
         path, np.zeros((pages, 5, 6), np.uint8), photometric="minisblack", metadata=None

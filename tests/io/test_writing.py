@@ -1,4 +1,4 @@
-"""Laws of writing images, whole and piece by piece."""
+"""Tests of writing images, at once and window by window."""
 
 import resource
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from napari_coordgate.io import (
     Image,
     PlaneView,
     create_image,
-    planes,
+    plane_indices,
     read_image,
     write_image,
 )
@@ -29,12 +29,12 @@ PLANE = Image(numbers("YX", "f4"), "YX")
         ("image.png", "YX", "f4", "choose .tif"),
         ("image.png", "ZYX", "u1", "choose .tif"),
         ("image.png", "YXS", "u2", "choose .tif"),
-        ("image.ome.tif", "YX", "f2", "choose a name that ends in .tif alone"),
-        ("image.tif", "YXS", "?", "choose uint8 pixels"),
+        ("image.ome.tif", "YX", "f2", "use a name that ends in .tif only"),
+        ("image.tif", "YXS", "?", "use uint8 pixels"),
         ("image.ome.zarr", "CYXS", "u1", "choose .tif"),
     ],
 )
-def test_what_a_format_cannot_hold_is_said_before_writing(
+def test_what_a_format_cannot_hold_is_an_error_before_writing(
     tmp_path: Path, name: str, axes: str, dtype: str, advice: str
 ) -> None:
     path = tmp_path / "folder" / name
@@ -47,19 +47,19 @@ def test_what_a_format_cannot_hold_is_said_before_writing(
 @pytest.mark.parametrize(
     "name", ["image.tif", "image.ome.tif", "image.png", "image.npy", "image.zarr"]
 )
-def test_an_image_is_overwritten_only_when_asked(tmp_path: Path, name: str) -> None:
+def test_an_image_is_overwritten_only_on_request(tmp_path: Path, name: str) -> None:
     first, second = Image(numbers("YX", "u1"), "YX"), Image(numbers("YX", "u1") + 1, "YX")
     write_image(tmp_path / name, first)
     with pytest.raises(OutputError, match="already exists"):
         write_image(tmp_path / name, second)
-    assert np.array_equal(read_image(tmp_path / name).pixels, first.data)
+    assert np.array_equal(read_image(tmp_path / name).pixels, first.pixels)
     write_image(tmp_path / name, second, overwrite=True)
-    assert np.array_equal(read_image(tmp_path / name).pixels, second.data)
+    assert np.array_equal(read_image(tmp_path / name).pixels, second.pixels)
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 @pytest.mark.parametrize("name", ["image.tif", "image.npy", "image.ome.zarr"])
-def test_an_image_can_take_the_place_of_the_file_it_is_read_from(tmp_path: Path, name: str) -> None:
+def test_an_image_can_replace_the_file_that_it_was_read_from(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     write_image(path, Image(numbers("YX"), "YX"))
     write_image(path, read_image(path), overwrite=True)
@@ -69,43 +69,43 @@ def test_an_image_can_take_the_place_of_the_file_it_is_read_from(tmp_path: Path,
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.tif", "image.npy", "image.ome.zarr"])
 @pytest.mark.parametrize("dtype", ["u1", "f4", "f8", ">u2"])
 @pytest.mark.parametrize("axes", ["YX", "ZYX", "TCZYX", "YXS", "CYX"])
-def test_an_image_written_piece_by_piece_equals_one_written_whole(
+def test_an_image_written_window_by_window_equals_one_written_at_once(
     tmp_path: Path, name: str, axes: str, dtype: str
 ) -> None:
     pixels = numbers(axes, dtype)
     names = ("a", "b", "c") if "C" in axes else ()
-    image = Image(pixels, axes, PIXEL_SIZE_UM, z_step_um=0.5, channels=names)
+    image = Image(pixels, axes, PIXEL_SIZE_UM, z_step_um=0.5, channel_names=names)
     with create_image(tmp_path / name, image, chunk=(4, 4)) as array:
         assert not (tmp_path / name).exists()
         assert (array.shape, array.ndim) == (pixels.shape, pixels.ndim)
-        for index in planes(image):
+        for index in plane_indices(image):
             for window in ((slice(0, 4), slice(0, 7)), (slice(4, 6), slice(0, 7))):
                 PlaneView(array, index)[window] = image.view(index)[window]
     write_image(tmp_path / f"whole-{name}", image)
     stated = axes if name == "image.npy" else None
-    piecewise = read_image(tmp_path / name, stated)
+    by_windows = read_image(tmp_path / name, stated)
     whole = read_image(tmp_path / f"whole-{name}", stated)
-    assert (piecewise.axes, piecewise.metadata) == (whole.axes, whole.metadata)
-    np.testing.assert_array_equal(piecewise.pixels, whole.pixels)
-    assert piecewise.data.dtype.newbyteorder("=") == pixels.dtype.newbyteorder("=")
+    assert (by_windows.axes, by_windows.metadata) == (whole.axes, whole.metadata)
+    np.testing.assert_array_equal(by_windows.pixels, whole.pixels)
+    assert by_windows.data.dtype.newbyteorder("=") == pixels.dtype.newbyteorder("=")
 
 
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
-def test_shape_and_type_need_not_be_those_of_the_other_image(tmp_path: Path, name: str) -> None:
+def test_shape_and_type_can_differ_from_the_other_image(tmp_path: Path, name: str) -> None:
     like = Image(numbers("ZYX"), "ZYX", PIXEL_SIZE_UM)
     with create_image(tmp_path / name, like, shape=(2, 3, 5), dtype="f4") as array:
         array[1, :, :] = np.ones((3, 5))
     image = read_image(tmp_path / name)
-    assert (image.data.shape, image.data.dtype) == ((2, 3, 5), np.float32)
+    assert (image.data.shape, image.data.dtype) == ((2, 3, 5), np.dtype("f4"))
     assert image.pixels.sum() == image.pixels[1].sum() == 15
     with pytest.raises(ImageError, match="axes"), create_image(tmp_path / "b", like, shape=(3, 5)):
-        pytest.fail("The body must not run.")
+        pytest.fail("The body was run.")
 
 
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
-def test_an_image_abandoned_halfway_leaves_nothing(tmp_path: Path, name: str) -> None:
-    piecewise = create_image(tmp_path / name, PLANE)
-    with pytest.raises(KeyboardInterrupt), piecewise as array:
+def test_an_interrupted_image_leaves_nothing(tmp_path: Path, name: str) -> None:
+    by_windows = create_image(tmp_path / name, PLANE)
+    with pytest.raises(KeyboardInterrupt), by_windows as array:
         array[:3, :] = np.ones((3, 7))
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -119,20 +119,20 @@ def test_an_image_abandoned_halfway_leaves_nothing(tmp_path: Path, name: str) ->
         ("image.jpg", "u1", "choose .tif"),
     ],
 )
-def test_packed_formats_are_not_written_piece_by_piece(
+def test_packed_formats_cannot_be_written_window_by_window(
     tmp_path: Path, name: str, dtype: str, advice: str
 ) -> None:
-    piecewise = create_image(tmp_path / name, PLANE, dtype=dtype)
-    with pytest.raises(OutputError, match=advice), piecewise:
-        pytest.fail("The body must not run.")
+    by_windows = create_image(tmp_path / name, PLANE, dtype=dtype)
+    with pytest.raises(OutputError, match=advice), by_windows:
+        pytest.fail("The body was run.")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
-def test_an_image_too_large_for_the_disk_is_refused_at_once(tmp_path: Path, name: str) -> None:
-    piecewise = create_image(tmp_path / name, PLANE, shape=(1 << 20, 1 << 22))
-    with pytest.raises(OutputError, match="disk"), piecewise:
-        pytest.fail("The body must not run.")
+def test_an_image_too_large_for_the_disk_is_refused_at_the_start(tmp_path: Path, name: str) -> None:
+    by_windows = create_image(tmp_path / name, PLANE, shape=(1 << 20, 1 << 22))
+    with pytest.raises(OutputError, match="disk"), by_windows:
+        pytest.fail("The body was run.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +149,7 @@ def nearly_full_disk() -> Iterator[None]:
 @pytest.mark.parametrize(
     "name", ["image.tif", "image.ome.tif", "image.npy", "image.png", "image.zarr"]
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     with pytest.raises(OutputError, match=r"image.*; .* choose another disk\.$") as caught:
         write_image(tmp_path / name, Image(noise, "YX"))

@@ -10,7 +10,7 @@ import tifffile
 
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import OutputError, PSFError
-from napari_coordgate.io.tiff import PSF_FIELD
+from napari_coordgate.io.tiff import PSF_FIELD_KEY
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.psf_field_file import write_psf_field
 
@@ -228,7 +228,7 @@ def test_a_series_that_claims_a_huge_size_is_refused(series: int, path: Path) ->
 
 
 def test_a_description_that_claims_a_huge_stack_is_refused(field: PSFField, path: Path) -> None:
-    text = json.dumps({PSF_FIELD: field.description(), "shape": [10**6, 10**6, 10**6]})
+    text = json.dumps({PSF_FIELD_KEY: field.description(), "shape": [10**6, 10**6, 10**6]})
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages.first.tags["ImageDescription"].overwrite(text)
     refusal(path)

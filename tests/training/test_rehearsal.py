@@ -100,7 +100,7 @@ def test_a_run_shorter_than_the_trial_is_foretold(steps: int) -> None:
 def test_a_run_that_the_free_memory_does_not_hold_is_not_tried_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rehearsal, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(rehearsal, "free_device_memory", lambda _: 1000)
     end = end_of(TrainingConfig(**SMALL))
     assert end.reason == "completed"
     assert not end.result.fits

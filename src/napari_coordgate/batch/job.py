@@ -13,7 +13,7 @@ from napari_coordgate.config import BatchConfig, BatchRuntime, Device
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event, finish, reporting_end
 from napari_coordgate.io.files import check_writable, remove_stale_temp_files
-from napari_coordgate.io.locks import lock
+from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model
 
 __all__ = ["Summary", "deblur_folder", "deblur_folder_events"]
@@ -158,7 +158,7 @@ def _locked(output: Path) -> Iterator[None]:
     """Keep every other batch out of a folder; the system drops the lock with the process."""
     check_writable(output / REPORT_NAME)
     output.mkdir(parents=True, exist_ok=True)
-    held = lock(
+    held = acquire_lock(
         output / LOCK_NAME,
         f"Another batch writes to {output}; wait for its end, or choose another folder.",
     )

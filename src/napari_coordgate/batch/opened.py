@@ -8,7 +8,7 @@ from napari_coordgate.batch.plan import Planned
 from napari_coordgate.batch.work import Outcome, Task, begin_result, open_source
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.inference import Predictor
-from napari_coordgate.io import planes
+from napari_coordgate.io import plane_indices
 from napari_coordgate.model import Model
 
 __all__ = ["OpenFile", "is_shared"]
@@ -58,7 +58,7 @@ class OpenFile:
         """
         checkpoint = Model.load(self.task.model)
         image, place = open_source(self.task, checkpoint)
-        count = sum(1 for _ in planes(image))
+        count = sum(1 for _ in plane_indices(image))
         # The network computes elsewhere; here it only tells the size of its tiles.
         here = Predictor(checkpoint, self.task.config, self.task.runtime.on("cpu"))
         chunk = here.step(place.window.shape)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import SUFFIXES
+from napari_coordgate.io import IMAGE_SUFFIXES
 
 __all__ = ["SUFFIX", "Source", "find_sources", "state_of", "target_names"]
 
@@ -90,7 +90,7 @@ def _looked_at(path: Path, name: str, problem: str) -> Source:
         problem = "its name is no text in UTF-8; rename it"
     try:
         path.stat()
-        is_image = path.suffix.lower() in SUFFIXES
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
     except OSError as error:
         problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
     return Source(shown, state_of(path), is_image, problem)

@@ -18,13 +18,20 @@ from skimage.transform import resize
 from napari_coordgate.batch.plan import recipe_of
 from napari_coordgate.batch.sources import state_of
 from napari_coordgate.config import BatchConfig, BatchRuntime
-from napari_coordgate.devices import use_own_gpu
+from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import Progress
 from napari_coordgate.inference import FrameAlignment, Predictor, align_to_frame, output_dtype
-from napari_coordgate.io import Image, create_image, middle_plane, planes, read_image, sampled
+from napari_coordgate.io import (
+    Image,
+    create_image,
+    middle_plane_index,
+    plane_indices,
+    read_image,
+    subsample,
+)
 from napari_coordgate.io.files import temporary_path
-from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 
 __all__ = ["Outcome", "Task", "Tell", "begin_result", "deblur_file", "open_source"]
@@ -168,7 +175,7 @@ def open_source(task: Task, checkpoint: Model) -> tuple[Image, FrameAlignment]:
     CoordGateError
         If one of them will not do.
     """
-    kind = own_kind(task.source)
+    kind = coordgate_tiff_kind(task.source)
     if kind is not None:
         raise ImageError(f"{task.source} holds a {kind}, no image to deblur; move it elsewhere.")
     image = read_image(task.source, task.config.axes).select(task.config.selection)
@@ -223,7 +230,7 @@ def _deblur(task: Task, moved: Tell, cancel: threading.Event) -> tuple[str, Pair
         for event in deblurrer.events(image, place, out, cancel, only=task.only):
             if isinstance(event, Progress):
                 moved(task.name, task.number, event.done / event.total)
-        if task.pictures and middle_plane(image) in list(planes(image))[task.only]:
+        if task.pictures and middle_plane_index(image) in list(plane_indices(image))[task.only]:
             return _picture(image, image.data), _picture(image, out)
         return None
 
@@ -243,7 +250,7 @@ def _deblurrer(task: Task) -> Predictor:
     with _loading:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
-        use_own_gpu(task.runtime.device)
+        assign_gpu(task.runtime.device)
         return _loaded(task.model, task.recipe, task.config, task.runtime)
 
 
@@ -257,7 +264,7 @@ def _loaded(model: Path, recipe: str, config: BatchConfig, runtime: BatchRuntime
 
 def _picture(image: Image, data: Any) -> NDArray[np.float32]:
     """Middle plane of an image in few pixels, of which most are not even read."""
-    pixels = sampled(Image(data, image.axes).view(middle_plane(image)), 2 * PICTURE_SIDE)
+    pixels = subsample(Image(data, image.axes).view(middle_plane_index(image)), 2 * PICTURE_SIDE)
     factor = min(1.0, PICTURE_SIDE / max(pixels.shape))
     shape = [max(1, round(side * factor)) for side in pixels.shape]
     picture: NDArray[np.float32] = resize(

@@ -196,7 +196,7 @@ def deblur(
     In a folder, files that cannot be deblurred are reported and skipped. A restart
     processes files that are missing, or whose source, model or settings changed.
     """
-    from napari_coordgate.io import SUFFIXES, is_image
+    from napari_coordgate.io import IMAGE_SUFFIXES, is_image
 
     if (output is None) == (target is None):
         raise SettingsError("Name one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
@@ -205,7 +205,7 @@ def deblur(
     if image.is_dir() and not is_image(image):
         from napari_coordgate.cli.batch import deblur_images
 
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError(f"{image} is a folder; name a folder for its results, not {path}.")
         settings = given.settings({"axes": axes, "origin": window_origin})
         raise typer.Exit(deblur_images(image, model, path, settings, overwrite))

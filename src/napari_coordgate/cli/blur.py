@@ -23,7 +23,7 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.events import Event, Finished, Stopwatch, pluralize, reporting_end
 from napari_coordgate.geometry import Window
-from napari_coordgate.io import Image, planes, read_image
+from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.normalization import check_plane, convert_dtype
 from napari_coordgate.optics import PSFField
@@ -103,7 +103,7 @@ def _look_at(images: Sequence[Path], frame_shape: tuple[int, int]) -> int:
         image = read_image(path)
         center_crop_window(image.frame_shape, frame_shape, image.name)
         larger += image.frame_shape != frame_shape
-        for index in planes(image):
+        for index in plane_indices(image):
             check_plane(image.view(index), image.name)
             total += 1
     if larger:
@@ -131,7 +131,7 @@ def _blur_image(
     if image.pixel_size_um is None and side is not None:
         image = replace(image, pixel_size_um=(side, side))  # as the simulation takes it
     with image_output(target, image, shape, dtype, overwrite) as out:
-        for number, index in enumerate(planes(image)):
+        for number, index in enumerate(plane_indices(image)):
             # The noise of an image depends on no other image.
             seed = np.random.default_rng([config.seed, name_number, number]).integers(2**62)
             sharp = image.data[index][scene.within(whole)]

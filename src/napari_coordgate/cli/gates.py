@@ -10,7 +10,7 @@ from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.inference import draw_gates, gating_maps
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.metadata import PixelSize
-from napari_coordgate.io.tiff import GATE, pixel_size_options
+from napari_coordgate.io.tiff import GATING_MAP_PREFIX, pixel_size_options
 from napari_coordgate.model import Model
 
 __all__ = ["write_gates"]
@@ -32,7 +32,10 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
         for name, gate in maps.items():
             size = _pixel_size(checkpoint, gate.shape[-1])
             options = pixel_size_options("ome", size)
-            options["metadata"] |= {"axes": "CYX", "Name": f"{GATE}{name}, {len(gate)} channels"}
+            options["metadata"] |= {
+                "axes": "CYX",
+                "Name": f"{GATING_MAP_PREFIX}{name}, {len(gate)} channels",
+            }
             tiff.write(gate, photometric="minisblack", **options)
     if figure is not None:
         with atomic_write(figure, overwrite) as temporary:

@@ -18,8 +18,8 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import pluralize
-from napari_coordgate.io import SUFFIXES, read_image
-from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.io import IMAGE_SUFFIXES, read_image
+from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
@@ -35,7 +35,7 @@ def file_info(path: Path) -> Description:
         return _settings_info(path)
     if suffix in (".tif", ".tiff"):
         return _tiff_info(path)
-    if suffix in SUFFIXES or path.is_dir():
+    if suffix in IMAGE_SUFFIXES or path.is_dir():
         return _image_info(path)
     if not path.exists():
         raise CoordGateError(f"{path} does not exist; check the name.")
@@ -111,7 +111,7 @@ def _settings_info(path: Path) -> Description:
 
 
 def _tiff_info(path: Path) -> Description:
-    kind = own_kind(path)
+    kind = coordgate_tiff_kind(path)
     if kind == "PSF field":
         return {"file": str(path), **psf_field_info(PSFField.load(path))}
     if kind == "gating maps":

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_coordgate.io import Image, create_image, write_image
 from napari_coordgate.io.files import atomic_write, check_not_exists
-from napari_coordgate.io.pictures import png_picture
+from napari_coordgate.io.png_jpeg import to_png
 from napari_coordgate.version import __version__
 
 
@@ -54,6 +54,6 @@ def image_output(
     check_not_exists([path], overwrite)
     array = np.zeros(shape, dtype)
     if is_png:
-        png_picture(path, array, like.axes)  # fails now rather than after the work
+        to_png(path, array, like.axes)  # fails now rather than after the work
     yield array
     write_image(path, replace(like, data=array), overwrite)

@@ -13,7 +13,7 @@ from napari_coordgate.config import ComparisonConfig
 from napari_coordgate.data import Images, Plane, find_planes
 from napari_coordgate.errors import ImageError
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
-from napari_coordgate.io import Image, as_pixels, find_images, is_pixels, read_image
+from napari_coordgate.io import Image, as_pixel_array, find_images, is_pixel_array, read_image
 
 __all__ = ["Material", "digest_of", "split_images"]
 
@@ -132,7 +132,7 @@ def _items(images: Images, apart: bool = False) -> list[Item]:
     """Files, images or arrays one by one; a single stack plane by plane where they go apart."""
     if isinstance(images, str | Path) and Path(images).is_dir():
         images = find_images(images)
-    is_one = isinstance(images, str | Path | Image) or is_pixels(images)
+    is_one = isinstance(images, str | Path | Image) or is_pixel_array(images)
     several: Any = [images] if is_one else images
     items = list(several)
     return _planes_apart(items[0]) if apart and len(items) == 1 else items
@@ -140,7 +140,7 @@ def _items(images: Images, apart: bool = False) -> list[Item]:
 
 def _planes_apart(item: Item) -> list[Item]:
     image = read_image(item) if isinstance(item, str | Path) else item
-    data = image.data if isinstance(image, Image) else as_pixels(image)
+    data = image.data if isinstance(image, Image) else as_pixel_array(image)
     return [Image(data[p.index], "YX", title=p.name) for p in find_planes(item)]
 
 

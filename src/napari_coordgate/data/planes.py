@@ -14,13 +14,13 @@ from napari_coordgate.errors import ImageError
 from napari_coordgate.io import (
     Image,
     PixelArray,
-    as_pixels,
+    as_pixel_array,
     find_images,
-    is_pixels,
-    planes,
+    is_pixel_array,
+    plane_indices,
     read_image,
 )
-from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.io.tiff import coordgate_tiff_kind
 
 __all__ = ["Images", "Plane", "find_planes"]
 
@@ -133,7 +133,7 @@ def find_planes(images: Images) -> list[Plane]:
     """
     if isinstance(images, str | Path) and Path(images).is_dir():
         images = find_images(images)
-    is_one = isinstance(images, str | Path | Image) or is_pixels(images)
+    is_one = isinstance(images, str | Path | Image) or is_pixel_array(images)
     several: Any = [images] if is_one else images
     found: list[Plane] = []
     for number, item in enumerate(several):
@@ -142,21 +142,21 @@ def find_planes(images: Images) -> list[Plane]:
         elif isinstance(item, Image):
             found += _planes_of_image(item, item.data, item.name)
         else:
-            found += _planes_of_array(as_pixels(item), number)
+            found += _planes_of_array(as_pixel_array(item), number)
     if not found:
         raise ImageError("No image was given; name a folder of sharp images, or pass arrays.")
     return found
 
 
 def _planes_of_file(path: Path) -> Iterator[Plane]:
-    kind = own_kind(path)
+    kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} holds {_OWN[kind]}, no image to train on; move it elsewhere.")
     yield from _planes_of_image(read_image(path), path, str(path))
 
 
 def _planes_of_image(image: Image, source: PixelArray | Path, name: str) -> Iterator[Plane]:
-    for index in planes(image):
+    for index in plane_indices(image):
         place = [i for i in index if isinstance(i, int)]
         title = f"{name}, plane {place}" if any(place) else name
         yield Plane(title, source, index, image.frame_shape)

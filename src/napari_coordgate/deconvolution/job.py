@@ -26,7 +26,7 @@ from napari_coordgate.events import (
     reporting_end,
 )
 from napari_coordgate.geometry import Window
-from napari_coordgate.io import Image, PixelArray, as_image, planes
+from napari_coordgate.io import Image, PixelArray, as_image, plane_indices
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import PSFField
 
@@ -158,7 +158,7 @@ def deconvolve_events(
         window = Window(*(origin or (0, 0)), *known.frame_shape)
         blur = Blur(field, config.psf, window, device)
         result = np.empty(known.data.shape, np.float32) if out is None else out
-        indices = list(planes(known))
+        indices = list(plane_indices(known))
         stopwatch = Stopwatch("deconvolving", len(indices) * config.num_iter)
         for number, index in enumerate(indices):
             plane = known.plane(index)

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_coordgate.arrays import PixelTarget
+from napari_coordgate.arrays import WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device
 from napari_coordgate.events import Event, finish, reporting_end
 from napari_coordgate.inference.alignment import FrameAlignment
@@ -105,7 +105,7 @@ def deblur_events(
     config: DeblurConfig = DEFAULTS,
     runtime: DeblurRuntime = DEFAULT_RUNTIME,
     device: Device | None = None,
-    out: PixelTarget | None = None,
+    out: WritablePixelArray | None = None,
     cancel: threading.Event | None = None,
     first: Callable[[], tuple[int, ...]] | None = None,
 ) -> Generator[Event]:

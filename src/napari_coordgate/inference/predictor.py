@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_coordgate.arrays import PixelArray, PixelTarget
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.devices import (
-    free_memory,
-    gains_by_bfloat16,
+    bfloat16_is_faster,
+    free_device_memory,
     is_out_of_memory,
     resolve_device,
     to_device,
@@ -35,7 +35,7 @@ from napari_coordgate.geometry import Window, tiles
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
 from napari_coordgate.inference.gating_maps import GatingMapCache
 from napari_coordgate.inference.resampling import resampled
-from napari_coordgate.io import Image, PlaneView, planes
+from napari_coordgate.io import Image, PlaneView, plane_indices
 from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL
 from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
@@ -93,9 +93,9 @@ class Predictor:
         # A copy: the checkpoint's own network stays on the CPU.
         self.network = to_device(copy.deepcopy(checkpoint.network), self.device)
         self.bfloat16 = config.precision == "bfloat16" or (
-            config.precision == "auto" and gains_by_bfloat16(self.device)
+            config.precision == "auto" and bfloat16_is_faster(self.device)
         )
-        self._room = min(runtime.memory_gb * 1e9, SAFE_PART * free_memory(self.device))
+        self._room = min(runtime.memory_gb * 1e9, SAFE_PART * free_device_memory(self.device))
         self._largest = math.inf
         self._maps = GatingMapCache(self.network, checkpoint.frame_shape, self.device, self._room)
         self._computing = threading.Lock()
@@ -107,12 +107,12 @@ class Predictor:
         self,
         image: Image,
         origin: tuple[int, int] | FrameAlignment | None = None,
-        out: PixelTarget | None = None,
+        out: WritablePixelArray | None = None,
         cancel: threading.Event | None = None,
         first: Callable[[], Place] | None = None,
         only: slice = slice(None),
     ) -> Iterator[Event]:
-        """Deblur an image, or only some of its planes by their number in the order of `planes`.
+        """Deblur an image, or only some of its planes, numbered in the order of `plane_indices`.
 
         The events are those of `deblur_events`, with errors raised.
         """
@@ -128,7 +128,7 @@ class Predictor:
         self,
         image: Image,
         shown: Window,
-        out: PixelTarget | None,
+        out: WritablePixelArray | None,
         cancel: threading.Event | None,
         first: Callable[[], Place] | None,
         only: slice,
@@ -136,7 +136,7 @@ class Predictor:
         if out is None:
             out = np.empty(image.data.shape, output_dtype(image.data, self.config))
         work = list(self._tiles(shown.shape))
-        every = list(planes(image))
+        every = list(plane_indices(image))
         indices = {_place(index): index for index in every[only]}
         stopwatch = Stopwatch("deblurring", len(work) * len(indices))
         done, all_tiles = 0, pluralize(stopwatch.total, "tile")

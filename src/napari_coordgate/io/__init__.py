@@ -1,37 +1,36 @@
-"""Images: their pixels, their axes and the size of a pixel, in memory and on disk.
+"""Images in memory and on disk: pixels, axes, physical sizes and channel names."""
 
-Axes are letters of TCZYX (time, channel, depth, row, column) and S (the samples
-of a color pixel), one for each axis of the array, Y before X.
-"""
-
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.io.image import (
     Image,
-    PixelArray,
+    PlaneIndex,
     PlaneView,
     as_image,
-    as_pixels,
-    is_pixels,
-    middle_plane,
-    planes,
-    sampled,
+    as_pixel_array,
+    is_pixel_array,
+    middle_plane_index,
+    plane_indices,
+    subsample,
 )
-from napari_coordgate.io.reading import SUFFIXES, find_images, is_image, read_image
+from napari_coordgate.io.reading import IMAGE_SUFFIXES, find_images, is_image, read_image
 from napari_coordgate.io.writing import create_image, write_image
 
 __all__ = [
-    "SUFFIXES",
+    "IMAGE_SUFFIXES",
     "Image",
     "PixelArray",
+    "PlaneIndex",
     "PlaneView",
+    "WritablePixelArray",
     "as_image",
-    "as_pixels",
+    "as_pixel_array",
     "create_image",
     "find_images",
     "is_image",
-    "is_pixels",
-    "middle_plane",
-    "planes",
+    "is_pixel_array",
+    "middle_plane_index",
+    "plane_indices",
     "read_image",
-    "sampled",
+    "subsample",
     "write_image",
 ]

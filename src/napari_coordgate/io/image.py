@@ -1,6 +1,8 @@
-"""Pixels and what they stand for; they need not be in memory."""
+"""Images: pixels with axes, physical sizes and channel names; the pixels may be in a file."""
 
+import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,128 +11,109 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_coordgate.arrays import PixelArray
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Selection
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import SubsetArray
-from napari_coordgate.io.metadata import Metadata, PixelSize
-from napari_coordgate.io.selection import chosen, spacing
-
-__all__ = [
-    "AXES",
-    "Image",
-    "PixelArray",
-    "PlaneView",
-    "as_image",
-    "as_pixels",
-    "check_axes",
-    "is_pixels",
-    "middle_plane",
-    "planes",
-    "sampled",
-]
+from napari_coordgate.io.metadata import ImageMetadata, PixelSize
 
 AXES = "TCZYXS"
-"""Letters that axes can have."""
+"""Letters of axes: time, channel, depth, row, column and sample of a color pixel."""
 
+PlaneIndex = tuple[int | slice, ...]
+"""Index of a plane: an integer for each axis, but a slice for Y and X."""
 
-def is_pixels(value: object) -> TypeGuard[PixelArray]:
-    """Whether a value is a `PixelArray`; a list is none, nor is a tensor of another library."""
-    return isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "__getitem__")
-
-
-def as_pixels(array: ArrayLike | PixelArray) -> PixelArray:
-    """Array as it is where it serves as pixels, else NumPy's of it; nothing is loaded.
-
-    Parameters
-    ----------
-    array : array_like or PixelArray
-        Numbers of any kind.
-
-    Returns
-    -------
-    PixelArray
-        The array.
-    """
-    return array if is_pixels(array) else np.asarray(array)
+_SELECTABLE_AXES = {"C": "channel", "T": "time", "Z": "plane"}
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Pixels, and what they stand for.
+    """Image with named axes, physical sizes and channel names.
 
-    Attributes
+    The pixels may be any array with NumPy's indexing; those of a file are loaded when they are
+    accessed.
+
+    Parameters
     ----------
     data : PixelArray
-        The pixels, of real numbers (bool too) in any byte order; of a file, an array
-        that loads what it is asked for, see `napari_coordgate.io.lazy`.
+        Pixels: real numbers or bool, in any byte order.
     axes : str
-        A letter of TCZYX or S for each axis of ``data``; Y before X.
-    pixel_size_um : tuple of float, or None
-        (y, x) size of a pixel in the object.
-    path : Path, or None
-        The file it was read from.
-    title : str, or None
-        What it is called where it is in no file.
-    z_step_um : float, or None
-        Distance between planes of the axis Z.
-    time_step_s : float, or None
-        Time between those of the axis T.
-    channels : tuple of str
-        Names of the channels, one for each of the axis C, or one where there is no
-        such axis; empty where they have none.
+        One letter of TCZYXS for each axis of ``data``; Y before X. S are the samples of a color
+        pixel.
+    pixel_size_um : tuple of float, optional
+        (y, x) size of a pixel in the object, in um.
+    path : Path, optional
+        File that the image was read from.
+    title : str, optional
+        Name of an image without a file, for messages.
+    z_step_um : float, optional
+        Distance between planes, in um.
+    time_step_s : float, optional
+        Time between frames, in seconds.
+    channel_names : tuple of str
+        One name for each channel (one in total if there is no axis C), or none.
 
     Raises
     ------
     ImageError
-        If the axes or the names do not fit the pixels, or there are none.
+        If the pixels are not real numbers or there are none, or if the axes or channel names do
+        not match the shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = Image(np.zeros((2, 64, 48)), "CYX", channel_names=("DAPI", "GFP"))
+    >>> image.frame_shape
+    (64, 48)
+    >>> [image.plane(index).shape for index in plane_indices(image)]
+    [(64, 48), (64, 48)]
     """
 
-    data: Any  # a PixelArray; most callers know it for a NumPy array
+    data: PixelArray
     axes: str
     pixel_size_um: PixelSize | None = None
     path: Path | None = None
     title: str | None = None
     z_step_um: float | None = None
     time_step_s: float | None = None
-    channels: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the pixels and the axes."""
+        """Check the pixels, axes and channel names."""
         if self.data.dtype.kind not in "buif":
-            raise ImageError(
-                f"{self.name} holds {self.data.dtype} values; give an image of real numbers."
-            )
+            raise ImageError(f"{self.name} has {self.data.dtype} pixels; use real numbers.")
         check_axes(self.axes, self.data.shape, self.name)
         if math.prod(self.data.shape) == 0:
-            raise ImageError(f"{self.name} holds no pixels; give an image that does.")
-        if self.channels and len(self.channels) != self._length("C"):
+            raise ImageError(f"{self.name} has no pixels; use an image that is not empty.")
+        if self.channel_names and len(self.channel_names) != self._length("C"):
             raise ImageError(
-                f"{self.name} has {self._length('C')} channels, but names for "
-                f"{len(self.channels)}; name each or none."
+                f"{self.name} has {self._length('C')} channels, but {len(self.channel_names)} "
+                "channel names; name all channels or none."
             )
 
     @property
-    def metadata(self) -> Metadata:
-        """Sizes and names."""
-        return Metadata(self.pixel_size_um, self.z_step_um, self.time_step_s, self.channels)
+    def metadata(self) -> ImageMetadata:
+        """Physical sizes and channel names."""
+        return ImageMetadata(
+            self.pixel_size_um, self.z_step_um, self.time_step_s, self.channel_names
+        )
 
     @property
     def name(self) -> str:
-        """The file, or what it is called where there is none."""
+        """Name for messages: the path, else the title."""
         return (self.title or "The image") if self.path is None else str(self.path)
 
     @property
     def pixels(self) -> NDArray[Any]:
-        """All pixels, loaded where they are not yet in memory or mapped into it."""
+        """All pixels, loaded into memory."""
         return np.asarray(self.data)
 
-    def plane(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        """Pixels of one plane, shape (H, W), loaded alone; the index is one of `planes`."""
+    def plane(self, index: PlaneIndex) -> NDArray[Any]:
+        """Load the pixels (H, W) of one plane; the index is one of `plane_indices`."""
         return np.asarray(self.data[index])
 
-    def view(self, index: tuple[int | slice, ...]) -> "PlaneView":
-        """One plane of which windows are loaded alone; the index is one of `planes`."""
+    def view(self, index: PlaneIndex) -> "PlaneView":
+        """View of one plane that loads only the windows accessed."""
         return PlaneView(self.data, index)
 
     @property
@@ -139,61 +122,41 @@ class Image:
         return self._length("Y"), self._length("X")
 
     def select(self, selection: Selection) -> "Image":
-        """Image of some channels, times and planes alone; all axes stay, nothing is loaded.
+        """Image of the selected channels, times and planes; keeps all axes, loads nothing.
 
-        Parameters
-        ----------
-        selection : Selection
-            What to leave in.
-
-        Returns
-        -------
-        Image
-            The selected part, with its steps and names.
-
-        Raises
-        ------
-        ImageError
-            If there is no such channel, time or plane, or the choice is unclear.
+        Raises ImageError if a selected element does not exist.
         """
-        numbers: dict[str, Sequence[int]] = {
-            letter: chosen(text, letter, self._length(letter), self.channels, self.name)
+        subset: dict[str, Sequence[int]] = {
+            letter: _selected_elements(
+                text, letter, self._length(letter), self.channel_names, self.name
+            )
             for letter, text in zip(
                 "CTZ", (selection.channels, selection.times, selection.planes), strict=True
             )
             if text is not None
         }
-        places = {self.axes.index(a): part for a, part in numbers.items() if a in self.axes}
-        if not places:
+        by_axis = {self.axes.index(a): elements for a, elements in subset.items() if a in self.axes}
+        if not by_axis:
             return self
-        left = numbers.get("C", range(self._length("C"))) if self.channels else ()
+        channels = subset.get("C", range(self._length("C"))) if self.channel_names else ()
         return replace(
             self,
-            data=SubsetArray(self.data, places, self.path),
-            z_step_um=spacing(self.z_step_um, numbers.get("Z")),
-            time_step_s=spacing(self.time_step_s, numbers.get("T")),
-            channels=tuple(self.channels[number] for number in left),
+            data=SubsetArray(self.data, by_axis, self.path),
+            z_step_um=_step_between(self.z_step_um, subset.get("Z")),
+            time_step_s=_step_between(self.time_step_s, subset.get("T")),
+            channel_names=tuple(self.channel_names[channel] for channel in channels),
         )
 
     def _length(self, letter: str) -> int:
-        """Length of an axis, 1 where the image has none."""
-        length: int = self.data.shape[self.axes.index(letter)] if letter in self.axes else 1
-        return length
+        """Length of an axis, 1 if the image does not have it."""
+        return self.data.shape[self.axes.index(letter)] if letter in self.axes else 1
 
 
 class PlaneView:
-    """One plane of an array, of which windows are read and written alone.
+    """View of one plane (H, W) of an array that reads and writes only the windows accessed."""
 
-    Parameters
-    ----------
-    data : PixelArray
-        The array; of zarr and the like, only what a window needs is loaded.
-    index : tuple of int and slice
-        One of `planes`: a slice for Y and one for X.
-    """
-
-    def __init__(self, data: Any, index: tuple[int | slice, ...]) -> None:
-        self._data = data
+    def __init__(self, data: PixelArray | WritablePixelArray, index: PlaneIndex) -> None:
+        self._data: Any = data
         self._index = index
 
     @property
@@ -201,8 +164,8 @@ class PlaneView:
         """(height, width) in pixels."""
         height, width = (
             length
-            for length, part in zip(self._data.shape, self._index, strict=True)
-            if isinstance(part, slice)
+            for length, item in zip(self._data.shape, self._index, strict=True)
+            if isinstance(item, slice)
         )
         return height, width
 
@@ -214,79 +177,60 @@ class PlaneView:
 
     @property
     def ndim(self) -> int:
-        """Two."""
+        """Number of axes, always 2."""
         return 2
 
     def __getitem__(self, window: tuple[int | slice, ...]) -> NDArray[Any]:
-        return np.asarray(self._data[self._within(window)])
+        return np.asarray(self._data[self._full_index(window)])
 
     def __setitem__(self, window: tuple[slice, slice], pixels: NDArray[Any]) -> None:
-        self._data[self._within(window)] = pixels
+        self._data[self._full_index(window)] = pixels
 
-    def _within(self, window: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
+    def _full_index(self, window: tuple[int | slice, ...]) -> tuple[int | slice, ...]:
         """Index of a window of the plane in the whole array."""
         rows_and_columns = iter(window)
         return tuple(
-            next(rows_and_columns) if isinstance(part, slice) else part for part in self._index
+            next(rows_and_columns) if isinstance(item, slice) else item for item in self._index
         )
 
 
+def is_pixel_array(value: object) -> TypeGuard[PixelArray]:
+    """Whether a value is a `PixelArray`; lists and tensors are not."""
+    return isinstance(getattr(value, "dtype", None), np.dtype) and hasattr(value, "__getitem__")
+
+
+def as_pixel_array(array: ArrayLike | PixelArray) -> PixelArray:
+    """Array itself if it is a `PixelArray`, else a NumPy array of it."""
+    return array if is_pixel_array(array) else np.asarray(array)
+
+
 def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
-    """Image with the axes given, its own, or the last letters of TCZYX.
-
-    Parameters
-    ----------
-    image : array, shape (..., H, W), or Image
-        Pixels.
-    axes : str, optional
-        Letters of TCZYX and S for the array's axes.
-
-    Returns
-    -------
-    Image
-        The image.
-
-    Raises
-    ------
-    ImageError
-        If the array has other numbers of axes than an image, or the letters do not fit.
-    """
+    """Image with the given axes, by default its own, for arrays the last letters of TCZYX."""
     if isinstance(image, Image):
-        named = image.channels if axes is None or "C" in axes else ()
-        return image if axes is None else replace(image, axes=axes, channels=named)
-    array = as_pixels(image)
+        names = image.channel_names if axes is None or "C" in axes else ()
+        return image if axes is None else replace(image, axes=axes, channel_names=names)
+    array = as_pixel_array(image)
     if axes is None:
         if not 2 <= array.ndim <= 5:
             raise ImageError(
-                f"An array of shape {array.shape} is no image; give (H, W), or up to three axes "
-                "before these."
+                f"An array of shape {array.shape} is not an image; use (H, W) with up to three "
+                "axes before."
             )
         axes = "TCZYX"[-array.ndim :]
     return Image(array, axes)
 
 
-def planes(image: Image) -> Iterator[tuple[int | slice, ...]]:
-    """Walk through the planes of an image, whatever the order of its axes.
-
-    Parameters
-    ----------
-    image : Image
-        A single plane, or a stack of any axes; each color sample is a plane.
-
-    Yields
-    ------
-    tuple of int and slice
-        ``image.plane(index)`` is the plane, shape (H, W).
-    """
-    parts: list[Sequence[int | slice]] = [
+def plane_indices(image: Image) -> Iterator[PlaneIndex]:
+    """Iterate over the indices of all planes; each color sample is a plane of its own."""
+    choices: list[Sequence[int | slice]] = [
         [slice(None)] if letter in "YX" else range(length)
         for letter, length in zip(image.axes, image.data.shape, strict=True)
     ]
-    yield from _product(parts)
+    yield from _product(choices)
 
 
-def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[tuple[int | slice, ...]]:
-    """As `itertools.product`, which would first list them: a file may claim any number."""
+def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[PlaneIndex]:
+    """As `itertools.product`, which would list them first: a damaged file may claim any number."""
     if not choices:
         yield ()
         return
@@ -295,29 +239,16 @@ def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[tuple[int | s
             yield (first, *rest)
 
 
-def middle_plane(image: Image) -> tuple[int | slice, ...]:
-    """Index of the plane in the middle of a stack, one of `planes`."""
+def middle_plane_index(image: Image) -> PlaneIndex:
+    """Index of the plane in the middle of a stack."""
     return tuple(
         slice(None) if letter in "YX" else length // 2
         for letter, length in zip(image.axes, image.data.shape, strict=True)
     )
 
 
-def sampled(plane: PlaneView, side: int) -> NDArray[Any]:
-    """Pixels of a plane on a regular grid, of which the rest is loaded a row at a time.
-
-    Parameters
-    ----------
-    plane : PlaneView
-        The plane.
-    side : int
-        Longest side of what is wanted, pixels, about.
-
-    Returns
-    -------
-    ndarray, shape (h, w)
-        Its sides are below twice that.
-    """
+def subsample(plane: PlaneView, side: int) -> NDArray[Any]:
+    """Pixels of a plane on a regular grid, less than twice ``side`` long; loads single rows."""
     step = max(1, max(plane.shape) // side)
     if step == 1:
         return plane[:, :]
@@ -326,7 +257,7 @@ def sampled(plane: PlaneView, side: int) -> NDArray[Any]:
 
 
 def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
-    """Raise ImageError unless the axes are a letter for each length, Y before X."""
+    """Raise ImageError unless the axes are one letter for each length, Y before X."""
     lengths = " x ".join(str(length) for length in shape)
     problem = None
     if len(axes) != len(shape):
@@ -334,8 +265,57 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
     elif not set(axes) <= set(AXES):
         problem = f"have letters other than {AXES}"
     elif len(set(axes)) != len(axes):
-        problem = "name one axis twice"
+        problem = "name an axis twice"
     elif not 0 <= axes.find("Y") < axes.find("X"):
-        problem = "do not hold Y and then X"
+        problem = "do not contain Y and then X"
     if problem:
-        raise ImageError(f'{name}: the axes "{axes}" {problem}; state axes such as "TCYX".')
+        raise ImageError(f'{name}: the axes "{axes}" {problem}; use axes such as "TCYX".')
+
+
+def _selected_elements(
+    text: str, letter: str, length: int, channel_names: Sequence[str], image: str
+) -> Sequence[int]:
+    """Elements of an axis that a text selects, without duplicates; ImageError if there are none.
+
+    The text has numbers from 0, ranges such as ``0:10`` or ``::2`` (end excluded) and names of
+    channels, separated by commas.
+    """
+    names = list(channel_names) if letter == "C" else []
+    if text in names:
+        return [names.index(text)]
+    selected: list[int] = []
+    for item in map(str.strip, text.split(",")):
+        try:
+            selected += [names.index(item)] if item in names else _parse_range(item, length)
+        except (IndexError, ValueError):
+            raise _no_such_element(item, letter, length, names, image) from None
+    if not selected:
+        raise _no_such_element(text, letter, length, names, image)
+    return list(dict.fromkeys(selected))
+
+
+def _parse_range(item: str, length: int) -> Sequence[int]:
+    """Elements that a number or a range selects."""
+    if re.fullmatch(r"-?\d*(:-?\d*){1,2}", item):
+        return range(length)[slice(*(int(part) if part else None for part in item.split(":")))]
+    return [range(length)[int(item)]]
+
+
+def _no_such_element(
+    item: str, letter: str, length: int, names: Sequence[str], image: str
+) -> ImageError:
+    kind = _SELECTABLE_AXES[letter]
+    last = f" (0 to {length - 1})" if length > 1 else " (0)"
+    named = f", named {', '.join(names)}" if names else ""
+    plural = "" if length == 1 else "s"
+    return ImageError(
+        f'{image} has no {kind} "{item}"; it has {length} {kind}{plural}{last}{named}.'
+    )
+
+
+def _step_between(step: float | None, selected: Sequence[int] | None) -> float | None:
+    """Step between selected elements of an axis; None if it varies."""
+    if step is None or selected is None or len(selected) == 1:
+        return step
+    steps = {abs(after - before) for before, after in itertools.pairwise(selected)}
+    return step * steps.pop() if len(steps) == 1 else None

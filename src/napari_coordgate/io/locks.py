@@ -1,4 +1,4 @@
-"""Locks between processes, which the system drops with the process, however that ends."""
+"""Locks between processes; the operating system releases them when a process ends."""
 
 import getpass
 import os
@@ -9,77 +9,43 @@ from filelock import FileLock, Timeout
 
 from napari_coordgate.errors import OutputError
 
-__all__ = ["acquire_slot", "lock"]
-
-_places: dict[str, tuple[int, FileLock | None]] = {}
-"""Places that this process has claimed, by their kind, and the locks that keep them."""
+_slots: dict[str, tuple[int, FileLock | None]] = {}
+"""Slots that this process holds, by kind, with their locks."""
 
 
-def lock(path: Path, taken: str) -> FileLock:
-    """Lock what a file stands for, which is made where it is missing.
-
-    Parameters
-    ----------
-    path : Path
-        The file, which holds nothing.
-    taken : str
-        What is wrong, and what to do, where another process holds the lock.
-
-    Returns
-    -------
-    FileLock
-        The lock, which is held until it is released.
-
-    Raises
-    ------
-    OutputError
-        If another process holds it, or the file cannot be made.
-    """
-    held = FileLock(path, timeout=0, thread_local=False)
+def acquire_lock(path: Path, message: str) -> FileLock:
+    """Lock a file, created if missing; OutputError with ``message`` if another process holds it."""
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        held.acquire()
+        lock.acquire()
     except Timeout:
-        raise OutputError(taken) from None
+        raise OutputError(message) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"Cannot write {path}: {reason}; choose another folder.") from error
-    return held
+    return lock
 
 
 def acquire_slot(kind: str, count: int) -> int:
-    """Claim the first of so many places that no other process holds; it is held to the end.
+    """Acquire the first free slot (e.g. a GPU index) of ``count``; held until the process exits.
 
-    The system keeps the claims and drops them with the process, however that ends. So no
-    two workers share a GPU before each has one, whoever started them.
-
-    Parameters
-    ----------
-    kind : str
-        What the places are, for the name of the claim.
-    count : int
-        How many there are.
-
-    Returns
-    -------
-    int
-        Number of the place, always the same one in a process; where all are taken, one
-        that is shared.
+    Repeated calls return the same slot. If no slot is free, one is shared.
     """
-    if kind not in _places:
-        _places[kind] = _free_place(kind, count)
-    return _places[kind][0]
+    if kind not in _slots:
+        _slots[kind] = _find_free_slot(kind, count)
+    return _slots[kind][0]
 
 
-def _free_place(kind: str, count: int) -> tuple[int, FileLock | None]:
-    """First place that is free, with its lock; any of them where none is."""
+def _find_free_slot(kind: str, count: int) -> tuple[int, FileLock | None]:
+    """First free slot with its lock; without a lock if none is free."""
     folder = Path(tempfile.gettempdir())
-    for number in range(count):
-        # A file of another user could not be locked.
-        name = f"napari-coordgate-{getpass.getuser()}-{kind}-{number}.lock"
-        held = FileLock(folder / name, timeout=0, thread_local=False)
+    for slot in range(count):
+        # The user's name, because files of other users cannot be locked.
+        name = f"napari-coordgate-{getpass.getuser()}-{kind}-{slot}.lock"
+        lock = FileLock(folder / name, timeout=0, thread_local=False)
         try:
-            held.acquire()
+            lock.acquire()
         except (Timeout, OSError):
             continue
-        return number, held
+        return slot, lock
     return os.getpid() % count, None

@@ -1,12 +1,11 @@
-"""What is known of an image besides its pixels and axes, and the units that files state it in."""
+"""Physical sizes and channel names of an image, and the units that files state them in."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Metadata", "PixelSize", "micrometers", "seconds"]
-
 PixelSize = tuple[float, float]
+"""(y, x) size of a pixel in um."""
 
 _MICROMETERS = {
     "m": 1e6,
@@ -17,7 +16,7 @@ _MICROMETERS = {
     "millimeter": 1e3,
     "µm": 1.0,  # micro sign
     "\u03bcm": 1.0,  # Greek mu
-    "\\u00B5m": 1.0,  # as ImageJ spells it
+    "\\u00B5m": 1.0,  # as ImageJ writes it
     "um": 1.0,
     "micron": 1.0,
     "microns": 1.0,
@@ -47,92 +46,39 @@ _SECONDS = {
 }
 
 
-class Metadata(NamedTuple):
-    """Sizes and names of an image; see `napari_coordgate.io.Image`.
-
-    Attributes
-    ----------
-    pixel_size_um : tuple of float, or None
-        (y, x) size of a pixel in the object.
-    z_step_um : float, or None
-        Distance between planes.
-    time_step_s : float, or None
-        Time between images.
-    channels : tuple of str
-        Names of the channels.
-    """
+class ImageMetadata(NamedTuple):
+    """Physical sizes and channel names, with the units and meaning of `Image`'s attributes."""
 
     pixel_size_um: PixelSize | None = None
     z_step_um: float | None = None
     time_step_s: float | None = None
-    channels: tuple[str, ...] = ()
+    channel_names: tuple[str, ...] = ()
 
     @classmethod
-    def of(
+    def sanitized(
         cls,
-        sides_um: Sequence[float | None] = (None, None),
+        pixel_size_um: Sequence[float | None] = (None, None),
         z_step_um: float | None = None,
         time_step_s: float | None = None,
-        channels: Sequence[str] = (),
-    ) -> "Metadata":
-        """Metadata as a file states them, without what makes no sense: a size of 0, no number.
-
-        Parameters
-        ----------
-        sides_um : sequence of float or None
-            (y, x) size of a pixel.
-        z_step_um, time_step_s : float, optional
-            Steps.
-        channels : sequence of str
-            Names.
-
-        Returns
-        -------
-        Metadata
-            The metadata.
-        """
-        y, x = map(_positive, sides_um)
+        channel_names: Sequence[str] = (),
+    ) -> "ImageMetadata":
+        """Metadata as a file states them, without sizes that are zero, negative or not finite."""
+        y, x = map(_positive, pixel_size_um)
         return cls(
             None if y is None or x is None else (y, x),
             _positive(z_step_um),
             _positive(time_step_s),
-            tuple(channels) if any(channels) else (),
+            tuple(channel_names) if any(channel_names) else (),
         )
 
 
 def micrometers(length: float | str | None, unit: str | None) -> float | None:
-    """Length in µm; None for an unknown unit, or what is no number.
-
-    Parameters
-    ----------
-    length : float or str, or None
-        As the file has it.
-    unit : str or None
-        As OME, ImageJ or UDUNITS spell it.
-
-    Returns
-    -------
-    float or None
-        The length.
-    """
+    """Length in um; None for an unknown unit or an invalid number. Units as in OME or ImageJ."""
     return _scaled(length, _MICROMETERS.get(str(unit)))
 
 
 def seconds(time: float | str | None, unit: str | None) -> float | None:
-    """Time in s; None for an unknown unit, or what is no number.
-
-    Parameters
-    ----------
-    time : float or str, or None
-        As the file has it.
-    unit : str or None
-        As OME, ImageJ or UDUNITS spell it.
-
-    Returns
-    -------
-    float or None
-        The time.
-    """
+    """Time in s; None for an unknown unit or an invalid number. Units as in OME or ImageJ."""
     return _scaled(time, _SECONDS.get(str(unit)))
 
 

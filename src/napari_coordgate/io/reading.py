@@ -1,105 +1,85 @@
-"""Images read from disk."""
+"""Reading images from disk."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.image import AXES, Image, PixelArray, planes
-from napari_coordgate.io.lazy import RawFileArray, Source, SubsetArray, unreadable
-from napari_coordgate.io.metadata import Metadata
-from napari_coordgate.io.microscopes import MICROSCOPES, read_microscope
+from napari_coordgate.io.image import AXES, Image, plane_indices
+from napari_coordgate.io.lazy import FileSnapshot, RawFileArray, SubsetArray, read_error
+from napari_coordgate.io.metadata import ImageMetadata
+from napari_coordgate.io.microscopes import MICROSCOPE_SUFFIXES, read_microscope
 from napari_coordgate.io.ome_zarr import is_zarr, read_ome_zarr
-from napari_coordgate.io.pictures import PICTURES, read_picture
+from napari_coordgate.io.png_jpeg import PNG_JPEG_SUFFIXES, read_png_jpeg
 from napari_coordgate.io.tiff import read_tiff
 
-__all__ = ["SUFFIXES", "find_images", "is_image", "read_image"]
-
-SUFFIXES = (".tif", ".tiff", ".zarr", *PICTURES, ".npy", *MICROSCOPES)
-"""Ends of the names of what can be read; ``.zarr`` is a folder, all others are files."""
+IMAGE_SUFFIXES = (".tif", ".tiff", ".zarr", *PNG_JPEG_SUFFIXES, ".npy", *MICROSCOPE_SUFFIXES)
+"""Suffixes of images that can be read; ``.zarr`` is a folder, all others are files."""
 
 _BAND_BYTES = 2**26
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a path has the name of an image: of a file, or of a folder that is a zarr store.
-
-    Parameters
-    ----------
-    path : str or Path
-        The path. What is hidden is no image.
-
-    Returns
-    -------
-    bool
-        The answer; nothing is opened.
-    """
+    """Whether a path is a visible file, or zarr folder, with the suffix of an image."""
     path = Path(path)
     suffix = path.suffix.lower()
-    is_right = path.is_dir() if suffix == ".zarr" else path.is_file()
-    return suffix in SUFFIXES and not path.name.startswith(".") and is_right
+    exists = path.is_dir() if suffix == ".zarr" else path.is_file()
+    return suffix in IMAGE_SUFFIXES and not path.name.startswith(".") and exists
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """Images of a folder that `read_image` reads, by their names.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The folder; its own folders are left alone but for zarr stores, and so is what
-        is hidden.
-
-    Returns
-    -------
-    list of Path
-        In alphabetical order.
-
-    Raises
-    ------
-    ImageError
-        If there is no such folder, or no image in it.
-    """
+    """Images in a folder, sorted by name, without subfolders; ImageError if there are none."""
     folder = Path(folder)
     try:
         found = sorted(path for path in folder.iterdir() if is_image(path))
     except OSError as error:
         raise ImageError(f"{folder} is not a folder that can be read; check the name.") from error
     if not found:
-        raise ImageError(f"{folder} holds no images; give a folder of {_suffixes()} files.")
+        raise ImageError(f"{folder} has no images; use a folder of {_suffix_list()} files.")
     return found
 
 
 def read_image(path: str | Path, axes: str | None = None) -> Image:
-    """Read an image, with its axes, sizes and names where the file tells them.
+    """Read an image with its axes, physical sizes and channel names.
 
-    Where a file does not name its axes, two are YX; a third one is S if it
-    stands last and is 3 or 4 long (a color image), else Z (a stack). An alpha
-    channel that is opaque everywhere is left out, and so are axes of length 1
-    that a TIFF writer put in. Bool stays bool.
+    Pixels are loaded when they are accessed, and only the windows accessed (PNG and JPEG are
+    loaded at once). Of several images in a file, the first is read, at full resolution. If the
+    file does not name its axes, two are YX, and a third is S if it is last and 3 or 4 long (a
+    color image), else Z. An alpha channel that is opaque everywhere is dropped, and so are axes
+    of length 1 that a TIFF writer added.
 
     Parameters
     ----------
     path : str or Path
-        TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr 0.4 or 0.5, PNG, JPEG, NumPy's .npy, or
-        CZI, ND2 and LIF where the extra for it is installed. But for PNG and JPEG, pixels
-        are loaded when they are asked for, and no more of them. Of several images the first
-        is read, at its full resolution. Chunks that a zarr store lacks are read as its fill
-        value, as its specification says.
+        TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr 0.4 or 0.5, PNG, JPEG, NumPy's .npy; CZI, ND2 and
+        LIF if the corresponding extra is installed. Missing zarr chunks have the fill value.
     axes : str, optional
-        Letters to use in place of the file's own.
+        Axes that replace those of the file, letters of TCZYXS.
 
     Returns
     -------
     Image
-        The image; `ImageError` when its pixels are loaded tells that the file is damaged
-        there, or changed in the meantime.
+        The image. Accessing its pixels raises ImageError if the file is damaged there, or was
+        changed after it was opened.
 
     Raises
     ------
     ImageError
-        If the file is missing, damaged, incomplete, of another kind, or its axes are unclear.
+        If the file is missing, damaged, incomplete, of another format, or its axes are unclear.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from napari_coordgate.io import write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stack = Image(np.ones((5, 64, 48), "uint16"), "ZYX", pixel_size_um=(0.1, 0.1))
+    ...     write_image(f"{folder}/stack.ome.tif", stack)
+    ...     image = read_image(f"{folder}/stack.ome.tif")
+    ...     print(image.axes, image.pixel_size_um, image.data[2, :3, :4].shape)
+    ZYX (0.1, 0.1) (3, 4)
     """
     path = Path(path)
     try:
@@ -107,38 +87,60 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
         data, letters, metadata = _read(path)
     except ImageError:
         raise
-    except Exception as error:  # a damaged file can make a reader stumble in any way
-        raise unreadable(path, error) from error
-    letters = _named_axes(letters, data.shape, path) if axes is None else axes.upper()
-    if len(metadata.channels) != (data.shape[letters.find("C")] if "C" in letters else 1):
-        metadata = metadata._replace(channels=())
-    whole = Image(data, letters, path=path, **metadata._asdict())
-    return _without_opaque_alpha(whole)
+    except Exception as error:  # a damaged file can make a reader fail in any way
+        raise read_error(path, error) from error
+    letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
+    num_channels = data.shape[letters.find("C")] if "C" in letters else 1
+    if len(metadata.channel_names) != num_channels:
+        metadata = metadata._replace(channel_names=())
+    return _drop_opaque_alpha(Image(data, letters, path=path, **metadata._asdict()))
 
 
-def _suffixes() -> str:
-    """Kinds of files that are images, as a part of a sentence."""
-    return ", ".join(SUFFIXES[:-1]) + " or " + SUFFIXES[-1]
+def _suffix_list() -> str:
+    """Suffixes of images, as a part of a sentence."""
+    return ", ".join(IMAGE_SUFFIXES[:-1]) + " or " + IMAGE_SUFFIXES[-1]
 
 
 def _check_file(path: Path) -> None:
-    """Raise ImageError unless there is a file of a kind that we read."""
+    """Raise ImageError unless there is a file of a format that can be read."""
     if path.is_dir():
         if not is_zarr(path):
-            raise ImageError(f"{path} is a folder; give an image file.")
+            raise ImageError(f"{path} is a folder; use an image file.")
         return
     if not path.exists():
         raise ImageError(f"{path} does not exist; check the name.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ImageError(f"{path} is of no kind that can be read; give {_suffixes()}.")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path} is not of a known image format; use {_suffix_list()}.")
     if path.suffix.lower() == ".zarr":
         raise ImageError(f"{path} is a file; an OME-Zarr image is a folder: unpack or copy it.")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes); copy or export it again.")
 
 
-def _named_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:
-    """Axes with the unknown ones named, as `read_image` tells."""
+def _read(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
+    """Pixels, axes as far as the file names them, and metadata."""
+    if path.is_dir():
+        return read_ome_zarr(path)
+    if path.suffix.lower() == ".npy":
+        return _read_npy(path), "", ImageMetadata()
+    if path.suffix.lower() in PNG_JPEG_SUFFIXES:
+        pixels = read_png_jpeg(path)
+        return pixels, "YXS"[: pixels.ndim], ImageMetadata()
+    if path.suffix.lower() in MICROSCOPE_SUFFIXES:
+        return read_microscope(path)
+    return read_tiff(path)
+
+
+def _read_npy(path: Path) -> PixelArray:
+    # NumPy's memory map parses the header, and refuses a file that is shorter than it claims.
+    mapped: np.memmap[tuple[int, ...], np.dtype[np.generic]] = open_memmap(path, mode="r")
+    if not mapped.flags.c_contiguous:
+        return np.array(mapped)
+    return RawFileArray(FileSnapshot(path), mapped.offset, mapped.shape, mapped.dtype)
+
+
+def _complete_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:
+    """Axes with unknown ones named as `read_image` documents; ImageError if they are unclear."""
     if not set("YX") <= set(letters):
         letters = {2: "YX", 3: "QYX"}.get(len(shape), letters)
         if len(shape) == 3 and shape[-1] in (3, 4):
@@ -152,8 +154,8 @@ def _named_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:
     return letters
 
 
-def _without_opaque_alpha(image: Image) -> Image:
-    """Leave out an alpha channel that says nothing: it is no image to work on."""
+def _drop_opaque_alpha(image: Image) -> Image:
+    """Image without its alpha channel, if that is opaque everywhere."""
     samples = image.data.shape[image.axes.index("S")] if "S" in image.axes else 0
     if samples not in (2, 4) or image.data.dtype.kind != "u" or not _is_opaque(image):
         return image
@@ -167,36 +169,14 @@ def _without_opaque_alpha(image: Image) -> Image:
 
 
 def _is_opaque(image: Image) -> bool:
-    """Whether the last of the samples has its largest value everywhere; loaded by bands."""
-    place = image.axes.index("S")
-    last, largest = image.data.shape[place] - 1, np.iinfo(image.data.dtype).max
+    """Whether the last color sample has its maximum everywhere; loaded in bands."""
+    axis = image.axes.index("S")
+    last, maximum = image.data.shape[axis] - 1, np.iinfo(image.data.dtype).max
     height, width = image.frame_shape
     rows = max(1, _BAND_BYTES // (width * (last + 1) * image.data.dtype.itemsize))
     return all(
-        (image.view(index)[top : top + rows, :] == largest).all()
-        for index in planes(image)
-        if index[place] == last
+        (image.view(index)[top : top + rows, :] == maximum).all()
+        for index in plane_indices(image)
+        if index[axis] == last
         for top in range(0, height, rows)
     )
-
-
-def _read(path: Path) -> tuple[PixelArray, str, Metadata]:
-    """Pixels, axes as far as the file tells them, sizes and names."""
-    if path.is_dir():
-        return read_ome_zarr(path)
-    if path.suffix.lower() == ".npy":
-        return _read_npy(path), "", Metadata()
-    if path.suffix.lower() in PICTURES:
-        pixels = read_picture(path)
-        return pixels, "YXS"[: pixels.ndim], Metadata()
-    if path.suffix.lower() in MICROSCOPES:
-        return read_microscope(path)
-    return read_tiff(path)
-
-
-def _read_npy(path: Path) -> PixelArray:
-    # NumPy's map of the file tells what is where, and refuses what claims more than there is.
-    mapped: np.memmap[Any, Any] = open_memmap(path, mode="r")
-    if not mapped.flags.c_contiguous:
-        return np.array(mapped)
-    return RawFileArray(Source(path), mapped.offset, mapped.shape, mapped.dtype)

@@ -1,4 +1,4 @@
-"""Images written to disk, whole or piece by piece."""
+"""Writing images to disk, at once or window by window."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,50 +11,59 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
+from napari_coordgate.arrays import WritablePixelArray
 from napari_coordgate.errors import OutputError
 from napari_coordgate.io.files import atomic_write, check_disk_space, preallocate
-from napari_coordgate.io.image import Image, PlaneView, check_axes, planes
+from napari_coordgate.io.image import Image, PlaneView, check_axes, plane_indices
 from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
-from napari_coordgate.io.pictures import png_picture
+from napari_coordgate.io.png_jpeg import to_png
 from napari_coordgate.io.tiff import create_tiff, tiff_layout, write_tiff
 
-__all__ = ["create_image", "write_image"]
-
-_BAND = 1024
+_BAND_ROWS = 1024
 """Rows that are copied at a time."""
 
 
 def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None:
-    """Write an image in the format that its name tells.
+    """Write an image in the format of the file name's suffix.
 
-    ``.ome.tif`` is OME-TIFF; ``.tif`` opens in ImageJ where ImageJ has the
-    pixel type, and is a plain TIFF otherwise (BigTIFF above 4 GB);
-    ``.ome.zarr`` is a folder, OME-Zarr 0.5. They keep axes, sizes and names, though
-    the order of axes is TZCYXS in ImageJ and TCZYX in OME-Zarr, where color samples are
-    channels, and TIFF drops axes of length 1 when it is read. ``.png`` and ``.npy`` keep
-    the pixels alone.
+    ``.ome.tif`` is OME-TIFF. ``.tif`` opens in ImageJ if that supports the pixel type, else it is
+    a plain TIFF (BigTIFF above 4 GB). ``.ome.zarr`` is a folder, OME-Zarr 0.5. These keep axes,
+    physical sizes and channel names; the order of axes is TZCYXS in ImageJ and TCZYX in OME-Zarr,
+    where color samples are channels, and axes of length 1 are dropped when a TIFF is read.
+    ``.png`` and ``.npy`` keep only the pixels.
 
     Parameters
     ----------
     path : str or Path
-        The file, see `napari_coordgate.io.files.atomic_write`.
+        The file; missing folders are created. It appears only when it is complete.
     image : Image
         The image.
     overwrite : bool
-        Replace a file of that name.
+        Replace an existing file.
 
     Raises
     ------
     OutputError
         If the file exists, cannot be written, or its format cannot hold the image.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = Image(np.ones((64, 48), "uint16"), "YX", pixel_size_um=(0.1, 0.1))
+    ...     write_image(Path(folder, "deblurred.tif"), image)
+    ...     print([file.name for file in Path(folder).iterdir()])
+    ['deblurred.tif']
     """
     path = Path(path)
     if path.suffix.lower() == ".zarr":
         with create_image(path, image, overwrite=overwrite) as out:
-            for index in planes(image):
+            for index in plane_indices(image):
                 source, target = image.view(index), PlaneView(out, index)
-                for top in range(0, image.frame_shape[0], _BAND):
-                    band = slice(top, top + _BAND), slice(None)
+                for top in range(0, image.frame_shape[0], _BAND_ROWS):
+                    band = slice(top, top + _BAND_ROWS), slice(None)
                     target[band] = source[band]
         return
     write = _writer(path, image)
@@ -71,54 +80,29 @@ def create_image(
     dtype: DTypeLike | None = None,
     chunk: tuple[int, int] | None = None,
     overwrite: bool = False,
-) -> Iterator[Any]:
-    """Write an image piece by piece, larger than memory if need be.
+) -> Iterator[WritablePixelArray]:
+    """Create an image file (TIFF, OME-Zarr or .npy) of zeros, to be filled window by window.
 
-    Parameters
-    ----------
-    path : str or Path
-        TIFF, OME-Zarr or .npy, as in `write_image`. It appears under its name at the end.
-    like : Image
-        What it has its axes, sizes and names of.
-    shape : tuple of int, optional
-        Shape of the image, by default that of ``like``.
-    dtype : data type, optional
-        Type of its pixels, by default that of ``like``.
-    chunk : tuple of int, optional
-        (height, width) of the pieces in which planes will be filled, one after the other
-        from the first pixel on; OME-Zarr is stored in these.
-    overwrite : bool
-        Replace a file of that name.
-
-    Yields
-    ------
-    array, shape ``shape``
-        Zeros, of which planes or windows of them are to be filled in, as by
-        `napari_coordgate.io.PlaneView`; not to be used afterwards.
-
-    Raises
-    ------
-    ImageError
-        If the axes do not fit the shape.
-    OutputError
-        If the file exists, cannot be written, or its format cannot hold the image.
+    Axes and metadata are those of ``like``, and so are shape and type by default. ``chunk`` is
+    the (height, width) of the windows, which OME-Zarr uses as chunks. The file appears when the
+    context ends; it may be larger than memory. Raises OutputError as `write_image` does.
     """
     path, shape = Path(path), shape or like.data.shape
     dtype = np.dtype(like.data.dtype if dtype is None else dtype).newbyteorder("=")
     check_axes(like.axes, shape, str(path))
     if path.suffix.lower() == ".zarr":
-        pieces = _zarr_created(path, like, shape, dtype, chunk, overwrite)
+        created = _create_zarr(path, like, shape, dtype, chunk, overwrite)
     else:
-        pieces = _mapped(path, _creator(path, like, shape, dtype), overwrite)
-    with pieces as array:
+        created = _create_mapped(path, _memmap_creator(path, like, shape, dtype), overwrite)
+    with created as array:
         yield array
 
 
 @contextmanager
-def _mapped(
+def _create_mapped(
     path: Path, create: Callable[[Path], np.memmap[Any, Any]], overwrite: bool
-) -> Iterator[NDArray[Any]]:
-    """Map a new file into memory."""
+) -> Iterator[WritablePixelArray]:
+    """Create a file as a memory map."""
     with atomic_write(path, overwrite) as temporary:
         array = create(temporary)
         preallocate(temporary)
@@ -127,15 +111,15 @@ def _mapped(
 
 
 @contextmanager
-def _zarr_created(
+def _create_zarr(
     path: Path,
     like: Image,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
     overwrite: bool,
-) -> Iterator[Any]:
-    """Begin a new store of zarr."""
+) -> Iterator[WritablePixelArray]:
+    """Create a zarr store."""
     layout = zarr_layout(path, dtype, like.axes)
     if path.is_dir() and not is_zarr(path):
         raise OutputError(f"Cannot write {path}: it is a folder of other files; move it away.")
@@ -146,24 +130,24 @@ def _zarr_created(
 
 
 def _writer(path: Path, image: Image) -> Callable[[Path], None]:
-    """Find what writes an image into a file that is to have this name."""
+    """Function that writes an image to a temporary file, in the format of ``path``."""
     match path.suffix.lower():
         case ".npy":
             return partial(_write_npy, data=image.pixels)
         case ".png":
-            return partial(png_picture(path, image.pixels, image.axes).save, format="PNG")
+            return partial(to_png(path, image.pixels, image.axes).save, format="PNG")
         case ".tif" | ".tiff":
             layout = tiff_layout(
                 path, image.data.shape, image.data.dtype, image.axes, image.metadata
             )
             return partial(write_tiff, data=image.pixels, layout=layout)
-    raise _unknown_kind(path)
+    raise _unknown_format(path)
 
 
-def _creator(
+def _memmap_creator(
     path: Path, like: Image, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[[Path], np.memmap[Any, Any]]:
-    """Find what maps into memory a new file that is to have this name."""
+    """Function that creates a temporary file as a memory map, in the format of ``path``."""
     match path.suffix.lower():
         case ".npy":
             return partial(open_memmap, mode="w+", dtype=dtype, shape=shape)
@@ -172,19 +156,18 @@ def _creator(
             return partial(create_tiff, shape=shape, dtype=dtype, layout=layout)
         case ".tif" | ".tiff" | ".png":
             raise OutputError(
-                f"Cannot write {path} piece by piece: {dtype.name} pixels are packed in it; "
-                "choose .npy."
+                f"Cannot write {path} window by window: it packs {dtype.name} pixels; choose .npy."
             )
-    raise _unknown_kind(path)
+    raise _unknown_format(path)
 
 
 def _write_npy(path: Path, data: NDArray[Any]) -> None:
-    """Write a NumPy file, whatever the case of its suffix."""
+    """Write a NumPy file; `numpy.save` would append a suffix to ``.NPY``."""
     with path.open("wb") as file:
         np.save(file, data, allow_pickle=False)
 
 
-def _unknown_kind(path: Path) -> OutputError:
+def _unknown_format(path: Path) -> OutputError:
     return OutputError(
-        f"Cannot write {path}: unknown kind of file; choose .tif, .ome.zarr, .png or .npy."
+        f"Cannot write {path}: unknown file format; choose .tif, .ome.zarr, .png or .npy."
     )

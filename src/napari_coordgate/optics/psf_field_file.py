@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
 from napari_coordgate.io.files import atomic_write
-from napari_coordgate.io.tiff import PSF_FIELD, pixel_size_options, read_tiff
+from napari_coordgate.io.tiff import PSF_FIELD_KEY, pixel_size_options, read_tiff
 
 VERSION = 1
 
@@ -30,7 +30,7 @@ def write_psf_field(
     """Write a `PSFField.description` and the arrays (R, K, K) and (R, G, G) in float32."""
     side = description["pixel_size_um"]
     options = pixel_size_options("plain", None if side is None else (side, side))
-    options["metadata"] |= {"axes": "QYX", PSF_FIELD: description}
+    options["metadata"] |= {"axes": "QYX", PSF_FIELD_KEY: description}
     with atomic_write(path, overwrite) as temporary, tifffile.TiffWriter(temporary) as tiff:
         tiff.write(kernels.astype(np.float32), photometric="minisblack", **options)
         tiff.write(
@@ -45,7 +45,7 @@ def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
     try:
         kernels = np.asarray(read_tiff(Path(path))[0])
         with tifffile.TiffFile(path) as tiff:
-            description = json.loads(tiff.pages.first.description)[PSF_FIELD]
+            description = json.loads(tiff.pages.first.description)[PSF_FIELD_KEY]
             _, series = tiff.series
             # Stored uncompressed, so a series larger than the file is damaged; allocate nothing.
             if series.nbytes > tiff.filehandle.size:

@@ -13,7 +13,7 @@ from napari_coordgate.io.files import (
     last_checkpoint_path,
     remove_stale_temp_files,
 )
-from napari_coordgate.io.locks import lock
+from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model
 
 __all__ = ["OUTPUT_EXISTS_HINT", "RunFiles"]
@@ -93,7 +93,7 @@ class RunFiles:
         if self.best is None or self.last is None or not self.best.parent.is_dir():
             return
         path = self.best.with_name(f".napari-coordgate.{self.best.name[-_NAME_KEPT:]}.lock")
-        self._lock = lock(
+        self._lock = acquire_lock(
             path, f"Another training writes {self.best}; wait for its end, or choose another name."
         )
         remove_stale_temp_files([self.best, self.last])

@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from napari_coordgate.config import RuntimeConfig, TrainingConfig
 from napari_coordgate.data import Images, prepare_pairs
-from napari_coordgate.devices import free_memory, resolve_device
+from napari_coordgate.devices import free_device_memory, resolve_device
 from napari_coordgate.events import Event, Finished, Stopwatch, raise_if_canceled, reporting_end
 from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL
@@ -143,7 +143,7 @@ def estimate_resources(
 def _rehearsal(run: TrainingRun, cancel: threading.Event, steps: int) -> Iterator[Event]:
     config = run.config
     device = resolve_device(run.runtime.device)
-    free_bytes = free_memory(device)
+    free_bytes = free_device_memory(device)
     memory_bytes = _memory_bytes(run)
     a_step = an_image = math.nan
     if device.type != "cpu" or memory_bytes <= free_bytes:

@@ -1,4 +1,4 @@
-"""Small files of microscopes, written from scratch: real CZI, ND2 and LIF, made of known pixels.
+"""Writers of small CZI, ND2 and LIF files with known pixels, for tests.
 
 CZI is written by Zeiss's library. For ND2 and LIF there is no writer; these follow the
 layouts that the libraries reading them describe.

@@ -1,4 +1,4 @@
-"""Laws of microscopes' files: pixels, axes, sizes and names as they were written."""
+"""Tests of microscope file formats: pixels, axes, sizes and channel names."""
 
 import gc
 import sys
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pylibCZIrw.czi import create_czi
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import find_images, planes, read_image
+from napari_coordgate.io import find_images, plane_indices, read_image
 from tests.io.microscopes.files import write_czi, write_lif, write_nd2
 
 LENGTHS = {"P": 2, "M": 2, "T": 2, "C": 3, "Z": 4, "Y": 6, "X": 7, "S": 3}
@@ -59,7 +59,7 @@ def file(tmp_path: Path, kind: str) -> Path:
 
 @formats
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-def test_all_that_a_file_tells_is_read(tmp_path: Path, kind: str, dtype: str) -> None:
+def test_pixels_and_metadata_are_read(tmp_path: Path, kind: str, dtype: str) -> None:
     path = FORMATS[kind](tmp_path, dtype)
     image = read_image(path)
     assert (image.axes, image.path) == ("TCZYX", path)
@@ -68,13 +68,13 @@ def test_all_that_a_file_tells_is_read(tmp_path: Path, kind: str, dtype: str) ->
     assert image.pixel_size_um == pytest.approx((0.3, 0.3))
     assert image.z_step_um == pytest.approx(1.5)
     assert image.time_step_s == (None if kind == "czi" else pytest.approx(2.5))
-    assert image.channels == NAMES
+    assert image.channel_names == NAMES
 
 
 @formats
-def test_every_window_is_that_of_the_whole(file: Path) -> None:
+def test_every_window_equals_that_of_the_whole_image(file: Path) -> None:
     image, whole = read_image(file), numbers("TCZYX")
-    for index in planes(image):
+    for index in plane_indices(image):
         np.testing.assert_array_equal(image.plane(index), whole[index])
         window = image.view(index)[2:5, 1:6]
         np.testing.assert_array_equal(window, whole[index][2:5, 1:6])
@@ -91,13 +91,13 @@ def test_every_window_is_that_of_the_whole(file: Path) -> None:
 
 
 @formats
-def test_threads_may_read_one_image(file: Path) -> None:
+def test_threads_can_share_an_image(file: Path) -> None:
     image, whole = read_image(file), numbers("TCZYX")
     start = threading.Barrier(4)
 
     def read(number: int) -> bool:
         start.wait()
-        return all(np.array_equal(image.plane(at), whole[at]) for at in planes(image))
+        return all(np.array_equal(image.plane(at), whole[at]) for at in plane_indices(image))
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(read, range(4)))
@@ -107,7 +107,7 @@ def test_threads_may_read_one_image(file: Path) -> None:
 def test_the_file_is_closed_with_the_image(file: Path) -> None:
     process = psutil.Process()
     image = read_image(file)
-    image.plane(next(planes(image)))
+    image.plane(next(plane_indices(image)))
     del image
     gc.collect()
     assert str(file) not in [opened.path for opened in process.open_files()]
@@ -117,7 +117,7 @@ def test_the_file_is_closed_with_the_image(file: Path) -> None:
 @formats
 def test_pixels_outlive_the_image(file: Path) -> None:
     image = read_image(file)
-    plane = image.plane(next(planes(image)))
+    plane = image.plane(next(plane_indices(image)))
     del image
     gc.collect()
     np.testing.assert_array_equal(plane, numbers("TCZYX")[0, 0, 0])
@@ -157,7 +157,7 @@ def test_colors_are_red_green_and_blue(tmp_path: Path, kind: str) -> None:
 
 
 @formats
-def test_of_several_images_the_first_is_read(tmp_path: Path, kind: str) -> None:
+def test_the_first_of_several_images_is_read(tmp_path: Path, kind: str) -> None:
     first, path = numbers("ZYX"), tmp_path / f"a.{kind}"
     match kind:
         case "czi":
@@ -183,7 +183,7 @@ def test_tiles_of_a_czi_scene_are_one_plane(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.czi").pixels, pixels)
 
 
-def test_packed_files_are_unpacked(tmp_path: Path) -> None:
+def test_compressed_files_are_read(tmp_path: Path) -> None:
     pixels = numbers("ZYX")
     write_czi(tmp_path / "a.czi", [pixels[None, None]], compression="zstd1:ExplicitLevel=2")
     write_nd2(tmp_path / "a.nd2", "ZCYX", pixels[:, None], compressed=True)
@@ -201,7 +201,7 @@ def test_the_axes_of_a_lif_file_may_have_any_order(tmp_path: Path, axes: str) ->
 
 
 @formats
-def test_a_missing_library_is_told_with_the_line_that_installs_it(
+def test_a_missing_library_is_an_error_with_the_install_command(
     file: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = {"czi": "pylibCZIrw.czi", "nd2": "nd2", "lif": "liffile"}[kind]
@@ -213,28 +213,28 @@ def test_a_missing_library_is_told_with_the_line_that_installs_it(
 
 
 @formats
-def test_a_damaged_or_foreign_file_is_named(file: Path) -> None:
+def test_a_damaged_or_foreign_file_is_an_error_that_names_it(file: Path) -> None:
     contents = file.read_bytes()
     for bad in (contents[: len(contents) // 2], contents[:20], b"A letter to a friend. " * 99):
         file.write_bytes(bad)
         with pytest.raises(ImageError, match="cannot be read") as caught:
             image = read_image(file)
-            image.plane(next(planes(image)))
+            image.plane(next(plane_indices(image)))
         assert str(file) in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
 
 
 @formats
-def test_a_file_that_becomes_shorter_is_an_error_and_no_crash(file: Path) -> None:
+def test_a_file_that_is_truncated_while_open_is_an_error(file: Path) -> None:
     image = read_image(file)
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size // 2)
     with pytest.raises(ImageError, match="became shorter") as caught:
-        image.plane(next(planes(image)))
+        image.plane(next(plane_indices(image)))
     assert str(file) in str(caught.value)
 
 
-def test_a_czi_file_that_lacks_planes_is_refused(tmp_path: Path) -> None:
+def test_a_czi_file_with_missing_planes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.czi"
     with create_czi(str(path)) as czi:
         for time in (0, 1_000_000):
@@ -243,7 +243,7 @@ def test_a_czi_file_that_lacks_planes_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_czi_file_of_two_types_of_pixels_is_refused(tmp_path: Path) -> None:
+def test_a_czi_file_with_two_pixel_types_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.czi"
     with create_czi(str(path)) as czi:
         for channel, dtype in enumerate(("u1", "u2")):
@@ -252,7 +252,7 @@ def test_a_czi_file_of_two_types_of_pixels_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_what_only_claims_to_be_large_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_claims_more_pixels_than_it_has_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.lif"
     write_lif(path, [("YX", numbers("YX"))])
     whole, claim = (f'NumberOfElements="{rows}"'.encode("utf-16-le") for rows in (6, 9))
@@ -262,7 +262,7 @@ def test_what_only_claims_to_be_large_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_axes_that_we_do_not_know_are_refused(tmp_path: Path) -> None:
+def test_unknown_axes_are_refused(tmp_path: Path) -> None:
     write_lif(tmp_path / "a.lif", [("LYX", numbers("TYX"))])
     with pytest.raises(ImageError, match=r"a\.lif has an axis other than"):
         read_image(tmp_path / "a.lif")

@@ -1,54 +1,34 @@
-"""Files of microscopes' own programs: Zeiss CZI, Nikon ND2, Leica LIF.
+"""Microscope file formats: Zeiss CZI, Nikon ND2 and Leica LIF.
 
-Each format is read by a library of its own, which an extra of the package installs.
+Each is read by a library that an extra of the package installs.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.image import PixelArray
-from napari_coordgate.io.metadata import Metadata
+from napari_coordgate.io.metadata import ImageMetadata
 from napari_coordgate.io.microscopes.czi import read_czi
 from napari_coordgate.io.microscopes.lif import read_lif
 from napari_coordgate.io.microscopes.nd2 import read_nd2
 
-__all__ = ["MICROSCOPES", "read_microscope"]
+__all__ = ["MICROSCOPE_SUFFIXES", "read_microscope"]
 
-_READERS: Mapping[str, Callable[[Path], tuple[PixelArray, str, Metadata]]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[Path], tuple[PixelArray, str, ImageMetadata]]] = MappingProxyType(
     {".czi": read_czi, ".nd2": read_nd2, ".lif": read_lif}
 )
-MICROSCOPES = tuple(_READERS)
-"""How the names of such files end; without the dot, the extra that reads them."""
+MICROSCOPE_SUFFIXES = tuple(_READERS)
+"""File suffixes; without the dot, the extra that installs the library."""
 
 
-def read_microscope(path: Path) -> tuple[PixelArray, str, Metadata]:
-    """Read the first image of a microscope's file, at full resolution, lazily.
+def read_microscope(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
+    """Read the first image of a file at full resolution: lazy pixels, axes and metadata.
 
-    The first is the first scene of a CZI file, the first position of an ND2
-    file, and the first image of a LIF file, of a mosaic its first tile. The
-    tiles of a CZI scene are one plane, as they lie in it.
-
-    Parameters
-    ----------
-    path : Path
-        A file whose suffix is one of `MICROSCOPES`.
-
-    Returns
-    -------
-    data : PixelArray
-        Windows of its planes, or lines of them, are loaded alone.
-    axes : str
-        Of TCZYX, and S where it has colors; those of length 1 are left out.
-    metadata : Metadata
-        Sizes and names.
-
-    Raises
-    ------
-    ImageError
-        If the library is missing, or the file has axes other than these. Any
-        other exception also means a damaged file.
+    The first image is the first scene of a CZI file with all its tiles, the first position of an
+    ND2 file, and the first image of a LIF file (of a mosaic, its first tile). Axes of length 1
+    are dropped. Any exception other than ImageError means a damaged file.
     """
     suffix = path.suffix.lower()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_coordgate.events import Event, FileChanged, Finished
-from napari_coordgate.io import Image, middle_plane, read_image, sampled
+from napari_coordgate.io import Image, middle_plane_index, read_image, subsample
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.request import BatchRequest
 from napari_coordgate.widgets.jobs import Job
@@ -81,6 +81,6 @@ def _layer(image: Image, look: dict[str, Any], name: str, made: dict[str, Any]) 
 
 def _contrast(image: Image) -> dict[str, Any]:
     """Contrast by a few pixels of the middle plane; napari would look at all of them."""
-    pixels = sampled(image.view(middle_plane(image)), LOOKED_AT)
+    pixels = subsample(image.view(middle_plane_index(image)), LOOKED_AT)
     low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
     return {"contrast_limits": (low, high)} if low < high else {}

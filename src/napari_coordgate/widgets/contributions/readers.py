@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_coordgate.errors import ModelError
-from napari_coordgate.io.tiff import own_kind
+from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.widgets.layers.gates import LONGEST_SIDE, gate_layers
 from napari_coordgate.widgets.layers.places import on_frame
 from napari_coordgate.widgets.layers.provenance import LayerData, field_metadata
@@ -29,7 +29,7 @@ def get_field_reader(path: Paths) -> Reader | None:
         Makes a layer of each field: its PSFs, at their places in the frame. None for any
         other TIFF file, whole or damaged.
     """
-    are_fields = all(own_kind(file) == "PSF field" for file in _files(path))
+    are_fields = all(coordgate_tiff_kind(file) == "PSF field" for file in _files(path))
     return _read_fields if are_fields else None
 
 

@@ -42,6 +42,6 @@ def write_field(path: str, layers: Sequence[LayerData]) -> list[str]:
         )
     is_named = Path(path).suffix.lower() in (".tif", ".tiff")
     target = path if is_named else path + SUFFIX
-    check_not_exists([target], overwrite=is_named, advice="choose another name")
+    check_not_exists([target], overwrite=is_named, hint="choose another name")
     field.save(target, overwrite=is_named)
     return [target]

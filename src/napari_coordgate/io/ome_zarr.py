@@ -1,0 +1,266 @@
+"""OME-Zarr images: versions 0.4 (zarr 2) and 0.5 (zarr 3) are read, 0.5 is written.
+
+Specification: https://ngff.openmicroscopy.org/0.5
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.io.lazy import AxisIndex, LazyArray, as_index
+from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.normalization import convert_dtype
+
+_STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_LETTERS = {"time": "T", "channel": "C"}
+_MAX_CHUNK_BYTES = 2**32
+"""A store that claims larger chunks is damaged."""
+
+_ORDER = "TCSZYX"
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_UNITS = {"time": "second", "space": "micrometer"}
+_DEFAULT_CHUNK = (1024, 1024)
+_MAX_LEVEL_SIDE = 2048
+"""Planes with longer sides get another resolution level."""
+
+
+# Reading
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr store, or a group in one."""
+    return any((path / name).is_file() for name in _STORE_FILES)
+
+
+def read_ome_zarr(path: Path) -> tuple[LazyArray, str, ImageMetadata]:
+    """Read the first image of a store at full resolution: lazy pixels, axes and metadata.
+
+    The store may be an OME-Zarr image, a series of them as bioformats2raw writes it, or a plain
+    zarr array (no axes). Any exception other than ImageError means a damaged store.
+    """
+    import zarr  # slow to import
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return _ZarrArray(path, node), "", ImageMetadata()
+    group: Any = node
+    attributes = _ome_attributes(group)
+    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
+        group = node["0"]
+        attributes = _ome_attributes(group)
+    if "plate" in attributes:
+        well = attributes["plate"]["wells"][0]["path"]
+        raise ImageError(f"{path} is a plate; use one of its images, such as {path / well / '0'}.")
+    if "multiscales" not in attributes:
+        raise ImageError(f"{path} contains no OME-Zarr image; use the folder of one.")
+    multiscale = attributes["multiscales"][0]
+    level = multiscale["datasets"][0]
+    pixels = _ZarrArray(path, group[level["path"]])
+    axes = [
+        axis if isinstance(axis, dict) else {"name": axis}  # only names until version 0.3
+        for axis in multiscale.get("axes", "tczyx")
+    ]
+    letters = "".join(map(_axis_letter, axes))
+    scale = np.broadcast_to(_scale(level) * _scale(multiscale), len(axes))
+    return pixels, letters, _read_metadata(letters, axes, scale, attributes)
+
+
+class _ZarrArray(LazyArray):
+    """Zarr array as a `LazyArray`, for its error messages."""
+
+    def __init__(self, path: Path, array: Any) -> None:
+        super().__init__(path, array.shape, np.dtype(array.dtype))
+        self._array = array
+        nbytes = math.prod(array.chunks) * self.dtype.itemsize
+        if nbytes > _MAX_CHUNK_BYTES:
+            raise ValueError(f"its chunks claim {nbytes / 1e9:.0f} GB each")
+
+    def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        return np.asarray(self._array[tuple(map(as_index, indices))])
+
+
+def _ome_attributes(group: Any) -> dict[str, Any]:
+    """OME attributes of a group, which are within "ome" since version 0.5."""
+    attributes: dict[str, Any] = group.attrs.asdict()
+    ome: dict[str, Any] = attributes.get("ome", attributes)
+    return ome
+
+
+def _axis_letter(axis: dict[str, str]) -> str:
+    return _LETTERS.get(axis.get("type", ""), axis["name"][:1].upper())
+
+
+def _scale(level: dict[str, Any]) -> NDArray[np.float64]:
+    """Size of a pixel along each axis in the axes' units, 1 if not stated."""
+    transformations = level.get("coordinateTransformations", [])
+    scales = [step["scale"] for step in transformations if step.get("type") == "scale"]
+    return np.prod(np.array(scales, float), axis=0) if scales else np.ones(1)
+
+
+def _read_metadata(
+    letters: str, axes: list[dict[str, str]], scale: NDArray[np.float64], attributes: dict[str, Any]
+) -> ImageMetadata:
+    sizes = {
+        letter: (float(size), axis.get("unit"))
+        for letter, size, axis in zip(letters, scale, axes, strict=True)
+    }
+    z, y, x = (micrometers(*sizes.get(letter, (None, None))) for letter in "ZYX")
+    time = seconds(*sizes.get("T", (None, None)))
+    channels = attributes.get("omero", {}).get("channels", [])
+    return ImageMetadata.sanitized((y, x), z, time, [str(c.get("label", "")) for c in channels])
+
+
+# Writing
+
+
+class ZarrLayout(NamedTuple):
+    """Order of an image's axes in the store, and the store's names of them."""
+
+    order: list[int]
+    names: tuple[str, ...]
+
+
+def zarr_layout(path: Path, dtype: np.dtype[Any], axes: str) -> ZarrLayout:
+    """Layout of an image; color samples become channels. OutputError if OME-Zarr cannot hold it."""
+    if dtype.itemsize > 8:
+        raise OutputError(
+            f"Cannot write {path}: OME-Zarr cannot hold {dtype.name} pixels; choose .npy."
+        )
+    if {"C", "S"} <= set(axes):
+        raise OutputError(
+            f"Cannot write {path}: OME-Zarr cannot hold several color channels; choose .tif."
+        )
+    order = sorted(range(len(axes)), key=lambda axis: _ORDER.index(axes[axis]))
+    return ZarrLayout(order, tuple(axes[axis].replace("S", "C").lower() for axis in order))
+
+
+@contextmanager
+def create_ome_zarr(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    layout: ZarrLayout,
+    metadata: ImageMetadata,
+    chunk: tuple[int, int] | None,
+) -> Iterator["_TransposedArray"]:
+    """Create a store of zeros in an empty folder, to be filled window by window.
+
+    Lower resolution levels and the metadata, which make the folder an image, are written at the
+    end. ``chunk`` is the (height, width) of the windows.
+    """
+    import zarr  # slow to import
+    from zarr.codecs import ZstdCodec
+
+    # The checksum detects damaged chunks; Blosc would read a truncated chunk without an error.
+    codec = ZstdCodec(level=1, checksum=True)
+    group = zarr.open_group(path, mode="a", zarr_format=3)
+    sides = [shape[axis] for axis in layout.order]
+    levels: list[Any] = []
+    while not levels or max(sides[-2:]) > _MAX_LEVEL_SIDE:
+        if levels:
+            sides[-2:] = (-(-side // 2) for side in sides[-2:])
+        chunk_sides = [min(pair) for pair in zip(chunk or _DEFAULT_CHUNK, sides[-2:], strict=True)]
+        levels.append(
+            group.create_array(
+                str(len(levels)),
+                shape=tuple(sides),
+                chunks=(*(1,) * (len(sides) - 2), *chunk_sides),
+                dtype=dtype,
+                compressors=codec,
+                dimension_names=layout.names,
+            )
+        )
+    yield _TransposedArray(levels[0], layout.order)
+    for finer, coarser in itertools.pairwise(levels):
+        _downsample(finer, coarser)
+    for partial in path.rglob("*.partial"):  # of a process killed while it wrote a chunk
+        partial.unlink()
+    group.attrs.update(_attributes(levels, layout.names, metadata))
+
+
+class _TransposedArray:
+    """Zarr array with the axes in the image's order, for windows of planes."""
+
+    def __init__(self, array: Any, order: list[int]) -> None:
+        self._array = array
+        self._order = order
+        self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in np.argsort(order))
+        self.dtype: np.dtype[Any] = array.dtype
+        self.ndim: int = array.ndim
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        return np.asarray(self._array[tuple(index[axis] for axis in self._order)])
+
+    def __setitem__(self, index: tuple[int | slice, ...], pixels: NDArray[Any]) -> None:
+        self._array[tuple(index[axis] for axis in self._order)] = pixels
+
+
+def _downsample(finer: Any, coarser: Any) -> None:
+    """Fill a level (..., ceil(H / 2), ceil(W / 2)) with means of 2 x 2 pixels of (..., H, W)."""
+    *stack, height, width = coarser.shape
+    *_, rows, columns = coarser.chunks
+    corners = itertools.product(range(0, height, rows), range(0, width, columns))
+    for (top, left), plane in itertools.product(corners, np.ndindex(*stack)):
+        window = slice(2 * top, 2 * (top + rows)), slice(2 * left, 2 * (left + columns))
+        means = _means(np.asarray(finer[(*plane, *window)]))
+        bottom, right = top + means.shape[0], left + means.shape[1]
+        coarser[(*plane, slice(top, bottom), slice(left, right))] = means
+
+
+def _means(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Means of 2 x 2 pixels, in the type of the pixels; an odd last row or column is repeated."""
+    height, width = pixels.shape
+    even = np.pad(pixels, ((0, height % 2), (0, width % 2)), mode="edge")
+    corners = (even[row::2, column::2] for row in (0, 1) for column in (0, 1))
+    precision = np.result_type(pixels.dtype, np.float32)
+    means = sum(np.multiply(corner, 0.25, dtype=precision) for corner in corners)
+    return convert_dtype(np.asarray(means), pixels.dtype)
+
+
+def _attributes(
+    levels: list[Any], names: tuple[str, ...], metadata: ImageMetadata
+) -> dict[str, Any]:
+    """Attributes of an image's group, as version 0.5 specifies them."""
+    y, x = metadata.pixel_size_um or (None, None)
+    known = {"t": metadata.time_step_s, "z": metadata.z_step_um, "y": y, "x": x}
+    sizes = np.array([known.get(name) or 1.0 for name in names])
+    axes = [
+        {"name": name, "type": _TYPES[name]}
+        | ({"unit": _UNITS[_TYPES[name]]} if known.get(name) else {})
+        for name in names
+    ]
+    datasets = []
+    for number, level in enumerate(levels):
+        factors = np.array([2**number if name in "yx" else 1 for name in names])
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": (sizes * factors).tolist()}]
+        if number:
+            # The center of a coarse pixel is the center of the pixels it averages.
+            shift = sizes * (factors - 1) / 2
+            steps.append({"type": "translation", "translation": shift.tolist()})
+        datasets.append({"path": level.basename, "coordinateTransformations": steps})
+    ome: dict[str, Any] = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    if metadata.channel_names:
+        ome["omero"] = {"channels": _channels(levels[-1], names, metadata.channel_names)}
+    return {"ome": {"version": "0.5", **ome}}
+
+
+def _channels(level: Any, names: tuple[str, ...], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Channel names, with a color and contrast limits, which viewers require."""
+    channels = []
+    for number, label in enumerate(labels):
+        middle = [n // 2 for n in level.shape[:-2]]
+        if "c" in names:
+            middle[names.index("c")] = number
+        plane = np.asarray(level[tuple(middle)])
+        finite = plane[np.isfinite(plane)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        window = {"min": low, "max": high, "start": low, "end": high}
+        channels.append({"label": label, "color": "FFFFFF", "active": True, "window": window})
+    return channels

@@ -1,0 +1,55 @@
+"""PNG (8 or 16 bits) and JPEG files, gray or color."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import ImageError, OutputError
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+PNG_JPEG_SUFFIXES = tuple(_FORMATS)
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def read_png_jpeg(path: Path) -> NDArray[Any]:
+    """Read a PNG or JPEG file as bool, uint8 or uint16 pixels (H, W) or (H, W, S).
+
+    A palette is replaced by its colors. 16-bit colors (which Pillow would cut to 8 bits) and CMYK
+    are refused with an ImageError; any other exception means a damaged file.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of large images, which are fine; it refuses those of twice that size.
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        try:
+            with PIL.Image.open(path, formats=[_FORMATS[path.suffix.lower()]]) as picture:
+                return _pixels(picture, path)
+        except PIL.Image.DecompressionBombError as error:
+            raise ImageError(
+                f"{path} claims more pixels than are read from a PNG or JPEG file; save it as TIFF."
+            ) from error
+
+
+def _pixels(picture: PIL.ImageFile.ImageFile, path: Path) -> NDArray[Any]:
+    if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
+        raise ImageError(f"{path} has 16-bit colors, not read from PNG; save it as TIFF.")
+    if picture.mode not in _MODES:
+        raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
+    return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
+
+
+def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
+    """Pillow image to be saved as PNG; OutputError if PNG cannot hold pixels of this type."""
+    gray = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
+    color = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
+    if not (gray or color):
+        or_keep = ", or --keep-dtype" if data.dtype.kind == "f" else ""
+        raise OutputError(
+            f"Cannot write {path}: PNG cannot hold {data.dtype.name} pixels of axes {axes}; "
+            f"choose .tif{or_keep}."
+        )
+    return PIL.Image.fromarray(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))

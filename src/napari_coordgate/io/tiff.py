@@ -1,0 +1,397 @@
+"""TIFF files of microscopes: OME-TIFF, ImageJ's and plain ones."""
+
+import itertools
+import math
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import OutputError
+from napari_coordgate.io.lazy import (
+    AxisIndex,
+    FileSnapshot,
+    LazyArray,
+    PlaneStackArray,
+    RawFileArray,
+    as_index,
+    bounds,
+    mute_logger,
+    relative_index,
+)
+from napari_coordgate.io.metadata import ImageMetadata, PixelSize, micrometers, seconds
+
+PSF_FIELD_KEY = "napari-coordgate psf field"
+"""Key of a PSF field in the description of the first page."""
+GATING_MAP_PREFIX = "gate "
+"""Start of the image name of a gating map."""
+
+TiffFlavor = Literal["ome", "imagej", "plain"]
+_Page = tifffile.TiffPage | tifffile.TiffFrame
+
+_OME_TYPES = frozenset(
+    ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+)
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_MAX_CLASSIC_BYTES = 2**32 - 2**25
+_MAX_SEGMENT_BYTES = 2**32
+"""A file that claims larger tiles or strips is damaged."""
+_CACHE_BYTES = 2**27
+"""Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
+
+_CENTIMETER = 3
+_UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
+"""Resolution units in um. Inches are left out: dots per inch are the size of a print."""
+
+
+# Reading
+
+
+def read_tiff(path: Path) -> tuple[LazyArray | NDArray[Any], str, ImageMetadata]:
+    """Read the first image at full resolution: pixels, tifffile's axes, and metadata.
+
+    Pixels are loaded lazily, but volumes in tiles, which are rare, at once. Any exception means a
+    damaged file; ValueError is raised if pages or pixels are missing.
+    """
+    mute_logger("tifffile")
+    snapshot = FileSnapshot(path)
+    with tifffile.TiffFile(path) as tiff:
+        _check_page_chain(tiff)
+        series = tiff.series[0]
+        metadata = _read_metadata(tiff, series.axes, series.shape)
+        if series.dataoffset is not None:
+            dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+            contiguous = RawFileArray(snapshot, series.dataoffset, series.shape, dtype)
+            return contiguous, series.axes, metadata
+        pages = [page for page in series.pages if page is not None]
+        if len(pages) < len(series.pages):
+            raise ValueError("pages are missing")
+        _check_page_sizes(pages)
+        first = _keyframe(pages[0])
+        stack, page_shape = np.split(series.shape, [series.ndim - first.ndim])
+        is_stack = tuple(page_shape) == first.shape and stack.prod() == len(pages)
+        if first.imagedepth > 1 or not is_stack:
+            return np.asarray(series.asarray()), series.axes, metadata
+        return _PagesArray(path, series.shape, pages), series.axes, metadata
+
+
+def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | None:
+    """Kind of a TIFF file that this package wrote and that is not an image, else None."""
+    mute_logger("tifffile")
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            description = tiff.pages.first.description
+    except Exception:  # a damaged or foreign file can fail anywhere
+        return None
+    if PSF_FIELD_KEY in description:
+        return "PSF field"
+    is_gate = re.search(rf'Name="{GATING_MAP_PREFIX}(down|up) \d+, \d+ channels"', description)
+    return "gating maps" if is_gate else None
+
+
+def _check_page_chain(tiff: tifffile.TiffFile) -> None:
+    """Raise ValueError if a page offset is invalid or part of a loop, which tifffile may follow."""
+    file, layout = tiff.filehandle, tiff.tiff
+    offset, seen = tiff.pages.first.offset, set()
+    while offset:  # 0 ends the chain
+        if offset in seen or offset >= file.size:
+            raise ValueError("pages are missing")
+        seen.add(offset)
+        file.seek(offset)
+        (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+        file.seek(offset + layout.tagnosize + tags * layout.tagsize)
+        (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+
+
+def _check_page_sizes(pages: Sequence[_Page]) -> None:
+    """Raise ValueError if the pixels of a page are beyond the end of the file."""
+    for page in pages:
+        ends = [sum(segment) for segment in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if not ends or max(ends) > page.parent.filehandle.size:
+            raise ValueError("the file ends before its pixels do")
+
+
+def _keyframe(page: _Page) -> tifffile.TiffPage:
+    """Page that describes how a page is stored."""
+    if page.keyframe is None:
+        raise ValueError("pages are missing")
+    return page.keyframe
+
+
+class _PagesArray(PlaneStackArray):
+    """Pages of a TIFF file as one array; only the tiles or strips of a window are decoded.
+
+    tifffile's ``aszarr`` store decodes one chunk at a time without a cache: 36 windows of 288 x
+    288 pixels from a plane of 4096 x 4096 took it 1.4 s for deflated strips of 16 rows and 8.2 s
+    for LZW strips of one row, this class 0.17 s and 0.71 s (deflated tiles: 0.11 s and 0.07 s). It
+    also keeps the file open, and reports a file that was truncated as a decoder's error.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], pages: Sequence[_Page]) -> None:
+        key = _keyframe(pages[0])
+        super().__init__(path, shape, np.dtype(key.dtype), range(len(shape) - key.ndim))
+        self._page_shape = key.shape
+        self._segments = _SegmentReader(pages, self.dtype)
+        # Uncompressed pages in one piece are read without a decoder.
+        self._raw_dtype = self.dtype.newbyteorder(key.parent.byteorder) if key.is_final else None
+        nbytes = math.prod(self._segments.shape) * self.dtype.itemsize
+        if self._raw_dtype is None and nbytes > _MAX_SEGMENT_BYTES:
+            raise ValueError(f"its tiles or strips claim {nbytes / 1e9:.0f} GB each")
+        self._decoded = lru_cache(max(1, _CACHE_BYTES // max(1, nbytes)))(self._segments.decode)
+
+    def _load_plane(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        stack_ndim = len(self.shape) - len(self._page_shape)
+        page = 0
+        for length, item in zip(self.shape, indices[:stack_ndim], strict=False):
+            page = page * length + bounds(item)[0]
+        if self._raw_dtype is None:
+            return self._decode_window(page, indices[stack_ndim:])
+        file, offset = self._segments.location(page)
+        pixels = RawFileArray(file, offset, self._page_shape, self._raw_dtype)
+        return pixels[tuple(map(as_index, indices[stack_ndim:]))]
+
+    def _decode_window(self, page: int, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        """Assemble a window of a page from the segments that it overlaps."""
+        limits, sides = [bounds(item) for item in indices], self._segments.shape
+        window = np.empty([end - first for first, end in limits], self.dtype)
+        overlapped = [
+            range(first // side, (end - 1) // side + 1)
+            for (first, end), side in zip(limits, sides, strict=True)
+        ]
+        for position in itertools.product(*overlapped):
+            segment = self._decoded(page, position)
+            target, source = [], []
+            for (first, end), index, side in zip(limits, position, sides, strict=True):
+                begin, stop = max(first, index * side), min(end, (index + 1) * side)
+                target.append(slice(begin - first, stop - first))
+                source.append(slice(begin - index * side, stop - index * side))
+            window[tuple(target)] = segment[tuple(source)]
+        return window[tuple(map(relative_index, indices))]
+
+
+class _SegmentReader:
+    """Decodes single segments (tiles or strips) of pages that are stored alike."""
+
+    def __init__(self, pages: Sequence[_Page], dtype: np.dtype[Any]) -> None:
+        key = _keyframe(pages[0])
+        self._dtype = dtype
+        self._grid = key.chunked
+        self.shape = (*(1,) * (len(key.chunked) - len(key.chunks)), *key.chunks)
+        # The pages of an OME-TIFF can be in several files.
+        parents = {page.parent for page in pages}
+        files = {parent: FileSnapshot(Path(parent.filehandle.path)) for parent in parents}
+        self._files = [files[page.parent] for page in pages]
+        self._offsets = [page.dataoffsets for page in pages]
+        self._sizes = [page.databytecounts for page in pages]
+        is_jpeg = key.jpegtables is not None or key.jpegheader is not None
+        self._jpeg_tables = [page.jpegtables for page in pages] if is_jpeg else None
+        self._jpeg_header = key.jpegheader
+        self._decode = key.decode
+        self._fill_value = key.nodata
+
+    def location(self, page: int) -> tuple[FileSnapshot, int]:
+        """File of a page, and the offset of its pixels."""
+        return self._files[page], self._offsets[page][0]
+
+    def decode(self, page: int, position: tuple[int, ...]) -> NDArray[Any]:
+        """Decode the segment at a position of the grid; it may extend beyond the page."""
+        segment = int(np.ravel_multi_index(position, self._grid))
+        size, decoded = self._sizes[page][segment], None
+        if size:
+            data = self._files[page].read([self._offsets[page][segment]], size)
+            tables = {}
+            if self._jpeg_tables is not None:
+                tables = {"jpegtables": self._jpeg_tables[page], "jpegheader": self._jpeg_header}
+            decoded = self._decode(data.tobytes(), segment, **tables)[0]
+        if decoded is None:  # a sparse file
+            return np.full(self.shape, self._fill_value, self._dtype)
+        # From tifffile's axes (depth, y, x, samples) to those of a page.
+        pixels = decoded[0] if decoded.shape[-1] > 1 else decoded[0, ..., 0]
+        return np.asarray(pixels[None] if pixels.ndim < len(self.shape) else pixels)
+
+
+# Metadata
+
+
+def _read_metadata(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
+    """Physical sizes and channel names of the first image."""
+    if tiff.is_ome and tiff.ome_metadata is not None:
+        return _ome_metadata(tiff.ome_metadata)
+    if tiff.imagej_metadata is not None:
+        num_channels = shape[axes.index("C")] if "C" in axes else 0
+        return _imagej_metadata(tiff, tiff.imagej_metadata, num_channels)
+    ours = (tiff.shaped_metadata or ({},))[0]
+    return ImageMetadata.sanitized(
+        _resolution_um(tiff, _UNITS_UM.get(int(tiff.pages.first.resolutionunit))),
+        micrometers(ours.get("z_step_um"), "um"),
+        seconds(ours.get("time_step_s"), "s"),
+        _strings(ours.get("channels")),
+    )
+
+
+def _ome_metadata(xml: str) -> ImageMetadata:
+    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    z, y, x = (
+        micrometers(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        for axis in "ZYX"
+    )
+    time = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    channels = pixels.get("Channel", [])
+    channels = channels if isinstance(channels, list) else [channels]
+    return ImageMetadata.sanitized((y, x), z, time, [str(c.get("Name", "")) for c in channels])
+
+
+def _imagej_metadata(
+    tiff: tifffile.TiffFile, stated: dict[str, Any], num_channels: int
+) -> ImageMetadata:
+    unit = stated.get("unit")
+    labels = _strings(stated.get("Labels"))
+    names = labels[:num_channels]
+    # ImageJ labels planes: these are channel names if all planes of a channel have the same one.
+    if any(label != names[n % num_channels] for n, label in enumerate(labels) if num_channels):
+        names = ()
+    return ImageMetadata.sanitized(
+        _resolution_um(tiff, micrometers(1, unit)),
+        micrometers(stated.get("spacing"), unit),
+        seconds(stated.get("finterval"), stated.get("tunit", "s")),
+        names,
+    )
+
+
+def _resolution_um(
+    tiff: tifffile.TiffFile, unit_um: float | None
+) -> tuple[float | None, float | None]:
+    """(y, x) size of a pixel, from the tags that state pixels per unit."""
+    page = tiff.pages.first
+    if unit_um is None or "XResolution" not in page.tags or 0 in page.resolution:
+        return None, None
+    per_x, per_y = page.resolution
+    return unit_um / per_y, unit_um / per_x
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+
+def pixel_size_options(flavor: TiffFlavor, pixel_size_um: PixelSize | None) -> dict[str, Any]:
+    """Options of tifffile's writer, ``metadata`` among them, that store the (y, x) pixel size."""
+    if pixel_size_um is None:
+        return {"metadata": {}}
+    y, x = pixel_size_um
+    if flavor == "ome":
+        sizes = {"PhysicalSizeY": y, "PhysicalSizeX": x}
+        units = {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+        return {"metadata": {**sizes, **units}}
+    if flavor == "imagej":
+        return {"resolution": (1 / x, 1 / y), "metadata": {"unit": "um"}}
+    per_centimeter = (_UNITS_UM[_CENTIMETER] / x, _UNITS_UM[_CENTIMETER] / y)
+    return {"resolution": per_centimeter, "resolutionunit": _CENTIMETER, "metadata": {}}
+
+
+def _metadata_options(
+    flavor: TiffFlavor, metadata: ImageMetadata, axes: str, shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """Options of tifffile's writer that store axes, sizes and channel names."""
+    options = pixel_size_options(flavor, metadata.pixel_size_um)
+    z_step, time_step, names = metadata.z_step_um, metadata.time_step_s, metadata.channel_names
+    stored: dict[str, Any]
+    match flavor:
+        case "ome":
+            stored = {
+                "PhysicalSizeZ": z_step,
+                "PhysicalSizeZUnit": z_step and "µm",
+                "TimeIncrement": time_step,
+                "TimeIncrementUnit": time_step and "s",
+                "Channel": {"Name": list(names)} if names else None,
+            }
+        case "imagej":
+            labels = [names[n] for n in _plane_channels(axes, shape)] if names else None
+            stored = {"spacing": z_step, "finterval": time_step, "Labels": labels}
+            if z_step is not None:
+                stored["unit"] = "um"
+                # tifffile would write 1 pixel per unit; ImageJ and `_resolution_um` ignore 0.
+                options.setdefault("resolution", (0, 0))
+        case "plain":
+            stored = {
+                "z_step_um": z_step,
+                "time_step_s": time_step,
+                "channels": list(names) or None,
+            }
+    known = {key: value for key, value in stored.items() if value is not None}
+    options["metadata"] |= {"axes": axes, **known}
+    return options
+
+
+def _plane_channels(axes: str, shape: tuple[int, ...]) -> Iterator[int]:
+    """Channel of each plane of an ImageJ file, whose channels vary fastest."""
+    lengths = dict(zip(axes, shape, strict=True))
+    channels = lengths.get("C", 1)
+    for plane in range(lengths.get("T", 1) * lengths.get("Z", 1) * channels):
+        yield plane % channels
+
+
+# Writing
+
+
+class TiffLayout(NamedTuple):
+    """Order of an image's axes in the file, and options of tifffile's writer."""
+
+    order: list[int]
+    options: dict[str, Any]
+
+
+def tiff_layout(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, metadata: ImageMetadata
+) -> TiffLayout:
+    """Layout of an image: OME-TIFF if the name says so, ImageJ's if possible, else a plain TIFF."""
+    samples = shape[axes.index("S")] if "S" in axes else 0
+    nbytes = math.prod(shape) * dtype.itemsize
+    flavor = _choose_flavor(path, dtype, samples, nbytes)
+    last = "TZCYXS" if flavor == "imagej" else "YXS"  # other axes come first, in their order
+    order = sorted(range(len(axes)), key=lambda axis: last.find(axes[axis]))
+    stored = "".join(axes[axis] for axis in order)
+    options = _metadata_options(flavor, metadata, stored, tuple(shape[axis] for axis in order))
+    options["ome"] = flavor == "ome"
+    options["imagej"] = flavor == "imagej"
+    options["bigtiff"] = nbytes >= _MAX_CLASSIC_BYTES
+    options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
+    options["planarconfig"] = "contig" if samples else None
+    return TiffLayout(order, options)
+
+
+def write_tiff(path: Path, data: NDArray[Any], layout: TiffLayout) -> None:
+    """Write a TIFF file; it keeps the byte order of the pixels."""
+    tifffile.imwrite(path, data.transpose(layout.order), **layout.options)
+
+
+def create_tiff(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], layout: TiffLayout
+) -> np.memmap[Any, Any]:
+    """Create a TIFF file of zeros as a writable memory map with the axes of the image."""
+    stored = tuple(shape[axis] for axis in layout.order)
+    mapped = tifffile.memmap(path, shape=stored, dtype=dtype, byteorder="=", **layout.options)
+    return mapped.transpose(np.argsort(layout.order))
+
+
+def _choose_flavor(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> TiffFlavor:
+    """Flavor that the name asks for and the pixels allow."""
+    if dtype.kind == "b" and samples:
+        raise OutputError(f"Cannot write {path}: TIFF cannot hold bool colors; use uint8 pixels.")
+    if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        if dtype.name not in _OME_TYPES:
+            raise OutputError(
+                f"Cannot write {path}: OME-TIFF cannot hold {dtype.name} pixels; "
+                "use a name that ends in .tif only."
+            )
+        return "ome"
+    gray_or_rgb = samples == 0 or (samples == 3 and dtype == np.uint8)
+    if dtype.name in _IMAGEJ_TYPES and gray_or_rgb and nbytes < _MAX_CLASSIC_BYTES:
+        return "imagej"
+    return "plain"
