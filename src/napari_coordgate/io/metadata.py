@@ -8,41 +8,20 @@ PixelSize = tuple[float, float]
 """(y, x) size of a pixel in um."""
 
 _MICROMETERS = {
-    "m": 1e6,
-    "meter": 1e6,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "µm": 1.0,  # micro sign
-    "\u03bcm": 1.0,  # Greek mu
-    "\\u00B5m": 1.0,  # as ImageJ writes it
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "Å": 1e-4,
-    "angstrom": 1e-4,
+    1e6: "m meter",
+    1e4: "cm centimeter",
+    1e3: "mm millimeter",
+    1.0: "um µm \u03bcm \\u00B5m micron microns micrometer",  # micro, Greek mu, ImageJ's escape
+    1e-3: "nm nanometer",
+    1e-4: "Å angstrom",
 }
 _SECONDS = {
-    "d": 86400.0,
-    "day": 86400.0,
-    "h": 3600.0,
-    "hour": 3600.0,
-    "min": 60.0,
-    "minute": 60.0,
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "millisecond": 1e-3,
-    "µs": 1e-6,
-    "us": 1e-6,
-    "microsecond": 1e-6,
+    86400.0: "d day",
+    3600.0: "h hour",
+    60.0: "min minute",
+    1.0: "s sec second seconds",
+    1e-3: "ms msec millisecond",
+    1e-6: "µs us microsecond",
 }
 
 
@@ -74,21 +53,24 @@ class ImageMetadata(NamedTuple):
 
 def micrometers(length: float | str | None, unit: str | None) -> float | None:
     """Length in um; None for an unknown unit or an invalid number. Units as in OME or ImageJ."""
-    return _scaled(length, _MICROMETERS.get(str(unit)))
+    return _convert(length, unit, _MICROMETERS)
 
 
 def seconds(time: float | str | None, unit: str | None) -> float | None:
     """Time in s; None for an unknown unit or an invalid number. Units as in OME or ImageJ."""
-    return _scaled(time, _SECONDS.get(str(unit)))
+    return _convert(time, unit, _SECONDS)
 
 
-def _scaled(value: float | str | None, factor: float | None) -> float | None:
-    if value is None or factor is None:
-        return None
-    try:
-        return factor * float(value)
-    except (TypeError, ValueError):
-        return None
+def _convert(
+    value: float | str | None, unit: str | None, factors: dict[float, str]
+) -> float | None:
+    for factor, names in factors.items():
+        if value is not None and str(unit) in names.split():
+            try:
+                return factor * float(value)
+            except (TypeError, ValueError):
+                return None
+    return None
 
 
 def _positive(value: float | None) -> float | None:
