@@ -7,8 +7,7 @@ from benchmarks.blur import field_of_rank
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
 from napari_coordgate.config import RichardsonLucyConfig
-from napari_coordgate.deconvolution.blur import Blur
-from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_steps
+from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_iterations
 from napari_coordgate.geometry import Window
 
 ENDLESS = RichardsonLucyConfig(num_iter=10**9)
@@ -31,9 +30,10 @@ def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:
     """
     field = field_of_rank(size)
     image = np.random.default_rng(0).random((size, size), dtype=np.float32)
-    blur = Blur(field, ENDLESS.psf, Window.whole((size, size)))
-    steps = richardson_lucy_steps(image, blur, ENDLESS, None)
-    shape = blur.scene.shape
+    window = Window.whole((size, size))
+    blur = field.operator(window, scene_window=field.input_window(window))
+    steps = richardson_lucy_iterations(image, blur, ENDLESS, None)
+    shape = blur.scene_window.shape
     padded = torch.rand(shape, device=blur.device)
 
     def transforms() -> None:

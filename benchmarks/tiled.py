@@ -18,7 +18,7 @@ from benchmarks.measuring import peak_memory_gb
 from napari_coordgate.config import DeblurConfig, TrainingConfig
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.geometry import Window, tiles
-from napari_coordgate.inference import Predictor
+from napari_coordgate.inference import Predictor, deblur_planes
 from napari_coordgate.io import Image, create_image, read_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
@@ -85,9 +85,9 @@ def _deblurred(path: Path, target: Path) -> Iterator[Event]:
     config = TrainingConfig()
     weights = build_network(config.network).state_dict()
     worker = Predictor(Model(config, weights, image.frame_shape), DeblurConfig())
-    chunk = worker.step(image.frame_shape)
+    chunk = worker.tile_shape(image.frame_shape)
     with create_image(target, image, dtype=np.float32, chunk=chunk) as out:
-        yield from worker.events(image, out=out)
+        yield from deblur_planes(worker, image, out, Window.whole(image.frame_shape))
 
 
 def _noise(path: Path, side: int) -> Path:

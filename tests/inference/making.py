@@ -1,4 +1,4 @@
-"""Small untrained networks, and images for them."""
+"""Small untrained models, and images for them."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
-from napari_coordgate.events import Finished
-from napari_coordgate.inference import Predictor
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Predictor, deblur_planes
 from napari_coordgate.io import Image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
@@ -17,10 +17,10 @@ Pixels = NDArray[Any]
 WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
 
 
-def random_checkpoint(
+def random_model(
     frame: tuple[int, int], depth: int = 3, *, channels: int = 4, seed: int = 0
 ) -> Model:
-    """Checkpoint whose gates vary strongly over the frame."""
+    """Model whose gates vary strongly over the frame."""
     torch.manual_seed(seed)
     settings = NetworkConfig(base_channels=channels, depth=depth)
     network = UNet.from_config(settings)
@@ -30,8 +30,8 @@ def random_checkpoint(
     return Model(config, network.state_dict(), frame, pixel_size_um=0.5)
 
 
-def identity_checkpoint(frame: tuple[int, int]) -> Model:
-    """Checkpoint whose residual is zero, so that it returns its input."""
+def identity_model(frame: tuple[int, int]) -> Model:
+    """Model whose residual is zero, so that it returns its input."""
     settings = NetworkConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
     torch.nn.init.zeros_(network.head.weight)
@@ -46,9 +46,9 @@ def noise(shape: tuple[int, ...], dtype: DTypeLike = np.float32, seed: int = 0) 
     return values.astype(dtype)
 
 
-def result_of(worker: Predictor, image: Pixels, axes: str = "ZYX") -> Pixels:
-    """What a network at work makes of an image."""
-    *_, end = worker.events(Image(image, axes))
-    assert isinstance(end, Finished)
-    result: Pixels = end.result
+def deblur_stack(predictor: Predictor, stack: Pixels, axes: str = "ZYX") -> Pixels:
+    """Result of a predictor for a stack whose planes are the whole frame."""
+    image, result = Image(stack, axes), np.empty(stack.shape, np.float32)
+    for _ in deblur_planes(predictor, image, result, Window.whole(image.frame_shape)):
+        pass
     return result

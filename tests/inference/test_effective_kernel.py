@@ -19,7 +19,7 @@ FRAME = (90, 77)
 PLACES = [(0, 0), (89, 76), (45, 38), (44, 39), (3, 70), (77, 5)]
 
 
-def checkpoint_of(
+def model_of(
     depth: int = 3,
     architecture: Literal["unet", "cg-unet"] = "cg-unet",
     residual: bool = False,  # else the image's own pixel would outweigh all others
@@ -41,20 +41,20 @@ def image_of_a_frame(shape: tuple[int, ...] = FRAME) -> NDArray[Any]:
     return np.random.default_rng(0).uniform(100, 900, shape)
 
 
-def output(checkpoint: Model, scaled: torch.Tensor) -> torch.Tensor:
+def output(model: Model, scaled: torch.Tensor) -> torch.Tensor:
     coordinates = torch.from_numpy(frame_coordinates(FRAME))[None].to(scaled)
-    deblurred: torch.Tensor = checkpoint.network(scaled[None, None], coordinates)[0, 0]
+    deblurred: torch.Tensor = model.network(scaled[None, None], coordinates)[0, 0]
     return deblurred
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kernel_is_the_gradient_on_the_whole_frame(place: tuple[int, int], depth: int) -> None:
-    checkpoint, image = checkpoint_of(depth), image_of_a_frame()
+    model, image = model_of(depth), image_of_a_frame()
     scaled = torch.from_numpy((image - image.min()) / np.ptp(image)).float().requires_grad_()
-    (whole,) = torch.autograd.grad(output(checkpoint, scaled)[place], scaled)
-    kernel = effective_kernel(checkpoint, *place, image)
-    radius = checkpoint.network.receptive_radius
+    (whole,) = torch.autograd.grad(output(model, scaled)[place], scaled)
+    kernel = effective_kernel(model, *place, image)
+    radius = model.network.receptive_radius
     assert kernel.shape == (2 * radius + 1, 2 * radius + 1)
     expected = np.pad(whole.numpy(), radius)[
         place[0] : place[0] + 2 * radius + 1, place[1] : place[1] + 2 * radius + 1
@@ -64,31 +64,31 @@ def test_a_kernel_is_the_gradient_on_the_whole_frame(place: tuple[int, int], dep
 
 
 def test_a_small_change_of_the_image_changes_the_output_by_its_sum_with_the_kernel() -> None:
-    checkpoint, (row, column) = checkpoint_of(2), (40, 33)
-    radius = checkpoint.network.receptive_radius
+    model, (row, column) = model_of(2), (40, 33)
+    radius = model.network.receptive_radius
     around = Window(row, column, 1, 1).expanded(radius).within(Window.whole(FRAME))
     change = np.zeros(FRAME)
     change[around] = np.random.default_rng(1).normal(size=(2 * radius + 1, 2 * radius + 1))
-    checkpoint.network.double()
+    model.network.double()
     image, small = torch.full(FRAME, 0.5, dtype=torch.float64), 1e-6
-    changed = output(checkpoint, image + small * torch.from_numpy(change))
-    difference = (changed - output(checkpoint, image))[row, column].item() / small
-    checkpoint.network.float()
-    kernel = effective_kernel(checkpoint, row, column)
+    changed = output(model, image + small * torch.from_numpy(change))
+    difference = (changed - output(model, image))[row, column].item() / small
+    model.network.float()
+    kernel = effective_kernel(model, row, column)
     assert difference == pytest.approx(float(np.sum(kernel * change[around])), rel=1e-3)
 
 
 def test_the_kernel_of_a_network_that_changes_nothing_is_one_pixel() -> None:
-    checkpoint = checkpoint_of(residual=True)
-    torch.nn.init.zeros_(checkpoint.network.get_parameter("head.weight"))
-    kernel = effective_kernel(checkpoint, 50, 20, image_of_a_frame())
+    model = model_of(residual=True)
+    torch.nn.init.zeros_(model.network.get_parameter("head.weight"))
+    kernel = effective_kernel(model, 50, 20, image_of_a_frame())
     expected = np.zeros_like(kernel)
     expected[len(kernel) // 2, len(kernel) // 2] = 1
     np.testing.assert_array_equal(kernel, expected)
 
 
 def test_gates_make_a_kernel_that_depends_on_its_place() -> None:
-    gated, plain = checkpoint_of(2), checkpoint_of(2, "unet")
+    gated, plain = model_of(2), model_of(2, "unet")
     one, other = (effective_kernel(gated, *place) for place in ((40, 20), (44, 60)))
     assert np.abs(one - other).max() > 1e-3 * np.abs(one).max()
     one, other = (effective_kernel(plain, *place) for place in ((40, 20), (44, 60)))
@@ -96,32 +96,32 @@ def test_gates_make_a_kernel_that_depends_on_its_place() -> None:
 
 
 def test_the_units_of_the_image_do_not_matter() -> None:
-    checkpoint, image = checkpoint_of(), image_of_a_frame()
-    kernel = effective_kernel(checkpoint, 30, 30, image)
-    rescaled = effective_kernel(checkpoint, 30, 30, 8 * image + 1000)
+    model, image = model_of(), image_of_a_frame()
+    kernel = effective_kernel(model, 30, 30, image)
+    rescaled = effective_kernel(model, 30, 30, 8 * image + 1000)
     np.testing.assert_allclose(rescaled, kernel, atol=1e-4 * np.abs(kernel).max())
 
 
 def test_a_kernel_leaves_the_network_as_it_was(tmp_path: Path) -> None:
-    checkpoint = checkpoint_of()
-    before = {name: weight.clone() for name, weight in checkpoint.network.state_dict().items()}
+    model = model_of()
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     with torch.no_grad():  # as a caller may have it
-        kernel = effective_kernel(checkpoint, 30, 30)
-    for name, weight in checkpoint.network.state_dict().items():
+        kernel = effective_kernel(model, 30, 30)
+    for name, weight in model.network.state_dict().items():
         assert torch.equal(weight, before[name])
-    assert all(p.grad is None and not p.requires_grad for p in checkpoint.network.parameters())
-    checkpoint.save(tmp_path / "model.safetensors")
+    assert all(p.grad is None and not p.requires_grad for p in model.network.parameters())
+    model.save(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(effective_kernel(tmp_path / "model.safetensors", 30, 30), kernel)
 
 
 @pytest.mark.parametrize("place", [(-1, 0), (0, -1), (90, 0), (0, 77)])
 def test_a_place_outside_the_frame_is_refused(place: tuple[int, int]) -> None:
     with pytest.raises(FrameMismatchError, match="90x77"):
-        effective_kernel(checkpoint_of(), *place)
+        effective_kernel(model_of(), *place)
 
 
 def test_an_image_that_cannot_serve_is_refused() -> None:
     with pytest.raises(FrameMismatchError, match="77x90"):
-        effective_kernel(checkpoint_of(), 1, 1, image_of_a_frame(FRAME[::-1]))
+        effective_kernel(model_of(), 1, 1, image_of_a_frame(FRAME[::-1]))
     with pytest.raises(ImageError, match="constant"):
-        effective_kernel(checkpoint_of(), 1, 1, np.ones(FRAME))
+        effective_kernel(model_of(), 1, 1, np.ones(FRAME))

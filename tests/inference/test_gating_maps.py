@@ -7,14 +7,14 @@ import torch
 
 from napari_coordgate.config import NetworkConfig, TrainingConfig
 from napari_coordgate.geometry import Window, frame_coordinates
-from napari_coordgate.inference import by_variance, draw_gates, gating_maps
-from napari_coordgate.inference.gating_maps import GatingMapCache
+from napari_coordgate.inference import by_variance, gating_maps, plot_gating_maps
+from napari_coordgate.inference.predictor import GatingMapCache
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
 
-def gated_checkpoint(frame: tuple[int, int]) -> Model:
-    """Checkpoint whose gates vary strongly over the frame."""
+def gated_model(frame: tuple[int, int]) -> Model:
+    """Model whose gates vary strongly over the frame."""
     torch.manual_seed(0)
     settings = NetworkConfig(base_channels=4, depth=3)
     network = UNet.from_config(settings)
@@ -24,25 +24,25 @@ def gated_checkpoint(frame: tuple[int, int]) -> Model:
 
 
 def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
-    network = gated_checkpoint((64, 64)).network
+    network = gated_model((64, 64)).network
     windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
     coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
     one = sum(gate.nbytes for gate in network.coordinate_maps(coordinates[0]))
     kept = GatingMapCache(network, (64, 64), torch.device("cpu"), 1.5 * one)
-    first, second, third = (kept.of(windows[0])[1] for _ in range(3))
+    first, second, third = (kept.get(windows[0])[1] for _ in range(3))
     assert first is not second
     assert second is third
-    others = [kept.of(windows[1]) for _ in range(3)]
+    others = [kept.get(windows[1]) for _ in range(3)]
     assert others[1][1] is not others[2][1]
     torch.testing.assert_close(others[1], others[2])
     torch.testing.assert_close(others[1], (coordinates[1], network.coordinate_maps(coordinates[1])))
     kept.disable()
-    assert kept.of(windows[0])[1] is not kept.of(windows[0])[1]
+    assert kept.get(windows[0])[1] is not kept.get(windows[0])[1]
 
 
 def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
-    checkpoint = gated_checkpoint((40, 56))
-    checkpoint.save(tmp_path / "model.safetensors")
+    model = gated_model((40, 56))
+    model.save(tmp_path / "model.safetensors")
     maps = gating_maps(tmp_path / "model.safetensors")
     assert {name: gate.shape for name, gate in maps.items()} == {
         "down 1": (4, 40, 56),
@@ -50,7 +50,7 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
         "up 1": (4, 40, 56),
         "up 2": (8, 20, 28),
     }
-    window = gating_maps(checkpoint, Window(8, 12, 16, 20))
+    window = gating_maps(model, Window(8, 12, 16, 20))
     np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
     settings = NetworkConfig(architecture="unet", base_channels=4)
     plain = UNet.from_config(settings)
@@ -59,8 +59,8 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
 
 
 def test_maps_of_a_large_frame_show_the_same_view_in_fewer_pixels() -> None:
-    checkpoint = gated_checkpoint((96, 160))
-    maps, small = gating_maps(checkpoint), gating_maps(checkpoint, longest_side=40)
+    model = gated_model((96, 160))
+    maps, small = gating_maps(model), gating_maps(model, longest_side=40)
     assert {name: gate.shape for name, gate in small.items()} == {
         "down 1": (4, 24, 40),
         "down 2": (8, 12, 20),
@@ -78,8 +78,8 @@ def test_the_liveliest_map_is_the_one_that_varies_most() -> None:
 
 
 def test_a_contact_sheet_has_a_row_for_each_gate() -> None:
-    maps = gating_maps(gated_checkpoint((24, 32)))
-    figure = draw_gates(maps, columns=6)
+    maps = gating_maps(gated_model((24, 32)))
+    figure = plot_gating_maps(maps, columns=6)
     drawn = [cell for cell in figure.axes if cell.images]
     assert len(figure.axes) == 6 * len(maps)
     assert len(drawn) == sum(min(6, len(gate)) for gate in maps.values())

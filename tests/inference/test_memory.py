@@ -11,14 +11,14 @@ import torch
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.inference import Predictor, deblur, predictor, resampling
+from napari_coordgate.inference import Predictor, deblur
 from napari_coordgate.io import Image
 from napari_coordgate.networks import FEATURES_PER_PIXEL, UNet
 from tests.inference.making import (
-    identity_checkpoint,
+    deblur_stack,
+    identity_model,
     noise,
-    random_checkpoint,
-    result_of,
+    random_model,
 )
 
 LIMITED = """
@@ -27,13 +27,14 @@ import numpy as np
 import psutil
 from napari_coordgate.model import Model
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
-from napari_coordgate.inference import Predictor
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Predictor, deblur_planes
 from napari_coordgate.io import Image
 
 kind, moment, folder = sys.argv[1:]
 image = Image(np.load(f"{folder}/in.npy"), "YX")
-checkpoint = Model.load(f"{folder}/model.safetensors")
-config = DeblurConfig(device="cpu", memory_gb=100)
+model = Model.load(f"{folder}/model.safetensors")
+runtime = DeblurRuntime(device="cpu", memory_gb=100)
 
 def limit():
     taken = psutil.Process().memory_info()
@@ -42,12 +43,14 @@ def limit():
 
 if moment == "before":
     limit()
-worker = Predictor(checkpoint, config)
+predictor = Predictor(model, DeblurConfig(), runtime)
 if moment == "later":
     limit()
-*_, end = worker.events(image)
-np.save(f"{folder}/out.npy", end.result)
-print(worker.tile_size)
+out = np.empty((700, 700), np.float32)
+for _ in deblur_planes(predictor, image, out, Window.whole((700, 700))):
+    pass
+np.save(f"{folder}/out.npy", out)
+print(predictor.tile_size)
 """
 
 
@@ -56,11 +59,11 @@ print(worker.tile_size)
 def test_a_limited_process_makes_what_an_unlimited_one_does(
     tmp_path: Path, kind: str, moment: str
 ) -> None:
-    checkpoint, image = random_checkpoint((700, 700), depth=2, channels=16), noise((700, 700))
-    checkpoint.save(tmp_path / "model.safetensors")
+    model, image = random_model((700, 700), depth=2, channels=16), noise((700, 700))
+    model.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "in.npy", image)
-    expected = deblur(image, checkpoint)
-    assert Predictor(checkpoint, DeblurConfig()).tile_size >= 700
+    expected = deblur(image, model)
+    assert Predictor(model, DeblurConfig()).tile_size >= 700
     assert FEATURES_PER_PIXEL * 4 * 16 * 700**2 > 2 * 150_000_000
     command = [sys.executable, "-c", LIMITED, kind, moment, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -71,22 +74,24 @@ def test_a_limited_process_makes_what_an_unlimited_one_does(
 
 
 def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = random_checkpoint((700, 700), depth=2)
+    model = random_model((700, 700), depth=2)
     sizes = []
     for free in (10**10, 10**8, 10**7, 0):
-        monkeypatch.setattr(predictor, "free_device_memory", lambda _, free=free: free)
-        size = Predictor(checkpoint, DeblurConfig()).tile_size
+        monkeypatch.setattr(
+            "napari_coordgate.inference.predictor.free_device_memory", lambda _, free=free: free
+        )
+        size = Predictor(model, DeblurConfig()).tile_size
         sizes.append(size)
-        assert Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=500)).tile_size == 500
+        assert Predictor(model, DeblurConfig(), DeblurRuntime(tile=500)).tile_size == 500
     assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] > 2 * checkpoint.network.receptive_radius
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[3] > 2 * model.network.receptive_radius
     assert FEATURES_PER_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
 
 
 def test_an_image_whose_result_no_memory_holds_is_told() -> None:
     huge = np.broadcast_to(noise((1, 24, 24)), (2**40, 24, 24))
-    with pytest.raises(DeviceMemoryError, match="written to a file"):
-        list(Predictor(random_checkpoint((24, 24)), DeblurConfig()).events(Image(huge, "ZYX")))
+    with pytest.raises(DeviceMemoryError, match="result to a file"):
+        deblur(Image(huge, "ZYX"), random_model((24, 24)))
 
 
 class SmallMemory:
@@ -110,16 +115,16 @@ class SmallMemory:
 def test_tiles_that_the_memory_does_not_hold_become_smaller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checkpoint, stack = random_checkpoint((200, 160), depth=2), noise((2, 200, 160))
-    expected = deblur(stack, checkpoint)
+    model, stack = random_model((200, 160), depth=2), noise((2, 200, 160))
+    expected = deblur(stack, model)
     memory = SmallMemory(60)
     memory.install(monkeypatch)
-    worker = Predictor(checkpoint, DeblurConfig())
-    restored = result_of(worker, stack)
+    predictor = Predictor(model, DeblurConfig())
+    restored = deblur_stack(predictor, stack)
     np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
     failed = [side for side in memory.tried if side > 60]
     assert len(failed) == 2, "each size is tried once, for all planes"
-    assert worker.tile_size <= 60
+    assert predictor.tile_size <= 60
 
 
 def test_a_memory_that_holds_not_even_the_smallest_tile_is_told(
@@ -127,7 +132,7 @@ def test_a_memory_that_holds_not_even_the_smallest_tile_is_told(
 ) -> None:
     SmallMemory(0).install(monkeypatch)
     with pytest.raises(DeviceMemoryError, match="no smaller tile"):
-        deblur(noise((400, 300)), random_checkpoint((400, 300)))
+        deblur(noise((400, 300)), random_model((400, 300)))
 
 
 def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
@@ -136,16 +141,16 @@ def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
     memory = SmallMemory(90)
     memory.install(monkeypatch)
     with pytest.raises(DeviceMemoryError, match="tile of 60"):
-        deblur(noise((400, 120)), random_checkpoint((400, 120)), runtime=DeblurRuntime(tile=120))
+        deblur(noise((400, 120)), random_model((400, 120)), runtime=DeblurRuntime(tile=120))
     assert memory.tried == [120]
 
 
 def test_a_plane_whose_resampling_the_memory_does_not_hold_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resampling, "free_host_memory", lambda: 100_000)
+    monkeypatch.setattr("napari_coordgate.inference.alignment.free_host_memory", lambda: 100_000)
     with (
         pytest.warns(FrameMismatchWarning),
         pytest.raises(DeviceMemoryError, match=r"48x60 to 96x120 .*resample it"),
     ):
-        deblur(noise((48, 60)), identity_checkpoint((96, 120)))
+        deblur(noise((48, 60)), identity_model((96, 120)))

@@ -7,8 +7,8 @@ import pytest
 
 from napari_coordgate.config import DeblurConfig
 from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Predictor, deblur, predictor
-from tests.inference.making import identity_checkpoint, noise, random_checkpoint
+from napari_coordgate.inference import Predictor, deblur
+from tests.inference.making import identity_model, noise, random_model
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -17,18 +17,14 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 def test_bfloat16_changes_little_and_scaling_and_residual_stay_float32() -> None:
     image = noise((64, 64))
     values = {
-        precision: deblur(
-            image, random_checkpoint((64, 64)), config=DeblurConfig(precision=precision)
-        )
+        precision: deblur(image, random_model((64, 64)), config=DeblurConfig(precision=precision))
         for precision in PRECISIONS
     }
     correction = np.ptp(values["float32"] - image)
     difference = np.abs(values["bfloat16"] - values["float32"]).max()
     assert 0 < difference < 0.1 * correction
     assert values["bfloat16"].dtype == np.float32
-    unchanged = deblur(
-        image, identity_checkpoint((64, 64)), config=DeblurConfig(precision="bfloat16")
-    )
+    unchanged = deblur(image, identity_model((64, 64)), config=DeblurConfig(precision="bfloat16"))
     np.testing.assert_allclose(unchanged, image, atol=2e-4)
 
 
@@ -36,17 +32,15 @@ def test_bfloat16_changes_little_and_scaling_and_residual_stay_float32() -> None
 def test_auto_is_bfloat16_only_where_the_processor_gains(
     monkeypatch: pytest.MonkeyPatch, gains: bool
 ) -> None:
-    checkpoint, image = random_checkpoint((40, 40)), noise((40, 40))
+    model, image = random_model((40, 40)), noise((40, 40))
     expected = DeblurConfig(precision="bfloat16" if gains else "float32")
-    monkeypatch.setattr(predictor, "bfloat16_is_faster", lambda _: gains)
-    np.testing.assert_array_equal(
-        deblur(image, checkpoint), deblur(image, checkpoint, config=expected)
-    )
+    monkeypatch.setattr("napari_coordgate.inference.predictor.bfloat16_is_faster", lambda _: gains)
+    np.testing.assert_array_equal(deblur(image, model), deblur(image, model, config=expected))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_kept_gating_maps_are_those_of_float32_in_either_precision(precision: Precision) -> None:
-    checkpoint, image = random_checkpoint((64, 24)), (noise((64, 24)) / 200).astype(np.float32)
-    worker = Predictor(checkpoint, DeblurConfig(precision=precision))
-    first, _, kept = (worker.scaled(image, Window.whole((64, 24))) for _ in range(3))
+    model, image = random_model((64, 24)), (noise((64, 24)) / 200).astype(np.float32)
+    predictor = Predictor(model, DeblurConfig(precision=precision))
+    first, _, kept = (predictor.predict(image, Window.whole((64, 24))) for _ in range(3))
     np.testing.assert_array_equal(kept, first)

@@ -12,12 +12,13 @@ import pytest
 import torch
 import zarr
 
-from napari_coordgate import normalization as intensities
+from napari_coordgate import normalization
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
-from napari_coordgate.inference import Predictor, deblur, predictor
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Predictor, deblur, deblur_planes, deblurring
 from napari_coordgate.io import Image
 from napari_coordgate.networks import UNet
-from tests.inference.making import Pixels, noise, random_checkpoint, result_of
+from tests.inference.making import Pixels, deblur_stack, noise, random_model
 
 
 class WindowsOnly:
@@ -44,17 +45,17 @@ class WindowsOnly:
 def test_a_large_plane_is_read_and_written_by_windows(
     monkeypatch: pytest.MonkeyPatch, axes: str
 ) -> None:
-    for module in (intensities, predictor):
+    for module in (normalization, deblurring):
         monkeypatch.setattr(module, "STRIP_BYTES", 4 * 16 * 300)
     order = tuple("ZYX".index(letter) for letter in axes)
-    checkpoint, stack = random_checkpoint((200, 300), depth=2), noise((2, 200, 300))
-    expected = deblur(stack, checkpoint, runtime=DeblurRuntime(tile=1000)).transpose(order)
+    model, stack = random_model((200, 300), depth=2), noise((2, 200, 300))
+    expected = deblur(stack, model, runtime=DeblurRuntime(tile=1000)).transpose(order)
     source = WindowsOnly(stack.transpose(order), 64 * 300)
     target = WindowsOnly(np.zeros(source.shape, np.float32), 64 * 64)
-    worker = Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=64))
-    list(worker.events(Image(source, axes), out=target))
+    predictor = Predictor(model, DeblurConfig(), DeblurRuntime(tile=64))
+    list(deblur_planes(predictor, Image(source, axes), target, Window.whole((200, 300))))
     np.testing.assert_allclose(target.pixels, expected, atol=1e-4 * np.ptp(expected))
-    step = worker.step((200, 300))
+    step = predictor.tile_shape((200, 300))
     starts = {
         (part.start % side, part.stop - part.start)
         for index in target.written
@@ -65,15 +66,18 @@ def test_a_large_plane_is_read_and_written_by_windows(
 
 
 def test_results_go_to_a_zarr_array_in_its_own_chunks(tmp_path: Path) -> None:
-    checkpoint, stack = random_checkpoint((90, 130), depth=2), noise((2, 90, 130), np.uint16)
-    worker = Predictor(checkpoint, DeblurConfig(), DeblurRuntime(tile=64))
+    model, stack = random_model((90, 130), depth=2), noise((2, 90, 130), np.uint16)
+    predictor = Predictor(model, DeblurConfig(), DeblurRuntime(tile=64))
     source, target = (
         zarr.create_array(tmp_path / name, shape=stack.shape, chunks=(1, *chunk), dtype=dtype)
-        for name, chunk, dtype in (("in", (32, 32), "u2"), ("out", worker.step((90, 130)), "f4"))
+        for name, chunk, dtype in (
+            ("in", (32, 32), "u2"),
+            ("out", predictor.tile_shape((90, 130)), "f4"),
+        )
     )
     source[...] = stack
-    list(worker.events(Image(source, "ZYX"), out=target))
-    np.testing.assert_allclose(np.asarray(target[...]), deblur(stack, checkpoint), atol=1e-2)
+    list(deblur_planes(predictor, Image(source, "ZYX"), target, Window.whole((90, 130))))
+    np.testing.assert_allclose(np.asarray(target[...]), deblur(stack, model), atol=1e-2)
 
 
 class Counting:
@@ -99,14 +103,14 @@ class Counting:
 
 
 def test_threads_share_one_network_and_compute_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = random_checkpoint((90, 90), depth=2)
+    model = random_model((90, 90), depth=2)
     stacks = [noise((6, 90, 90), seed=seed) for seed in range(4)]
     runtime = DeblurRuntime(tile=64)
-    expected = [deblur(stack, checkpoint, runtime=runtime) for stack in stacks]
+    expected = [deblur(stack, model, runtime=runtime) for stack in stacks]
     counting = Counting(monkeypatch)
-    worker = Predictor(checkpoint, DeblurConfig(), runtime)
+    predictor = Predictor(model, DeblurConfig(), runtime)
 
     with ThreadPoolExecutor(4) as threads:
-        results = list(threads.map(partial(result_of, worker), stacks))
+        results = list(threads.map(partial(deblur_stack, predictor), stacks))
     np.testing.assert_array_equal(results, expected)
     assert counting.most == 1

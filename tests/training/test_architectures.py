@@ -62,7 +62,7 @@ def test_a_scaled_plane_is_deblurred_as_the_network_does_it(architecture: str) -
     blurred = np.ascontiguousarray(SHARP[0, :24, :32])
     coordinates = torch.from_numpy(frame_coordinates(FRAME, window))[None]
     expected = model.network(torch.from_numpy(blurred)[None, None], coordinates)[0, 0].numpy()
-    restored = Predictor(model, DeblurConfig()).scaled(blurred, window)
+    restored = Predictor(model, DeblurConfig()).predict(blurred, window)
     np.testing.assert_allclose(restored, expected, rtol=0, atol=1e-6)
 
 

@@ -106,7 +106,7 @@ def test_an_image_of_another_frame_says_so_before_it_starts(
     assert widget.bar.run.isEnabled()
     widget.origin.boxes[0].setValue(19)
     assert not widget.bar.run.isEnabled()
-    assert "leaves the trained frame" in widget.bar.message.text()
+    assert "exceeds the model's frame" in widget.bar.message.text()
 
 
 def test_a_part_of_the_frame_is_deblurred_at_its_place(

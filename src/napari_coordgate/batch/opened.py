@@ -61,7 +61,7 @@ class OpenFile:
         count = sum(1 for _ in plane_indices(image))
         # The network computes elsewhere; here it only tells the size of its tiles.
         here = Predictor(checkpoint, self.task.config, self.task.runtime.on("cpu"))
-        chunk = here.step(place.window.shape)
+        chunk = here.tile_shape(place.window.shape)
         out = self._result.enter_context(begin_result(self.task, image, chunk))
         size = -(-count // (PARTS * width))
         self.tasks = [

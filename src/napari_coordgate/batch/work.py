@@ -21,7 +21,13 @@ from napari_coordgate.config import BatchConfig, BatchRuntime
 from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import Progress
-from napari_coordgate.inference import FrameAlignment, Predictor, align_to_frame, output_dtype
+from napari_coordgate.inference import (
+    FrameAlignment,
+    Predictor,
+    align_to_frame,
+    deblur_planes,
+    output_dtype,
+)
 from napari_coordgate.io import (
     Image,
     create_image,
@@ -224,10 +230,12 @@ def _deblur(task: Task, moved: Tell, cancel: threading.Event) -> tuple[str, Pair
     if _is_made(task):  # by a worker that was killed just afterwards
         return "", None
     deblurrer = _deblurrer(task)
-    image, place = open_source(task, deblurrer.checkpoint)
+    image, place = open_source(task, deblurrer.model)
 
     def fill(out: Any) -> Pair | None:
-        for event in deblurrer.events(image, place, out, cancel, only=task.only):
+        for event in deblur_planes(
+            deblurrer, image, out, place.window, only=task.only, cancel=cancel
+        ):
             if isinstance(event, Progress):
                 moved(task.name, task.number, event.done / event.total)
         if task.pictures and middle_plane_index(image) in list(plane_indices(image))[task.only]:
@@ -236,7 +244,7 @@ def _deblur(task: Task, moved: Tell, cancel: threading.Event) -> tuple[str, Pair
 
     if task.out is not None:
         return place.note, fill(task.out)
-    with begin_result(task, image, deblurrer.step(place.window.shape)) as out:
+    with begin_result(task, image, deblurrer.tile_shape(place.window.shape)) as out:
         return place.note, fill(out)
 
 

@@ -226,7 +226,7 @@ def wiener(
     overwrite: Overwrite = False,
 ) -> None:
     """Deconvolve an image with a Wiener filter; no training is needed."""
-    from napari_coordgate.cli.deconvolve import deconvolve_image
+    from napari_coordgate.cli.deblur import deconvolve_image
 
     deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
 
@@ -243,7 +243,7 @@ def richardson_lucy(
     overwrite: Overwrite = False,
 ) -> None:
     """Deconvolve an image with the Richardson-Lucy method; no training is needed."""
-    from napari_coordgate.cli.deconvolve import deconvolve_image
+    from napari_coordgate.cli.deblur import deconvolve_image
 
     deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
 

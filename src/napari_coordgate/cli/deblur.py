@@ -1,73 +1,139 @@
-"""Deblur one image file."""
+"""Commands that make one image of another: deblurring with a model, and deconvolution."""
 
+import threading
+import time
 import warnings
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import Given
-from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime, FileConfig
+from napari_coordgate.config import (
+    BatchSettings,
+    DeblurConfig,
+    DeblurRuntime,
+    FileConfig,
+    RichardsonLucySettings,
+    WienerSettings,
+)
+from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
-from napari_coordgate.io import Image, read_image
+from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 
-__all__ = ["deblur_image"]
+IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
+"""Settings of a batch that also apply to a single image."""
 
-FOR_IMAGES = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
+Process = Callable[[Any, threading.Event], Generator[Event, None, NDArray[Any]]]
+"""Starts a job that fills an array and can be canceled."""
 
 
 def deblur_image(
     path: Path,
-    model: Path,
+    model_path: Path,
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
     given: Given[BatchSettings],
     overwrite: bool,
 ) -> None:
-    """Deblur an image; axes and pixel size are kept."""
+    """Deblur an image file; axes and pixel size are kept."""
     settings = given.settings()
-    config = settings.select(FileConfig)
-    of_folders = given.flags.keys() - FOR_IMAGES
-    if of_folders:
-        raise SettingsError(f"--{min(of_folders)} is for folders, and {path} is an image.")
+    folder_flags = given.flags.keys() - IMAGE_SETTINGS
+    if folder_flags:
+        raise SettingsError(f"--{min(folder_flags)} is for folders, but {path} is an image.")
     check_not_exists([output, settings_path(output)], overwrite)
-    checkpoint = Model.load(model)
+    model = Model.load(model_path)
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
-    image = image.select(config.selection)
-    dtype = output_dtype(image.data, config)
-    with (
-        cancel_on_signal() as cancel,
-        image_output(output, image, image.data.shape, dtype, overwrite) as out,
-    ):
-        events = deblur_events(
+    image = image.select(settings.selection)
+
+    def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
+        return deblur_events(
             image,
-            checkpoint,
+            model,
             origin=origin,
             config=settings.select(DeblurConfig),
             runtime=settings.select(DeblurRuntime),
             out=out,
             cancel=cancel,
         )
-        end = follow(events)
-    write_settings(
-        settings_path(output), settings.to_yaml(set(given.names) & FOR_IMAGES), overwrite
-    )
-    typer.echo(f"{output}: {end.message}")
+
+    dtype = output_dtype(image.data, settings)
+    seconds = _write_processed(image, output, dtype, process, overwrite)
+    text = settings.to_yaml(set(given.names) & IMAGE_SETTINGS)
+    write_settings(settings_path(output), text, overwrite)
+    typer.echo(f"{output}: Deblurred {_summary(image, seconds)}.")
+
+
+def deconvolve_image(
+    path: Path,
+    psf: Path,
+    output: Path,
+    axes: str | None,
+    origin: tuple[int, int] | None,
+    given: Given[WienerSettings] | Given[RichardsonLucySettings],
+    overwrite: bool,
+) -> None:
+    """Deconvolve an image file by Wiener or Richardson-Lucy; axes and pixel size are kept."""
+    config: WienerSettings | RichardsonLucySettings = given.settings()
+    camera = config.camera if isinstance(config, RichardsonLucySettings) else None
+    check_not_exists([output, settings_path(output)], overwrite)
+    psf_field = PSFField.load(psf)
+    image = read_image(path, axes)
+
+    def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
+        return deconvolve_events(
+            image,
+            psf_field,
+            config,
+            origin=origin,
+            camera=camera,
+            device=config.device,
+            out=out,
+            cancel=cancel,
+        )
+
+    seconds = _write_processed(image, output, np.dtype(np.float32), process, overwrite)
+    write_settings(settings_path(output), config.to_yaml(), overwrite)
+    typer.echo(f"{output}: Deconvolved {_summary(image, seconds)}.")
+
+
+def _write_processed(
+    image: Image, output: Path, dtype: np.dtype[Any], process: Process, overwrite: bool
+) -> float:
+    """Write the result of a job, of the image's shape and axes; returns the seconds it took."""
+    start = time.perf_counter()
+    with (
+        cancel_on_signal() as cancel,
+        image_output(output, image, image.data.shape, dtype, overwrite) as out,
+    ):
+        follow(process(out, cancel))
+        return time.perf_counter() - start
+
+
+def _summary(image: Image, seconds: float) -> str:
+    count = sum(1 for _ in plane_indices(image))
+    return f"{image.name} ({pluralize(count, 'plane')}, {seconds:.1f} s)"
 
 
 def _warn_of_color(image: Image) -> None:
-    """Say that samples were taken for colors; an undeclared stack can look like them."""
+    """Warn that samples are taken as colors, because an undeclared stack can look like them."""
     samples = image.data.shape[image.axes.index("S")]
     stack = image.axes.replace("S", "Z")
     warnings.warn(
-        f"{image.name} is taken for color: each of its {samples} samples is deblurred as a plane; "
-        f"if it is a stack, say --axes {stack}",
+        f"{image.name} is read as a color image: each of its {samples} samples is deblurred as a "
+        f"plane; if it is a stack, pass --axes {stack}",
         stacklevel=2,
     )

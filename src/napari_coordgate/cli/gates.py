@@ -7,7 +7,7 @@ import tifffile
 import typer
 
 from napari_coordgate.errors import ModelError, SettingsError
-from napari_coordgate.inference import draw_gates, gating_maps
+from napari_coordgate.inference import gating_maps, plot_gating_maps
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.metadata import PixelSize
 from napari_coordgate.io.tiff import GATING_MAP_PREFIX, pixel_size_options
@@ -39,7 +39,7 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
             tiff.write(gate, photometric="minisblack", **options)
     if figure is not None:
         with atomic_write(figure, overwrite) as temporary:
-            draw_gates(maps).savefig(temporary, dpi=120)
+            plot_gating_maps(maps).savefig(temporary, dpi=120)
     shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
     typer.echo(f"{output}: {', '.join(shapes)}")
 

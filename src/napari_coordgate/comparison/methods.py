@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.comparison.rows import BLURRED, SHARP
 from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, Method
-from napari_coordgate.deconvolution import richardson_lucy, wiener
+from napari_coordgate.deconvolution import deconvolve_scaled
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import Predictor
@@ -89,23 +89,16 @@ def build_restorer(
         deblurrer = Predictor(
             checkpoint, DeblurConfig(precision="float32"), DeblurRuntime(device=device)
         )
-        return Restorer(method.name, parameters, deblurrer.scaled)
-    if (linear := method.wiener) is not None:
+        return Restorer(method.name, parameters, deblurrer.predict)
+    config = method.wiener or method.richardson_lucy
+    if config is not None:
         return Restorer(
             method.name,
             0,
-            lambda blurred, window: wiener(
-                blurred, field, linear, origin=window.origin, device=device, cancel=cancel
-            ),
-        )
-    if (likeliest := method.richardson_lucy) is not None:
-        return Restorer(
-            method.name,
-            0,
-            lambda blurred, window: richardson_lucy(
+            lambda blurred, window: deconvolve_scaled(
                 blurred,
                 field,
-                likeliest,
+                config,
                 camera=camera,
                 origin=window.origin,
                 device=device,

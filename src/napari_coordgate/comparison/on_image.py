@@ -264,18 +264,23 @@ class _Bench:
             where = align_to_frame(self.scene.blurred, method)
             note = where.note
             parameters = sum(weights.numel() for weights in method.network.parameters())
-        for event in self._restoring(method, where):
+        restoring = self._restoring(method, where)
+        while True:
+            try:
+                event = next(restoring)
+            except StopIteration as end:
+                result = end.value
+                break
             if isinstance(event, Progress):
                 yield replace(event, stage=name)
-            elif isinstance(event, Finished):
-                event.raise_unless_completed()
-                result = event.result
         seconds = time.perf_counter() - began
         restored = np.asarray(result, np.float32)
         figures = self.scene.figures(restored)
         return MethodDone(name, restored, figures, seconds, parameters, note)
 
-    def _restoring(self, method: AnyMethod, where: FrameAlignment | None) -> Iterator[Event]:
+    def _restoring(
+        self, method: AnyMethod, where: FrameAlignment | None
+    ) -> Generator[Event, None, NDArray[Any]]:
         image, cancel = self.scene.blurred, self.cancel
         if isinstance(method, Model):
             return deblur_events(image, method, origin=where, runtime=self.runtime, cancel=cancel)

@@ -1,7 +1,19 @@
-"""Classical deconvolution over a PSF field, which needs no training: Wiener, Richardson-Lucy."""
+"""Wiener and Richardson-Lucy deconvolution with a PSF field; they need no training."""
 
-from napari_coordgate.deconvolution.job import AnyClassical, deconvolve, deconvolve_events
-from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy
-from napari_coordgate.deconvolution.wiener import wiener
+from napari_coordgate.deconvolution.deconvolving import (
+    DeconvolutionConfig,
+    deconvolve,
+    deconvolve_events,
+    deconvolve_scaled,
+    richardson_lucy,
+    wiener,
+)
 
-__all__ = ["AnyClassical", "deconvolve", "deconvolve_events", "richardson_lucy", "wiener"]
+__all__ = [
+    "DeconvolutionConfig",
+    "deconvolve",
+    "deconvolve_events",
+    "deconvolve_scaled",
+    "richardson_lucy",
+    "wiener",
+]

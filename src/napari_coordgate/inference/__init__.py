@@ -1,10 +1,15 @@
-"""Deblur images with a trained network: whole, or tile by tile; and see what it learned."""
+"""Deblur images with a trained model, and inspect what the model learned."""
 
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
-from napari_coordgate.inference.deblurring import deblur, deblur_events
+from napari_coordgate.inference.deblurring import (
+    deblur,
+    deblur_events,
+    deblur_planes,
+    output_dtype,
+)
 from napari_coordgate.inference.effective_kernel import effective_kernel
-from napari_coordgate.inference.gating_maps import by_variance, draw_gates, gating_maps
-from napari_coordgate.inference.predictor import Predictor, output_dtype
+from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
+from napari_coordgate.inference.predictor import Predictor
 
 __all__ = [
     "FrameAlignment",
@@ -13,8 +18,9 @@ __all__ = [
     "by_variance",
     "deblur",
     "deblur_events",
-    "draw_gates",
+    "deblur_planes",
     "effective_kernel",
     "gating_maps",
     "output_dtype",
+    "plot_gating_maps",
 ]

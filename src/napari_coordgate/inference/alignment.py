@@ -1,30 +1,30 @@
-"""Where in the trained frame an image lies."""
+"""Alignment of an image with the frame that a model was trained for."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
 
-from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.errors import DeviceMemoryError, FrameMismatchError
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
+from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
 
-__all__ = ["FrameAlignment", "align_to_frame"]
+FIELD_OF_VIEW_TOLERANCE = 0.02
+"""Relative difference up to which two fields of view are considered the same."""
 
-SAME_VIEW = 0.02
-"""Relative difference up to which two fields of view are the same."""
+RESAMPLING_BYTES_PER_PIXEL = 16
+"""Measured peak memory of resampling, per input and output pixel."""
 
 
 class FrameAlignment(NamedTuple):
-    """Where in the trained frame an image lies.
+    """Window of the model's frame that an image shows, and a note for the user (may be empty).
 
-    Attributes
-    ----------
-    window : Window
-        In pixels of the frame; of another shape than the image where that shows
-        the whole frame at another size.
-    note : str
-        What its user should know of it; empty where all is as it was in training.
+    The window has another shape than the image if the image shows the whole frame at another
+    size.
     """
 
     window: Window
@@ -32,70 +32,69 @@ class FrameAlignment(NamedTuple):
 
 
 def align_to_frame(
-    image: Image, checkpoint: Model, origin: tuple[int, int] | None = None
+    image: Image, model: Model, origin: tuple[int, int] | None = None
 ) -> FrameAlignment:
-    """Window of the trained frame that an image shows.
-
-    Parameters
-    ----------
-    image : Image
-        The image.
-    checkpoint : Checkpoint
-        The network that is to deblur it.
-    origin : tuple of int, optional
-        Frame pixel at which the image begins, where it is a part of the frame.
-
-    Returns
-    -------
-    Placement
-        The window; its note says so if the image shows the frame at another size, or
-        its pixels are of another size.
-
-    Raises
-    ------
-    FrameMismatchError
-        If the image shows neither the frame nor a window of it.
-    """
-    frame = Window.whole(checkpoint.frame_shape)
+    """Window of the model's frame that an image shows; ``origin`` is its first pixel (y, x)."""
+    frame = Window.whole(model.frame_shape)
     shape, name = image.frame_shape, image.name
     window = frame if origin is None else Window(*origin, *shape)
     if not frame.contains(window):
         raise FrameMismatchError(
-            f"{name}: a window of {_size(shape)} pixels at {origin} leaves the trained frame of "
-            f"{_size(frame.shape)}; correct the origin."
+            f"{name}: a window of {_size(shape)} pixels at {origin} exceeds the model's frame of "
+            f"{_size(frame.shape)} pixels; correct the origin."
         )
+    same_view = _is_same_view(image, model, window)
+    if window.shape == shape and same_view:
+        return FrameAlignment(window)
     if window.shape == shape:
-        if _same_view(image, checkpoint, window):
-            return FrameAlignment(window)
         return FrameAlignment(
             window,
-            f"{name} has pixels of {image.pixel_size_um} um, but the network was trained for "
-            f"{checkpoint.pixel_size_um} um: the blur may be another than it learned.",
+            f"{name} has a pixel size of {image.pixel_size_um} um, but the model was trained for "
+            f"{model.pixel_size_um} um: the blur may differ from the one that it learned.",
         )
-    if _same_view(image, checkpoint, window):
+    if same_view:
         return FrameAlignment(
             window,
-            f"{name} is {_size(shape)} pixels and is taken for the whole frame of "
-            f"{_size(frame.shape)} at another size: it is resampled for the network and back.",
+            f"{name} is {_size(shape)} pixels and is assumed to show the whole frame of "
+            f"{_size(frame.shape)} pixels: it is resampled to that size, deblurred and resampled "
+            "back.",
         )
     raise FrameMismatchError(
-        f"{name} is {_size(shape)} pixels, but the network serves a frame of "
-        f"{_size(frame.shape)}; state the origin of the window that it shows, or train a "
-        "network for this frame."
+        f"{name} is {_size(shape)} pixels, but the model was trained for a frame of "
+        f"{_size(frame.shape)} pixels; give the origin of the window that the image shows, or "
+        "train a model for this frame."
     )
 
 
-def _same_view(image: Image, checkpoint: Model, window: Window) -> bool:
-    """Whether an image may show just this window, as far as shape and pixel size tell."""
+def _is_same_view(image: Image, model: Model, window: Window) -> bool:
+    """Whether shape and pixel size allow that an image shows this window of the frame."""
     scales = np.divide(image.frame_shape, window.shape)
     rounding = 1 / min(*image.frame_shape, *window.shape)
     if abs(scales[0] / scales[1] - 1) > rounding:
         return False
-    if image.pixel_size_um is None or checkpoint.pixel_size_um is None:
+    if image.pixel_size_um is None or model.pixel_size_um is None:
         return True
-    pixels = np.divide(image.pixel_size_um, checkpoint.pixel_size_um)
-    return bool(np.all(np.abs(scales * pixels - 1) < SAME_VIEW))
+    pixel_ratio = np.divide(image.pixel_size_um, model.pixel_size_um)
+    return bool(np.all(np.abs(scales * pixel_ratio - 1) < FIELD_OF_VIEW_TOLERANCE))
 
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]}x{shape[1]}"
+
+
+def resample(plane: NDArray[Any], shape: tuple[int, int], name: str) -> NDArray[np.float32]:
+    """Plane (H, W) resampled to a shape by cubic splines; ``name`` is for error messages."""
+    required = RESAMPLING_BYTES_PER_PIXEL * (plane.size + math.prod(shape))
+    try:
+        if required > free_host_memory():
+            raise MemoryError
+        resampled: NDArray[np.float32] = resize(
+            plane.astype(np.float32), shape, order=3, mode="symmetric"
+        )
+    except MemoryError:
+        raise DeviceMemoryError(
+            f"{name}: resampling from {_size(plane.shape)} to {_size(shape)} pixels needs "
+            f"{required / 1e9:.1f} GB of memory, more than is free; resample it to the frame's "
+            "size beforehand."
+        ) from None
+    return resampled

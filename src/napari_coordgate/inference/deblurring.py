@@ -1,90 +1,122 @@
-"""Deblurring as users call it: an array back, or a job of events."""
+"""Deblurring of images and stacks with a trained model."""
 
+import math
 import threading
-from collections.abc import Callable, Generator, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.arrays import WritablePixelArray
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device
-from napari_coordgate.events import Event, finish, reporting_end
-from napari_coordgate.inference.alignment import FrameAlignment
-from napari_coordgate.inference.predictor import Predictor
-from napari_coordgate.io import Image, PixelArray, as_image
+from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
+from napari_coordgate.events import (
+    Event,
+    PlaneDone,
+    Stopwatch,
+    pluralize,
+    raise_if_canceled,
+    run,
+)
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
+from napari_coordgate.inference.predictor import Check, Float32, Predictor, shifted
+from napari_coordgate.io import Image, PlaneView, as_image, plane_indices
 from napari_coordgate.model import Model
-
-__all__ = ["deblur", "deblur_events"]
+from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
 
 Pixels = NDArray[Any]
+PlaneIndex = tuple[int, ...]
 
-DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
+CONFIG = DeblurConfig()
+RUNTIME = DeblurRuntime()
+WHOLE_PLANE = (slice(None), slice(None))
 
 
 def deblur(
     image: PixelArray | Image,
-    checkpoint: str | Path | Model,
+    model: str | Path | Model,
     *,
     axes: str | None = None,
     origin: tuple[int, int] | None = None,
-    config: DeblurConfig = DEFAULTS,
-    runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    config: DeblurConfig = CONFIG,
+    runtime: DeblurRuntime = RUNTIME,
     device: Device | None = None,
+    callback: Callable[[Event], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Pixels:
-    """Deblur an image, or each plane of a stack.
+    """Deblur an image, or each plane of a stack, with a trained model.
 
     Parameters
     ----------
     image : array, shape (..., H, W), or Image
-        Blurred image in its own units. Of an array of dask, zarr and the like, one
-        plane is loaded at a time, or one window of a large plane.
-    checkpoint : str, Path or Checkpoint
-        The trained network.
+        Blurred image in its own units. Of a dask, zarr or similar array, one plane is
+        loaded at a time, or one window of a large plane.
+    model : str, Path or Model
+        Trained model, or the file of one.
     axes : str, optional
-        Letters of TCZYX and S for the array's axes; when not given, an `Image`'s
-        own, or the last of TCZYX.
+        Axes of the array, as letters of TCZYX and S (samples); by default those of an
+        `Image`, or the last letters of TCZYX.
     origin : tuple of int, optional
-        The image is the window of the trained frame that begins at this pixel
-        (a region of interest of the camera), not the whole frame.
+        First frame pixel (y, x) of the image, if it is a window of the model's frame (a
+        region of interest of the camera) and not the whole frame.
     config : DeblurConfig
-        Precision and pixel type.
+        Precision and pixel type of the result.
     runtime : DeblurRuntime
-        Device, tiles and memory.
+        Device, tile size and memory; they do not change the result.
     device : {"auto", "cpu", "cuda", "mps"}, optional
-        Device, instead of that of ``runtime``.
+        Device to compute on, instead of the one of ``runtime``.
+    callback : callable, optional
+        Called with each event of `deblur_events`.
     cancel : threading.Event, optional
-        Once set, the work ends.
+        Set it from another thread to stop the work.
 
     Returns
     -------
     ndarray, shape of ``image``
-        Deblurred image in the input's units; float32 unless configured otherwise.
+        Deblurred image in the units of the input; float32, or the pixel type of the input
+        if ``config.keep_dtype`` is set.
 
     Raises
     ------
     FrameMismatchError
-        If the image is neither the frame nor a declared window of it.
+        If the image is neither the frame nor a given window of it.
     ImageError
-        If a plane holds nothing to work with.
-    CheckpointError
-        If the checkpoint cannot be read.
+        If a plane is constant, holds NaN, or is smaller than 2 x 2 pixels.
+    ModelError
+        If the model cannot be read.
     DeviceMemoryError
-        If the memory does not suffice; the message names a tile that may fit.
+        If the memory is too small; the message suggests a tile size.
     CanceledError
         If canceled.
 
     Warns
     -----
     FrameMismatchWarning
-        If the image shows the frame at another size: it is resampled to the
-        frame, deblurred, and resampled back. Also if its pixels are known to be
-        of another size than the frame's.
+        If the image shows the frame at another size (it is resampled to the frame,
+        deblurred, and resampled back), or if its pixel size differs from the model's.
+
+    References
+    ----------
+    S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently computing spatially-varying
+    convolutions in convolutional neural networks".
+
+    Examples
+    --------
+    >>> from napari_coordgate import deblur, read_image
+    >>> image = read_image("sample_data/blurred/nuclei.tif")
+    >>> corner = image.data[0, :48, :48]
+    >>> deblur(corner, "sample_data/starter.safetensors", origin=(0, 0)).shape
+    (48, 48)
     """
     events = deblur_events(
         image,
-        checkpoint,
+        model,
         axes=axes,
         origin=origin,
         config=config,
@@ -92,38 +124,36 @@ def deblur(
         device=device,
         cancel=cancel,
     )
-    result: Pixels = finish(events).result
-    return result
+    return run(events, callback)
 
 
 def deblur_events(
     image: PixelArray | Image,
-    checkpoint: str | Path | Model,
+    model: str | Path | Model,
     *,
     axes: str | None = None,
     origin: tuple[int, int] | FrameAlignment | None = None,
-    config: DeblurConfig = DEFAULTS,
-    runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    config: DeblurConfig = CONFIG,
+    runtime: DeblurRuntime = RUNTIME,
     device: Device | None = None,
-    out: WritablePixelArray | None = None,
+    out: Pixels | None = None,
+    first: Callable[[], PlaneIndex] | None = None,
     cancel: threading.Event | None = None,
-    first: Callable[[], tuple[int, ...]] | None = None,
-) -> Generator[Event]:
-    """Deblur an image as a job of events; see `deblur` for what is not said here.
+) -> Generator[Event, None, Pixels]:
+    """Deblur an image like `deblur`, as a generator of events.
 
     Parameters
     ----------
-    image, checkpoint, axes, config, runtime, device, cancel
+    image, model, axes, config, runtime, device, cancel
         As for `deblur`.
-    origin : tuple of int or Placement, optional
-        As for `deblur`; or where the image lies as `placement` told it to the caller,
-        who then needs no warning.
-    out : array, shape of ``image``, optional
-        Where to write, for example a memory-mapped file or an array of zarr; it is filled
-        window by window.
+    origin : tuple of int or FrameAlignment, optional
+        As for `deblur`; or the result of `align_to_frame`, which suppresses the warning.
+    out : ndarray, shape of ``image``, optional
+        Array for the result, for example a memory map; it is filled tile by tile.
     first : callable, optional
-        Asked before each plane for the one wanted most, say the one on view: its
-        index over the axes other than Y and X. The nearest that is left is next.
+        Called before each plane; returns the index, over the axes other than Y and X, of
+        the plane to prioritize, such as the one on display. The nearest remaining plane
+        is next.
 
     Yields
     ------
@@ -131,15 +161,148 @@ def deblur_events(
         After each tile.
     PlaneDone
         After each plane.
-    Finished
-        Once, at the end. If completed, its result is the deblurred array.
-    """
 
-    def events() -> Iterator[Event]:
-        known = as_image(image, axes)
-        model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
-        yield from Predictor(model, config, runtime.on(device)).events(
-            known, origin, out, cancel, first
+    Returns
+    -------
+    ndarray, shape of ``image``
+        Deblurred image, as for `deblur`; ``out`` if given.
+
+    Raises
+    ------
+    CoordGateError
+        As for `deblur`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import deblur_events
+    >>> stack = np.random.default_rng(0).random((2, 48, 48))
+    >>> model = "sample_data/starter.safetensors"
+    >>> [type(event).__name__ for event in deblur_events(stack, model, origin=(0, 0))]
+    ['Progress', 'PlaneDone', 'Progress', 'PlaneDone']
+    """
+    image = as_image(image, axes)
+    model = model if isinstance(model, Model) else Model.load(model)
+    predictor = Predictor(model, config, runtime.on(device))
+    if isinstance(origin, FrameAlignment):
+        window = origin.window
+    else:
+        window, note = align_to_frame(image, model, origin)
+        if note:
+            warnings.warn(note, FrameMismatchWarning, stacklevel=2)
+    with _memory_errors(image):
+        result = (
+            np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out
+        )
+    yield from deblur_planes(predictor, image, result, window, first=first, cancel=cancel)
+    return result
+
+
+def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
+    """Pixel type of the result: float32, or that of the input if configured."""
+    return image.dtype.newbyteorder("=") if config.keep_dtype else np.dtype(np.float32)
+
+
+def deblur_planes(
+    predictor: Predictor,
+    image: Image,
+    out: WritablePixelArray,
+    window: Window,
+    *,
+    only: slice = slice(None),
+    first: Callable[[], PlaneIndex] | None = None,
+    cancel: threading.Event | None = None,
+) -> Generator[Event]:
+    """Deblur the planes of an image into ``out``; the image shows this window of the frame.
+
+    ``only`` selects planes in the order of `plane_indices`; events and ``first`` are those of
+    `deblur_events`.
+    """
+    all_planes = list(plane_indices(image))
+    indices = {_plane_index(index): index for index in all_planes[only]}
+    tiles = predictor.tiles(window.shape)
+    stopwatch = Stopwatch("deblurring", len(tiles) * len(indices))
+    done, total = 0, pluralize(stopwatch.total, "tile")
+
+    def check() -> None:
+        raise_if_canceled(cancel, f"Stopped after {done} of {total}.")
+
+    for plane_index in _nearest_first(indices, first):
+        source = image.view(indices[plane_index])
+        target = PlaneView(out, indices[plane_index])
+        numbers = ", ".join(map(str, plane_index))
+        name = f"{image.name}, plane {numbers}" if len(all_planes) > 1 else image.name
+        with _memory_errors(image):
+            for _ in _deblur_plane(predictor, source, target, name, window, tiles, check):
+                done += 1
+                yield stopwatch.progress(done)
+                if done % len(tiles):
+                    check()
+        yield PlaneDone(plane_index)
+        if done < stopwatch.total:
+            check()
+
+
+def _deblur_plane(
+    predictor: Predictor,
+    source: PlaneView,
+    target: PlaneView,
+    name: str,
+    window: Window,
+    tiles: Iterable[tuple[Window, Window]],
+    check: Check,
+) -> Iterator[None]:
+    """Deblur one plane tile by tile; yields after each tile."""
+    plane: PixelArray = source
+    out: PlaneView | Float32 = target
+    is_resampled = source.shape != window.shape
+    if is_resampled:
+        pixels = source[WHOLE_PLANE]
+        check_plane(pixels, name)
+        plane, out = resample(pixels, window.shape, name), np.empty(window.shape, np.float32)
+    elif math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
+        plane = source[WHOLE_PLANE]  # read once, for its range and for its tiles
+    normalizer = fit_normalizer(plane, predictor.model.config.scaling, name, check)
+    whole = Window.whole(window.shape)
+    for tile, around in tiles:
+        scaled = normalizer.normalize(plane[around.within(whole)])
+        deblurred = predictor.predict(
+            scaled, shifted(around, window.origin), shifted(tile, window.origin), check
+        )
+        out[tile.within(whole)] = normalizer.denormalize(deblurred, out.dtype)
+        yield
+    if is_resampled:
+        target[WHOLE_PLANE] = convert_dtype(
+            resample(out[WHOLE_PLANE], source.shape, name), target.dtype
         )
 
-    return reporting_end(events())
+
+@contextmanager
+def _memory_errors(image: Image) -> Iterator[None]:
+    """Turn a lack of host memory into an error for the user."""
+    try:
+        yield
+    except MemoryError:
+        raise DeviceMemoryError(
+            f"{image.name}: not enough memory for the image and its result; close other programs, "
+            "or write the result to a file."
+        ) from None
+
+
+def _plane_index(index: tuple[int | slice, ...]) -> PlaneIndex:
+    """Index of a plane over the axes other than Y and X."""
+    return tuple(i for i in index if isinstance(i, int))
+
+
+def _nearest_first(
+    indices: Iterable[PlaneIndex], first: Callable[[], PlaneIndex] | None
+) -> Iterator[PlaneIndex]:
+    """Plane indices in their order, or always the one nearest to the one that is wanted first."""
+    remaining = list(indices)
+    if first is None:
+        yield from remaining
+        return
+    while remaining:
+        nearest = min(remaining, key=partial(math.dist, first()))
+        remaining.remove(nearest)
+        yield nearest

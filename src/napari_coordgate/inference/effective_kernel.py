@@ -1,4 +1,4 @@
-"""Effective kernels: how a network gathers the light of one pixel."""
+"""Effective kernel: local linear approximation of a network at one pixel."""
 
 from pathlib import Path
 from typing import Any
@@ -12,78 +12,84 @@ from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import fit_normalizer
 
-__all__ = ["effective_kernel"]
-
 MID_GRAY = 0.5
-"""Scaled intensity of the flat image."""
+"""Scaled intensity of the default image."""
 
 
 def effective_kernel(
-    checkpoint: str | Path | Model,
+    model: str | Path | Model,
     row: int,
     column: int,
     blurred: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
-    """Weight of each pixel around a place in what a network makes of that place.
+    """Gradient of one output pixel with respect to the input image.
 
-    A network is no linear filter, but near one image it acts as one: a small change
-    of the image changes the output at the place by the sum of that change times this
-    kernel. The intensity scaling, which such a change hardly moves, is held fixed.
+    A network is not a linear filter, but close to a given image it acts like one: a small
+    change of the image changes the output pixel by the sum of that change times this
+    kernel. The intensity scaling, which such a change hardly affects, is held fixed.
 
     Parameters
     ----------
-    checkpoint : str, Path or Checkpoint
-        The trained network.
+    model : str, Path or Model
+        Trained model, or the file of one.
     row, column : int
         Frame pixel of the output.
     blurred : ndarray, shape (H, W), optional
-        Image of the whole frame, in its own units, near which the network is
-        looked at; when not given, a flat mid-gray.
+        Image of the whole frame, in its own units, at which the gradient is taken;
+        uniform mid-gray by default.
 
     Returns
     -------
-    ndarray, shape (K, K)
-        Gradient of the output with respect to the image, the place at its center;
-        K = 2 ``receptive_radius`` + 1. Zero beyond the frame.
+    ndarray of float32, shape (K, K)
+        Gradient, with pixel (row, column) in the center; K = 2 ``receptive_radius`` + 1.
+        Zero outside the frame.
 
     Raises
     ------
     FrameMismatchError
-        If the place lies outside the frame, or the image is not of its shape.
+        If the pixel is outside the frame, or the image does not have the frame's shape.
     ImageError
-        If the image holds nothing to work with.
-    CheckpointError
-        If the checkpoint cannot be read.
+        If the image is constant or holds NaN.
+    ModelError
+        If the model cannot be read.
+
+    Examples
+    --------
+    >>> from napari_coordgate import Model, effective_kernel
+    >>> model = Model.load("sample_data/starter.safetensors")
+    >>> kernel = effective_kernel(model, 128, 128)
+    >>> kernel.shape, model.network.receptive_radius
+    ((47, 47), 23)
     """
-    model = checkpoint if isinstance(checkpoint, Model) else Model.load(checkpoint)
+    model = model if isinstance(model, Model) else Model.load(model)
     frame, pixel = Window.whole(model.frame_shape), Window(row, column, 1, 1)
     if not frame.contains(pixel):
         raise FrameMismatchError(
-            f"Pixel ({row}, {column}) lies outside the frame of {frame.height}x{frame.width}; "
-            "choose one inside."
+            f"Pixel ({row}, {column}) is outside the frame of {frame.height}x{frame.width} "
+            "pixels; choose one inside."
         )
     around = pixel.expanded(model.network.receptive_radius)
-    window = around.snapped(model.config.network.multiple).clipped(frame.shape)
+    window = around.snapped(model.network.multiple).clipped(frame.shape)
     gradient = _gradient(model, _scaled(model, window, blurred), window, pixel)
     kernel = np.zeros(around.shape, np.float32)
-    seen = around.clipped(frame.shape)
-    kernel[seen.within(around)] = gradient[seen.within(window)]
+    visible = around.clipped(frame.shape)
+    kernel[visible.within(around)] = gradient[visible.within(window)]
     return kernel
 
 
 def _scaled(model: Model, window: Window, blurred: NDArray[Any] | None) -> NDArray[np.float32]:
-    """Window of the image in the network's range."""
+    """Window of the image, normalized for the network."""
     if blurred is None:
         return np.full(window.shape, MID_GRAY, np.float32)
     plane, frame = np.asarray(blurred), Window.whole(model.frame_shape)
     if plane.shape != frame.shape:
         size = "x".join(str(length) for length in plane.shape)
         raise FrameMismatchError(
-            f"The image is {size} pixels, but the network serves a frame of "
-            f"{frame.height}x{frame.width}; give an image of the whole frame."
+            f"The image is {size} pixels, but the model was trained for a frame of "
+            f"{frame.height}x{frame.width} pixels; give an image of the whole frame."
         )
-    scaling = fit_normalizer(plane, model.config.scaling)
-    return scaling.normalize(plane[window.within(frame)])
+    normalizer = fit_normalizer(plane, model.config.scaling)
+    return normalizer.normalize(plane[window.within(frame)])
 
 
 @torch.enable_grad()

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
 from napari_coordgate.errors import OutputError
-from napari_coordgate.events import Event
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
 from napari_coordgate.widgets.jobs import Job
@@ -57,7 +57,7 @@ class DeblurRequest:
         """Events of the deblurring; for the background thread."""
         from napari_coordgate.inference import deblur_events  # brings in torch
 
-        return deblur_events(
+        yield from deblur_events(
             self.image,
             self.checkpoint,
             origin=self.placement,
@@ -67,6 +67,7 @@ class DeblurRequest:
             first=self.visible,
             cancel=job.cancel_requested,
         )
+        yield Finished("completed", f"Deblurred {self.image.name}.")
 
 
 def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -246,10 +246,10 @@ class GatingMapsWidget(Panel):
         maps = self.maps
 
         def work(_: Job) -> Iterator[Event]:
-            from napari_coordgate.inference import draw_gates
+            from napari_coordgate.inference import plot_gating_maps
 
             with atomic_write(path, overwrite) as temporary:
-                draw_gates(maps).savefig(temporary, dpi=120)
+                plot_gating_maps(maps).savefig(temporary, dpi=120)
             yield Finished("completed", f"Saved {path.name}.")
 
         job = Job("Contact sheet", work)

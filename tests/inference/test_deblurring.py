@@ -18,16 +18,16 @@ from napari_coordgate.errors import (
     FrameMismatchWarning,
     ImageError,
 )
-from napari_coordgate.events import Event, Finished, PlaneDone, Progress
+from napari_coordgate.events import Event, PlaneDone, Progress, run
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import Predictor, deblur, deblur_events, gating_maps
 from napari_coordgate.io import Image
 from tests.inference.making import (
     Pixels,
-    identity_checkpoint,
+    deblur_stack,
+    identity_model,
     noise,
-    random_checkpoint,
-    result_of,
+    random_model,
 )
 
 
@@ -53,26 +53,26 @@ class LazyArray:
     spare=st.integers(8, 60),
 )
 def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> None:
-    checkpoint = random_checkpoint((height, width), depth)
+    model = random_model((height, width), depth)
     image = noise((height, width))
-    whole = deblur(image, checkpoint, runtime=DeblurRuntime(tile=1000))
-    tile = 2 * (checkpoint.network.receptive_radius + 4) + spare
-    tiled = deblur(image, checkpoint, runtime=DeblurRuntime(tile=tile))
+    whole = deblur(image, model, runtime=DeblurRuntime(tile=1000))
+    tile = 2 * (model.network.receptive_radius + 4) + spare
+    tiled = deblur(image, model, runtime=DeblurRuntime(tile=tile))
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.ptp(whole))
 
 
 def test_baked_gates_equal_computed_ones() -> None:
-    checkpoint = random_checkpoint((40, 52))
+    model = random_model((40, 52))
     image = noise((40, 52))
-    worker = Predictor(checkpoint, DeblurConfig())
+    predictor = Predictor(model, DeblurConfig())
 
-    first = result_of(worker, image, "YX")
-    result_of(worker, image, "YX")  # a second use is when the maps are kept
-    again = result_of(worker, image, "YX")
+    first = deblur_stack(predictor, image, "YX")
+    deblur_stack(predictor, image, "YX")  # a second use is when the maps are kept
+    again = deblur_stack(predictor, image, "YX")
     np.testing.assert_array_equal(first, again)
     scaled = torch.from_numpy((image - image.min()) / np.ptp(image))[None, None]
     coordinates = torch.from_numpy(frame_coordinates((40, 52)))[None]
-    computed = checkpoint.network(scaled, coordinates)[0, 0].numpy()
+    computed = model.network(scaled, coordinates)[0, 0].numpy()
     np.testing.assert_allclose(first, computed * np.ptp(image) + image.min(), atol=1e-3)
 
 
@@ -82,22 +82,22 @@ DTYPES = ("?", "u1", "u2", "u4", "i2", "i4", "f2", "f4", "f8", ">u2", ">f4")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_network_that_changes_nothing_returns_the_image_in_its_own_units(dtype: str) -> None:
     image = noise((24, 31), dtype) if dtype != "?" else noise((24, 31)) > 100
-    checkpoint = identity_checkpoint((24, 31))
-    restored = deblur(image, checkpoint)
+    model = identity_model((24, 31))
+    restored = deblur(image, model)
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, image.astype(np.float64), atol=2e-4)
-    kept = deblur(image, checkpoint, config=DeblurConfig(keep_dtype=True))
+    kept = deblur(image, model, config=DeblurConfig(keep_dtype=True))
     assert kept.dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_allclose(kept.astype(float), image.astype(float), atol=2e-4)
 
 
 def test_values_beyond_the_type_are_clipped_not_wrapped() -> None:
-    checkpoint = random_checkpoint((32, 32))
+    model = random_model((32, 32))
     image = noise((32, 32), np.uint8)
     image[:4] = 255
-    free = deblur(image, checkpoint)
+    free = deblur(image, model)
     assert free.min() < 0 or free.max() > 255
-    kept = deblur(image, checkpoint, config=DeblurConfig(keep_dtype=True))
+    kept = deblur(image, model, config=DeblurConfig(keep_dtype=True))
     np.testing.assert_allclose(kept, np.clip(np.rint(free), 0, 255), atol=1)
 
 
@@ -106,43 +106,43 @@ def test_values_beyond_the_type_are_clipped_not_wrapped() -> None:
     [((3, 24, 20), "ZYX"), ((2, 3, 24, 20), "TCYX"), ((24, 20, 3), "YXS"), ((24, 2, 20), "YZX")],
 )
 def test_each_plane_is_deblurred_by_itself(shape: tuple[int, ...], axes: str) -> None:
-    checkpoint = random_checkpoint((24, 20))
+    model = random_model((24, 20))
     stack = noise(shape)
-    restored = deblur(stack, checkpoint, axes=axes)
+    restored = deblur(stack, model, axes=axes)
     planes, restored_planes = (
         np.moveaxis(a, (axes.index("Y"), axes.index("X")), (-2, -1)).reshape(-1, 24, 20)
         for a in (stack, restored)
     )
     for plane, expected in zip(planes, restored_planes, strict=True):
-        np.testing.assert_array_equal(deblur(plane, checkpoint), expected)
+        np.testing.assert_array_equal(deblur(plane, model), expected)
 
 
 def test_a_window_is_deblurred_with_its_own_place_in_the_frame() -> None:
-    checkpoint = random_checkpoint((96, 120))
+    model = random_model((96, 120))
     image = noise((96, 120))
     image[40, 40], image[41, 41] = 0, 200
     window = Window(24, 16, 64, 72)
     cut = window.within(Window.whole((96, 120)))
-    inside = checkpoint.network.receptive_radius + 1
+    inside = model.network.receptive_radius + 1
     interior = (slice(inside, -inside), slice(inside, -inside))
-    whole = deblur(image, checkpoint)[cut][interior]
-    placed = deblur(image[cut], checkpoint, origin=window.origin)[interior]
+    whole = deblur(image, model)[cut][interior]
+    placed = deblur(image[cut], model, origin=window.origin)[interior]
     np.testing.assert_allclose(placed, whole, atol=1e-3)
-    elsewhere = deblur(image[cut], checkpoint, origin=(0, 0))[interior]
+    elsewhere = deblur(image[cut], model, origin=(0, 0))[interior]
     assert np.abs(elsewhere - whole).max() > 0.1
 
 
 @pytest.mark.parametrize("origin", [(-1, 0), (60, 0), (0, 100)])
 def test_a_window_beyond_the_frame_is_refused(origin: tuple[int, int]) -> None:
     with pytest.raises(FrameMismatchError, match="origin"):
-        deblur(noise((40, 40)), random_checkpoint((80, 80)), origin=origin)
+        deblur(noise((40, 40)), random_model((80, 80)), origin=origin)
 
 
 def test_the_frame_at_another_size_is_resampled_with_a_warning() -> None:
     y, x = np.mgrid[0:48, 0:60]
     smooth = np.sin(y / 6) + np.cos(x / 8)
     with pytest.warns(FrameMismatchWarning, match="48x60"):
-        restored = deblur(smooth, identity_checkpoint((96, 120)))
+        restored = deblur(smooth, identity_model((96, 120)))
     assert restored.shape == smooth.shape
     np.testing.assert_allclose(restored, smooth, atol=0.02)
 
@@ -155,7 +155,7 @@ def test_an_image_of_another_view_is_refused(
 ) -> None:
     image = Image(noise(shape), "YX", pixel_size_um)
     with pytest.raises(FrameMismatchError, match="96x96"):
-        deblur(image, random_checkpoint((96, 96)))
+        deblur(image, random_model((96, 96)))
 
 
 def with_nan(image: Pixels) -> Pixels:
@@ -180,7 +180,7 @@ def test_an_image_that_holds_nothing_is_refused(
     image = spoil(noise((24, 24)))
     frame = (image.shape[0], image.shape[1]) if image.ndim == 2 and image.size else (24, 24)
     with pytest.raises(ImageError, match=complaint) as caught:
-        deblur(image, random_checkpoint(frame))
+        deblur(image, random_model(frame))
     assert "\n" not in str(caught.value)
 
 
@@ -188,79 +188,74 @@ def test_an_error_names_the_plane() -> None:
     stack = noise((4, 24, 24))
     stack[2] = 1
     with pytest.raises(ImageError, match="plane 2"):
-        deblur(stack, random_checkpoint((24, 24)))
+        deblur(stack, random_model((24, 24)))
 
 
 def test_events_count_the_tiles_and_end_once() -> None:
-    checkpoint = random_checkpoint((90, 90), depth=2)
+    model = random_model((90, 90), depth=2)
     runtime = DeblurRuntime(tile=64)
-    events = list(deblur_events(noise((2, 90, 90)), checkpoint, runtime=runtime))
+    events = list(deblur_events(noise((2, 90, 90)), model, runtime=runtime))
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.done for event in progress] == list(range(1, progress[0].total + 1))
     assert progress[0].total % 2 == 0
     assert progress[0].total > 2
-    assert [isinstance(event, Finished) for event in events].count(True) == 1
-    assert isinstance(events[-1], Finished)
+    assert [event.index for event in events if isinstance(event, PlaneDone)] == [(0,), (1,)]
 
 
 def test_cancel_ends_the_work_after_a_tile() -> None:
     cancel = threading.Event()
-    checkpoint = random_checkpoint((90, 90), depth=2)
+    model = random_model((90, 90), depth=2)
     runtime = DeblurRuntime(tile=64)
-    seen = []
-    for event in deblur_events(noise((90, 90)), checkpoint, runtime=runtime, cancel=cancel):
-        seen.append(event)
-        cancel.set()
-    assert len(seen) == 2
-    assert isinstance(seen[-1], Finished)
-    assert seen[-1].reason == "canceled"
+    events = deblur_events(noise((90, 90)), model, runtime=runtime, cancel=cancel)
+    assert isinstance(next(events), Progress)
+    cancel.set()
     with pytest.raises(CanceledError):
-        deblur(noise((90, 90)), checkpoint, runtime=runtime, cancel=cancel)
+        next(events)
+    with pytest.raises(CanceledError):
+        deblur(noise((90, 90)), model, runtime=runtime, cancel=cancel)
 
 
 def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
-    checkpoint = random_checkpoint((60, 60), depth=2)
+    model = random_model((60, 60), depth=2)
     image = noise((60, 60), np.uint16)
     np.save(tmp_path / "image.npy", image)
     mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
     out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", np.float32, (60, 60))
-    *_, end = deblur_events(mapped, checkpoint, out=out, runtime=DeblurRuntime(tile=40))
-    assert isinstance(end, Finished)
+    result = run(deblur_events(mapped, model, out=out, runtime=DeblurRuntime(tile=40)))
+    assert result is out
     out.flush()
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, checkpoint), atol=1e-2)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, model), atol=1e-2)
 
 
 def test_pixels_of_another_size_than_the_frames_are_warned_of() -> None:
-    checkpoint = random_checkpoint((32, 32))
+    model = random_model((32, 32))
     with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
-        deblur(Image(noise((32, 32)), "YX", (1.3, 1.3)), checkpoint)
+        deblur(Image(noise((32, 32)), "YX", (1.3, 1.3)), model)
     with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
-        deblur(Image(noise((24, 16)), "YX", (1.3, 1.3)), checkpoint, origin=(0, 4))
+        deblur(Image(noise((24, 16)), "YX", (1.3, 1.3)), model, origin=(0, 4))
 
 
 def test_axes_overrule_those_of_the_image() -> None:
     image = Image(noise((3, 24, 20)), "CYX")
-    checkpoint = random_checkpoint((24, 20))
-    np.testing.assert_array_equal(
-        deblur(image, checkpoint, axes="ZYX"), deblur(image.data, checkpoint)
-    )
+    model = random_model((24, 20))
+    np.testing.assert_array_equal(deblur(image, model, axes="ZYX"), deblur(image.data, model))
 
 
 def test_the_checkpoints_own_network_is_left_alone() -> None:
-    checkpoint = random_checkpoint((24, 24))
-    worker = Predictor(checkpoint, DeblurConfig())
-    assert worker.network is not checkpoint.network
-    list(worker.events(Image(noise((24, 24)), "YX")))
-    assert gating_maps(checkpoint)["down 1"].shape == (4, 24, 24)
+    model = random_model((24, 24))
+    predictor = Predictor(model, DeblurConfig())
+    assert predictor.network is not model.network
+    deblur_stack(predictor, noise((24, 24)), "YX")
+    assert gating_maps(model)["down 1"].shape == (4, 24, 24)
 
 
 def test_a_lazy_stack_is_loaded_plane_by_plane() -> None:
-    checkpoint, stack = random_checkpoint((24, 20)), noise((2, 3, 24, 20))
+    model, stack = random_model((24, 20)), noise((2, 3, 24, 20))
     lazy = LazyArray(stack)
-    np.testing.assert_array_equal(deblur(lazy, checkpoint), deblur(stack, checkpoint))
+    np.testing.assert_array_equal(deblur(lazy, model), deblur(stack, model))
     assert lazy.loaded == 6 * [(24, 20)]
     lazy = LazyArray(stack)
-    events = deblur_events(Image(lazy, "TCYX"), checkpoint)
+    events = deblur_events(Image(lazy, "TCYX"), model)
     while not isinstance(next(events), PlaneDone):
         pass
     assert lazy.loaded == [(24, 20)]
@@ -276,9 +271,8 @@ def test_cancel_ends_the_work_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> 
         return convolve(layer, features)
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", counted)
-    *_, end = deblur_events(noise((90, 90)), random_checkpoint((90, 90)), cancel=cancel)
-    assert isinstance(end, Finished)
-    assert (end.reason, end.message) == ("canceled", "Stopped after 0 of 1 tile.")
+    with pytest.raises(CanceledError, match=r"^Stopped after 0 of 1 tile\.$"):
+        deblur(noise((90, 90)), random_model((90, 90)), cancel=cancel)
     assert len(layers) == 1
 
 
@@ -298,15 +292,15 @@ def done_planes(events: Iterable[Event]) -> list[tuple[int, ...]]:
 def test_each_plane_is_told_when_it_is_whole(
     shape: tuple[int, ...], axes: str, expected: list[tuple[int, ...]]
 ) -> None:
-    events = deblur_events(noise(shape), random_checkpoint((24, 20)), axes=axes)
+    events = deblur_events(noise(shape), random_model((24, 20)), axes=axes)
     assert done_planes(events) == expected
 
 
 def test_a_plane_that_is_told_of_is_final() -> None:
-    checkpoint, stack = random_checkpoint((90, 90), depth=2), noise((3, 90, 90))
+    model, stack = random_model((90, 90), depth=2), noise((3, 90, 90))
     out, runtime = np.zeros_like(stack), DeblurRuntime(tile=64)
-    expected = deblur(stack, checkpoint, runtime=runtime)
-    for event in deblur_events(stack, checkpoint, out=out, runtime=runtime):
+    expected = deblur(stack, model, runtime=runtime)
+    for event in deblur_events(stack, model, out=out, runtime=runtime):
         if isinstance(event, PlaneDone):
             np.testing.assert_array_equal(out[event.index], expected[event.index])
             assert not out[event.index[0] + 1 :].any()
@@ -323,7 +317,7 @@ def test_every_plane_is_done_once_whatever_is_wanted_first(
     wish = itertools.cycle(wishes)
     events = deblur_events(
         noise((*lengths, 8, 8)),
-        identity_checkpoint((8, 8)),
+        identity_model((8, 8)),
         axes="TC"[: len(lengths)] + "YX",
         first=lambda: next(wish)[: len(lengths)],
     )
@@ -331,15 +325,15 @@ def test_every_plane_is_done_once_whatever_is_wanted_first(
 
 
 def test_the_plane_that_is_wanted_comes_first_and_then_its_neighbors_in_order() -> None:
-    checkpoint = identity_checkpoint((8, 8))
-    order = done_planes(deblur_events(noise((6, 8, 8)), checkpoint, first=lambda: (3,)))
+    model = identity_model((8, 8))
+    order = done_planes(deblur_events(noise((6, 8, 8)), model, first=lambda: (3,)))
     assert order == [(3,), (2,), (4,), (1,), (5,), (0,)]
 
 
 def test_what_is_wanted_may_change_meanwhile() -> None:
     wanted, seen = [4], []
-    checkpoint = identity_checkpoint((8, 8))
-    for event in deblur_events(noise((6, 8, 8)), checkpoint, first=lambda: (wanted[0],)):
+    model = identity_model((8, 8))
+    for event in deblur_events(noise((6, 8, 8)), model, first=lambda: (wanted[0],)):
         if isinstance(event, PlaneDone):
             seen.append(event.index)
             wanted[0] = 0
@@ -348,9 +342,10 @@ def test_what_is_wanted_may_change_meanwhile() -> None:
 
 def test_a_canceled_job_tells_of_the_plane_it_has_just_done() -> None:
     cancel = threading.Event()
-    checkpoint = identity_checkpoint((8, 8))
+    model = identity_model((8, 8))
     seen = []
-    for event in deblur_events(noise((3, 8, 8)), checkpoint, cancel=cancel):
-        seen.append(type(event))
-        cancel.set()
-    assert seen == [Progress, PlaneDone, Finished]
+    with pytest.raises(CanceledError, match="1 of 3 tiles"):
+        for event in deblur_events(noise((3, 8, 8)), model, cancel=cancel):
+            seen.append(type(event))
+            cancel.set()
+    assert seen == [Progress, PlaneDone]

@@ -1,0 +1,457 @@
+"""Deconvolution of images and stacks."""
+
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_coordgate.arrays import PixelArray
+from napari_coordgate.config import (
+    Camera,
+    Device,
+    PSFMode,
+    RichardsonLucyConfig,
+    Scaling,
+    WienerConfig,
+)
+from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_iterations
+from napari_coordgate.deconvolution.wiener import wiener_filter, wiener_iterations
+from napari_coordgate.devices import is_out_of_memory
+from napari_coordgate.errors import (
+    DeviceMemoryError,
+    FrameMismatchError,
+    FrameMismatchWarning,
+    ImageError,
+)
+from napari_coordgate.events import (
+    Event,
+    PlaneDone,
+    Stopwatch,
+    pluralize,
+    raise_if_canceled,
+    run,
+)
+from napari_coordgate.geometry import Window
+from napari_coordgate.io import Image, as_image, plane_indices
+from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.optics import BlurOperator, PSFField
+
+DeconvolutionConfig = WienerConfig | RichardsonLucyConfig
+
+Pixels = NDArray[Any]
+
+WIENER = WienerConfig()
+RICHARDSON_LUCY = RichardsonLucyConfig()
+PIXEL_SIZE_TOLERANCE = 0.02
+"""Relative difference up to which two pixel sizes are considered the same."""
+
+
+def richardson_lucy(
+    image: PixelArray | Image,
+    psf_field: PSFField,
+    num_iter: int = RICHARDSON_LUCY.num_iter,
+    *,
+    camera: Camera | None = None,
+    total_variation: float = RICHARDSON_LUCY.total_variation,
+    accelerate: bool = RICHARDSON_LUCY.accelerate,
+    discrepancy: bool = RICHARDSON_LUCY.discrepancy,
+    psf: PSFMode = RICHARDSON_LUCY.psf,
+    scaling: Scaling | None = None,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    device: Device = "auto",
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Pixels:
+    """Richardson-Lucy deconvolution of an image with the PSF of each pixel.
+
+    With a blur H and an image y, each iteration raises the likelihood of the scene x
+    under Poisson noise:
+
+        x <- x H^T(y / H x) / (H^T 1 - v div(grad x / |grad x|)),
+
+    with the weight v of the total variation. The scene extends beyond the image as far as
+    light reaches the image. Read noise of variance s^2 electrons is modeled as as many
+    additional photons, in y and in H x (Snyder et al., 1993).
+
+    Parameters
+    ----------
+    image : array, shape (..., H, W), or Image
+        Blurred image in its own units; the planes of a stack are processed one by one.
+    psf_field : PSFField
+        Blur of the frame.
+    num_iter : int
+        Maximum number of iterations; more sharpen the image, then amplify its noise.
+    camera : Camera, optional
+        Noise of the image.
+    total_variation : float
+        Weight of the total variation, in [0, 0.25), which suppresses noise; 0 disables it.
+    accelerate : bool
+        Extrapolate each iteration from the two before it.
+    discrepancy : bool
+        Stop when the residual is as small as the noise; needs ``camera`` with photons.
+    psf : {"field", "mean"}
+        PSF of each pixel, or the mean PSF for all pixels.
+    scaling : Scaling, optional
+        Percentiles that correspond to zero and full brightness. The lower one is the
+        camera's offset, which the lens does not blur.
+    axes : str, optional
+        Axes of the array, as letters of TCZYX and S (samples); by default those of an
+        `Image`, or the last letters of TCZYX.
+    origin : tuple of int, optional
+        First frame pixel (y, x) of the image, if it is a window of the frame.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Device to compute on.
+    callback : callable, optional
+        Called with each event of `deconvolve_events`.
+    cancel : threading.Event, optional
+        Set it from another thread to stop the work.
+
+    Returns
+    -------
+    ndarray of float32, shape of ``image``
+        Deconvolved image in the units of the input, nowhere below its offset.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is invalid, or ``discrepancy`` is set without a camera.
+    FrameMismatchError
+        If the image is neither the frame nor a given window of it.
+    ImageError
+        If a plane is constant, holds NaN, or is smaller than 2 x 2 pixels.
+    DeviceMemoryError
+        If the memory is too small.
+    CanceledError
+        If canceled.
+
+    Warns
+    -----
+    FrameMismatchWarning
+        If the pixel sizes of the image and of the PSF field differ.
+
+    References
+    ----------
+    W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972). L. B. Lucy, Astron. J. 79, 745 (1974).
+    D. S. C. Biggs and M. Andrews, Appl. Opt. 36, 1766 (1997): acceleration.
+    N. Dey et al., Microsc. Res. Tech. 69, 260 (2006): total variation.
+    M. Bertero and P. Boccacci, Astron. Astrophys. 437, 369 (2005): borders.
+    D. L. Snyder, A. M. Hammoud and R. L. White, J. Opt. Soc. Am. A 10, 1014 (1993): read noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField, richardson_lucy
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
+    >>> sharp = 1000 * np.eye(64)
+    >>> blurred = psf_field.blur(sharp)
+    >>> restored = richardson_lucy(blurred, psf_field, num_iter=20)
+    >>> bool(abs(restored - sharp).mean() < abs(blurred - sharp).mean())
+    True
+    """
+    config = RichardsonLucyConfig(
+        psf=psf,
+        num_iter=num_iter,
+        total_variation=total_variation,
+        accelerate=accelerate,
+        discrepancy=discrepancy,
+    )
+    return deconvolve(
+        image,
+        psf_field,
+        config,
+        camera=camera,
+        scaling=scaling,
+        axes=axes,
+        origin=origin,
+        device=device,
+        callback=callback,
+        cancel=cancel,
+    )
+
+
+def wiener(
+    image: PixelArray | Image,
+    psf_field: PSFField,
+    regularization: float = WIENER.regularization,
+    *,
+    num_iter: int = WIENER.num_iter,
+    psf: PSFMode = WIENER.psf,
+    scaling: Scaling | None = None,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    device: Device = "auto",
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Pixels:
+    """Wiener deconvolution of an image with the PSF of each pixel.
+
+    With a blur H, an image y of mean m and a noise-to-signal power ratio r, the estimate is
+
+        x = m + argmin_d |H d - (y - H m)|^2 + r |d|^2.
+
+    For the PSF of each pixel it is the solution of (H^T H + r) d = H^T (y - H m) by
+    conjugate gradients, over the part of the scene that contributes light to the image. For
+    the mean PSF it is the filter conj(h) / (|h|^2 + r) in Fourier space, with the image
+    mirrored at its border.
+
+    Parameters
+    ----------
+    image, psf_field, psf, scaling, axes, origin, device, callback, cancel
+        As for `richardson_lucy`.
+    regularization : float
+        Ratio of noise power to signal power; larger values are smoother.
+    num_iter : int
+        Maximum number of conjugate gradient iterations; the mean PSF needs none.
+
+    Returns
+    -------
+    ndarray of float32, shape of ``image``
+        Deconvolved image in the units of the input.
+
+    Raises
+    ------
+    CoordGateError
+        As for `richardson_lucy`.
+
+    References
+    ----------
+    N. Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series", 1949.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField, wiener
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
+    >>> sharp = 1000 * np.eye(64)
+    >>> blurred = psf_field.blur(sharp)
+    >>> restored = wiener(blurred, psf_field, regularization=0.01)
+    >>> bool(abs(restored - sharp).mean() < abs(blurred - sharp).mean())
+    True
+    """
+    config = WienerConfig(psf=psf, regularization=regularization, num_iter=num_iter)
+    return deconvolve(
+        image,
+        psf_field,
+        config,
+        scaling=scaling,
+        axes=axes,
+        origin=origin,
+        device=device,
+        callback=callback,
+        cancel=cancel,
+    )
+
+
+def deconvolve(
+    image: PixelArray | Image,
+    psf_field: PSFField,
+    config: DeconvolutionConfig,
+    *,
+    camera: Camera | None = None,
+    scaling: Scaling | None = None,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    device: Device = "auto",
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Pixels:
+    """Deconvolve an image by the method of a configuration.
+
+    Parameters
+    ----------
+    image, psf_field, camera, scaling, axes, origin, device, callback, cancel
+        As for `richardson_lucy`.
+    config : WienerConfig or RichardsonLucyConfig
+        Method and its settings.
+
+    Returns
+    -------
+    ndarray of float32, shape of ``image``
+        Deconvolved image in the units of the input.
+
+    Raises
+    ------
+    CoordGateError
+        As for `richardson_lucy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField, WienerConfig, deconvolve
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
+    >>> deconvolve(np.eye(64), psf_field, WienerConfig(psf="mean")).shape
+    (64, 64)
+    """
+    events = deconvolve_events(
+        image,
+        psf_field,
+        config,
+        camera=camera,
+        scaling=scaling,
+        axes=axes,
+        origin=origin,
+        device=device,
+        cancel=cancel,
+    )
+    return run(events, callback)
+
+
+def deconvolve_events(
+    image: PixelArray | Image,
+    psf_field: PSFField,
+    config: DeconvolutionConfig,
+    *,
+    camera: Camera | None = None,
+    scaling: Scaling | None = None,
+    axes: str | None = None,
+    origin: tuple[int, int] | None = None,
+    device: Device = "auto",
+    out: Pixels | None = None,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, Pixels]:
+    """Deconvolve an image like `deconvolve`, as a generator of events.
+
+    Parameters
+    ----------
+    image, psf_field, config, camera, scaling, axes, origin, device, cancel
+        As for `deconvolve`.
+    out : ndarray, shape of ``image``, optional
+        Array for the result, for example a memory map.
+
+    Yields
+    ------
+    Progress
+        After each iteration.
+    PlaneDone
+        After each plane.
+
+    Returns
+    -------
+    ndarray, shape of ``image``
+        Deconvolved image in the units of the input; ``out`` if given.
+
+    Raises
+    ------
+    CoordGateError
+        As for `richardson_lucy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField, WienerConfig, deconvolve_events
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
+    >>> events = deconvolve_events(np.eye(64), psf_field, WienerConfig(psf="mean"))
+    >>> [type(event).__name__ for event in events]
+    ['Progress', 'Progress', 'PlaneDone']
+    """
+    image = as_image(image, axes)
+    _check_frame(image, psf_field, origin)
+    window = Window(*(origin or (0, 0)), *image.frame_shape)
+    blur = _blur_operator(psf_field, config, window, device)
+    result = np.empty(image.data.shape, np.float32) if out is None else out
+    indices = list(plane_indices(image))
+    stopwatch = Stopwatch("deconvolving", len(indices) * config.num_iter)
+    for number, index in enumerate(indices):
+        plane = image.plane(index)
+        normalizer = fit_normalizer(plane, scaling or Scaling(), image.name)
+        estimate = torch.empty(0)
+        estimates = _iterations(normalizer.normalize(plane), psf_field, blur, config, camera)
+        for step, latest in enumerate(estimates, start=number * config.num_iter + 1):
+            raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
+            estimate = latest
+            yield stopwatch.progress(step)
+        result[index] = normalizer.denormalize(estimate.cpu().numpy(), result.dtype)
+        yield stopwatch.progress((number + 1) * config.num_iter)
+        yield PlaneDone(tuple(i for i in index if isinstance(i, int)))
+    return result
+
+
+def deconvolve_scaled(
+    image: NDArray[Any],
+    psf_field: PSFField,
+    config: DeconvolutionConfig,
+    *,
+    camera: Camera | None = None,
+    origin: tuple[int, int] = (0, 0),
+    device: Device = "auto",
+    cancel: threading.Event | None = None,
+) -> NDArray[np.float32]:
+    """Deconvolved plane (h, w) of a plane that is scaled already: 0 is dark, 1 full brightness."""
+    scaled = np.asarray(image, np.float32)
+    if scaled.ndim != 2 or not scaled.size or not np.isfinite(scaled).all():
+        raise ImageError(
+            f"An array of shape {scaled.shape} that may hold NaN or infinite pixels cannot be "
+            "deconvolved; give one of shape (h, w) and finite."
+        )
+    blur = _blur_operator(psf_field, config, Window(*origin, *scaled.shape), device)
+    estimate = torch.empty(0)
+    for latest in _iterations(scaled, psf_field, blur, config, camera):
+        raise_if_canceled(cancel, "Stopped while deconvolving.")
+        estimate = latest
+    deconvolved: NDArray[np.float32] = estimate.cpu().numpy()
+    return deconvolved
+
+
+def _blur_operator(
+    psf_field: PSFField, config: DeconvolutionConfig, window: Window, device: Device
+) -> BlurOperator:
+    """Blur of the part of the scene that contributes light to a window of the frame.
+
+    The scene beyond the window's border is estimated together with the image: a border that
+    is neither mirrored nor dark does not ring (Bertero and Boccacci, Astronomy & Astrophysics
+    437, 369, 2005).
+    """
+    if config.psf == "mean":
+        mean = psf_field.kernels[:1], psf_field.coefficients[:1]
+        psf_field = PSFField(*mean, psf_field.frame_shape)
+    scene_window = psf_field.input_window(window)
+    return psf_field.operator(window, scene_window=scene_window, device=device)
+
+
+def _iterations(
+    scaled: NDArray[np.float32],
+    psf_field: PSFField,
+    blur: BlurOperator,
+    config: DeconvolutionConfig,
+    camera: Camera | None,
+) -> Iterator[Tensor]:
+    """Estimate (h, w) after each iteration of the method."""
+    try:
+        if isinstance(config, WienerConfig) and config.psf == "mean":
+            mean_psf = psf_field.kernels[0]
+            yield wiener_filter(scaled, mean_psf, config.regularization, blur.device)
+        elif isinstance(config, WienerConfig):
+            yield from wiener_iterations(scaled, blur, config)
+        else:
+            yield from richardson_lucy_iterations(scaled, blur, config, camera)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"Not enough memory to deconvolve {blur.window.height}x{blur.window.width} pixels; "
+            "deconvolve windows of the image, or choose a device with more memory."
+        ) from None
+
+
+def _check_frame(image: Image, psf_field: PSFField, origin: tuple[int, int] | None) -> None:
+    """Check that an image without origin is the whole frame; warn if pixel sizes differ."""
+    if origin is None and tuple(image.frame_shape) != psf_field.frame_shape:
+        own, wanted = ("x".join(map(str, s)) for s in (image.frame_shape, psf_field.frame_shape))
+        raise FrameMismatchError(
+            f"{image.name} is {own} pixels, but the PSF field's frame is {wanted}; give the origin "
+            "of the image in the frame, or make a PSF field for its size."
+        )
+    own_um, field_um = image.pixel_size_um, psf_field.pixel_size_um
+    if own_um and field_um and not np.allclose(own_um, field_um, rtol=PIXEL_SIZE_TOLERANCE, atol=0):
+        warnings.warn(
+            f"{image.name} has a pixel size of {own_um} um, but the PSF field has {field_um} um: "
+            "the blur may differ.",
+            FrameMismatchWarning,
+            stacklevel=2,
+        )
