@@ -85,24 +85,25 @@ class OutputError(CoordGateError):
 class PSFError(CoordGateError):
     """A lens or PSF field cannot be built, read or applied.
 
-    Raised if the lens parameters contradict each other, if a PSF is too large for the frame, or
-    if a PSF field file is damaged. Correct the lens, or create the PSF field again.
+    Raised if PSFs are larger than the frame, vary too fast for the tolerance or are invalid
+    (NaN, no positive sum), or if a PSF field file is damaged. Correct the lens or the measured
+    PSFs, or create the PSF field again.
     """
 
 
 class ToleranceWarning(UserWarning):
-    """A PSF field is less accurate than the requested tolerance.
+    """A PSF field of measured PSFs is less accurate than the requested tolerance.
 
-    Issued if the low-rank approximation reaches its maximum rank first. Increase the tolerance,
-    or accept the accuracy that the message states.
+    Issued if neighboring PSFs differ too much. Increase the tolerance, or remove noisy PSFs; the
+    message states the accuracy reached.
     """
 
 
 class TrainingError(CoordGateError):
     """A training failed.
 
-    Raised if the loss becomes NaN or infinite, or if a process of a distributed training fails.
-    Lower the learning rate or check the images; the last checkpoint is kept and can be resumed.
+    Raised if the loss becomes NaN or infinite (choose a lower learning rate), or if a process of
+    a distributed training was killed (resume from the last checkpoint, which is kept).
     """
 
 
@@ -123,10 +124,11 @@ class FrameMismatchError(CoordGateError):
 
 
 class FrameMismatchWarning(UserWarning):
-    """An image differs from the frame in size and is assumed to be the whole frame, resampled.
+    """An image differs from the camera frame in size or pixel size, and is processed anyway.
 
-    Issued if the aspect ratios agree (e.g. another binning). Check that the image shows the whole
-    frame; for a crop, pass its ``origin``.
+    Issued if the image has another number of pixels but the same aspect ratio (it is taken for
+    the whole frame with another binning, and resampled), or if its pixel size differs. Pass the
+    ``origin`` of a crop; use a PSF field or model for this pixel size.
     """
 
 

@@ -65,8 +65,10 @@ class Image:
     >>> image = Image(np.zeros((2, 64, 48)), "CYX", channel_names=("DAPI", "GFP"))
     >>> image.frame_shape
     (64, 48)
-    >>> [image.plane(index).shape for index in plane_indices(image)]
-    [(64, 48), (64, 48)]
+    >>> from napari_coordgate import Selection
+    >>> gfp = image.select(Selection(channels="GFP"))
+    >>> gfp.data.shape, gfp.channel_names
+    ((1, 64, 48), ('GFP',))
     """
 
     data: PixelArray
