@@ -103,7 +103,7 @@ def test_an_origin_that_is_none_is_wrong_use(
 
 def test_numbers_that_are_none_or_negative_are_told(run: Run, world: World, tmp_path: Path) -> None:
     frame = run("psf", world.lens, "--frame", "0x10", "-o", tmp_path / "f.tif")
-    assert (frame.returncode, "holds no pixels" in frame.stderr) == (2, True)
+    assert (frame.returncode, "has no pixels" in frame.stderr) == (2, True)
     flags = ("-m", world.model, "-o", tmp_path / "r.tif", "--origin=-5,0")
     origin = run("deblur", world.blurred, *flags)
     assert (origin.returncode, "must not be negative" in origin.stderr) == (2, True)

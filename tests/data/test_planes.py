@@ -95,7 +95,7 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
         find_planes([STACK, np.zeros(5)])
     with pytest.raises(ImageError, match="No image was given"):
         find_planes([])
-    with pytest.raises(ImageError, match="holds no images"):
+    with pytest.raises(ImageError, match="has no images"):
         find_planes(tmp_path)
     (tmp_path / "false.tif").write_text("no TIFF")
     with pytest.raises(ImageError, match=r"false\.tif"):

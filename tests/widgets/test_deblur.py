@@ -252,7 +252,7 @@ def test_dask_layers_stay_lazy(
 def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: DeblurWidget) -> None:
     viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
     assert not widget.bar.run.isEnabled()
-    assert "empty holds no pixels" in widget.bar.message.text()
+    assert "empty has no pixels" in widget.bar.message.text()
 
 
 def test_a_color_image_is_deblurred_sample_by_sample(

@@ -343,7 +343,7 @@ def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: Train
     empty = viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
     widget.inputs.layers.tick([empty])
     assert not widget.bar.run.isEnabled()
-    assert "empty holds no pixels" in widget.bar.message.text()
+    assert "empty has no pixels" in widget.bar.message.text()
 
 
 def test_stopped_before_it_begins_it_does_not_begin(
