@@ -76,8 +76,8 @@ def _lost_db(path: Path, starter: Model, seed: int) -> float:
     """PSNR of an image deblurred in float32 above that in bfloat16."""
     sample = blurred_sample(path, starter, seed)
     full, half = (
-        deblur(sample.images["blurred"], starter, config=config)
+        deblur(sample.blurred, starter, config=config)
         for config in (DeblurConfig(precision="float32"), DeblurConfig(precision="bfloat16"))
     )
-    sharp = sample.images["sharp"]
+    sharp = sample.sharp
     return psnr(sharp, full, sample.data_range) - psnr(sharp, half, sample.data_range)

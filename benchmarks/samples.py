@@ -34,7 +34,7 @@ def nuclei(starter: Model) -> NDArray[np.float32]:
     """The test images, (N, H, W), as the demonstration blurs them; fine steps pack well."""
     paths = find_images(sample_data_folder() / "test")
     samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
-    blurred = np.stack([sample.images["blurred"] for sample in samples])
+    blurred = np.stack([sample.blurred for sample in samples])
     return (blurred / STEP).round().astype(np.float32) * np.float32(STEP)
 
 

@@ -24,11 +24,11 @@ from napari_coordgate.metrics import quality
 def measure(path: Path, seed: int, starter: Model) -> dict[str, dict[str, float]]:
     """Figures of one image, blurred and deblurred."""
     sample = blurred_sample(path, starter, seed)
-    sample.images["deblurred"] = deblur(sample.images["blurred"], starter)
-    sharp, radius = sample.images["sharp"], field_radius(starter.frame_shape)
+    images = {"blurred": sample.blurred, "deblurred": deblur(sample.blurred, starter)}
+    radius = field_radius(starter.frame_shape)
     return {
-        stage: quality(sharp, sample.images[stage], radius, sample.data_range)
-        for stage in ("blurred", "deblurred")
+        stage: quality(sample.sharp, image, radius, sample.data_range)
+        for stage, image in images.items()
     }
 
 

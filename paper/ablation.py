@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_coordgate.comparison import Comparison, compare
+from napari_coordgate.comparison import compare_events
 from napari_coordgate.config import Camera, ComparisonConfig
 from napari_coordgate.data import Images
 from napari_coordgate.events import Event
 from paper.lens import SCALES, Scale, flat_rows, lens_psf_field, network
-from paper.results import COLORS, provenance, returned, write_results
+from paper.results import COLORS, provenance, write_results
 
 BASE, PLAIN = "CG U-Net(3)", "U-Net(3)"
 
@@ -68,20 +68,20 @@ def run_events(
         config = ComparisonConfig(
             training=size.training.model_copy(update={**size.ablation, **changes}),
             seeds=seeds or size.ablation_seeds,
-            memory=False,
         )
         variants = NETWORKS if not changes else (BASE, PLAIN)
         methods = [network(variant, **basis, **NETWORKS[variant]) for variant in variants]
         folder = output / name.replace(" ", "-")
-        comparison: Comparison = yield from returned(
-            compare(methods, images, psf_field, config, test=test, output=folder, cancel=cancel)
+        comparison = yield from compare_events(
+            methods, images, psf_field, config=config, test=test, output=folder, cancel=cancel
         )
         rows += [{"training": name, **row} for row in flat_rows(comparison)]
     data = {
         "scale": scale,
         "base": BASE,
         "rows": rows,
-        **comparison.model_dump(mode="json", include={"settings", "methods"}),
+        "settings": comparison.config.model_dump(mode="json"),
+        **comparison.model_dump(mode="json", include={"methods"}),
         **provenance(),
     }
     write_results(output, "ablation", data, draw(rows))

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_coordgate.comparison import Comparison, Row, build_restorer, compare
-from napari_coordgate.comparison.measuring import HeldBack
-from napari_coordgate.comparison.splitting import split_images
+from napari_coordgate.comparison import Comparison, Row, build_method, compare_events
+from napari_coordgate.comparison.data_split import split_images
+from napari_coordgate.comparison.evaluation import TestSet
 from napari_coordgate.config import (
     Camera,
     ComparisonConfig,
@@ -30,7 +30,7 @@ from napari_coordgate.data import Images, SimulatedPairs, find_planes, prepare_p
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField, PSFGrid
-from paper.results import COLORS, provenance, returned, write_results
+from paper.results import COLORS, provenance, write_results
 
 # Data
 
@@ -54,7 +54,6 @@ class Scale:
     seeds: int
     ablation_seeds: int
     ablation: Mapping[str, Any]
-    memory: bool = True
 
 
 SCALES: Mapping[str, Scale] = MappingProxyType(
@@ -156,12 +155,11 @@ def tune_deconvolutions(
     planes = [plane.read() for plane in find_planes(images)[:TUNING_IMAGES]]
     _, pairs = yield from prepare_pairs(training, planes, psf_field, None, planes, cancel)
     assert isinstance(pairs, SimulatedPairs)
-    held_back = HeldBack(pairs)
+    tests = TestSet(pairs)
 
     def mean_psnr(method: Method) -> float:
-        restore = build_restorer(method, psf_field, camera=training.camera, cancel=cancel)
-        tested = [held_back.pair(number) for number in range(len(held_back))]
-        values = [psnr(pair.sharp, restore(pair.blurred, pair.window)) for pair in tested]
+        restore = build_method(method, psf_field, camera=training.camera, cancel=cancel)
+        values = [psnr(pair.sharp, restore(pair.blurred, pair.window)) for pair in tests]
         return sum(values) / len(values)
 
     stopwatch, done = Stopwatch("tuning deconvolution", sum(map(len, DECONVOLUTIONS.values()))), 0
@@ -195,19 +193,20 @@ def run_events(
     """Train and compare all methods, write the figure and return the comparison."""
     size = size or SCALES[scale]
     psf_field = lens_psf_field(size.frame_shape, output, cancel)
-    config = ComparisonConfig(training=size.training, seeds=seeds or size.seeds, memory=size.memory)
+    config = ComparisonConfig(training=size.training, seeds=seeds or size.seeds)
     split = yield from split_images(images, test, config, cancel)
     tuned = yield from tune_deconvolutions(split.training, psf_field, size.training, cancel)
     methods = [*networks(size.base_channels), *tuned]
     folder = output / "methods"
-    comparison: Comparison = yield from returned(
-        compare(methods, images, psf_field, config, test=test, output=folder, cancel=cancel)
+    comparison = yield from compare_events(
+        methods, images, psf_field, config=config, test=test, output=folder, cancel=cancel
     )
     data = {
         "scale": scale,
         "lens": LENS.model_dump(mode="json"),
         "rows": flat_rows(comparison),
-        **comparison.model_dump(mode="json", include={"settings", "methods"}),
+        "settings": comparison.config.model_dump(mode="json"),
+        **comparison.model_dump(mode="json", include={"methods"}),
         **provenance(),
     }
     write_results(output, "lens", data, draw(comparison, psf_field))
@@ -216,7 +215,7 @@ def run_events(
 
 def flat_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the rows of a comparison as JSON values, with the quality metrics at the top level."""
-    large = {"fingerprint", "quality", "image_psnr", "stem"}
+    large = {"fingerprint", "quality", "image_psnr", "stem", "note"}
     return [
         {**row.model_dump(mode="json", exclude=large), **row.quality} for row in comparison.rows
     ]

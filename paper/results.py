@@ -3,14 +3,13 @@
 import json
 import shlex
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from benchmarks.measuring import describe_machine
-from napari_coordgate.events import Event, Finished
 from napari_coordgate.io.files import atomic_write
 
 COLORS = {
@@ -41,12 +40,3 @@ def write_results(folder: Path, name: str, data: Mapping[str, Any], figure: Figu
     write_json(folder / f"{name}.json", data)
     with atomic_write(folder / f"{name}.png", overwrite=True) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def returned(events: Generator[Event]) -> Generator[Event, None, Any]:
-    """Pass on the events of a job that still yields `Finished`, and return its result."""
-    for event in events:
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
-            return event.result
-        yield event

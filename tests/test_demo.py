@@ -1,17 +1,19 @@
-"""The demonstration itself, on the sample data, with a fine-tuning of a second."""
+"""The demo on the sample data, with a second of fine-tuning."""
 
 import json
+import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from napari_coordgate.comparison import Row
 from napari_coordgate.config import DemoConfig, load_lens
-from napari_coordgate.demo import STAGES, run_demo
-from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.demo import STAGES, run_demo_events
+from napari_coordgate.errors import CanceledError, DeviceMemoryError, OutputError
+from napari_coordgate.events import Event, Finished, Progress, run
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import psnr
@@ -22,42 +24,42 @@ PROMISED_GAIN_DB = 5.0
 SHORT = DemoConfig(seconds=1, device="cpu")
 
 
+class Demo(NamedTuple):
+    folder: Path
+    rows: list[Row]
+    events: list[Event]
+
+
 @pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
-    return list(run_demo(tmp_path_factory.mktemp("demo") / "out", SHORT))
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder, events = tmp_path_factory.mktemp("demo") / "out", list[Event]()
+    return Demo(folder, run(run_demo_events(folder, SHORT), events.append), events)
 
 
-@pytest.fixture
-def end(events: list[Event]) -> Iterator[Finished]:
-    assert isinstance(events[-1], Finished)
-    yield events[-1]
-
-
-def test_it_completes_and_shows_its_progress(events: list[Event], end: Finished) -> None:
-    assert end.reason == "completed"
-    stages = {event.stage for event in events if isinstance(event, Progress)}
+def test_it_shows_its_progress(demo: Demo) -> None:
+    stages = {event.stage for event in demo.events if isinstance(event, Progress)}
     assert "training" in stages
 
 
-def test_images_that_were_never_trained_on_gain_what_is_promised(end: Finished) -> None:
-    figures = dict(end.result)
-    assert list(figures) == list(STAGES)
+def test_images_that_were_never_trained_on_gain_what_is_promised(demo: Demo) -> None:
+    metrics = {row.method: row.quality for row in demo.rows}
+    assert list(metrics) == list(STAGES)
     for stage in STAGES[1:]:
-        assert figures[stage]["psnr"] > figures["blurred"]["psnr"] + PROMISED_GAIN_DB
-        assert figures[stage]["ssim"] > figures["blurred"]["ssim"]
-        assert figures[stage]["psnr_edge"] > figures["blurred"]["psnr_edge"]
+        assert metrics[stage]["psnr"] > metrics["blurred"]["psnr"] + PROMISED_GAIN_DB
+        assert metrics[stage]["ssim"] > metrics["blurred"]["ssim"]
+        assert metrics[stage]["psnr_edge"] > metrics["blurred"]["psnr_edge"]
 
 
-def test_the_files_hold_what_the_table_says(end: Finished) -> None:
-    folder = end.outputs[0].parent
-    table = json.loads((folder / "table.json").read_text())
-    assert {stage: table[stage] for stage in STAGES} == dict(end.result)
-    assert all(path.is_file() for path in end.outputs)
-    assert (folder / "figure.png").stat().st_size > 10_000
+def test_the_files_contain_what_the_table_says(demo: Demo) -> None:
+    table = json.loads((demo.folder / "table.json").read_text())
+    assert {stage: table[stage] for stage in STAGES} == {r.method: r.quality for r in demo.rows}
+    for figure in ("figure.png", "error-radius.png"):
+        assert (demo.folder / figure).stat().st_size > 10_000
     values = []
     for name in table["images"]:
+        assert all((demo.folder / f"{name}-{stage}.tif").is_file() for stage in STAGES)
         sharp, blurred = (
-            read_image(folder / f"{name}-{stage}.tif") for stage in ("sharp", "blurred")
+            read_image(demo.folder / f"{name}-{stage}.tif") for stage in ("sharp", "blurred")
         )
         assert sharp.pixel_size_um == pytest.approx((0.325, 0.325))
         low, high = np.percentile(sharp.pixels, (1, 99.8))
@@ -67,21 +69,18 @@ def test_the_files_hold_what_the_table_says(end: Finished) -> None:
 
 def test_it_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    (end,) = run_demo(tmp_path)
-    assert isinstance(end, Finished)
-    assert end.reason == "failed"
-    assert str(tmp_path) in end.message
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path))):
+        run(run_demo_events(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+def test_a_file_is_not_an_output_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    (end,) = run_demo(tmp_path / "mine.txt")
-    assert isinstance(end, Finished)
-    assert (end.reason, "mine.txt is a file" in end.message) == ("failed", True)
+    with pytest.raises(OutputError, match=r"mine\.txt is a file"):
+        run(run_demo_events(tmp_path / "mine.txt"))
 
 
-def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
+def test_an_error_of_the_speed_trial_ends_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = DeviceMemoryError("The cpu ran out of memory.")
@@ -89,23 +88,23 @@ def test_what_a_trial_of_its_speed_meets_is_the_end_of_it(
         "napari_coordgate.demo.estimate_resources",
         lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
     )
-    *_, end = run_demo(tmp_path / "out", SHORT)
-    assert isinstance(end, Finished)
-    assert (end.reason, end.error) == ("failed", error)
+    with pytest.raises(DeviceMemoryError):
+        run(run_demo_events(tmp_path / "out", SHORT))
 
 
 def test_it_can_be_canceled(tmp_path: Path) -> None:
     cancel = threading.Event()
-    seen = []
-    for event in run_demo(tmp_path / "out", DemoConfig(seconds=600, device="cpu"), cancel):
-        seen.append(event)
+
+    def cancel_training(event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "training":
             cancel.set()
-    assert isinstance(seen[-1], Finished)
-    assert seen[-1].reason == "canceled"
+
+    long = DemoConfig(seconds=600, device="cpu")
+    with pytest.raises(CanceledError):
+        run(run_demo_events(tmp_path / "out", long, cancel), cancel_training)
 
 
-def test_the_starter_serves_the_lens_of_the_sample_data() -> None:
+def test_the_starter_was_trained_for_the_lens_of_the_sample_data() -> None:
     folder = sample_data_folder()
     starter = Model.load(folder / "starter.safetensors")
     assert starter.psf_field is not None

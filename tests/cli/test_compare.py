@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.comparison import as_table, load_comparison
+from napari_coordgate.comparison import Comparison, as_table
 from napari_coordgate.config import ComparisonFile, GaussianLens, load_settings
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
@@ -56,24 +56,23 @@ def test_a_file_of_methods_becomes_a_table_and_figures_and_is_not_done_twice(
     output = tmp_path / "out"
     finished = run("compare", file, "-o", output)
     assert (finished.returncode, finished.stderr) == (0, "")
-    comparison = load_comparison(output)
-    assert as_table(comparison) in finished.stdout
+    comparison = Comparison.load(output)
+    assert as_table(comparison.rows) in finished.stdout
     assert [row.stem for row in comparison.rows] == [
         "blurred",
         "u-net-2-seed0",
         "u-net-2-seed1",
         "wiener",
     ]
-    assert all(row.peak_memory_bytes for row in comparison.rows[1:])
     rows = {path: path.stat().st_mtime_ns for path in (output / "rows").iterdir()}
     models = {path: path.stat().st_mtime_ns for path in output.glob("*.safetensors")}
     assert run("compare", file, "-o", output, "--device", "cpu").stdout == finished.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in (rows | models).items())
 
     method = {"name": "loaded", "checkpoint": "out/u-net-2-seed1.safetensors"}
-    write(file, methods=[method], memory=False)
+    write(file, methods=[method])
     assert run("compare", file, "-o", tmp_path / "second").returncode == 0
-    (loaded,) = load_comparison(tmp_path / "second").of("loaded")
+    (loaded,) = Comparison.load(tmp_path / "second").of("loaded")
     assert loaded.quality == comparison.rows[2].quality
 
 
@@ -88,7 +87,7 @@ def test_the_example_of_the_guide_is_a_comparison(tmp_path: Path) -> None:
 
 def test_what_stands_in_the_way_is_told_in_one_line(run: Run, file: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    write(file, methods=[{"name": "Wiener", "wiener": {}}], memory=False)
+    write(file, methods=[{"name": "Wiener", "wiener": {}}])
     assert run("compare", file, "-o", output).returncode == 0
     write(file, methods=[{"name": "Wiener", "wiener": {"regularization": 0.5}}])
     changed = run("compare", file, "-o", output)
@@ -98,13 +97,18 @@ def test_what_stands_in_the_way_is_told_in_one_line(run: Run, file: Path, tmp_pa
     write(file, test="sharp")
     leaking = run("compare", file, "-o", tmp_path / "other")
     assert leaking.returncode == 1
-    assert "is the same image" in leaking.stderr
+    assert "is the same image as" in leaking.stderr
+
+    write(file, memory=True)
+    old = run("compare", file, "-o", tmp_path / "other")
+    assert old.returncode == 2
+    assert "remove `memory`" in old.stderr
 
     write(file, methods=[{"name": "none"}])
     wrong = run("compare", file, "-o", tmp_path / "other")
     assert wrong.returncode == 2
     assert "'none' has none of them" in wrong.stderr
-    assert all(f.stderr.count("\n") == 1 for f in (changed, leaking, wrong))
+    assert all(f.stderr.count("\n") == 1 for f in (changed, leaking, old, wrong))
 
 
 def test_a_comparison_that_is_stopped_saves_itself_and_goes_on(
@@ -113,7 +117,7 @@ def test_a_comparison_that_is_stopped_saves_itself_and_goes_on(
     output = tmp_path / "out"
     last = output / "u-net-2-seed0.last.safetensors"
     steps = {**TRAINING, "steps": 100_000, "validate_every": 2}
-    write(file, training=steps, seeds=1, memory=False)
+    write(file, training=steps, seeds=1)
     with start("compare", file, "-o", output) as process:
         while not last.exists():
             assert process.poll() is None
@@ -123,6 +127,6 @@ def test_a_comparison_that_is_stopped_saves_itself_and_goes_on(
     assert process.returncode == 130
     assert out == ""
     assert err.count("\n") == 1
-    assert "Stopped with 1 of 3 rows done" in err
+    assert "Canceled with 1 of 3 rows done" in err
     plan = json.loads((output / "rows" / "u-net-2.plan.json").read_text())
     assert plan["trained"]["0"][0] > 0

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_coordgate.cli.demo import SCREENS, can_open_a_window
+from napari_coordgate.comparison import Row
 from napari_coordgate.config import DemoConfig
-from napari_coordgate.events import Event, Finished
+from napari_coordgate.events import Event, Progress
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -19,19 +20,22 @@ def test_the_table_and_the_conclusion_are_printed(
 ) -> None:
     asked = []
 
-    def run_demo(folder: Path, config: DemoConfig, _: object) -> Iterator[Event]:
+    def run_demo_events(
+        folder: Path, config: DemoConfig, _: object
+    ) -> Generator[Event, None, list[Row]]:
         asked.append((folder, config))
-        table = [
-            ("blurred", {"psnr": 25.0, "ssim": 0.7, "psnr_edge": 22.125}),
-            ("deblurred", {"psnr": 31.5, "ssim": 0.9, "psnr_edge": 28.0}),
-        ]
-        yield Finished("completed", "6.5 dB nearer.", result=table)
+        yield Progress("training", 0, 1, 0.0)
+        qualities = {
+            "blurred": {"psnr": 25.0, "ssim": 0.7, "psnr_edge": 22.125},
+            "deblurred": {"psnr": 31.5, "ssim": 0.9, "psnr_edge": 28.0},
+        }
+        return [Row(method=n, kind="checkpoint", quality=q) for n, q in qualities.items()]
 
-    monkeypatch.setattr("napari_coordgate.cli.demo.run_demo", run_demo)
+    monkeypatch.setattr("napari_coordgate.cli.demo.run_demo_events", run_demo_events)
     finished = run("demo", "-o", tmp_path / "out", "--seconds", 5, "--device", "cpu")
     assert asked == [(tmp_path / "out", DemoConfig(seconds=5, device="cpu"))]
     assert (finished.returncode, finished.stderr) == (0, "")
-    for words in ("PSNR (dB), SSIM", "edge", "deblurred", "31.50", "0.900", "6.5 dB nearer."):
+    for words in ("PSNR, dB", "SSIM", "edge", "deblurred", "31.50", "0.9000", "31.5 dB;"):
         assert words in finished.stdout
 
 

@@ -1,6 +1,5 @@
-"""Laws of a comparison: one footing for all, nothing done twice, nothing mixed, nothing leaked."""
+"""Laws of a comparison: equal conditions, nothing done twice, no mixed settings, no leaks."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.comparison import Comparison, Row, as_table, compare, load_comparison
+from napari_coordgate.comparison import Comparison, Row, as_table, compare, compare_events
 from napari_coordgate.config import (
     Camera,
     ComparisonConfig,
@@ -22,6 +21,7 @@ from napari_coordgate.config import (
     TrainingConfig,
 )
 from napari_coordgate.errors import (
+    CanceledError,
     CoordGateError,
     FrameMismatchError,
     ImageError,
@@ -29,11 +29,12 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
-from napari_coordgate.events import Event, Finished, Progress, finish
+from napari_coordgate.events import Event, Finished, Progress
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.training import ResourceEstimate
 
 FRAME = (32, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -45,7 +46,7 @@ TRAINING = TrainingConfig(
     steps=STEPS,
     validate_every=2,
 )
-CONFIG = ComparisonConfig(training=TRAINING, seeds=2, memory=False)
+CONFIG = ComparisonConfig(training=TRAINING, seeds=2)
 UNET = Method(name="U-Net(2)", network=NetworkConfig(architecture="unet", depth=2, base_channels=2))
 GATED = Method(name="CG U-Net(2)", network=NetworkConfig(depth=2, base_channels=2))
 WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
@@ -65,14 +66,12 @@ SHARP = spots(6)
 
 
 def compared(folder: Path, methods: Any = METHODS, config: Any = CONFIG, **more: Any) -> Comparison:
-    arguments = {"images": SHARP, "field": FIELD, **more}
-    result = finish(compare(methods, config=config, output=folder, **arguments)).result
-    assert isinstance(result, Comparison)
-    return result
+    arguments = {"images": SHARP, "psf_field": FIELD, **more}
+    return compare(methods, config=config, output=folder, **arguments)
 
 
 def failure(folder: Path, methods: Any = METHODS, config: Any = CONFIG, **more: Any) -> str:
-    """What a comparison that fails says, known to be one line."""
+    """Error of a failing comparison, which is one line."""
     with pytest.raises(CoordGateError) as caught:
         compared(folder, methods, config, **more)
     assert len(str(caught.value).splitlines()) == 1
@@ -83,16 +82,18 @@ def trained_with(**changes: Any) -> ComparisonConfig:
     return CONFIG.model_copy(update={"training": TRAINING.model_copy(update=changes)})
 
 
-def canceled_at(folder: Path, is_time: Callable[[Event], bool], **more: Any) -> Finished:
-    """End of a comparison that is canceled at the first event of a kind."""
+def canceled_at(folder: Path, is_time: Callable[[Event], bool], **more: Any) -> str:
+    """Message of a comparison that is canceled at the first event of a kind."""
     cancel = threading.Event()
     arguments = {"config": CONFIG, "output": folder, "cancel": cancel, **more}
-    for event in compare(METHODS, SHARP, FIELD, **arguments):
+
+    def cancel_in_time(event: Event) -> None:
         if is_time(event):
             cancel.set()
-        if isinstance(event, Finished):
-            return event
-    raise AssertionError
+
+    with pytest.raises(CanceledError) as caught:
+        compare(METHODS, SHARP, FIELD, callback=cancel_in_time, **arguments)
+    return str(caught.value)
 
 
 def fourth_of(stage: str) -> Callable[[Event], bool]:
@@ -116,7 +117,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return compared(tmp_path_factory.mktemp("comparison") / "done")
 
 
-# One footing
+# Equal conditions
 
 
 def test_there_is_a_row_for_each_method_and_seed_in_the_order_given(done: Comparison) -> None:
@@ -132,7 +133,7 @@ def test_there_is_a_row_for_each_method_and_seed_in_the_order_given(done: Compar
     assert done.of("Wiener")[0].parameters == 0
 
 
-def test_every_method_sees_the_same_blurred_images_and_figures_are_of_what_is_shown(
+def test_the_metrics_belong_to_the_example_images(
     done: Comparison,
 ) -> None:
     sharp = done.sharp_example
@@ -143,7 +144,7 @@ def test_every_method_sees_the_same_blurred_images_and_figures_are_of_what_is_sh
         assert row.device.startswith("cpu")
 
 
-def test_the_error_map_and_the_radial_error_are_of_the_same_errors(done: Comparison) -> None:
+def test_the_error_map_agrees_with_the_radial_error_and_the_psnr(done: Comparison) -> None:
     for row in done.rows:
         error_map, error = done.error_map(row), [e for e in row.radial_error if e is not None]
         assert error_map.shape == FRAME
@@ -151,7 +152,7 @@ def test_the_error_map_and_the_radial_error_are_of_the_same_errors(done: Compari
         assert min(error) <= error_map.mean() <= max(error)
 
 
-def test_a_trained_network_as_a_checkpoint_reaches_what_it_reached(
+def test_a_trained_network_has_the_same_metrics_as_a_loaded_model(
     done: Comparison, tmp_path: Path
 ) -> None:
     (first, _) = done.of("U-Net(2)")
@@ -162,7 +163,7 @@ def test_a_trained_network_as_a_checkpoint_reaches_what_it_reached(
     assert (row.kind, row.seed, row.steps) == ("checkpoint", None, None)
 
 
-def test_seeds_train_other_networks_on_the_same_images(done: Comparison) -> None:
+def test_each_seed_trains_another_network_on_the_same_images(done: Comparison) -> None:
     first, second = (Model.load(done.folder / f"u-net-2-seed{seed}.safetensors") for seed in (0, 1))
     assert (first.config.seed, second.config.seed) == (0, 1)
     assert any(not torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
@@ -172,22 +173,22 @@ def test_seeds_train_other_networks_on_the_same_images(done: Comparison) -> None
     assert all(row.fingerprint["test_images"].startswith("1 of") for row in done.rows)
 
 
-def test_all_is_written_and_read_again(done: Comparison) -> None:
-    read = load_comparison(done.folder)
+def test_a_saved_comparison_equals_the_loaded_one(done: Comparison) -> None:
+    read = Comparison.load(done.folder)
     assert read == done
-    assert read.settings == CONFIG
+    assert read.config == CONFIG
     assert read.methods == METHODS
-    assert (done.folder / "comparison.md").read_text(encoding="utf-8") == as_table(done)
+    assert (done.folder / "comparison.md").read_text(encoding="utf-8") == as_table(done.rows)
     for name in ("examples.png", "error-radius.png", "parameters.png"):
         assert (done.folder / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_progress_of_the_whole_rises_to_its_end(tmp_path: Path) -> None:
-    events = compare(METHODS, SHARP, FIELD, CONFIG, output=tmp_path / "out")
+def test_the_overall_progress_counts_rows(tmp_path: Path) -> None:
+    events = compare_events(METHODS, SHARP, FIELD, config=CONFIG, output=tmp_path / "out")
     whole = [e for e in events if isinstance(e, Progress) and e.stage == "comparing"]
-    units = [event.done for event in whole]
-    assert units == sorted(set(units))
-    assert units[-1] == whole[-1].total
+    rows = [event.done for event in whole]
+    assert rows == sorted(rows)
+    assert rows[-1] == whole[-1].total == 4
     assert all(event.seconds_left is not None for event in whole if event.done)
 
 
@@ -196,14 +197,13 @@ def test_the_progress_of_the_whole_rises_to_its_end(tmp_path: Path) -> None:
 
 def test_a_second_start_trains_and_tests_nothing(done: Comparison) -> None:
     before = contents(done.folder)
-    events = list(compare(METHODS, SHARP, FIELD, CONFIG, output=done.folder))
+    events: list[Event] = []
+    again = compared(done.folder, callback=events.append)
     stages = {event.stage for event in events if isinstance(event, Progress)}
     assert not stages & {"training", "validating", "testing"}
     assert contents(done.folder) == before
-    end = events[-1]
-    assert isinstance(end, Finished)
-    assert end.result == load_comparison(done.folder)
-    assert end.result.rows == done.rows
+    assert again == Comparison.load(done.folder)
+    assert again.rows == done.rows
 
 
 def test_methods_and_seeds_may_be_added(tmp_path: Path) -> None:
@@ -222,14 +222,12 @@ def test_methods_and_seeds_may_be_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["training", "validating", "testing"])
-def test_a_canceled_comparison_goes_on_to_what_an_uninterrupted_one_reaches(
+def test_a_resumed_comparison_equals_an_uninterrupted_one(
     done: Comparison, tmp_path: Path, stage: str
 ) -> None:
     folder = tmp_path / "out"
-    end = canceled_at(folder, fourth_of(stage))
-    assert end.reason == "canceled"
-    assert "start it again with the same folder" in end.message
-    assert len(load_comparison(folder).rows) < len(done.rows)
+    assert "start it again with the same folder" in canceled_at(folder, fourth_of(stage))
+    assert len(Comparison.load(folder).rows) < len(done.rows)
     resumed = compared(folder)
     assert results(resumed.rows) == results(done.rows)
     assert all(row.training_seconds for row in resumed.of("U-Net(2)"))
@@ -238,30 +236,31 @@ def test_a_canceled_comparison_goes_on_to_what_an_uninterrupted_one_reaches(
         assert torch.equal(tensor, weights[1].weights[name])
 
 
-@pytest.mark.parametrize("stage", ["telling images apart", "reading images", "rehearsing"])
+@pytest.mark.parametrize("stage", ["checking for duplicates", "reading images", "rehearsing"])
 def test_a_comparison_canceled_before_its_first_step_has_written_no_row(
     tmp_path: Path, stage: str
 ) -> None:
     config = CONFIG.model_copy(update={"minutes": 0.01})
-    end = canceled_at(tmp_path / "out", fourth_of(stage), config=config)
-    assert end.reason == "canceled"
+    canceled_at(tmp_path / "out", fourth_of(stage), config=config)
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not list(tmp_path.rglob("rows/*"))
 
 
-def test_a_job_that_is_left_amid_its_events_can_go_on(done: Comparison, tmp_path: Path) -> None:
+def test_a_comparison_whose_generator_was_closed_can_be_resumed(
+    done: Comparison, tmp_path: Path
+) -> None:
     def until_training(events: Iterator[Event]) -> None:
         for event in events:
             if isinstance(event, Progress) and event.stage == "training" and event.done == STEPS:
                 return
 
-    events = compare(METHODS, SHARP, FIELD, CONFIG, output=tmp_path / "out")
+    events = compare_events(METHODS, SHARP, FIELD, config=CONFIG, output=tmp_path / "out")
     until_training(events)
     events.close()
     assert results(compared(tmp_path / "out").rows) == results(done.rows)
 
 
-# Nothing is mixed
+# No mixed settings
 
 
 @pytest.mark.parametrize(
@@ -271,15 +270,15 @@ def test_a_job_that_is_left_amid_its_events_can_go_on(done: Comparison, tmp_path
         ({"config": trained_with(camera=Camera())}, "camera.photons (was 1000.0, is None)"),
         ({"config": CONFIG.model_copy(update={"minutes": 1.0})}, "minutes (was None, is 1.0)"),
         ({"images": spots(7)}, "images"),
-        ({"field": PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)}, "psf_field"),
+        ({"psf_field": PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)}, "psf_field"),
         ({"test": spots(1, seed=9)}, "test_images"),
         (
             {"methods": [UNET.model_copy(update={"network": NetworkConfig(depth=2)})]},
-            "method.network.base_channels (was 2, is 32)",
+            "training.network.base_channels (was 2, is 32)",
         ),
     ],
 )
-def test_rows_that_were_made_otherwise_are_an_error_and_stay(
+def test_rows_made_with_other_settings_are_an_error_and_are_kept(
     done: Comparison, change: dict[str, Any], named: str
 ) -> None:
     before = contents(done.folder), (done.folder / "comparison.json").read_bytes()
@@ -289,12 +288,12 @@ def test_rows_that_were_made_otherwise_are_an_error_and_stay(
     assert (contents(done.folder), (done.folder / "comparison.json").read_bytes()) == before
 
 
-def test_a_device_is_no_other_footing(done: Comparison) -> None:
+def test_a_comparison_can_be_resumed_with_any_runtime(done: Comparison) -> None:
     runtime = RuntimeConfig(device="cpu", workers=1, devices=2, autosave_minutes=1)
     assert compared(done.folder, runtime=runtime).rows == done.rows
 
 
-def test_a_checkpoint_is_known_by_its_content(done: Comparison, tmp_path: Path) -> None:
+def test_a_model_is_identified_by_its_content(done: Comparison, tmp_path: Path) -> None:
     copy = tmp_path / "model.safetensors"
     copy.write_bytes((done.folder / "u-net-2-seed0.safetensors").read_bytes())
     method = Method(name="mine", checkpoint=copy)
@@ -310,41 +309,41 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert "OutputError" in failure(tmp_path / "thesis.txt")
 
 
-def test_a_damaged_row_is_told(done: Comparison, tmp_path: Path) -> None:
+def test_a_damaged_row_is_reported(done: Comparison, tmp_path: Path) -> None:
     compared(tmp_path, [WIENER])
     row = tmp_path / "rows" / "wiener.json"
     row.write_text(row.read_text()[:-50])
     assert f"{row}: is damaged" in failure(tmp_path, [WIENER])
     (tmp_path / "comparison.json").write_text("[]")
-    with pytest.raises(OutputError, match="is no comparison"):
-        load_comparison(tmp_path)
+    with pytest.raises(OutputError, match="is not a comparison"):
+        Comparison.load(tmp_path)
     with pytest.raises(OutputError, match="no such file"):
-        load_comparison(tmp_path / "nowhere")
+        Comparison.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        (["A b", "a-B"], "too much like 'A b'"),
-        (["Blurred"], "too much like 'blurred'"),
-        (["sharp"], "too much like 'sharp'"),
-        (["--"], "holds no letter"),
-        (["U-Net, seed0"], "named like a seed"),
+        (["A b", "a-B"], "too similar to 'A b'"),
+        (["Blurred"], "too similar to 'blurred'"),
+        (["sharp"], "too similar to 'sharp'"),
+        (["--"], "has no letter"),
+        (["U-Net, seed0"], "looks like a seed"),
         ([], "nothing to compare"),
     ],
 )
-def test_methods_have_names_of_their_own(tmp_path: Path, names: list[str], problem: str) -> None:
+def test_methods_have_distinct_names(tmp_path: Path, names: list[str], problem: str) -> None:
     methods = [WIENER.model_copy(update={"name": name}) for name in names]
     assert problem in failure(tmp_path / "out", methods)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_that_cannot_serve_is_told_before_any_training(
+def test_an_unusable_model_is_reported_before_any_training(
     done: Comparison, tmp_path: Path
 ) -> None:
     larger = PSFField.from_lens(GaussianLens(), (40, 40))
     model = Method(name="model", checkpoint=done.folder / "u-net-2-seed0.safetensors")
-    assert FrameMismatchError.__name__ in failure(tmp_path / "out", [UNET, model], field=larger)
+    assert FrameMismatchError.__name__ in failure(tmp_path / "out", [UNET, model], psf_field=larger)
     absent = Method(name="absent", checkpoint=tmp_path / "absent.safetensors")
     assert ModelError.__name__ in failure(tmp_path / "out", [UNET, absent])
     assert not (tmp_path / "out").exists()
@@ -365,7 +364,7 @@ def test_a_test_image_in_the_training_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_tested_on_is_given_or_held_back_and_counted_as_asked(tmp_path: Path) -> None:
+def test_test_images_are_given_or_drawn_and_can_be_limited(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"test_images": 2})
     given = compared(tmp_path / "given", [WIENER], config, test=spots(3, seed=5))
     held = compared(tmp_path / "held", [WIENER], CONFIG.model_copy(update={"test_fraction": 0.5}))
@@ -375,25 +374,24 @@ def test_what_is_tested_on_is_given_or_held_back_and_counted_as_asked(tmp_path: 
 # Equal time
 
 
-def test_networks_with_equal_time_take_the_steps_that_their_pace_allows(tmp_path: Path) -> None:
-    larger = UNET.model_copy(
-        update={"name": "large", "network": NetworkConfig(architecture="unet", base_channels=24)}
-    )
-    config = trained_with(validate_every=1000).model_copy(update={"minutes": 0.02, "seeds": 1})
+def test_networks_with_equal_time_take_the_steps_that_their_pace_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimate(config: TrainingConfig, *_: Any, **__: Any) -> Iterator[Event]:
+        pace = 0.08 * config.network.base_channels  # a step without validations, seconds
+        result = ResourceEstimate(pace, config.steps * pace, 0, 1, "cpu")
+        yield Finished("completed", "", result=result)
+
+    monkeypatch.setattr("napari_coordgate.comparison.plans.estimate_resources", estimate)
+    network = NetworkConfig(architecture="unet", depth=2, base_channels=4)
+    larger = Method(name="large", network=network)
+    config = CONFIG.model_copy(update={"minutes": 0.02, "seeds": 1})
     comparison = compared(tmp_path, [UNET, larger], config)
-    plans = [
-        json.loads((tmp_path / "rows" / f"{name}.plan.json").read_text())
-        for name in ("u-net-2", "large")
-    ]
-    rows = [comparison.of(name)[0] for name in ("U-Net(2)", "large")]
-    assert [row.steps for row in rows] == [plan["steps"] for plan in plans]
-    assert plans[0]["steps"] > plans[1]["steps"] >= 1
-    for plan in plans:
-        assert plan["steps"] * plan["seconds_per_step"] <= 60 * 0.02
+    assert [comparison.of(name)[0].steps for name in ("U-Net(2)", "large")] == [7, 3]
     assert compared(tmp_path, [UNET, larger], config).rows == comparison.rows
 
 
-def test_too_little_time_is_told(tmp_path: Path) -> None:
+def test_too_little_time_is_reported(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"minutes": 1e-9})
     message = failure(tmp_path, [UNET], config)
     assert message.startswith(SettingsError.__name__)

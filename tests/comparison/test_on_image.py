@@ -1,8 +1,7 @@
-"""Methods compared on one image: measured where the truth is known, none stops the others."""
+"""Methods compared on one image, with metrics if the sharp image is known."""
 
 import csv
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_coordgate.comparison.methods import AnyMethod
 from napari_coordgate.comparison.on_image import (
-    AnyMethod,
     MethodDone,
     Scene,
-    as_csv,
     blurred_scene,
-    compare_on_image,
+    compare_on_image_events,
+    summarize_methods,
 )
+from napari_coordgate.comparison.records import Row
+from napari_coordgate.comparison.table import as_csv
 from napari_coordgate.config import (
     Camera,
     GaussianLens,
@@ -26,8 +27,8 @@ from napari_coordgate.config import (
     TrainingConfig,
     WienerConfig,
 )
-from napari_coordgate.errors import FrameMismatchError, ImageError
-from napari_coordgate.events import Finished, Progress
+from napari_coordgate.errors import CanceledError, FrameMismatchError, ImageError
+from napari_coordgate.events import Progress, run
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image
 from napari_coordgate.metrics import psnr
@@ -70,102 +71,100 @@ def scene(sharp: NDArray[np.uint16], field: PSFField) -> Scene:
     return blurred_scene(Image(sharp, "YX"), field, Camera(photons=5000))
 
 
-def rows_of(events: Iterable[object]) -> list[MethodDone]:
-    return [event for event in events if isinstance(event, MethodDone)]
+def compared(scene: Scene, methods: dict[str, AnyMethod], *more: Any) -> list[MethodDone]:
+    events: Any = compare_on_image_events(scene, methods, *more)
+    done: list[MethodDone] = run(events)
+    return done
 
 
-def end_of(events: Iterable[Any]) -> Finished:
-    *_, end = events
-    assert isinstance(end, Finished)
-    return end
-
-
-def test_every_method_is_measured_and_comes_nearer_to_the_truth(
+def test_every_method_is_better_than_the_blurred_image(
     scene: Scene, field: PSFField, sharp: NDArray[np.uint16]
 ) -> None:
-    rows = rows_of(compare_on_image(scene, METHODS, field))
-    assert [row.name for row in rows] == ["blurred", *METHODS]
-    assert rows[0].is_input and not any(row.is_input for row in rows[1:])
+    rows = [done.row for done in compared(scene, METHODS, field)]
+    assert [row.method for row in rows] == ["blurred", *METHODS]
+    assert [row.kind for row in rows] == ["blurred", "wiener", "wiener", "richardson_lucy"]
     for row in rows[1:]:
-        assert row.figures["psnr"] > rows[0].figures["psnr"]
-        assert row.seconds is not None and row.seconds > 0
-        assert row.parameters is None
-    assert rows[2].figures["psnr"] > rows[1].figures["psnr"]  # each pixel's own PSF helps
+        assert row.quality["psnr"] > rows[0].quality["psnr"]
+        assert row.inference_seconds is not None and row.inference_seconds > 0
+        assert row.parameters == 0
+    assert rows[2].quality["psnr"] > rows[1].quality["psnr"]  # each pixel's own PSF helps
+    assert "is best" in summarize_methods("cells", rows)
 
 
-def test_figures_are_of_the_truths_units_and_range(scene: Scene, sharp: NDArray[np.uint16]) -> None:
+def test_metrics_relate_to_the_range_of_the_sharp_image(
+    scene: Scene, sharp: NDArray[np.uint16], field: PSFField
+) -> None:
     low, high = np.percentile(sharp, (1, 99.8))
-    restored = sharp + np.float32(7)
-    assert scene.figures(restored)["psnr"] == pytest.approx(
-        psnr(sharp.astype(float), restored, high - low), abs=1e-3
-    )
     scaled = Scene(Image(scene.blurred.pixels * 10, "YX"), sharp.astype(np.float64) * 10)
-    assert scaled.figures(restored * 10)["psnr"] == pytest.approx(
-        scene.figures(restored)["psnr"], abs=1e-3
+    (first, _), (second, _) = (
+        compared(scene, {"Wiener": WienerConfig(psf="mean")}, field),
+        compared(scaled, {"Wiener": WienerConfig(psf="mean")}, field),
     )
+    reached = psnr(sharp.astype(float), scene.blurred.pixels, high - low)
+    assert first.row.quality["psnr"] == pytest.approx(reached, abs=1e-3)
+    assert second.row.quality["psnr"] == pytest.approx(reached, abs=1e-3)
 
 
 def test_a_network_is_run_as_deblur_runs_it(scene: Scene, network: Model) -> None:
-    _, row = rows_of(compare_on_image(scene, {"net": network}))
-    np.testing.assert_array_equal(row.restored, deblur(scene.blurred, network))
-    assert row.parameters == sum(w.numel() for w in network.network.parameters())
+    _, done = compared(scene, {"net": network})
+    np.testing.assert_array_equal(done.restored, deblur(scene.blurred, network))
+    assert done.row.parameters == sum(w.numel() for w in network.network.parameters())
 
 
-def test_nothing_is_measured_where_the_truth_is_unknown(scene: Scene, network: Model) -> None:
-    events = list(compare_on_image(Scene(scene.blurred), {"net": network}))
-    (row,) = rows_of(events)
-    assert row.restored is not None and not row.figures
-    assert "truth is unknown" in end_of(events).message
+def test_without_a_sharp_image_there_are_no_metrics(scene: Scene, network: Model) -> None:
+    (done,) = compared(Scene(scene.blurred), {"net": network})
+    assert done.restored is not None and not done.row.quality
+    assert "sharp image is unknown" in summarize_methods("cells", [done.row])
 
 
 def test_progress_names_the_method(scene: Scene, network: Model, field: PSFField) -> None:
-    events = list(compare_on_image(scene, {"net": network, "RL": METHODS["RL"]}, field))
+    events = list(compare_on_image_events(scene, {"net": network, "RL": METHODS["RL"]}, field))
     stages = [event.stage for event in events if isinstance(event, Progress)]
     assert list(dict.fromkeys(stages)) == ["net", "RL"]
     assert stages.count("RL") > 2
 
 
-def test_a_method_that_fails_is_a_row_that_says_why(
+def test_a_failed_method_is_a_row_with_the_reason(
     scene: Scene, network: Model, field: PSFField
 ) -> None:
     other = Model(network.config, network.weights, (99, 64))
-    events = list(compare_on_image(scene, {"other": other, "Wiener": METHODS["Wiener"]}, field))
-    _, failed, ended = rows_of(events)
-    assert failed.restored is None and "99x64" in failed.note
+    done = compared(scene, {"other": other, "Wiener": METHODS["Wiener"]}, field)
+    _, failed, ended = done
+    assert failed.restored is None and "99x64" in failed.row.note
     assert ended.restored is not None
-    end = end_of(events)
-    assert end.reason == "completed" and "1 failed" in end.message
-    assert end.result == rows_of(events)
+    assert "1 failed" in summarize_methods("cells", [one.row for one in done])
 
 
-def test_a_comparison_of_which_nothing_came_has_failed(scene: Scene) -> None:
-    events = list(compare_on_image(scene, {"Wiener": WienerConfig()}))
-    assert "PSF field" in rows_of(events)[1].note
-    assert end_of(events).reason == "failed"
+def test_a_comparison_fails_if_all_methods_fail(scene: Scene) -> None:
+    events: list[Any] = []
+    with pytest.raises(ImageError, match="No method"):
+        events.extend(compare_on_image_events(scene, {"Wiener": WienerConfig()}))
+    assert "PSF field" in events[-1].row.note
 
 
 def test_an_image_at_another_size_of_the_frame_is_noted(scene: Scene, network: Model) -> None:
     binned = Scene(Image(scene.blurred.pixels[::2, ::2], "YX"))
-    (row,) = rows_of(compare_on_image(binned, {"net": network}))
-    assert row.restored is not None and "resampled" in row.note
+    (done,) = compared(binned, {"net": network})
+    assert done.restored is not None and "resampled" in done.row.note
 
 
-def test_a_cancel_ends_between_steps_and_tells_what_there_is(
+def test_a_cancel_takes_effect_between_iterations(
     scene: Scene, network: Model, field: PSFField
 ) -> None:
     cancel = threading.Event()
     endless = RichardsonLucyConfig(num_iter=100_000)
-    events = []
-    for event in compare_on_image(scene, {"net": network, "RL": endless}, field, cancel=cancel):
-        events.append(event)
-        if isinstance(event, Progress) and event.stage == "RL" and event.done:
-            cancel.set()
-    end = end_of(events)
-    assert end.reason == "canceled" and "1 method" in end.message
-    assert [row.name for row in rows_of(events)] == ["blurred", "net"]
+    done: list[str] = []
+    job = compare_on_image_events(scene, {"net": network, "RL": endless}, field, cancel=cancel)
+    with pytest.raises(CanceledError, match="1 method"):
+        for event in job:
+            if isinstance(event, MethodDone):
+                done.append(event.row.method)
+            elif isinstance(event, Progress) and event.stage == "RL" and event.done:
+                cancel.set()
+    assert done == ["blurred", "net"]
 
 
-def test_of_a_sharp_image_larger_than_the_frame_the_middle_is_recorded(
+def test_the_center_of_a_larger_sharp_image_is_recorded(
     sharp: NDArray[np.uint16], field: PSFField
 ) -> None:
     larger = np.pad(sharp, ((3, 4), (6, 6)), mode="symmetric")
@@ -185,22 +184,28 @@ def test_a_sharp_image_smaller_than_the_frame_is_refused(
 @pytest.mark.parametrize(
     ("blurred", "truth", "words"),
     [
-        (np.eye(5), np.eye(6), "5x5 pixels, but its truth 6x6"),
+        (np.eye(5), np.eye(6), "5x5 pixels, but its sharp image 6x6"),
         (np.ones((5, 5)), None, "constant"),
-        (np.eye(5), np.full((5, 5), np.nan), "truth of cells has NaN"),
+        (np.eye(5), np.full((5, 5), np.nan), "sharp image of cells holds NaN"),
     ],
 )
-def test_a_scene_that_is_none_is_refused(
+def test_an_unusable_scene_is_refused(
     blurred: NDArray[Any], truth: NDArray[Any] | None, words: str
 ) -> None:
     with pytest.raises(ImageError, match=words):
         Scene(Image(blurred, "YX", title="cells"), truth)
 
 
-def test_the_table_for_spreadsheets_has_all_that_is_known() -> None:
+def test_the_csv_table_has_all_known_values() -> None:
     rows = [
-        MethodDone("a, b", np.ones((2, 2), np.float32), {"psnr": 30.5}, 0.25, 7),
-        MethodDone("c", None, note="It is too large."),
+        Row(
+            method="a, b",
+            kind="checkpoint",
+            quality={"psnr": 30.5},
+            inference_seconds=0.25,
+            parameters=7,
+        ),
+        Row(method="c", kind="wiener", quality={}, note="It is too large."),
     ]
     first, second = csv.DictReader(as_csv(rows).splitlines())
     assert (first["method"], first["psnr"], first["parameters"]) == ("a, b", "30.5", "7")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from napari_coordgate.comparison.plans import Plan, steps_in
+from napari_coordgate.comparison.plans import Plan, steps_within
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.training import ResourceEstimate
 
@@ -19,7 +19,7 @@ def estimate(config: TrainingConfig, a_step: float, a_validation: float) -> Reso
 @pytest.mark.parametrize("minutes", [1.0, 7.5, 600.0])
 def test_a_run_of_these_steps_takes_the_time(every: int | None, minutes: float) -> None:
     config = TrainingConfig(steps=1000, validate_every=every)
-    steps = steps_in(minutes, estimate(config, 0.01, 0.5), config)
+    steps = steps_within(minutes, estimate(config, 0.01, 0.5), config)
     longer = config.model_copy(update={"steps": steps})
     taken = estimate(longer, 0.01, 0.5).seconds
     assert math.isclose(taken, 60 * minutes, rel_tol=0.01)
@@ -28,16 +28,16 @@ def test_a_run_of_these_steps_takes_the_time(every: int | None, minutes: float) 
 def test_a_slower_network_takes_fewer_steps_and_too_short_a_time_none() -> None:
     config = TrainingConfig(steps=1000)
     paces = (0.01, 0.02, 0.1)
-    steps = [steps_in(2, estimate(config, pace, 0.0), config) for pace in paces]
+    steps = [steps_within(2, estimate(config, pace, 0.0), config) for pace in paces]
     assert steps == [12000, 6000, 1200]
-    assert steps_in(1, estimate(config, 0.01, 5.0), config) < 1
+    assert steps_within(1, estimate(config, 0.01, 5.0), config) < 1
 
 
 def test_the_time_of_a_training_counts_all_its_starts_but_no_step_twice() -> None:
     plan = Plan(fingerprint={})
     assert plan.seconds(0, 10) is None
-    plan = plan.noting(0, 6, 12.0).noting(1, 10, 5.0).noting(0, 4, 8.0)
+    plan = plan.add(0, 6, 12.0).add(1, 10, 5.0).add(0, 4, 8.0)
     assert plan.seconds(0, 10) == 20.0
-    assert plan.noting(0, 5, 10.0).seconds(0, 10) == 20.0  # five steps were lost and taken again
+    assert plan.add(0, 5, 10.0).seconds(0, 10) == 20.0  # five steps were lost and taken again
     assert plan.seconds(1, 10) == 5.0
     assert Plan.model_validate_json(plan.model_dump_json()) == plan

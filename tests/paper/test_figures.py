@@ -20,7 +20,6 @@ TINY = Scale(
     seeds=1,
     ablation_seeds=1,
     ablation={"steps": 1},
-    memory=False,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.config import Camera, GaussianLens
-from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.errors import CanceledError
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.inference import deblur
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -151,8 +152,7 @@ def test_a_layer_can_be_the_truth_of_a_plane_of_a_stack(
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     blurred_row, _ = widget.results.rows
-    np.testing.assert_array_equal(blurred_row.restored, stack[3])
-    assert blurred_row.figures["psnr"] > 10
+    assert blurred_row.quality["psnr"] > 10
     np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], checkpoint))
 
 
@@ -183,21 +183,19 @@ class Waiting:
     def __init__(self) -> None:
         self.may_end = threading.Event()
 
-    def __call__(self, *_: Any, cancel: threading.Event, **__: Any) -> Iterator[Event]:
+    def __call__(self, *_: Any, cancel: threading.Event, **__: Any) -> Generator[Event, None, Any]:
         for step in range(1000):
             if cancel.wait(0.01):
-                yield Finished("canceled", "Stopped.")
-                return
+                raise CanceledError("Canceled.")
             if self.may_end.is_set():
-                yield Finished("completed", "", result=np.ones((48, 48), np.float32))
-                return
+                return np.ones((48, 48), np.float32)
             yield Progress("waiting", step, 1000, 0.01 * step)
 
 
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     method = Waiting()
-    monkeypatch.setattr("napari_coordgate.comparison.on_image.deconvolve_events", method)
+    monkeypatch.setattr("napari_coordgate.comparison.methods.deconvolve_events", method)
     return method
 
 
@@ -299,7 +297,7 @@ def test_the_table_is_saved_and_nothing_overwritten_unasked(
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["method"] for line in lines] == ["blurred", "tiny"]
-    assert float(lines[1]["psnr"]) == widget.results.rows[1].figures["psnr"]
+    assert float(lines[1]["psnr"]) == widget.results.rows[1].quality["psnr"]
     before = path.read_bytes()
     click(widget.results.save)  # the dialog has not asked about the completed name
     assert path.read_bytes() == before
@@ -345,7 +343,7 @@ def test_what_is_missing_is_told_before_the_start(
     assert widget.bar.run.isEnabled()
     widget.camera.editors["read_noise"].set_value(3)
     widget.camera.editors["photons"].set_value(None)
-    assert "photon count" in problem()
+    assert "set photons" in problem()
 
 
 def test_classical_methods_need_a_psf_field_and_networks_none(

@@ -1,11 +1,11 @@
-"""Compare methods as a file of settings tells."""
+"""Compare methods as a settings file describes."""
 
 from pathlib import Path
 
 import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.comparison import Comparison, as_table, compare
+from napari_coordgate.comparison import Comparison, as_table, compare_events, summarize
 from napari_coordgate.config import (
     ComparisonConfig,
     ComparisonFile,
@@ -16,32 +16,31 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.optics import PSFField
 
-__all__ = ["compare_methods"]
-
 
 def compare_methods(file: Path, output: Path, device: Device | None) -> None:
     """Compare the methods of a file, and print their table."""
     run = load_settings(ComparisonFile, file)
-    beside = file.parent
+    folder = file.parent
     with cancel_on_signal() as cancel:
-        events = compare(
-            [_found(method, beside) for method in run.methods],
-            beside / run.images,
-            PSFField.load(beside / run.psf),
-            run.select(ComparisonConfig),
-            runtime=run.select(RuntimeConfig).on(device),
-            test=None if run.test is None else beside / run.test,
-            output=output,
-            cancel=cancel,
+        comparison: Comparison = follow(
+            compare_events(
+                [_relative_to(method, folder) for method in run.methods],
+                folder / run.images,
+                PSFField.load(folder / run.psf),
+                config=run.select(ComparisonConfig),
+                runtime=run.select(RuntimeConfig),
+                device=device,
+                test=None if run.test is None else folder / run.test,
+                output=output,
+                cancel=cancel,
+            )
         )
-        end = follow(events)
-    assert isinstance(end.result, Comparison)
-    typer.echo(as_table(end.result))
-    typer.echo(end.message)
+    typer.echo(as_table(comparison.rows))
+    typer.echo(f"{summarize(comparison.rows)}; table and figures are in {output}.")
 
 
-def _found(method: Method, folder: Path) -> Method:
-    """Method whose checkpoint, if it is one, is found from the file's folder."""
+def _relative_to(method: Method, folder: Path) -> Method:
+    """Method whose model file, if it has one, is relative to a folder."""
     if method.checkpoint is None:
         return method
     return method.model_copy(update={"checkpoint": folder / method.checkpoint})

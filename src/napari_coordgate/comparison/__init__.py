@@ -1,22 +1,23 @@
-"""Methods compared on one footing: the same images, noise, seeds and budget, one table."""
+"""Compare methods on the same images, noise, seeds and budget."""
 
-from napari_coordgate.comparison.comparison import Comparison, load_comparison
+from napari_coordgate.comparison.comparison import Comparison
 from napari_coordgate.comparison.figures import draw_examples, draw_parameters, draw_radial_error
-from napari_coordgate.comparison.job import compare
-from napari_coordgate.comparison.methods import Restorer, build_restorer
-from napari_coordgate.comparison.rows import BLURRED, Row
-from napari_coordgate.comparison.table import as_table
+from napari_coordgate.comparison.job import compare, compare_events
+from napari_coordgate.comparison.methods import ReadyMethod, build_method
+from napari_coordgate.comparison.records import BLURRED, Row
+from napari_coordgate.comparison.table import as_table, summarize
 
 __all__ = [
     "BLURRED",
     "Comparison",
-    "Restorer",
+    "ReadyMethod",
     "Row",
     "as_table",
-    "build_restorer",
+    "build_method",
     "compare",
+    "compare_events",
     "draw_examples",
     "draw_parameters",
     "draw_radial_error",
-    "load_comparison",
+    "summarize",
 ]

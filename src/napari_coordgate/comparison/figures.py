@@ -1,7 +1,6 @@
-"""The figures of a comparison: images, error against field radius, PSNR against parameters."""
+"""Figures of rows: example images, error against field radius, PSNR against parameters."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,43 +9,41 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from napari_coordgate.comparison.comparison import Comparison
-from napari_coordgate.comparison.rows import BLURRED, SHARP
+from napari_coordgate.comparison.records import BLURRED, SHARP, Row
 from napari_coordgate.comparison.table import mean_and_spread
 from napari_coordgate.geometry import Window
 
-__all__ = ["FIGURES", "draw_examples", "draw_parameters", "draw_radial_error"]
-
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Colors that all eyes tell apart (Okabe and Ito)."""
+"""Colors for all kinds of color vision (Okabe and Ito)."""
 GRAY = "#7f7f7f"
 STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vP*X"
 COLUMNS = 6
-"""Images side by side."""
+"""Images in a line."""
 ZOOM = 3
-"""The detail is so many times smaller than the image."""
+"""Side of an image relative to its detail."""
 
 Float32 = NDArray[np.float32]
 
 
-def draw_examples(comparison: Comparison) -> Figure:
-    """First test image, sharp, blurred and as each method restores it, and a detail at the edge.
+def draw_figures(comparison: Comparison) -> dict[str, Figure]:
+    """All figures of a comparison by their file names."""
+    images = {SHARP: comparison.sharp_example}
+    images |= {name: comparison.example(comparison.of(name)[0]) for name in comparison.names}
+    return {
+        "examples.png": draw_examples(comparison.rows, images),
+        "error-radius.png": draw_radial_error(comparison.rows),
+        "parameters.png": draw_parameters(comparison.rows),
+    }
 
-    Parameters
-    ----------
-    comparison : Comparison
-        What was compared; of each method its first seed is shown.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure, of no window. All images have one contrast, black 0 and white 1.
-    """
-    sharp = comparison.sharp_example
-    shown = [(SHARP, sharp)]
-    for name in comparison.names:
-        row = comparison.of(name)[0]
-        shown.append((f"{name}\n{row.image_psnr[0]:.2f} dB", comparison.example(row)))
+def draw_examples(rows: Sequence[Row], images: Mapping[str, Float32]) -> Figure:
+    """Draw scaled images (h, w) of one scene, by method, and a detail of each at a corner."""
+    sharp = images[SHARP]
+    shown = []
+    for name, image in images.items():
+        psnr = next((row.image_psnr[0] for row in rows if row.method == name), None)
+        shown.append((name if psnr is None else f"{name}\n{psnr:.2f} dB", image))
     columns, detail = min(COLUMNS, len(shown)), _detail(sharp)
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(2.1 * columns, 4.7 * lines), layout="constrained")
@@ -58,40 +55,28 @@ def draw_examples(comparison: Comparison) -> Figure:
         whole, close = axes[2 * line, column], axes[2 * line + 1, column]
         whole.set_title(title, fontsize=8)
         whole.imshow(image, cmap="gray", vmin=0, vmax=1)
-        place = (detail.x0 - 0.5, detail.y0 - 0.5)
-        box = Rectangle(place, detail.width, detail.height, fill=False, edgecolor=COLORS[4])
+        corner = (detail.x0 - 0.5, detail.y0 - 0.5)
+        box = Rectangle(corner, detail.width, detail.height, fill=False, edgecolor=COLORS[4])
         whole.add_patch(box)
         part = image[detail.within(Window.whole(sharp.shape))]
         close.imshow(part, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     return figure
 
 
-def draw_radial_error(comparison: Comparison) -> Figure:
-    """PSNR against field radius; the spread over the seeds is shaded.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What was compared.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure, of no window.
-    """
+def draw_radial_error(rows: Sequence[Row]) -> Figure:
+    """Draw PSNR against field radius; the standard deviation over the seeds is shaded."""
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate(comparison.names):
-        rows = comparison.of(name)
-        errors = np.array([row.radial_error for row in rows], np.float64)
+    for number, (name, own) in enumerate(_by_method(rows).items()):
+        errors = np.array([row.radial_error for row in own], np.float64)
         decibel = -10 * np.log10(np.maximum(errors, np.finfo(np.float32).tiny))
         mean, color = decibel.mean(axis=0), _color(name, number)
         style = STYLES[number // len(COLORS) % len(STYLES)]
-        axes.plot(rows[0].radius, mean, style, color=color, label=name)
-        if len(rows) > 1:
+        axes.plot(own[0].radius, mean, style, color=color, label=name)
+        if len(own) > 1:
             spread = decibel.std(axis=0, ddof=1)
             limits = mean - spread, mean + spread
-            axes.fill_between(rows[0].radius, *limits, color=color, alpha=0.2, linewidth=0)
+            axes.fill_between(own[0].radius, *limits, color=color, alpha=0.2, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xlabel("field radius (1: corner of the frame)")
     axes.set_ylabel("PSNR, dB")
@@ -99,28 +84,16 @@ def draw_radial_error(comparison: Comparison) -> Figure:
     return figure
 
 
-def draw_parameters(comparison: Comparison) -> Figure:
-    """PSNR against the number of parameters; methods that learn nothing are level lines.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What was compared.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure, of no window. Bars are standard deviations over the seeds.
-    """
+def draw_parameters(rows: Sequence[Row]) -> Figure:
+    """Draw PSNR against the number of parameters; methods without any are horizontal lines."""
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate(comparison.names):
-        rows = comparison.of(name)
-        mean, spread = mean_and_spread([row.quality["psnr"] for row in rows])
+    for number, (name, own) in enumerate(_by_method(rows).items()):
+        mean, spread = mean_and_spread([row.quality["psnr"] for row in own])
         color = _color(name, number)
-        if rows[0].parameters:
+        if own[0].parameters:
             axes.errorbar(
-                rows[0].parameters,
+                own[0].parameters,
                 mean,
                 spread or 0.0,
                 marker=MARKERS[number % len(MARKERS)],
@@ -132,7 +105,7 @@ def draw_parameters(comparison: Comparison) -> Figure:
         else:
             style = STYLES[1 + number % (len(STYLES) - 1)]
             axes.axhline(mean, color=color, linestyle=style, linewidth=1, label=name)
-    if any(row.parameters for row in comparison.rows):
+    if any(row.parameters for row in rows):
         axes.set_xscale("log")
         axes.margins(x=0.15)
     axes.set_xlabel("parameters")
@@ -141,18 +114,13 @@ def draw_parameters(comparison: Comparison) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Comparison], Figure]] = MappingProxyType(
-    {
-        "examples.png": draw_examples,
-        "error-radius.png": draw_radial_error,
-        "parameters.png": draw_parameters,
-    }
-)
-"""The figures of a comparison by the names of their files."""
+def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    names = dict.fromkeys(row.method for row in rows)
+    return {name: [row for row in rows if row.method == name] for name in names}
 
 
 def _detail(sharp: Float32) -> Window:
-    """Corner of an image in which there is most to be seen."""
+    """Corner of an image with the highest contrast."""
     height, width = (max(1, side // ZOOM) for side in sharp.shape)
     whole = Window.whole(sharp.shape)
     corners = [
@@ -164,7 +132,7 @@ def _detail(sharp: Float32) -> Window:
 
 
 def _color(name: str, number: int) -> str:
-    """Color of a method; the blurred images, which come first, are gray."""
+    """Color of a method; gray for the blurred images, which come first."""
     return GRAY if name == BLURRED else COLORS[(number - 1) % len(COLORS)]
 
 

@@ -1,248 +1,336 @@
-"""The comparison as a job: what is missing is trained and tested, what is done is kept."""
+"""Compare methods: train and test what is missing, and keep what is done."""
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+
+import torch
 
 from napari_coordgate.comparison import comparison as files
 from napari_coordgate.comparison.comparison import Comparison
-from napari_coordgate.comparison.figures import FIGURES
-from napari_coordgate.comparison.footing import Entry, Footing, entries
-from napari_coordgate.comparison.measuring import HeldBack
-from napari_coordgate.comparison.methods import check_methods
+from napari_coordgate.comparison.context import (
+    ComparisonContext,
+    RunSpec,
+    list_runs,
+    pairs_config,
+)
+from napari_coordgate.comparison.data_split import split_images
+from napari_coordgate.comparison.evaluation import TestSet, evaluate, inference_seconds
+from napari_coordgate.comparison.figures import draw_figures
+from napari_coordgate.comparison.methods import build_method, check_methods, unchanged
 from napari_coordgate.comparison.plans import Plan, make_plan
-from napari_coordgate.comparison.rows import BLURRED, Row, check_same, read_record, write_record
-from napari_coordgate.comparison.splitting import split_images
-from napari_coordgate.comparison.table import as_table, mean_psnr
-from napari_coordgate.comparison.testing import make_row
-from napari_coordgate.comparison.workload import Overall, testing_work, training_work
-from napari_coordgate.config import ComparisonConfig, Method, RuntimeConfig
+from napari_coordgate.comparison.records import (
+    SHARP,
+    Row,
+    check_same,
+    read_record,
+    write_record,
+)
+from napari_coordgate.comparison.table import as_table
+from napari_coordgate.config import ComparisonConfig, Device, Method, RuntimeConfig
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
-from napari_coordgate.events import Event, Finished, Progress, pluralize, reporting_end
+from napari_coordgate.events import Event, Finished, Progress, Stopwatch, pluralize, run
 from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
-__all__ = ["compare"]
-
 DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
-TEST_SEED = 2**31 - 1
-"""Seed of the test pairs' noise and windows, beyond those of the trainings."""
 
 
 def compare(
     methods: Sequence[Method],
     images: Images,
-    field: PSFField,
-    config: ComparisonConfig = DEFAULTS,
+    psf_field: PSFField,
     *,
+    config: ComparisonConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
+    device: Device | None = None,
     test: Images | None = None,
     output: str | Path,
+    callback: Callable[[Event], None] | None = None,
     cancel: threading.Event | None = None,
-) -> Generator[Event]:
-    """Compare methods on one footing: the same images, split, noise, seeds and budget for all.
+) -> Comparison:
+    """Compare methods on the same images, split, noise, seeds and budget.
 
-    Networks are trained, once for each seed; then every method restores the same
-    blurred test images, which no training has seen. Each row is written as soon as it
-    is done. Started again with the same folder, the job does what is missing: an
-    interrupted training goes on, and methods or seeds may be added. Rows that were made
-    otherwise are an error.
+    Networks are trained once for each seed; then every method restores the same blurred
+    test images, which no training has seen. Each row is written as soon as it is done.
+    Started again with the same folder, the comparison does what is missing: an
+    interrupted training is resumed, and methods or seeds may be added. Rows that were
+    made with other settings are an error.
 
     Parameters
     ----------
     methods : sequence of Method
-        What to compare, in the order of the table.
+        Methods in the order of the table.
     images : path, array of shape (..., H, W), or sequence of either
         Sharp images to train and validate on; a folder stands for all images in it.
-    field : PSFField
+    psf_field : PSFField
         Blur of the lens.
     config : ComparisonConfig
         Training, seeds and budget.
     runtime : RuntimeConfig
-        Device and processes.
+        Device, processes and checkpoints; the rows do not depend on it.
+    device : {"auto", "cpu", "cuda", "mps"}, optional
+        Shorthand for the device of ``runtime``.
     test : like ``images``, optional
-        Sharp images for the test; when not given, a part of ``images`` is held back, the
-        same for all seeds.
+        Sharp images for the test; if None, a part of ``images`` is used, the same for
+        all seeds.
     output : str or Path
-        Folder to write to: new, empty, or that of a comparison to go on with.
+        Folder to write to: new, empty, or that of a comparison to resume.
+    callback : callable, optional
+        Called with each event: `Progress` of the rows (stage ``comparing``) and of each
+        part, `Preview` of the trainings.
     cancel : threading.Event, optional
-        Once set, the job saves what it has and ends, to go on later.
+        Once set, the comparison saves its progress and ends, to be resumed later.
+
+    Returns
+    -------
+    Comparison
+        All rows. Table, figures and trained models are in the folder.
+
+    Raises
+    ------
+    SettingsError
+        If two methods have the same name, or the time is too short for a training.
+    ImageError
+        If an image cannot be used, or is a training and a test image at once.
+    ModelError, FrameMismatchError
+        If a method's model cannot be loaded or was trained for another frame.
+    OutputError
+        If the folder holds something else, or rows that were made with other settings.
+    CanceledError
+        If canceled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, Method, PSFField, compare
+    >>> images = np.random.default_rng(0).random((4, 32, 32))
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
+    >>> wiener = Method.model_validate({"name": "Wiener", "wiener": {}})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     comparison = compare([wiener], images, psf_field, output=folder)
+    >>> comparison.names
+    ('blurred', 'Wiener')
+    """
+    events = compare_events(
+        methods,
+        images,
+        psf_field,
+        config=config,
+        runtime=runtime,
+        device=device,
+        test=test,
+        output=output,
+        cancel=cancel,
+    )
+    return run(events, callback)
+
+
+def compare_events(
+    methods: Sequence[Method],
+    images: Images,
+    psf_field: PSFField,
+    *,
+    config: ComparisonConfig = DEFAULTS,
+    runtime: RuntimeConfig = DEFAULT_RUNTIME,
+    device: Device | None = None,
+    test: Images | None = None,
+    output: str | Path,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, Comparison]:
+    """Compare methods as a generator of events that returns the comparison.
+
+    Parameters
+    ----------
+    methods, images, psf_field, config, runtime, device, test, output, cancel
+        See `compare`.
 
     Yields
     ------
     Progress
-        Of the whole (stage ``comparing``), and of each part.
+        Of the rows (stage ``comparing``), and of each part.
     Preview
         Of the trainings.
-    Finished
-        Once, at the end. If completed, its result is a `Comparison`.
+
+    Returns
+    -------
+    Comparison
+        All rows.
+
+    Raises
+    ------
+    CoordGateError
+        See `compare`.
     """
-    outputs: list[Path] = []
-
-    def events() -> Iterator[Event]:
-        folder = Path(output)
-        check_methods(methods)
-        resolve_device(runtime.device)
-        files.claim(folder)
-        material = yield from split_images(images, test, config, cancel)
-        settings = config.training.model_copy(update={"seed": TEST_SEED})
-        _, pairs = yield from prepare_pairs(
-            settings, material.training, field, None, material.test, cancel
-        )
-        assert isinstance(pairs, SimulatedPairs)
-        held_back = HeldBack(pairs, config.test_images)
-        footing = Footing(config, runtime, field, material, held_back, folder, cancel)
-        yield from _Job(methods, footing, outputs).events()
-
-    return reporting_end(events(), outputs)
+    check_methods(methods)
+    runtime = runtime.on(device)
+    resolve_device(runtime.device)
+    files.check_folder(Path(output))
+    split = yield from split_images(images, test, config, cancel)
+    _, pairs = yield from prepare_pairs(
+        pairs_config(config), split.training, psf_field, None, split.test, cancel
+    )
+    assert isinstance(pairs, SimulatedPairs)
+    tests = TestSet(pairs, config.test_images)
+    context = ComparisonContext(config, runtime, psf_field, split, tests, Path(output), cancel)
+    return (yield from _Job(methods, context).events())
 
 
 class _Job:
-    """A comparison on its way; see `compare`."""
+    """A running comparison; see `compare`."""
 
-    def __init__(self, methods: Sequence[Method], footing: Footing, outputs: list[Path]) -> None:
+    def __init__(self, methods: Sequence[Method], context: ComparisonContext) -> None:
         self.methods = tuple(methods)
-        self.footing = footing
-        self.config = footing.config
-        self.folder = footing.folder
-        self.outputs = outputs
-        self.entries = entries(methods, footing.config, footing.field, footing.material)
+        self.context = context
+        self.config, self.folder = context.config, context.folder
+        self.runs = list_runs(methods, context.config, context.psf_field, context.split)
         self.rows: dict[str, Row] = {}
         self.plans: dict[str, Plan] = {}
-        self.overall = Overall({})
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, Comparison]:
         """Do what is missing."""
-        self._look_for_what_is_done()
+        self._read_earlier_results()
         self._save()
-        missing = [entry for entry in self.entries if entry.stem not in self.rows]
+        missing = [spec for spec in self.runs if spec.stem not in self.rows]
         try:
             yield from self._plan(missing)
-            self.overall = Overall(self._works(missing))
-            for entry in missing:
-                yield from self._make(entry)
+            stopwatch = Stopwatch("comparing", len(missing))
+            for number, spec in enumerate(missing):
+                yield stopwatch.progress(number)
+                yield from self._run(spec)
                 self._save()
+                yield stopwatch.progress(number + 1)
         except CanceledError:
-            done = f"{len(self.rows)} of {pluralize(len(self.entries), 'row')}"
+            done = f"{len(self.rows)} of {pluralize(len(self.runs), 'row')}"
             raise CanceledError(
-                f"Stopped with {done} done; start it again with the same folder to go on."
+                f"Canceled with {done} done; start it again with the same folder to resume."
             ) from None
         comparison = self._save()
-        for name, draw in FIGURES.items():
+        for name, figure in draw_figures(comparison).items():
             with atomic_write(self.folder / name, overwrite=True) as temporary:
-                draw(comparison).savefig(temporary, dpi=150)
-            self._wrote(self.folder / name)
-        message = f"{_told(comparison)}; table and figures are in {self.folder}."
-        yield Finished("completed", message, outputs=tuple(self.outputs), result=comparison)
+                figure.savefig(temporary, dpi=150)
+        return comparison
 
-    def _look_for_what_is_done(self) -> None:
-        """Rows and plans of earlier starts, known to be made as they would be now."""
-        for entry in self.entries:
-            path = files.row_path(self.folder, entry.stem)
+    def _read_earlier_results(self) -> None:
+        """Read rows and plans of earlier starts, and check that their recipes are the same."""
+        for spec in self.runs:
+            path = files.row_path(self.folder, spec.stem)
             if (row := read_record(path, Row)) is not None:
-                check_same(path, row, entry.fingerprint)
-                self.rows[entry.stem] = row.model_copy(update={"method": entry.name})
-                self._wrote(path)
-            path = files.plan_path(self.folder, entry.slug)
-            if entry.kind == "network" and (plan := read_record(path, Plan)) is not None:
-                check_same(path, plan, entry.basis)
-                self.plans[entry.slug] = plan
+                check_same(path, row, spec.fingerprint)
+                self.rows[spec.stem] = row.model_copy(update={"method": spec.name})
+            path = files.plan_path(self.folder, spec.slug)
+            if spec.kind == "network" and (plan := read_record(path, Plan)) is not None:
+                check_same(path, plan, spec.recipe)
+                self.plans[spec.slug] = plan
 
     def _save(self) -> Comparison:
-        """Write all rows so far, and the table of them."""
+        """Write the summary and the table of all rows so far."""
         comparison = Comparison(
             folder=self.folder,
             methods=self.methods,
-            settings=self.config,
-            command=files.called_as(),
+            config=self.config,
+            command=files.command_line(),
             machine=files.describe_machine(),
-            rows=tuple(self.rows[e.stem] for e in self.entries if e.stem in self.rows),
+            rows=tuple(self.rows[spec.stem] for spec in self.runs if spec.stem in self.rows),
         )
         files.save_comparison(comparison)
         with atomic_write(self.folder / files.TABLE, overwrite=True) as temporary:
-            temporary.write_text(as_table(comparison), encoding="utf-8")
-        self._wrote(self.folder / files.SUMMARY, self.folder / files.TABLE)
+            temporary.write_text(as_table(comparison.rows), encoding="utf-8")
         return comparison
 
-    def _wrote(self, *paths: Path) -> None:
-        self.outputs += [path for path in paths if path not in self.outputs]
+    def _plan(self, missing: Sequence[RunSpec]) -> Generator[Event]:
+        """Plan all trainings before the first one, so that paces are measured alike."""
+        for spec in missing:
+            if spec.kind == "network" and spec.slug not in self.plans:
+                plan = yield from make_plan(spec, self.context)
+                write_record(files.plan_path(self.folder, spec.slug), plan)
+                self.plans[spec.slug] = plan
 
-    def _plan(self, missing: Sequence[Entry]) -> Iterator[Event]:
-        """Plan all trainings before the first one: paces are measured side by side."""
-        for entry in missing:
-            if entry.kind == "network" and entry.slug not in self.plans:
-                plan = yield from make_plan(entry, self.footing)
-                write_record(files.plan_path(self.folder, entry.slug), plan)
-                self.plans[entry.slug] = plan
+    def _run(self, spec: RunSpec) -> Generator[Event]:
+        """Make a row, after the training that it needs."""
+        method = spec.method
+        steps: int | None = None
+        seconds: float | None = None
+        if method is not None and spec.seed is not None:
+            model = self.folder / f"{spec.stem}.safetensors"
+            yield from self._train(spec, spec.seed, model)
+            steps = Model.load(last_checkpoint_path(model)).step
+            seconds = self.plans[spec.slug].seconds(spec.seed, steps)
+            method = Method(name=method.name, checkpoint=model)
+        row = yield from self._test(spec, method)
+        row = row.model_copy(update={"steps": steps, "training_seconds": seconds})
+        write_record(files.row_path(self.folder, spec.stem), row)
+        self.rows[spec.stem] = row
 
-    def _works(self, missing: Sequence[Entry]) -> dict[str, float]:
-        """Rough work of all that is to be done."""
-        shape, tested = self.footing.field.frame_shape, len(self.footing.held_back)
-        works = {f"test {e.stem}": testing_work(e.method, tested, shape) for e in missing}
-        for entry in missing:
-            if entry.kind == "network":
-                config = self.plans[entry.slug].config(entry, self.config)
-                images = len(self.footing.material.training)
-                works[f"train {entry.stem}"] = training_work(config, images, shape)
-        return works
-
-    def _make(self, entry: Entry) -> Iterator[Event]:
-        """Make a row, with the training that it needs."""
-        came = partial(self.overall.came, f"test {entry.stem}")
-        method = entry.method
-        trained: tuple[int | None, float | None] = None, None
-        if method is not None and entry.seed is not None:
-            checkpoint = self.folder / f"{entry.stem}.safetensors"
-            yield from self._train(entry, entry.seed, checkpoint)
-            steps = Model.load(last_checkpoint_path(checkpoint)).step
-            trained = steps, self.plans[entry.slug].seconds(entry.seed, steps)
-            method = Method(name=method.name, checkpoint=checkpoint)
-            self._wrote(checkpoint)
-        self.rows[entry.stem] = yield from make_row(entry, method, self.footing, trained, came)
-        self._wrote(files.row_path(self.folder, entry.stem))
-
-    def _train(self, entry: Entry, seed: int, output: Path) -> Iterator[Event]:
-        """Train a network, or go on with its training."""
+    def _train(self, spec: RunSpec, seed: int, output: Path) -> Generator[Event]:
+        """Train a network, or resume its training."""
         resume = last_checkpoint_path(output).exists()
         if not resume:
-            check_not_exists([output], False, "move it away to have the network trained anew")
-        plan, latest = self.plans[entry.slug], None
+            check_not_exists([output], False, "move it away to train the network again")
+        plan, latest = self.plans[spec.slug], None
         events = train(
-            plan.config(entry, self.config),
-            self.footing.material.training,
-            self.footing.field,
-            runtime=self.footing.runtime,
+            plan.config(spec, self.config),
+            self.context.split.training,
+            self.context.psf_field,
+            runtime=self.context.runtime,
             output=output,
             resume=resume,
-            cancel=self.footing.cancel,
+            cancel=self.context.cancel,
         )
         try:
             for event in events:
                 if isinstance(event, Finished):
                     event.raise_unless_completed()
                     continue
-                yield event
                 if isinstance(event, Progress) and event.stage == "training":
                     latest = event
-                    share = event.done / max(event.total, 1)
-                    yield from self.overall.came(f"train {entry.stem}", share)
-        finally:  # also where the job is left amid its events
+                yield event
+        finally:  # also where the generator is closed before its end
             if latest is not None and latest.done:
-                plan = plan.noting(seed, latest.done, latest.seconds)
-                write_record(files.plan_path(self.folder, entry.slug), plan, overwrite=True)
-                self.plans[entry.slug] = plan
-        yield from self.overall.came(f"train {entry.stem}", 1.0)
+                plan = plan.add(seed, latest.done, latest.seconds)
+                write_record(files.plan_path(self.folder, spec.slug), plan, overwrite=True)
+                self.plans[spec.slug] = plan
+
+    def _test(self, spec: RunSpec, method: Method | None) -> Generator[Event, None, Row]:
+        """Test a method, and write its error map and its example."""
+        context = self.context
+        ready = unchanged()
+        if method is not None:
+            ready = build_method(
+                method,
+                context.psf_field,
+                camera=self.config.training.camera,
+                device=context.runtime.device,
+                cancel=context.cancel,
+            )
+        tests, cancel = context.tests, context.cancel
+        tested = yield from evaluate(ready, tests, tests.frame_shape, cancel=cancel)
+        images = {
+            files.error_map_path(self.folder, spec.stem): tested.metrics.error_map(),
+            files.example_path(self.folder, spec.stem): tested.restored[0],
+        }
+        if method is None:
+            images[files.example_path(self.folder, SHARP)] = tests[0].sharp
+        for path, pixels in images.items():
+            files.write_pixels(path, pixels, context.psf_field.pixel_size_um)
+        details = {
+            "kind": spec.kind,
+            "seed": spec.seed,
+            "inference_seconds": method and inference_seconds(ready, tests[0], cancel),
+            "device": _device_name(context.runtime.device),
+            "stem": spec.stem,
+            "fingerprint": spec.fingerprint,
+        }
+        return tested.row(ready).model_copy(update=details)
 
 
-def _told(comparison: Comparison) -> str:
-    """What came of the comparison, in a few words."""
-    best = max(comparison.names, key=lambda name: mean_psnr(comparison.of(name)))
-    reached, before = (mean_psnr(comparison.of(name)) for name in (best, BLURRED))
-    if best == BLURRED:
-        return f"No method came nearer to the truth than the blurred images ({before:.2f} dB)"
-    return f"{best} is nearest to the truth: {reached:.2f} dB, where the blur left {before:.2f}"
+def _device_name(device: Device) -> str:
+    kind = resolve_device(device).type
+    if kind == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} threads" if kind == "cpu" else kind

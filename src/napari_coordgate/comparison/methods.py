@@ -1,172 +1,187 @@
-"""Every method as the same thing: a function from a blurred image to a restored one."""
+"""Methods that are ready for use: functions from a blurred image to a restored one."""
 
 import re
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.comparison.rows import BLURRED, SHARP
-from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, Method
-from napari_coordgate.deconvolution import deconvolve_scaled
-from napari_coordgate.errors import FrameMismatchError, SettingsError
+from napari_coordgate.comparison.records import BLURRED, SHARP, Kind
+from napari_coordgate.config import (
+    Camera,
+    DeblurConfig,
+    DeblurRuntime,
+    Device,
+    Method,
+    RichardsonLucyConfig,
+    WienerConfig,
+)
+from napari_coordgate.deconvolution import deconvolve_events, deconvolve_scaled
+from napari_coordgate.errors import FrameMismatchError, PSFError, SettingsError
+from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Predictor
+from napari_coordgate.inference import Predictor, align_to_frame, deblur_events
+from napari_coordgate.io import Image
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
-__all__ = ["Restorer", "build_restorer", "check_methods", "load_network", "slug"]
+AnyMethod = Model | WienerConfig | RichardsonLucyConfig
+"""Method that is compared on an image of one's own."""
+
+DEFAULT_RUNTIME = DeblurRuntime()
 
 Float32 = NDArray[np.float32]
+Restore = Callable[[NDArray[Any], Window], Generator[Event, None, Float32]]
 
 
 @dataclass(frozen=True)
-class Restorer:
-    """A method ready for use.
-
-    Attributes
-    ----------
-    name : str
-        What the method is called.
-    parameters : int
-        Numbers that it learned; 0 for a classical method.
-    restore : callable
-        From a scaled blurred image (H, W) and its window of the frame to the
-        scaled restored image (H, W).
-    """
+class ReadyMethod:
+    """Method that needs no more training; `restore` maps a blurred image (h, w) at a window."""
 
     name: str
+    kind: Kind
     parameters: int
-    restore: Callable[[Float32, Window], Float32]
+    """Number of learned parameters; 0 for a classical method."""
+    restore: Restore
+    """Yields events and returns the restored image (h, w) in the units of the blurred one."""
+    note: str = ""
+    """What to know about the results."""
 
-    def __call__(self, blurred: Float32, window: Window) -> Float32:
-        """Restore an image."""
-        return self.restore(blurred, window)
+    def __call__(self, blurred: NDArray[Any], window: Window) -> Float32:
+        """Restore an image without looking at the events."""
+        return run(self.restore(blurred, window))
 
 
-def build_restorer(
+def build_method(
     method: Method,
-    field: PSFField,
+    psf_field: PSFField,
     *,
     camera: Camera | None = None,
     device: Device = "auto",
     cancel: threading.Event | None = None,
-) -> Restorer:
-    """Restorer of a method that needs no training any more.
-
-    Parameters
-    ----------
-    method : Method
-        A checkpoint or a classical method.
-    field : PSFField
-        The blur that is to be undone.
-    camera : Camera, optional
-        Noise of the blurred images, for methods that ask for it.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    cancel : threading.Event, optional
-        Once set, a method that iterates stops with `CanceledError`.
-
-    Returns
-    -------
-    Restorer
-        The method, ready for use.
-
-    Raises
-    ------
-    SettingsError
-        If the method is a network that is still to be trained.
-    CheckpointError
-        If the checkpoint cannot be read.
-    FrameMismatchError
-        If it serves another frame.
-    """
+) -> ReadyMethod:
+    """Build a method for scaled images, 0 to 1, from a trained model or classical settings."""
     if method.checkpoint is not None:
-        checkpoint = load_network(method, field)
-        parameters = sum(weights.numel() for weights in checkpoint.network.parameters())
-        deblurrer = Predictor(
-            checkpoint, DeblurConfig(precision="float32"), DeblurRuntime(device=device)
-        )
-        return Restorer(method.name, parameters, deblurrer.predict)
-    config = method.wiener or method.richardson_lucy
-    if config is not None:
-        return Restorer(
-            method.name,
-            0,
-            lambda blurred, window: deconvolve_scaled(
-                blurred,
-                field,
-                config,
-                camera=camera,
-                origin=window.origin,
-                device=device,
-                cancel=cancel,
-            ),
-        )
-    raise SettingsError(f"{method.name} is still to be trained; name the checkpoint it made.")
+        model = load_model(method, psf_field)
+        config, runtime = DeblurConfig(precision="float32"), DeblurRuntime(device=device)
+        restore = _without_events(Predictor(model, config, runtime).predict)
+        return ReadyMethod(method.name, "checkpoint", _parameters(model), restore)
+    settings = method.wiener or method.richardson_lucy
+    if settings is None:
+        raise SettingsError(f"{method.name} is not trained yet; name the model file it made.")
+    where: dict[str, Any] = {"camera": camera, "device": device, "cancel": cancel}
+
+    def deconvolved(blurred: Float32, window: Window) -> Float32:
+        return deconvolve_scaled(blurred, psf_field, settings, origin=window.origin, **where)
+
+    return ReadyMethod(method.name, kind_of(method), 0, _without_events(deconvolved))
 
 
-def load_network(method: Method, field: PSFField) -> Model:
-    """Checkpoint of a method, which serves the frame of the PSF field.
+def image_method(
+    name: str,
+    method: AnyMethod,
+    image: Image,
+    psf_field: PSFField | None = None,
+    *,
+    camera: Camera | None = None,
+    runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    cancel: threading.Event | None = None,
+) -> ReadyMethod:
+    """Build a method for one image in its own units, run as `deblur` and `deconvolve` do."""
+    if isinstance(method, Model):
+        alignment = align_to_frame(image, method)
+        job = partial(deblur_events, model=method, origin=alignment, runtime=runtime, cancel=cancel)
+        restore = _on_pixels(job, image)
+        return ReadyMethod(name, "checkpoint", _parameters(method), restore, alignment.note)
+    if psf_field is None:
+        raise PSFError("This method needs the PSF field of the lens; choose one.")
+    job = partial(
+        deconvolve_events,
+        psf_field=psf_field,
+        config=method,
+        camera=camera,
+        device=runtime.device,
+        cancel=cancel,
+    )
+    return ReadyMethod(name, kind_of(method), 0, _on_pixels(job, image))
 
-    Raises
-    ------
-    CheckpointError
-        If it cannot be read.
-    FrameMismatchError
-        If it serves another frame.
-    """
+
+def unchanged() -> ReadyMethod:
+    """Baseline of every comparison: the blurred image as it is."""
+    return ReadyMethod(BLURRED, "blurred", 0, _without_events(lambda blurred, window: blurred))
+
+
+def kind_of(method: Method | AnyMethod) -> Kind:
+    """Type of a method."""
+    if isinstance(method, Model):
+        return "checkpoint"
+    if isinstance(method, WienerConfig | RichardsonLucyConfig):
+        return "wiener" if isinstance(method, WienerConfig) else "richardson_lucy"
+    kinds: tuple[Kind, ...] = ("network", "checkpoint", "wiener", "richardson_lucy")
+    return next(kind for kind in kinds if getattr(method, kind) is not None)
+
+
+def load_model(method: Method, psf_field: PSFField) -> Model:
+    """Load a method's model, and check that it was trained for the frame of the PSF field."""
     assert method.checkpoint is not None
-    checkpoint = Model.load(method.checkpoint)
-    if checkpoint.frame_shape != field.frame_shape:
-        served, wanted = ("x".join(map(str, f.frame_shape)) for f in (checkpoint, field))
+    model = Model.load(method.checkpoint)
+    if model.frame_shape != psf_field.frame_shape:
+        trained, wanted = ("x".join(map(str, f.frame_shape)) for f in (model, psf_field))
         raise FrameMismatchError(
-            f"{method.checkpoint} serves a frame of {served} pixels, but that of the PSF field has "
-            f"{wanted}; train a network for this frame."
+            f"{method.checkpoint} was trained for a frame of {trained} pixels, but the frame of "
+            f"the PSF field is {wanted}; train a network for this frame."
         )
-    return checkpoint
+    return model
 
 
 def slug(name: str) -> str:
-    """Name of a method as a part of the names of its files.
-
-    Parameters
-    ----------
-    name : str
-        ``"CG U-Net(3)"``.
-
-    Returns
-    -------
-    str
-        ``"cg-u-net-3"``.
-    """
+    """Name of a method as part of file names: ``"cg-u-net-3"`` of ``"CG U-Net(3)"``."""
     return re.sub(r"[\W_]+", "-", name.lower()).strip("-")
 
 
 def check_methods(methods: Sequence[Method]) -> None:
-    """Make sure that the files of all methods have names of their own.
-
-    Raises
-    ------
-    SettingsError
-        If there is no method, or two names are as good as the same.
-    """
+    """Raise `SettingsError` if there is no method, or the names give no distinct file names."""
     if not methods:
         raise SettingsError("There is nothing to compare; name one method or more.")
     taken = {slug(name): name for name in (BLURRED, SHARP)}
     for method in methods:
         short = slug(method.name)
         if not short:
-            raise SettingsError(f"{method.name!r} holds no letter; give the method another name.")
+            raise SettingsError(f"{method.name!r} has no letter; give the method another name.")
         if short in taken:
             raise SettingsError(
-                f"The method {method.name!r} is too much like {taken[short]!r} in its name; "
+                f"The method name {method.name!r} is too similar to {taken[short]!r}; "
                 "rename one of them."
             )
         if re.search(r"-seed\d+$", short):
             raise SettingsError(
-                f"The method {method.name!r} is named like a seed of another; rename it."
+                f"The method name {method.name!r} looks like a seed of another method; rename it."
             )
         taken[short] = method.name
+
+
+def _parameters(model: Model) -> int:
+    return sum(weights.numel() for weights in model.network.parameters())
+
+
+def _without_events(function: Callable[[Any, Window], Float32]) -> Restore:
+    """Function on arrays as a method that reports nothing."""
+
+    def restore(blurred: NDArray[Any], window: Window) -> Generator[Event, None, Float32]:
+        yield from ()
+        return function(blurred, window)
+
+    return restore
+
+
+def _on_pixels(job: Callable[[Image], Generator[Event, None, Any]], image: Image) -> Restore:
+    """Job on an image as a method on its pixels; name and pixel size are those of the image."""
+
+    def restore(blurred: NDArray[Any], window: Window) -> Generator[Event, None, Float32]:
+        return np.asarray((yield from job(replace(image, data=blurred))), np.float32)
+
+    return restore

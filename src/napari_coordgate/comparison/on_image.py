@@ -1,157 +1,78 @@
-"""Methods that are ready for use, compared on one image: the best for this very lens."""
+"""Compare trained models and classical methods on one image."""
 
-import csv
-import io
 import threading
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.comparison.rows import BLURRED
-from napari_coordgate.config import (
-    Camera,
-    DeblurRuntime,
-    RichardsonLucyConfig,
-    Scaling,
-    WienerConfig,
+from napari_coordgate.comparison.evaluation import Evaluation, ImagePair, evaluate
+from napari_coordgate.comparison.methods import (
+    AnyMethod,
+    ReadyMethod,
+    image_method,
+    kind_of,
+    unchanged,
 )
-from napari_coordgate.deconvolution import deconvolve_events
-from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, PSFError
-from napari_coordgate.events import (
-    Event,
-    Finished,
-    Progress,
-    pluralize,
-    raise_if_canceled,
-    reporting_end,
-)
-from napari_coordgate.geometry import Window, field_radius
-from napari_coordgate.inference import FrameAlignment, align_to_frame, deblur_events
+from napari_coordgate.comparison.records import Row
+from napari_coordgate.config import Camera, DeblurRuntime, Scaling
+from napari_coordgate.errors import CanceledError, CoordGateError, ImageError
+from napari_coordgate.events import Event, Progress, pluralize, raise_if_canceled
+from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
-from napari_coordgate.metrics import quality
-from napari_coordgate.model import Model
 from napari_coordgate.normalization import check_plane, fit_normalizer
 from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import center_crop_window, simulate
 
-__all__ = ["AnyMethod", "MethodDone", "Scene", "as_csv", "blurred_scene", "compare_on_image"]
-
-AnyMethod = Model | WienerConfig | RichardsonLucyConfig
-SCALING = Scaling()
-FIGURES = ("psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge")
+SCALING, DEFAULT_RUNTIME = Scaling(), DeblurRuntime()
 SEED = 0
-"""Of the camera's noise: the same in each comparison."""
+"""Seed of the camera's noise, the same in each comparison."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A blurred image, and the truth if it is known.
-
-    Attributes
-    ----------
-    blurred : Image
-        One plane, in its own units.
-    sharp : ndarray, shape of ``blurred``, or None
-        The truth, in the same units.
-    origin : tuple of int
-        Where the blurred image begins in the sharp one that it was made of, pixels.
-
-    Raises
-    ------
-    ImageError
-        If the two are not of one shape, or hold nothing to work with.
-    """
+    """Blurred plane, and the sharp one (h, w) in the same units if it is known."""
 
     blurred: Image
     sharp: NDArray[Any] | None = None
     origin: tuple[int, int] = (0, 0)
+    """First pixel of the blurred image in the sharp image that it was simulated from."""
 
     def __post_init__(self) -> None:
         """Check the pixels."""
         check_plane(self.blurred.pixels, self.blurred.name)
         if self.sharp is None:
             return
-        check_plane(self.sharp, f"The truth of {self.blurred.name}")
+        check_plane(self.sharp, f"The sharp image of {self.blurred.name}")
         if self.sharp.shape != self.blurred.frame_shape:
             ours, theirs = ("x".join(map(str, s.shape)) for s in (self.blurred.data, self.sharp))
             raise ImageError(
-                f"{self.blurred.name} is {ours} pixels, but its truth {theirs}; give a sharp "
-                "image of the same part of the specimen."
+                f"{self.blurred.name} is {ours} pixels, but its sharp image {theirs}; choose a "
+                "sharp image of the same part of the specimen."
             )
 
-    def figures(self, restored: NDArray[Any]) -> dict[str, float]:
-        """Figures of `quality` of a restored image; none where the truth is unknown."""
+    def pair(self) -> ImagePair:
+        """Pair to evaluate methods on; metrics relate to the range of the sharp image."""
+        window = Window.whole(self.blurred.frame_shape)
         if self.sharp is None:
-            return {}
-        low, high = fit_normalizer(self.sharp, SCALING, "The truth")
+            return ImagePair(np.empty((0, 0), np.float32), self.blurred.pixels, window)
+        low, high = fit_normalizer(self.sharp, SCALING, "The sharp image")
         sharp = self.sharp.astype(np.float32)
-        return quality(sharp, restored, field_radius(restored.shape), high - low)
+        return ImagePair(sharp, self.blurred.pixels, window, high - low)
 
 
 @dataclass(frozen=True, eq=False)
 class MethodDone:
-    """One method of a comparison has ended, well or badly.
+    """Event: one method has ended, with its restored image (h, w) unless it failed."""
 
-    Attributes
-    ----------
-    name : str
-        What the method is called.
-    restored : ndarray of float32, shape (H, W), or None
-        Its result in the units of the blurred image; none where it failed.
-    figures : mapping of str to float
-        Those of `quality`, in the truth's units; empty where the truth is unknown.
-    seconds : float or None
-        Time for the image, all preparation included.
-    parameters : int or None
-        Numbers that it learned; none where it learns nothing.
-    note : str
-        Why it failed, or what its user should know of the result.
-    """
-
-    name: str
+    row: Row
     restored: NDArray[np.float32] | None
-    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    seconds: float | None = None
-    parameters: int | None = None
-    note: str = ""
-
-    @property
-    def is_input(self) -> bool:
-        """Whether this is the blurred image as it is, and no method."""
-        return self.restored is not None and self.seconds is None
 
 
 def blurred_scene(sharp: Image, psf_field: PSFField, camera: Camera, seed: int = SEED) -> Scene:
-    """Sharp image as a camera behind a lens would record it, so that the truth is known.
-
-    Parameters
-    ----------
-    sharp : Image
-        One plane, of the frame's size or larger; of a larger one, the middle is recorded.
-    psf_field : PSFField
-        The lens's blur.
-    camera : Camera
-        Its noise.
-    seed : int
-        Seed of the noise.
-
-    Returns
-    -------
-    Scene
-        The blurred image and the part of the sharp one that it shows.
-
-    Raises
-    ------
-    FrameMismatchError
-        If the image is smaller than the frame.
-    ImageError
-        If it holds nothing to work with.
-    """
+    """Simulate how a camera records a sharp plane; of a larger one the center is recorded."""
     pixels = sharp.pixels
     blurred = simulate(pixels, psf_field, camera, seed, scaling=SCALING, name=sharp.name)
     whole = Window.whole(sharp.frame_shape)
@@ -160,157 +81,86 @@ def blurred_scene(sharp: Image, psf_field: PSFField, camera: Camera, seed: int =
     return Scene(recorded, pixels[window.within(whole)], window.origin)
 
 
-def compare_on_image(
+def compare_on_image_events(
     scene: Scene,
     methods: Mapping[str, AnyMethod],
     psf_field: PSFField | None = None,
     *,
     camera: Camera | None = None,
-    runtime: DeblurRuntime | None = None,
+    runtime: DeblurRuntime = DEFAULT_RUNTIME,
     cancel: threading.Event | None = None,
-) -> Generator[Event | MethodDone]:
-    """Restore one image by each method in turn.
+) -> Generator[Event | MethodDone, None, list[MethodDone]]:
+    """Restore one image by each method in turn; a method that fails does not stop the others.
 
-    A method that fails is told with its reason, and the others go on. Nothing is trained.
-
-    Parameters
-    ----------
-    scene : Scene
-        The blurred image, and the truth if it is known.
-    methods : mapping of str to Checkpoint, WienerConfig or RichardsonLucyConfig
-        What to compare, by names.
-    psf_field : PSFField, optional
-        The lens's blur, which classical methods undo.
-    camera : Camera, optional
-        Noise of the blurred image, for methods that ask for it.
-    runtime : DeblurRuntime, optional
-        Tiles and device; results are float32.
-    cancel : threading.Event, optional
-        Once set, the comparison ends.
-
-    Yields
-    ------
-    Progress
-        Of each method; its stage is the method's name.
-    MethodDone
-        After each method; where the truth is known, the first is the blurred image as it is.
-    Finished
-        Once, at the end. If completed, its result is the list of all `MethodDone`.
+    Yields `Progress` whose stage is the method's name, and `MethodDone` after each method; if
+    the sharp image is known, the first is the blurred image as it is.
     """
-    bench = _Bench(scene, psf_field, camera, runtime or DeblurRuntime(), cancel)
-    return reporting_end(bench.events(methods))
-
-
-def as_csv(rows: Sequence[MethodDone], delimiter: str = ",") -> str:
-    """Table of a comparison on one image, for spreadsheets.
-
-    Parameters
-    ----------
-    rows : sequence of MethodDone
-        Its lines.
-    delimiter : str
-        What stands between two values.
-
-    Returns
-    -------
-    str
-        A line of headings, then one for each method; what is unknown is empty.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(["method", *FIGURES, "seconds", "parameters", "note"])
-    for row in rows:
-        figures = [row.figures.get(name) for name in FIGURES]
-        writer.writerow([row.name, *figures, row.seconds, row.parameters, row.note])
-    return text.getvalue()
-
-
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """What all methods of a comparison share."""
-
-    scene: Scene
-    psf_field: PSFField | None
-    camera: Camera | None
-    runtime: DeblurRuntime
-    cancel: threading.Event | None
-
-    def events(self, methods: Mapping[str, AnyMethod]) -> Iterator[Any]:
-        """Events of the comparison, with a cancel raised."""
-        done: list[MethodDone] = []
-        if self.scene.sharp is not None:
-            pixels = self.scene.blurred.pixels.astype(np.float32)
-            done.append(MethodDone(BLURRED, pixels, self.scene.figures(pixels)))
-            yield done[-1]
-        for name, method in methods.items():
-            raise_if_canceled(self.cancel, _so_far(done))
-            yield Progress(name, 0, 1, 0.0)
-            try:
-                result = yield from self._run(name, method)
-            except CanceledError:
-                raise CanceledError(_so_far(done)) from None
-            except CoordGateError as error:
-                result = MethodDone(name, None, note=str(error))
-            done.append(result)
-            yield result
-        yield Finished("completed", _conclusion(self.scene, done), result=done)
-
-    def _run(self, name: str, method: AnyMethod) -> Generator[Event, None, MethodDone]:
-        """Progress of one method, and what came of it."""
-        began = time.perf_counter()
-        parameters, note, where = None, "", None
-        result: Any = None
-        if isinstance(method, Model):
-            where = align_to_frame(self.scene.blurred, method)
-            note = where.note
-            parameters = sum(weights.numel() for weights in method.network.parameters())
-        restoring = self._restoring(method, where)
-        while True:
-            try:
-                event = next(restoring)
-            except StopIteration as end:
-                result = end.value
-                break
-            if isinstance(event, Progress):
-                yield replace(event, stage=name)
-        seconds = time.perf_counter() - began
-        restored = np.asarray(result, np.float32)
-        figures = self.scene.figures(restored)
-        return MethodDone(name, restored, figures, seconds, parameters, note)
-
-    def _restoring(
-        self, method: AnyMethod, where: FrameAlignment | None
-    ) -> Generator[Event, None, NDArray[Any]]:
-        image, cancel = self.scene.blurred, self.cancel
-        if isinstance(method, Model):
-            return deblur_events(image, method, origin=where, runtime=self.runtime, cancel=cancel)
-        if self.psf_field is None:
-            raise PSFError("This method needs the PSF field of the lens; choose one.")
-        return deconvolve_events(
-            image,
-            self.psf_field,
-            method,
-            camera=self.camera,
-            device=self.runtime.device,
-            cancel=cancel,
-        )
-
-
-def _so_far(done: Sequence[MethodDone]) -> str:
-    count = pluralize(sum(row.seconds is not None for row in done), "method")
-    return f"Stopped; {count} had ended by then."
-
-
-def _conclusion(scene: Scene, done: Sequence[MethodDone]) -> str:
-    """What came of the comparison, in one line."""
-    ended = [row for row in done if row.seconds is not None]
-    failed = [row for row in done if row.restored is None]
-    if not ended:
+    pair, done = scene.pair(), list[MethodDone]()
+    if pair.sharp.size:
+        done.append((yield from _evaluate(unchanged(), pair, cancel)))
+        yield done[-1]
+    for name, method in methods.items():
+        raise_if_canceled(cancel, _canceled(done))
+        yield Progress(name, 0, 1, 0.0)
+        try:
+            ready = image_method(
+                name,
+                method,
+                scene.blurred,
+                psf_field,
+                camera=camera,
+                runtime=runtime,
+                cancel=cancel,
+            )
+            result = yield from _evaluate(ready, pair, cancel)
+        except CanceledError:
+            raise CanceledError(_canceled(done)) from None
+        except CoordGateError as error:
+            row = Row(method=name, kind=kind_of(method), quality={}, note=str(error))
+            result = MethodDone(row, None)
+        done.append(result)
+        yield result
+    if not _succeeded(done):
         raise ImageError(f"No method could restore {scene.blurred.name}; the table says why.")
-    text = f"Compared {pluralize(len(ended), 'method')} on {scene.blurred.name}"
+    return done
+
+
+def _evaluate(
+    method: ReadyMethod, pair: ImagePair, cancel: threading.Event | None
+) -> Generator[Event, None, MethodDone]:
+    """Evaluate a method on one pair; its progress carries its name."""
+    is_method = method.kind != "blurred"
+    events = evaluate(method, [pair], pair.window.shape, cancel=cancel)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Evaluation = end.value
+            break
+        if is_method and isinstance(event, Progress):
+            yield replace(event, stage=method.name)
+    seconds = result.seconds[0] if is_method else None
+    row = result.row(method).model_copy(update={"inference_seconds": seconds})
+    return MethodDone(row, np.asarray(result.restored[0], np.float32))
+
+
+def _succeeded(done: Sequence[MethodDone]) -> list[MethodDone]:
+    """Methods that restored the image."""
+    return [one for one in done if one.row.inference_seconds is not None]
+
+
+def _canceled(done: Sequence[MethodDone]) -> str:
+    return f"Canceled after {pluralize(len(_succeeded(done)), 'method')}."
+
+
+def summarize_methods(name: str, rows: Sequence[Row]) -> str:
+    """Sentence on a comparison on the image of this name."""
+    methods = [row for row in rows if row.kind != "blurred"]
+    failed = sum(row.inference_seconds is None for row in methods)
+    text = f"Compared {pluralize(len(methods) - failed, 'method')} on {name}"
     if failed:
-        text += f" ({len(failed)} failed)"
-    if scene.sharp is None:
-        return f"{text}; the truth is unknown, so judge by the pictures."
-    best = max(done, key=lambda row: row.figures.get("psnr", -np.inf))
-    return f"{text}; {best.name} is nearest to the truth: {best.figures['psnr']:.1f} dB."
+        text += f" ({failed} failed)"
+    best = max(rows, key=lambda row: row.quality.get("psnr", -np.inf))
+    if not best.quality:
+        return f"{text}; the sharp image is unknown, so compare the images by eye."
+    return f"{text}; {best.method} is best: {best.quality['psnr']:.1f} dB."

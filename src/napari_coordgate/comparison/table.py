@@ -1,14 +1,14 @@
-"""The table of a comparison."""
+"""Tables of rows: Markdown with the spread over the seeds, and CSV."""
 
+import csv
+import io
 import statistics
 from collections.abc import Callable, Sequence
 
-from napari_coordgate.comparison.comparison import Comparison
-from napari_coordgate.comparison.rows import Row
-
-__all__ = ["as_table", "mean_and_spread", "mean_psnr"]
+from napari_coordgate.comparison.records import BLURRED, Row
 
 Reader = Callable[[Row], float | None]
+METRICS = ("psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge")
 
 
 def _quality(name: str) -> Reader:
@@ -24,40 +24,26 @@ COLUMNS: tuple[tuple[str, Reader, str, float], ...] = (
     ("parameters", lambda row: row.parameters, ",.0f", 1),
     ("steps", lambda row: row.steps, ",.0f", 1),
     ("training, s", lambda row: row.training_seconds, ",.0f", 1),
-    ("an image, ms", lambda row: row.inference_seconds, ",.3g", 1e3),
-    ("memory, MB", lambda row: row.peak_memory_bytes, ",.0f", 1e-6),
+    ("inference, ms", lambda row: row.inference_seconds, ",.3g", 1e3),
 )
-"""Heading, figure, format, and factor to the heading's unit."""
-WITH_SPREAD = 5
-"""Columns, from the left, that tell the spread over the seeds."""
+"""Heading, value, format, and factor to the unit of the heading."""
 
 CAPTION = (
     "Mean ± standard deviation over the seeds. Center, middle, edge: PSNR in thirds of the field "
-    "radius. Memory: beside the program and its libraries."
+    "radius. Inference: time for one image."
 )
 
 
-def as_table(comparison: Comparison) -> str:
-    """Table of a comparison in Markdown, a line for each method in the order given.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What was compared.
-
-    Returns
-    -------
-    str
-        The table and a line that explains it.
-    """
+def as_table(rows: Sequence[Row]) -> str:
+    """Table in Markdown with a line for each method, and a caption."""
     lines = [["method", "seeds", *(heading for heading, *_ in COLUMNS)]]
-    for name in comparison.names:
-        rows = comparison.of(name)
+    for name in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == name]
         cells = [
-            _cell([read(row) for row in rows], digits, factor, spread=number < WITH_SPREAD)
+            _cell([read(row) for row in own], digits, factor, spread=number < len(METRICS))
             for number, (_, read, digits, factor) in enumerate(COLUMNS)
         ]
-        lines.append([name.replace("|", r"\|"), str(len(rows)), *cells])
+        lines.append([name.replace("|", r"\|"), str(len(own)), *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     text = [
@@ -70,16 +56,35 @@ def as_table(comparison: Comparison) -> str:
     return "".join(f"| {line} |\n" for line in text) + f"\n{CAPTION}\n"
 
 
+def as_csv(rows: Sequence[Row], delimiter: str = ",") -> str:
+    """Table for spreadsheets with a line for each row; unknown values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(["method", *METRICS, "seconds", "parameters", "note"])
+    for row in rows:
+        metrics = [row.quality.get(name) for name in METRICS]
+        parameters = row.parameters or None
+        writer.writerow([row.method, *metrics, row.inference_seconds, parameters, row.note])
+    return text.getvalue()
+
+
+def summarize(rows: Sequence[Row]) -> str:
+    """Sentence that names the method with the highest PSNR, the mean over its seeds."""
+    means: dict[str, float] = {
+        name: statistics.fmean(row.quality["psnr"] for row in rows if row.method == name)
+        for name in dict.fromkeys(row.method for row in rows)
+    }
+    best = max(means, key=lambda name: means[name])
+    if best == BLURRED:
+        return f"No method is better than the blurred images ({means[BLURRED]:.2f} dB)"
+    return f"{best} is best: {means[best]:.2f} dB, blurred {means[BLURRED]:.2f} dB"
+
+
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation; none of a single value."""
+    """Mean and standard deviation; None for a single value."""
     mean = statistics.fmean(values)
     finite = len(values) > 1 and abs(mean) < float("inf")
     return mean, statistics.stdev(values) if finite else None
-
-
-def mean_psnr(rows: Sequence[Row]) -> float:
-    """PSNR of a method in dB, the mean over its seeds."""
-    return statistics.fmean(row.quality["psnr"] for row in rows)
 
 
 def _cell(values: Sequence[float | None], digits: str, factor: float, *, spread: bool) -> str:

@@ -55,9 +55,13 @@ class ComparisonConfig(Settings):
     test_images: int | None = Field(
         None, ge=1, description="Maximum number of test images; none: all."
     )
-    memory: bool = Field(
-        True, description="Measure the peak memory of each method, in a separate process."
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _memory_is_not_measured(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "memory" in values:
+            raise ValueError("the memory of methods is no longer measured; remove `memory`.")
+        return values
 
 
 class ComparisonSettings(ComparisonConfig, RuntimeConfig):
@@ -65,7 +69,7 @@ class ComparisonSettings(ComparisonConfig, RuntimeConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _runtime_stood_in_training(cls, values: Any) -> Any:
+    def _accept_runtime_in_training(cls, values: Any) -> Any:
         """Accept files written when the runtime was part of the training's settings."""
         if not isinstance(values, dict) or not isinstance(values.get("training"), dict):
             return values

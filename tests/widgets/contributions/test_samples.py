@@ -51,9 +51,9 @@ def test_the_sharp_nuclei_lie_where_the_blurred_ones_do_and_the_starter_recovers
     radius = field_radius(starter.frame_shape)
     for n, path in enumerate(find_images(sample_data_folder() / "test")):
         made = blurred_sample(path, starter, SEED + n)
-        np.testing.assert_array_equal(sharp[n], made.images["sharp"])
+        np.testing.assert_array_equal(sharp[n], made.sharp)
         before, after = (
-            quality(made.images["sharp"], image, radius, made.data_range)["psnr"]
+            quality(made.sharp, image, radius, made.data_range)["psnr"]
             for image in (blurred[n], deblur(blurred[n], starter))
         )
         assert after > before + 4

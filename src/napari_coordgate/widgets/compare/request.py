@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import Camera, DeblurRuntime, RichardsonLucyConfig, WienerConfig
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import Finished
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
 
@@ -108,7 +109,8 @@ class CompareRequest:
         from napari_coordgate.comparison.on_image import (  # brings in torch
             Scene,
             blurred_scene,
-            compare_on_image,
+            compare_on_image_events,
+            summarize_methods,
         )
 
         image = self.plane.read()
@@ -118,7 +120,7 @@ class CompareRequest:
         else:
             scene = Scene(image, None if self.truth is None else self.truth.read().pixels)
         yield scene
-        yield from compare_on_image(
+        done = yield from compare_on_image_events(
             scene,
             self.methods,
             self.field,
@@ -126,6 +128,8 @@ class CompareRequest:
             runtime=self.runtime,
             cancel=job.cancel_requested,
         )
+        message = summarize_methods(image.name, [one.row for one in done])
+        yield Finished("completed", message, result=done)
 
 
 def _size(shape: tuple[int, int]) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
+from numpy.typing import NDArray
 
 from napari_coordgate.config import Settings
 from napari_coordgate.version import __version__
@@ -12,7 +13,7 @@ from napari_coordgate.widgets.layers.places import look_of, place_of
 from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, metadata
 
 if TYPE_CHECKING:
-    from napari_coordgate.comparison.on_image import MethodDone
+    from napari_coordgate.comparison import Row
 
 __all__ = ["ShownComparison"]
 
@@ -38,7 +39,7 @@ class ShownComparison:
 
     Attributes
     ----------
-    rows : list of MethodDone
+    rows : list of Row
         In the order in which they ended.
     layers : list of Image layer or None
         The layer of each row; none where a method failed.
@@ -56,7 +57,7 @@ class ShownComparison:
     ) -> None:
         self.viewer, self.source, self.request = viewer, source, request
         self.name = source.name
-        self.rows: list[MethodDone] = []
+        self.rows: list[Row] = []
         self.layers: list[ImageLayer | None] = []
         self.fitted_view: tuple[float, tuple[float, ...]] | None = None
         if before is not None:
@@ -91,8 +92,8 @@ class ShownComparison:
             corner = self._options["scale"] * event.origin
             self._options["translate"] = self._options["translate"] + corner
         elif isinstance(event, MethodDone):
-            self.rows.append(event)
-            self.layers.append(self._layer(event))
+            self.rows.append(event.row)
+            self.layers.append(self._layer(event.row, event.restored))
             self.fit_view()
 
     def fit_view(self, *, anew: bool = False) -> None:
@@ -119,16 +120,17 @@ class ShownComparison:
             if layer is not None and layer is not self.source:
                 layer.visible = visible
 
-    def _layer(self, row: "MethodDone") -> ImageLayer | None:
+    def _layer(self, row: "Row", restored: NDArray[Any] | None) -> ImageLayer | None:
         """Layer of a row; that of a blurred image is there already."""
-        if row.restored is None:
+        is_input = row.kind == "blurred"
+        if restored is None:
             return None
-        if row.is_input and not self.request.is_sharp:
+        if is_input and not self.request.is_sharp:
             return self.source
         layer: ImageLayer = self.viewer.add_image(
-            row.restored,
-            name=f"{self.name}: {row.name}",
-            metadata=metadata(BLURRED if row.is_input else DEBLURRED, **self._how(row)),
+            restored,
+            name=f"{self.name}: {row.method}",
+            metadata=metadata(BLURRED if is_input else DEBLURRED, **self._how(row)),
             **self._options,
         )
         layer.name_overlay.visible = True  # tells pictures apart that lie side by side
@@ -136,16 +138,16 @@ class ShownComparison:
         layer.name_overlay.position = "top_right"  # of long names the end, the method, is seen
         return layer
 
-    def _how(self, row: "MethodDone") -> dict[str, Any]:
-        facts = {**self._facts, "quality": dict(row.figures)}
-        if row.is_input:
+    def _how(self, row: "Row") -> dict[str, Any]:
+        facts = {**self._facts, "quality": dict(row.quality)}
+        if row.kind == "blurred":
             return facts
-        method = self.request.methods[row.name]
-        facts |= {"method": row.name, "seconds": row.seconds}
+        method = self.request.methods[row.method]
+        facts |= {"method": row.method, "seconds": row.inference_seconds}
         if isinstance(method, Settings):
             return facts | {"settings": method.model_dump(mode="json")}
         return facts | {
-            "network": row.name,
+            "network": row.method,
             "network_settings": method.config.network.model_dump(mode="json"),
             "network_step": method.step,
             "network_metrics": dict(method.metrics),

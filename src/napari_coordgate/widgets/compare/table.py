@@ -25,7 +25,7 @@ from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
 
 if TYPE_CHECKING:
-    from napari_coordgate.comparison.on_image import MethodDone
+    from napari_coordgate.comparison import Row
 
 __all__ = ["ResultsTable"]
 
@@ -57,7 +57,7 @@ class Column(NamedTuple):
 
     heading: str
     tooltip: str
-    figure: "Callable[[MethodDone], float | None]"
+    figure: "Callable[[Row], float | None]"
     text: Callable[[float], str]
     better: int
 
@@ -66,7 +66,7 @@ def _quality(heading: str, name: str, tooltip: str, digits: str) -> Column:
     def text(value: float) -> str:
         return format(value, digits) if value < float("inf") else "∞"
 
-    return Column(heading, tooltip, lambda row: row.figures.get(name), text, 1)
+    return Column(heading, tooltip, lambda row: row.quality.get(name), text, 1)
 
 
 def _seconds(value: float) -> str:
@@ -85,8 +85,16 @@ COLUMNS = (
     _quality("center", "psnr_center", "PSNR in the inner third of the field radius, dB.", ".1f"),
     _quality("middle", "psnr_middle", "PSNR in the middle third of the field radius, dB.", ".1f"),
     _quality("edge", "psnr_edge", "PSNR in the outer third of the field radius, dB.", ".1f"),
-    Column("time", "For this image, preparation included.", lambda row: row.seconds, _seconds, -1),
-    Column("size", "Numbers that the network learned.", lambda row: row.parameters, _count, 0),
+    Column(
+        "time",
+        "For this image, preparation included.",
+        lambda row: row.inference_seconds,
+        _seconds,
+        -1,
+    ),
+    Column(
+        "size", "Numbers that the network learned.", lambda row: row.parameters or None, _count, 0
+    ),
 )
 
 
@@ -142,7 +150,7 @@ class ResultsTable(QWidget):
         table.setSortingEnabled(True)
 
     @property
-    def rows(self) -> "Sequence[MethodDone]":
+    def rows(self) -> "Sequence[Row]":
         """Rows in the order in which they came."""
         return () if self.shown is None else self.shown.rows
 
@@ -153,8 +161,8 @@ class ResultsTable(QWidget):
         self.table.setRowCount(len(self.rows))
         best = [_best(column, self.rows) for column in COLUMNS]
         for line, row in enumerate(self.rows):
-            name = f"⚠ {row.name}" if row.restored is None else row.name
-            self._put(line, 0, _Cell(name, row.name.lower(), line), row.note or row.name)
+            name = f"⚠ {row.method}" if self.shown.layers[line] is None else row.method
+            self._put(line, 0, _Cell(name, row.method.lower(), line), row.note or row.method)
             for number, column in enumerate(COLUMNS, start=1):
                 value = column.figure(row)
                 cell = _Cell(UNKNOWN if value is None else column.text(value), value, line)
@@ -198,7 +206,7 @@ class ResultsTable(QWidget):
         self.picked.emit(item.data(NUMBER))
 
     def _text(self, delimiter: str) -> str:
-        from napari_coordgate.comparison.on_image import as_csv  # torch is here with the rows
+        from napari_coordgate.comparison.table import as_csv  # torch is here with the rows
 
         return as_csv(self.rows, delimiter)
 
@@ -247,16 +255,16 @@ class _Cell(QTableWidgetItem):
         return self.value < other.value  # type: ignore[operator]
 
 
-def _notes(rows: "Sequence[MethodDone]") -> list[str]:
+def _notes(rows: "Sequence[Row]") -> list[str]:
     """What is to be said of rows, each sentence once."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.note:
-            names.setdefault(row.note, []).append(row.name)
+            names.setdefault(row.note, []).append(row.method)
     return [f"{'; '.join(concerned)}: {note}" for note, concerned in names.items()]
 
 
-def _best(column: Column, rows: "Sequence[MethodDone]") -> float | None:
+def _best(column: Column, rows: "Sequence[Row]") -> float | None:
     """Best value of a column, where there are several to choose from."""
     known = [value for row in rows if (value := column.figure(row)) is not None]
     if not column.better or len(known) < 2:

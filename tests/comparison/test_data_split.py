@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_coordgate.comparison.splitting import Material, digest_of, split_images
+from napari_coordgate.comparison.data_split import DataSplit, digest_of, split_images
 from napari_coordgate.config import ComparisonConfig
 from napari_coordgate.data import find_planes
 from napari_coordgate.errors import ImageError
@@ -19,13 +19,13 @@ IMAGES = RNG.random((10, 12, 14)).astype(np.float32)
 THIRD = ComparisonConfig(test_fraction=0.3)
 
 
-def split(images: Any, test: Any = None, config: ComparisonConfig = THIRD) -> Material:
+def split(images: Any, test: Any = None, config: ComparisonConfig = THIRD) -> DataSplit:
     events = split_images(images, test, config)
     while True:
         try:
             event: Event = next(events)
         except StopIteration as end:
-            assert isinstance(end.value, Material)
+            assert isinstance(end.value, DataSplit)
             return end.value
         assert event
 

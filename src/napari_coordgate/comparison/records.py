@@ -1,4 +1,4 @@
-"""One row of a comparison: what a method reached, and what that depends on."""
+"""Rows of a comparison, and files that say which recipe made them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,72 +9,61 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_coordgate.errors import OutputError, format_validation_error
 from napari_coordgate.io.files import atomic_write
 
-__all__ = ["BLURRED", "SHARP", "Kind", "Record", "Row", "check_same", "read_record", "write_record"]
-
 BLURRED = "blurred"
-"""Name of the row that every method is to beat: the blurred images as they are."""
+"""Name of the baseline row: the blurred images as they are."""
 SHARP = "sharp"
 
 Kind = Literal["blurred", "network", "checkpoint", "wiener", "richardson_lucy"]
 
 
 class Record(BaseModel):
-    """Figures on disk as JSON, with all that they depend on."""
+    """JSON file with results and the recipe that they depend on."""
 
-    # Infinite figures (a perfect image) are strings: JSON has no such number.
+    # JSON has no infinity, which is the PSNR of a perfect image.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
-    fingerprint: dict[str, Any]
-    """What the figures depend on: settings by name, arrays by their digests."""
+    fingerprint: dict[str, Any] = Field(default_factory=dict)
+    """Recipe of the results: settings by name, images and files by their digests."""
 
 
 R = TypeVar("R", bound=Record)
 
 
 class Row(Record):
-    """What one method reached on the test images, of one seed if it was trained.
-
-    All intensities are scaled, 0 to 1, as the training's scaling tells.
-    """
+    """Result of one method, or of one training of a network."""
 
     method: str
     """Name of the method."""
     kind: Kind
-    """What it is."""
-    seed: int | None
-    """Seed of the training; none where there was none."""
+    """Type of the method."""
+    seed: int | None = None
+    """Seed of the training; None if there was none."""
     quality: dict[str, float]
-    """Means over the test images of the figures of `metrics.quality`."""
-    image_psnr: tuple[float, ...]
+    """Means of `metrics.quality` over the test images; empty where the sharp image is unknown."""
+    image_psnr: tuple[float, ...] = ()
     """PSNR of each test image, dB."""
-    radius: tuple[float, ...]
-    """Middles of the bins of field radius."""
-    radial_error: tuple[float | None, ...]
-    """Mean squared error in each bin; none where it has no pixels."""
-    parameters: int
-    """Numbers that the method learned."""
-    steps: int | None
+    radius: tuple[float, ...] = ()
+    """Centers of the bins of the field radius."""
+    radial_error: tuple[float | None, ...] = ()
+    """Mean squared error in each bin, relative to the squared data range; None: no pixels."""
+    parameters: int = 0
+    """Number of learned parameters."""
+    steps: int | None = None
     """Steps of the training."""
-    training_seconds: float | None
+    training_seconds: float | None = None
     """Wall time of the training with its validations."""
-    inference_seconds: float | None
-    """Wall time for a test image, the median once it is warm."""
-    peak_memory_bytes: int | None
-    """Memory for a test image beside the program and its libraries; none: not measured."""
-    device: str
-    """What computed."""
-    stem: str = Field(pattern=r"^[^/\\]+$")
-    """Name of the row's files, without suffix."""
+    inference_seconds: float | None = None
+    """Wall time for one image."""
+    device: str = ""
+    """Device that computed the row."""
+    note: str = ""
+    """Why the method failed, or what to know about its result."""
+    stem: str = Field("", pattern=r"^[^/\\]+$")
+    """Name of the row's files without suffix; empty where there are none."""
 
 
 def read_record(path: Path, model: type[R]) -> R | None:
-    """Record in a file; none where there is no file.
-
-    Raises
-    ------
-    OutputError
-        If the file is not such a record.
-    """
+    """Read a record; None if there is no such file."""
     try:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -84,33 +73,18 @@ def read_record(path: Path, model: type[R]) -> R | None:
     except ValidationError as error:
         raise OutputError(
             f"{path}: is damaged or of another version ({format_validation_error(error)}); "
-            "remove it to make it again, or choose another folder."
+            "delete it to repeat the work, or choose another folder."
         ) from None
 
 
 def write_record(path: Path, record: Record, *, overwrite: bool = False) -> None:
-    """Write a record; the file appears when it is whole."""
+    """Write a record atomically."""
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def check_same(path: Path, record: Record, fingerprint: Mapping[str, Any]) -> None:
-    """Make sure that a record depends on just what is asked for now.
-
-    Parameters
-    ----------
-    path : Path
-        Where it stands, for the error.
-    record : Record
-        What an earlier start left.
-    fingerprint : mapping
-        What it would depend on now.
-
-    Raises
-    ------
-    OutputError
-        If it was made otherwise; the message says what changed.
-    """
+    """Raise `OutputError`, naming the differences, if a record was made with another recipe."""
     before, now = dict(_flat(record.fingerprint)), dict(_flat(fingerprint))
     changed = [
         f"{name} (was {before.get(name)}, is {now.get(name)})"

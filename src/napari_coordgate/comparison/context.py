@@ -1,0 +1,120 @@
+"""Shared context, list of runs and fingerprints of a comparison."""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_coordgate.comparison.data_split import DataSplit, digest_of
+from napari_coordgate.comparison.evaluation import TestSet
+from napari_coordgate.comparison.methods import kind_of, load_model, slug
+from napari_coordgate.comparison.records import BLURRED, Kind
+from napari_coordgate.config import (
+    ComparisonConfig,
+    Method,
+    RuntimeConfig,
+    SimulationConfig,
+    TrainingConfig,
+)
+from napari_coordgate.optics import PSFField
+
+TEST_SEED = 2**31 - 1
+"""Seed of noise and windows of the test pairs, above those of the trainings."""
+TRIAL_STEPS = 1000
+"""Steps of the training whose time is estimated, where all networks get equal time."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonContext:
+    """Settings, images and folder that all runs of a comparison share."""
+
+    config: ComparisonConfig
+    runtime: RuntimeConfig
+    psf_field: PSFField
+    split: DataSplit
+    tests: TestSet
+    folder: Path
+    cancel: threading.Event | None
+
+
+@dataclass(frozen=True, eq=False)
+class RunSpec:
+    """Run that makes one row: a method (None: the blurred images as they are) and a seed."""
+
+    method: Method | None
+    seed: int | None
+    recipe: dict[str, Any]
+    """Everything that the row depends on except the seed."""
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return BLURRED if self.method is None else self.method.name
+
+    @property
+    def slug(self) -> str:
+        """Name of the method in file names."""
+        return slug(self.name)
+
+    @property
+    def stem(self) -> str:
+        """Name of the row in file names."""
+        return self.slug if self.seed is None else f"{self.slug}-seed{self.seed}"
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that the row depends on."""
+        return self.recipe if self.seed is None else {**self.recipe, "seed": self.seed}
+
+    @property
+    def kind(self) -> Kind:
+        """Type of the method."""
+        return "blurred" if self.method is None else kind_of(self.method)
+
+
+def list_runs(
+    methods: Sequence[Method], config: ComparisonConfig, psf_field: PSFField, split: DataSplit
+) -> list[RunSpec]:
+    """All runs in the order of their rows: the blurred images, then each method and seed."""
+    test = {
+        "test_images": split.test_digest,
+        "psf_field": f"{psf_field.frame_shape} "
+        f"{digest_of(psf_field.kernels, psf_field.coefficients)}",
+        "test": pairs_config(config).model_dump(mode="json"),
+    }
+    runs = [RunSpec(None, None, test)]
+    for method in methods:
+        if method.network is None:
+            runs.append(RunSpec(method, None, {**test, "method": _identity(method, psf_field)}))
+            continue
+        recipe = {
+            **test,
+            "images": split.training_digest,
+            "training": training_config(method, 0, config).model_dump(mode="json"),
+            "minutes": config.minutes,
+        }
+        runs += [RunSpec(method, seed, recipe) for seed in range(config.seeds)]
+    return runs
+
+
+def pairs_config(config: ComparisonConfig) -> TrainingConfig:
+    """Settings that simulate the test pairs: as in the training, but with another seed."""
+    return TrainingConfig(**dict(config.training.select(SimulationConfig)), seed=TEST_SEED)
+
+
+def training_config(method: Method, seed: int, config: ComparisonConfig) -> TrainingConfig:
+    """Settings of one training; with equal time, those of the trial that measures the pace."""
+    length = {} if config.minutes is None else {"steps": TRIAL_STEPS, "epochs": None}
+    changes = {"network": method.network, "seed": seed, **length}
+    return config.training.model_copy(update=changes)
+
+
+def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
+    """Settings of a method without its name; for a model the digest of its file."""
+    if method.checkpoint is None:
+        return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+    load_model(method, psf_field)  # raises what is wrong with it
+    with method.checkpoint.open("rb") as file:
+        return {"checkpoint": hashlib.file_digest(file, hashlib.blake2b).hexdigest()[:32]}
