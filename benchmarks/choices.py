@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_coordgate.config import Camera, Lens, NetworkConfig, TrainingConfig
-from napari_coordgate.events import finish
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
@@ -64,8 +63,8 @@ def variant(name: str, seed: int) -> TrainingConfig:
 def measure(name: str, seed: int, folder: Path, field: PSFField) -> dict[str, Any]:
     """Figures of the last validation of a variant, and its time."""
     start = time.perf_counter()
-    end = finish(train(variant(name, seed), folder, field))
-    figures = end.result.history[-1]
+    model = train(folder, field, config=variant(name, seed))
+    figures = model.history[-1]
     return {"variant": name, "seed": seed, "seconds": time.perf_counter() - start, **figures}
 
 

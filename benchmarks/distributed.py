@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
@@ -95,14 +95,14 @@ def _take_steps(
 def _steps_of(config: TrainingConfig, runtime: RuntimeConfig) -> Callable[[], Any]:
     import torch
 
-    from napari_coordgate.events import Event, Progress
+    from napari_coordgate.events import Progress
     from napari_coordgate.optics import PSFField
-    from napari_coordgate.training import train
+    from napari_coordgate.training import train_events
 
     torch.set_num_threads(1)
     sharp = np.random.default_rng(0).random((IMAGES, *FRAME), np.float32)
     field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)
-    events: Generator[Event] = train(config, sharp, field, runtime=runtime)
+    events = train_events(sharp, field, config=config, runtime=runtime)
     return lambda: next(
         event for event in events if isinstance(event, Progress) and event.stage == "training"
     )

@@ -15,7 +15,7 @@ from napari_coordgate.events import Event, Progress
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import train
+from napari_coordgate.training import train_events
 
 SAMPLE_LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8)
 FRAME = (256, 256)
@@ -54,7 +54,7 @@ def _over_bare_loop(
     config = config.model_copy(update={"steps": steps, "epochs": None, "validate_every": steps})
     sharp = np.random.default_rng(0).random((IMAGES, *FRAME), np.float32)
     field = PSFField.from_lens(lens, FRAME)
-    events = train(config, sharp, field)
+    events = train_events(sharp, field, config=config)
     ours, bare = interleaved_seconds(
         lambda: _next_step(events), _bare_step(config), rounds=rounds, warm_up=WARM_UP
     )
@@ -66,7 +66,7 @@ def _over_bare_loop(
     return Figure(name, median_ratio(bare, ours), at_least=target)
 
 
-def _next_step(events: Generator[Event]) -> None:
+def _next_step(events: Generator[Event, None, object]) -> None:
     """Run a training to the end of its next step."""
     for event in events:
         if isinstance(event, Progress) and event.stage == "training":

@@ -17,7 +17,7 @@ import torch
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import ModelError
 from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, read_tensors
 from napari_coordgate.optics import PSFField
 
 __all__ = ["soak"]
@@ -132,10 +132,9 @@ def _is_damaged(path: Path) -> bool:
 def _are_same(one: Path, other: Path) -> bool:
     """Whether two runs have left the same, to the last bit."""
     for path in (Path, last_checkpoint_path):
-        a, b = Model.load(path(one)), Model.load(path(other))
-        tensors = [(a.weights, b.weights), (a.state, b.state)]
-        same = all(torch.equal(x[name], y[name]) for x, y in tensors for name in {**x, **y})
-        if not same or a.header() != b.header():
+        (a_header, a), (b_header, b) = read_tensors(path(one)), read_tensors(path(other))
+        same = all(torch.equal(a[name], b[name]) for name in {**a, **b})
+        if not same or a_header != b_header:
             return False
     return True
 

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import ModelError, OutputError
-from napari_coordgate.model import Model
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import deblur, gating_maps
+from napari_coordgate.model import FORMAT, FORMER_FORMAT, Model, as_model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 
@@ -23,7 +25,6 @@ CONFIG = TrainingConfig(
     network=NetworkConfig(base_channels=4, depth=2), camera=Camera(photons=77), learning_rate=3e-4
 )
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0, pixel_size_um=0.3), FRAME)
-FORMAT = "napari-coordgate checkpoint"
 
 
 def example() -> Model:
@@ -36,8 +37,6 @@ def example() -> Model:
         step=12,
         history=({"step": 6.0, "psnr": 20.5}, {"step": 12.0, "psnr": float("inf")}),
         metrics={"psnr": 1 / 3},
-        state={"optimizer.0.step": torch.tensor(12.0), "network.head.bias": torch.ones(1)},
-        progress={"images": 3, "plateau": None},
     )
 
 
@@ -69,10 +68,37 @@ def test_what_is_loaded_is_what_was_saved(file: Path) -> None:
     saved, loaded = example(), Model.load(file)
     for name in ("config", "frame_shape", "pixel_size_um", "step", "history", "metrics"):
         assert getattr(loaded, name) == getattr(saved, name)
-    assert loaded.progress == saved.progress
-    assert loaded.state.keys() == saved.state.keys()
-    assert all(torch.equal(loaded.state[name], saved.state[name]) for name in saved.state)
     assert loaded.weights.keys() == saved.weights.keys()
+
+
+def test_a_file_of_the_former_format_is_read(file: Path) -> None:
+    with safe_open(file, "pt") as opened:
+        header = json.loads(opened.metadata()[FORMAT])
+    runtime = {"device": "cpu", "devices": 2, "nodes": 1, "workers": 3, "autosave_minutes": 1.0}
+    header |= {"version": 1, "progress": {}, "config": header["config"] | runtime}
+    save_file(load_file(file), file, {FORMER_FORMAT: json.dumps(header)})
+    loaded = Model.load(file)
+    assert loaded.config == CONFIG
+    assert loaded.header() == example().header() | {"history": loaded.header()["history"]}
+
+
+def test_no_runtime_setting_is_in_the_header() -> None:
+    assert example().header()["config"].keys() == TrainingConfig.model_fields.keys()
+
+
+def test_a_model_is_given_as_such_or_by_its_path(file: Path) -> None:
+    model = Model.load(file)
+    assert as_model(model) is model
+    for path in (file, str(file)):
+        assert as_model(path).header() == model.header()
+
+
+def test_a_model_deblurs_and_shows_its_gating_maps() -> None:
+    model, image = example(), np.random.default_rng(0).random((2, *FRAME))
+    np.testing.assert_array_equal(model.deblur(image, device="cpu"), deblur(image, model))
+    maps = model.gating_maps(Window(0, 0, 8, 10))
+    assert maps.keys() == gating_maps(model).keys()
+    assert {gate.shape[1:] for gate in maps.values()} >= {(8, 10)}
 
 
 def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
@@ -129,16 +155,16 @@ def test_a_file_cut_anywhere_is_refused(file: Path) -> None:
     header = 8 + int.from_bytes(whole[:8], "little")
     for length in {0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(whole) - 1}:
         file.write_bytes(whole[:length])
-        assert_refused(file, "no whole checkpoint")
+        assert_refused(file, "is not a complete model")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, ...])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, ...])
 def test_an_unknown_version_is_refused(file: Path, version: Any) -> None:
     assert_refused(with_header(file, version=version), "version .*update napari-coordgate")
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "frame_shape", "psf_field", "step", "history", "metrics", "progress"]
+    "name", ["config", "frame_shape", "psf_field", "step", "history", "metrics"]
 )
 @pytest.mark.parametrize("value", [..., "text", [1]])
 def test_a_damaged_header_is_refused(file: Path, name: str, value: Any) -> None:
@@ -169,7 +195,7 @@ def test_a_header_that_makes_no_sense_is_refused(file: Path, name: str, value: A
 
 def test_a_header_nested_beyond_measure_is_refused(file: Path) -> None:
     save_file(load_file(file), file, {FORMAT: "[" * 100_000})
-    assert_refused(file, "no whole checkpoint")
+    assert_refused(file, "is not a complete model")
 
 
 def test_weights_of_another_network_are_refused(file: Path) -> None:
@@ -192,16 +218,16 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     assert_refused(path, "no such file")
     save_file({"weight": torch.zeros(3)}, path)
-    assert_refused(path, "no checkpoint of napari-coordgate")
+    assert_refused(path, "not a model of napari-coordgate")
     save_file({"weight": torch.zeros(3)}, path, {FORMAT: "[1, 2]"})
     assert_refused(path, "damaged header")
     save_file({"weight": torch.zeros(3)}, path, {FORMAT: "{"})
-    assert_refused(path, "no whole checkpoint")
+    assert_refused(path, "is not a complete model")
     path.write_text("This is no checkpoint, but a letter to a friend.")
-    assert_refused(path, "no whole checkpoint")
+    assert_refused(path, "is not a complete model")
     path.unlink()
     path.mkdir()
-    assert_refused(path, "no whole checkpoint")
+    assert_refused(path, "is not a complete model")
 
 
 class Intruder:
@@ -217,9 +243,9 @@ class Intruder:
 def test_loading_runs_no_pickle(tmp_path: Path) -> None:
     path, trace = tmp_path / "model.safetensors", tmp_path / "trace"
     path.write_bytes(pickle.dumps(Intruder(trace)))
-    assert_refused(path, "no whole checkpoint")
+    assert_refused(path, "is not a complete model")
     torch.save({"network": Intruder(trace)}, path)
-    assert_refused(path, "no whole checkpoint")
+    assert_refused(path, "is not a complete model")
     assert not trace.exists()
     pickle.loads(pickle.dumps(Intruder(trace)))
     assert trace.exists()

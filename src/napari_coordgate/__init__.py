@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from napari_coordgate.errors import CoordGateError
     from napari_coordgate.events import Finished, Preview, Progress, finish
     from napari_coordgate.geometry import Window
-    from napari_coordgate.inference import deblur, gating_maps
+    from napari_coordgate.inference import deblur
+    from napari_coordgate.inference.gating_maps import gating_maps
     from napari_coordgate.model import Model
     from napari_coordgate.networks import build_network
     from napari_coordgate.optics import PSFField

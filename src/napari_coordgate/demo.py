@@ -13,16 +13,16 @@ from napari_coordgate.comparison import Row, draw_examples, draw_radial_error
 from napari_coordgate.comparison.evaluation import ImagePair, evaluate
 from napari_coordgate.comparison.methods import image_method, unchanged
 from napari_coordgate.comparison.records import BLURRED, SHARP
-from napari_coordgate.config import DeblurRuntime, DemoConfig, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import DeblurRuntime, DemoConfig, TrainingConfig
 from napari_coordgate.errors import OutputError
-from napari_coordgate.events import Event, Finished, finish
+from napari_coordgate.events import Event
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image, find_images, read_image, write_image
 from napari_coordgate.io.files import atomic_write, sample_data_folder
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.simulation import center_crop_window, simulate
-from napari_coordgate.training import estimate_resources, train
+from napari_coordgate.training import estimate_resources, train_events
 
 STAGES = (BLURRED, "deblurred", "fine-tuned")
 SEED = 20
@@ -88,20 +88,15 @@ def _fine_tune(
     """Train the starter further on sample images for about as long as asked for."""
     field, output = starter.psf_field, folder / "fine-tuned.safetensors"
     where: dict[str, Any] = {
-        "runtime": RuntimeConfig(device=config.device),
+        "device": config.device,
         "init": starter,
         "cancel": cancel,
     }
     training = _tuning(starter, TRIAL_STEPS, TRIAL_STEPS)
-    trial = estimate_resources(training, sharp, field, steps=TRIAL_STEPS, **where)
-    steps = max(TRIAL_STEPS, int(config.seconds / finish(trial).result.seconds_per_step))
+    trial = estimate_resources(sharp, field, config=training, steps=TRIAL_STEPS, **where)
+    steps = max(TRIAL_STEPS, int(config.seconds / trial.seconds_per_step))
     training = _tuning(starter, steps, max(1, steps // 4))
-    for event in train(training, sharp, field, output=output, **where):
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
-        else:
-            yield event
-    return Model.load(output)
+    return (yield from train_events(sharp, field, config=training, output=output, **where))
 
 
 def _tuning(starter: Model, steps: int, validate_every: int) -> TrainingConfig:

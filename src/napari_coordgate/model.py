@@ -1,62 +1,86 @@
-"""A checkpoint rebuilds itself: network, PSF field and how they came about, in one file.
+"""A trained model: network, settings, PSF field and metrics, as one file.
 
-Arrays stand in the safetensors format, everything else as JSON in its header.
+Arrays are stored in the safetensors format, everything else as JSON in its header.
 Loading unpickles nothing and runs no code from the file.
 """
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_coordgate.config import TrainingConfig, TrainingSettings
+from napari_coordgate.arrays import PixelArray
+from napari_coordgate.config import (
+    DeblurConfig,
+    DeblurRuntime,
+    Device,
+    TrainingConfig,
+    TrainingSettings,
+)
 from napari_coordgate.errors import ModelError, PSFError, format_validation_error
+from napari_coordgate.events import Event
+from napari_coordgate.geometry import Window
+from napari_coordgate.io import Image
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.networks import Network, PSFSamples, build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
-__all__ = ["Model"]
+FORMAT, VERSION = "napari-coordgate model", 2
+FORMER_FORMAT, FORMER_VERSION = "napari-coordgate checkpoint", 1
+"""Key of the header, and its version, in files of earlier development versions."""
+WEIGHTS, PSF_FIELD = "network.", "psf_field."
 
-FORMAT = "napari-coordgate checkpoint"
-VERSION = 1
-WEIGHTS, FIELD, STATE = "network.", "psf_field.", "training."
+DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Model:
-    """A trained network and all that is known of it.
+    """A trained network with everything needed to use it.
 
-    Attributes
+    Parameters
     ----------
     config : TrainingConfig
-        How it was trained; holds the network's configuration and the scaling.
+        Recipe of the training; contains the architecture and the intensity scaling.
     weights : mapping of str to Tensor
-        The network's weights.
+        Weights of the network.
     frame_shape : tuple of int
-        (height, width) of the frame it serves, in pixels.
-    pixel_size_um : float or None
-        Side of a pixel in the object, um.
-    psf_field : PSFField or None
-        The blur it was trained on; none where the pairs were measured.
+        (height, width) of the camera frame, in pixels.
+    pixel_size_um : float, optional
+        Side of a camera pixel in the object, um.
+    psf_field : PSFField, optional
+        Blur that the model was trained on; None if it was trained on measured pairs.
     step : int
         Optimizer steps behind the weights.
     history : tuple of dict
-        Figures of each validation, in order.
+        Metrics of each validation so far, in order.
     metrics : dict
-        Figures of the validation that the weights belong to.
-    state : mapping of str to Tensor
-        What a resumed run needs beside the weights; empty in a finished model.
-    progress : dict
-        What a resumed run needs beside the tensors, as plain JSON values.
+        Metrics of the validation of these weights.
+
+    See Also
+    --------
+    train : Train a model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import Model, NetworkConfig, TrainingConfig, build_network
+    >>> config = TrainingConfig(network=NetworkConfig(depth=2, base_channels=4))
+    >>> model = Model(config, build_network(config.network).state_dict(), (32, 32))
+    >>> model
+    Model(cg-unet(2), frame 32x32, step 0)
+    >>> model.deblur(np.random.default_rng(0).random((3, 32, 32))).shape
+    (3, 32, 32)
     """
 
     config: TrainingConfig
@@ -67,21 +91,19 @@ class Model:
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
-    state: Mapping[str, Tensor] = field(default_factory=dict)
-    progress: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def network(self) -> Network:
-        """The network with its weights, on the CPU, ready to deblur."""
+        """Network with these weights, on the CPU, in evaluation mode."""
         config = self.config.network
         try:
-            measured = PSFSamples.from_weights(self.weights) if config.has_wiener_bank else None
-            # Without random weights: drawing them would disturb a training that begins beside this.
+            samples = PSFSamples.from_weights(self.weights) if config.has_wiener_bank else None
+            # Without random weights, which would change the random numbers of a running training.
             with torch.device("meta"):
-                network = build_network(config, measured)
+                network = build_network(config, samples)
             network.load_state_dict(dict(self.weights), assign=True)
         except KeyError as error:
-            raise ModelError(f"The weights do not hold the network's {error}.") from None
+            raise ModelError(f"The weights lack the network's {error}.") from None
         except (IndexError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"The weights do not fit the network: {' '.join(str(error).split())}"
@@ -90,13 +112,44 @@ class Model:
 
     def __repr__(self) -> str:
         network, (height, width) = self.config.network, self.frame_shape
-        return (
-            f"Checkpoint({network.architecture}({network.depth}), frame {height}x{width}, "
-            f"step {self.step})"
+        depth = f"({len(network.channels)})" if network.channels else ""
+        return f"Model({network.architecture}{depth}, frame {height}x{width}, step {self.step})"
+
+    def deblur(
+        self,
+        image: PixelArray | Image,
+        *,
+        axes: str | None = None,
+        origin: tuple[int, int] | None = None,
+        config: DeblurConfig = DEFAULTS,
+        runtime: DeblurRuntime = DEFAULT_RUNTIME,
+        device: Device | None = None,
+        callback: Callable[[Event], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> NDArray[Any]:
+        """Deblur an image, or each plane of a stack, of shape (..., H, W); see `deblur`."""
+        import napari_coordgate.inference as inference
+
+        return inference.deblur(
+            image,
+            self,
+            axes=axes,
+            origin=origin,
+            config=config,
+            runtime=runtime,
+            device=device,
+            callback=callback,
+            cancel=cancel,
         )
 
+    def gating_maps(self, window: Window | None = None) -> dict[str, NDArray[Any]]:
+        """Gating maps over a window of the frame, or over all of it; see `gating_maps`."""
+        import napari_coordgate.inference as inference
+
+        return inference.gating_maps(self, window)
+
     def header(self) -> dict[str, Any]:
-        """All but the arrays, as plain JSON values."""
+        """Everything but the arrays, as JSON values."""
         return {
             "version": VERSION,
             "program": __version__,
@@ -107,11 +160,19 @@ class Model:
             "step": self.step,
             "metrics": self.metrics,
             "history": list(self.history),
-            "progress": self.progress,
         }
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Arrays of the model, as a file names them."""
+        tensors = {WEIGHTS + name: tensor for name, tensor in self.weights.items()}
+        if self.psf_field is not None:
+            for name in ("kernels", "coefficients"):
+                array = getattr(self.psf_field, name)
+                tensors[PSF_FIELD + name] = torch.from_numpy(array).float()
+        return tensors
+
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model to a file, which appears when it is whole.
+        """Write the model to a file; the file appears only when it is complete.
 
         Parameters
         ----------
@@ -125,14 +186,7 @@ class Model:
         OutputError
             If the file exists, or cannot be written.
         """
-        tensors = {WEIGHTS + name: tensor for name, tensor in self.weights.items()}
-        tensors |= {STATE + name: tensor for name, tensor in self.state.items()}
-        if self.psf_field is not None:
-            tensors[FIELD + "kernels"] = torch.from_numpy(self.psf_field.kernels).float()
-            tensors[FIELD + "coefficients"] = torch.from_numpy(self.psf_field.coefficients).float()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with atomic_write(Path(path), overwrite=overwrite) as temporary:
-            temporary.write_bytes(save(tensors, {FORMAT: json.dumps(self.header())}))
+        write_tensors(path, self.header(), self.tensors(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -141,27 +195,26 @@ class Model:
         Parameters
         ----------
         path : str or Path
-            The file.
+            File of a model, or the checkpoint of an interrupted training.
 
         Returns
         -------
         Model
-            Its network is built and checked.
+            The model; its network is built and checked.
 
         Raises
         ------
         ModelError
-            If the file is missing, truncated, foreign, of an unknown version, or
+            If the file is missing, truncated, not a model, written by a later version, or
             does not rebuild its network.
         """
-        header, tensors = _read(path)
-        version = header.get("version")
-        if version != VERSION:
-            raise ModelError(
-                f"{path}: model of format version {version!r}, but this program reads version "
-                f"{VERSION}; update napari-coordgate."
-            )
-        header, tensors = _with_current_names(header, tensors)
+        return cls.from_tensors(path, *read_tensors(path))
+
+    @classmethod
+    def from_tensors(
+        cls, path: str | Path, header: dict[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        """Model of the header and the arrays of a file."""
         try:
             model = cls._from(header, tensors)
             model.network  # noqa: B018 - built now, so that a bad file fails here
@@ -175,76 +228,95 @@ class Model:
 
     @classmethod
     def _from(cls, content: dict[str, Any], tensors: Mapping[str, Tensor]) -> Self:
-        """Model of a file's header and arrays."""
         header = _Header.model_validate(content)
         psf_field = None
         if header.psf_field is not None:
             kernels, coefficients = (
-                tensors[FIELD + name].numpy() for name in ("kernels", "coefficients")
+                tensors[PSF_FIELD + name].numpy() for name in ("kernels", "coefficients")
             )
             psf_field = PSFField.from_description(header.psf_field, kernels, coefficients)
         return cls(
             config=header.config.select(TrainingConfig),
-            weights=_with_prefix(tensors, WEIGHTS),
+            weights={
+                name.removeprefix(WEIGHTS): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(WEIGHTS)
+            },
             frame_shape=header.frame_shape,
             pixel_size_um=header.pixel_size_um,
             psf_field=psf_field,
             step=header.step,
             history=header.history,
             metrics=header.metrics,
-            state=_with_prefix(tensors, STATE),
-            progress=header.progress,
         )
 
 
+def as_model(model: str | Path | Model) -> Model:
+    """Model that is given as such, or by the path of its file."""
+    return model if isinstance(model, Model) else Model.load(model)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file of a model is the checkpoint of an interrupted training."""
+    header, _ = read_tensors(path)
+    return bool(header.get("progress"))
+
+
 class _Header(BaseModel):
-    """All but the arrays, as `Checkpoint.header` tells it."""
+    """Header of a file, see `Model.header`."""
 
     config: TrainingSettings
-    """With the runtime in older files."""
+    """The recipe; in files of the former format with the runtime."""
     frame_shape: tuple[PositiveInt, PositiveInt]
     pixel_size_um: PositiveFloat | None
     psf_field: dict[str, Any] | None
     step: NonNegativeInt
     metrics: dict[str, float]
     history: tuple[dict[str, float], ...]
-    progress: dict[str, Any]
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and arrays of a file, whatever is wrong with it said in one line."""
+def write_tensors(
+    path: str | Path, header: dict[str, Any], tensors: Mapping[str, Tensor], *, overwrite: bool
+) -> None:
+    """Write a header and arrays to a safetensors file, atomically."""
+    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_write(Path(path), overwrite=overwrite) as temporary:
+        temporary.write_bytes(save(arrays, {FORMAT: json.dumps(header)}))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and arrays of a file, with current names; raises ModelError in one line."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            if FORMAT not in metadata:
+            key = FORMAT if FORMAT in metadata else FORMER_FORMAT
+            if key not in metadata:
                 raise ModelError(
-                    f"{path}: holds tensors, but is no checkpoint of napari-coordgate."
+                    f"{path}: contains tensors, but is not a model of napari-coordgate."
                 )
-            header = json.loads(metadata[FORMAT])
+            header = json.loads(metadata[key])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; 'napari-coordgate train' makes one.") from None
+        raise ModelError(f"{path}: no such file; 'napari-coordgate train' makes a model.") from None
     except (SafetensorError, OSError, RecursionError, ValueError) as error:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             raise ModelError(
-                f"{path}: is no checkpoint but a TIFF file; give a .safetensors file."
+                f"{path}: is a TIFF file, not a model; give a .safetensors file."
             ) from None
         raise ModelError(
-            f"{path}: is no whole checkpoint ({' '.join(str(error).split())}); train it anew, "
-            "or copy it again."
+            f"{path}: is not a complete model file ({' '.join(str(error).split())}); train the "
+            "model again, or copy it again."
         ) from None
     if not isinstance(header, dict):
         raise ModelError(f"{path}: damaged header.")
-    return header, tensors
-
-
-def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    version = header.get("version")
+    if version != (VERSION if key == FORMAT else FORMER_VERSION):
+        raise ModelError(
+            f"{path}: model of format version {version!r}, but this program reads up to version "
+            f"{VERSION}; update napari-coordgate."
+        )
+    return _with_current_names(header, tensors)
 
 
 RENAMED = {
@@ -253,13 +325,13 @@ RENAMED = {
     "psnr_centre": "psnr_center",
     "places": "positions",
 }
-"""Names in files of napari-coordgate 0.1 development versions, and what they became."""
+"""Names in files of the former format, and their current names."""
 
 
 def _with_current_names(
     header: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and arrays of a file with the names that are used today."""
+    """Header and arrays of a file with current names."""
 
     def renamed(value: Any) -> Any:
         if isinstance(value, dict):

@@ -112,7 +112,7 @@ def test_numbers_that_are_none_or_negative_are_told(run: Run, world: World, tmp_
 def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("deblur", world.blurred, "-m", world.field, "-o", tmp_path / "r.tif")
     assert finished.returncode == 1
-    assert "no checkpoint but a TIFF" in finished.stderr
+    assert "is a TIFF file, not a model" in finished.stderr
 
 
 def of_another_version(path: Path) -> None:

@@ -26,7 +26,7 @@ def told(run: Run, path: Path) -> dict[str, Any]:
 
 def test_a_checkpoint_tells_all_but_its_weights(run: Run, world: World) -> None:
     description, checkpoint = told(run, world.model), Model.load(world.model)
-    assert description["kind"] == "checkpoint"
+    assert description["kind"] == "model"
     assert TrainingConfig(**description["settings"]) == checkpoint.config
     assert description["frame_shape"] == [48, 48]
     assert description["pixel_size_um"] == 0.5
@@ -44,7 +44,7 @@ def test_people_read_the_same_without_the_history(run: Run, world: World) -> Non
 
 def test_a_run_to_go_on_with_tells_that_it_is_one(run: Run, world: World) -> None:
     last = world.model.with_name("model.last.safetensors")
-    assert told(run, last)["kind"] == "unfinished training"
+    assert told(run, last)["kind"] == "checkpoint"
 
 
 def test_a_psf_field_tells_its_lens(run: Run, world: World) -> None:

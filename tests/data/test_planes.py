@@ -1,6 +1,7 @@
 """Laws of finding the planes of images."""
 
 import gc
+import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_coordgate.config import Scaling
 from napari_coordgate.data import find_planes
 from napari_coordgate.data import planes as planes_module
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.normalization import Normalizer
 
 STACK = np.arange(2 * 3 * 5 * 4, dtype=np.uint16).reshape(2, 3, 5, 4)
 
@@ -73,7 +76,7 @@ def test_color_samples_are_planes(tmp_path: Path) -> None:
 def test_planes_of_files_are_kept_by_their_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(planes_module, "BYTES_LOADED", 5 * 20)
+    monkeypatch.setattr(planes_module, "MAX_CACHED_BYTES", 5 * 20)
     for number in range(8):
         write_image(tmp_path / f"{number}.{kind}", Image(STACK[0, 0].astype(np.uint8), "YX"))
     planes = find_planes(tmp_path)
@@ -92,7 +95,7 @@ def test_a_plane_of_a_stack_is_loaded_alone(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"Image 1 has shape \(5,\)"):
-        find_planes([STACK, np.zeros(5)])
+        find_planes((STACK, np.zeros(5)))
     with pytest.raises(ImageError, match="No image was given"):
         find_planes([])
     with pytest.raises(ImageError, match="has no images"):
@@ -140,7 +143,7 @@ def test_a_lazy_plane_is_kept_for_the_next_time() -> None:
 
 
 def test_lazy_planes_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planes_module, "BYTES_LOADED", 2 * STACK[0, 0].nbytes)
+    monkeypatch.setattr(planes_module, "MAX_CACHED_BYTES", 2 * STACK[0, 0].nbytes)
     lazy = LazyArray(STACK)
     first, second, third = find_planes(lazy)[:3]
     for plane in (first, second, third, third, second):
@@ -163,3 +166,17 @@ def test_a_plane_knows_its_shape(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", Image(STACK.transpose(0, 2, 1, 3), "TYZX"))
     for images in (STACK, LazyArray(STACK), tmp_path / "a.tif"):
         assert {plane.shape for plane in find_planes(images)} == {(5, 4)}
+
+
+def test_the_intensity_range_of_an_unchanged_file_is_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, scaling = tmp_path / "a.tif", Scaling()
+    write_image(path, Image(STACK[0, 0], "YX"))
+    (plane,), (again,) = find_planes(path), find_planes(path)
+    first = plane.normalizer(scaling)
+    monkeypatch.setattr(planes_module, "fit_normalizer", lambda *_: Normalizer(0, 1))
+    assert again.normalizer(scaling) == first
+    assert plane.normalizer(Scaling(low_percentile=30)) == Normalizer(0, 1)
+    os.utime(path, ns=(1, 1))
+    assert again.normalizer(scaling) == Normalizer(0, 1)

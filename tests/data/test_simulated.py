@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.data import Sample, SimulatedPairs, find_planes
-from napari_coordgate.geometry import Window
+from napari_coordgate.data import Sample, Samples, SimulatedPairs, find_planes
+from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import PSFField
 
@@ -35,7 +35,7 @@ def pairs_of(*images: Pixels, validation: bool = False, **changes: Any) -> Simul
     plain: dict[str, Any] = {"augment": False, "gain": 1.0, "window_size": 16}
     config = TrainingConfig(network=NetworkConfig(depth=2), **{**plain, **changes})
     planes = find_planes(list(images))
-    return SimulatedPairs(planes, [UNIT] * len(planes), FIELD, config, validation=validation)
+    return SimulatedPairs(planes, FIELD, config, ranges=[UNIT] * len(planes), validation=validation)
 
 
 def blurred_and_sharp(pairs: SimulatedPairs, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -54,11 +54,11 @@ def test_a_window_is_cut_out_of_the_blur_of_the_whole_scene() -> None:
     image = scene(AROUND.shape)
     whole = torch.from_numpy(FIELD.blur(image, origin=AROUND.origin))
     pairs = pairs_of(image, sampling="frame")
-    blurred, sharp = blurred_and_sharp(pairs, pairs[0])
+    blurred, sharp = blurred_and_sharp(pairs, pairs.sample(0))
     torch.testing.assert_close(blurred, whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(sharp, torch.from_numpy(image)[MARGIN:-MARGIN, MARGIN:-MARGIN])
     for number in range(20):
-        sample = pairs_of(image)[number]
+        sample = pairs_of(image).sample(number)
         inside = sample.window.within(Window.whole(FRAME))
         around = sample.window.expanded(MARGIN)
         placed = Sample(image[around.within(AROUND)], None, sample.window)
@@ -71,7 +71,7 @@ def test_a_window_shows_any_part_of_an_image_with_the_scene_around_it() -> None:
     pairs = pairs_of(image)
     corners = set()
     for number in range(200):
-        shown = pairs[number].sharp
+        shown = pairs.sample(number).sharp
         y, x = divmod(round(float(shown[0, 0]) * 4200), 70)
         side = 16 + 2 * MARGIN
         np.testing.assert_allclose(shown, image[y : y + side, x : x + side], atol=1e-6)
@@ -85,7 +85,7 @@ def test_at_a_mirrored_border_the_blur_is_that_of_the_mirrored_frame(sampling: s
     pairs = pairs_of(scene((70, 60)), border="mirror", sampling=sampling)
     touching = 0
     for number in range(20):
-        sample = pairs[number]
+        sample = pairs.sample(number)
         around = sample.window.expanded(MARGIN)
         inside = around.clipped(FRAME)
         touching += inside != around
@@ -100,7 +100,7 @@ def test_at_a_mirrored_border_the_blur_is_that_of_the_mirrored_frame(sampling: s
 def test_a_mirrored_frame_is_blurred_as_in_use() -> None:
     image = scene(FRAME)
     pairs = pairs_of(image, border="mirror", validation=True)
-    blurred, sharp = blurred_and_sharp(pairs, pairs[0])
+    blurred, sharp = blurred_and_sharp(pairs, pairs.sample(0))
     torch.testing.assert_close(blurred, torch.from_numpy(FIELD.blur(image)), rtol=0, atol=1e-5)
     assert np.array_equal(sharp, image)
 
@@ -116,7 +116,7 @@ def test_flips_come_before_the_blur() -> None:
     ]
     seen = set()
     for number in range(60):
-        sample = pairs[number]
+        sample = pairs.sample(number)
         blurred, _ = blurred_and_sharp(pairs, sample)
         expected = FIELD.blur(sample.sharp, origin=AROUND.origin)
         torch.testing.assert_close(blurred, torch.from_numpy(expected), rtol=0, atol=1e-5)
@@ -132,10 +132,10 @@ def test_flips_come_before_the_blur() -> None:
 def test_an_image_smaller_than_the_window_is_mirrored(shape: tuple[int, int]) -> None:
     image = scene(shape)
     for augment in (False, True):
-        sample = pairs_of(image, augment=augment)[0]
+        sample = pairs_of(image, augment=augment).sample(0)
         assert sample.sharp.shape == (16 + 2 * MARGIN, 16 + 2 * MARGIN)
         assert set(np.unique(sample.sharp)) <= set(np.unique(image))
-    validated = pairs_of(image, validation=True)[0]
+    validated = pairs_of(image, validation=True).sample(0)
     assert validated.window.shape == (min(shape[0], FRAME[0]), min(shape[1], FRAME[1]))
 
 
@@ -143,10 +143,10 @@ def test_intensities_are_scaled_by_their_image_and_brightened_together() -> None
     image = scene((70, 60)) * 1000 + 500
     config = TrainingConfig(window_size=16, augment=False, gain=2.0)
     planes = find_planes(image)
-    brightened = SimulatedPairs(planes, [Normalizer(500, 1500)], FIELD, config)
+    brightened = SimulatedPairs(planes, FIELD, config, ranges=[Normalizer(500, 1500)])
     plain = pairs_of((image - 500) / 1000)
     for number in range(5):
-        one, other = brightened[number], plain[number]
+        one, other = brightened.sample(number), plain.sample(number)
         factors = one.sharp / other.sharp
         assert 0.5 <= factors.mean() <= 2
         np.testing.assert_allclose(factors, factors.mean(), rtol=1e-2)
@@ -160,26 +160,31 @@ def test_a_sample_follows_from_seed_and_number() -> None:
     one, again = pairs_of(*images, augment=True), pairs_of(*images, augment=True)
     other = pairs_of(*images, augment=True, seed=1)
     for number in (5, 0, 17):
-        assert equal(one[number], again[number])
-        assert not equal(one[number], other[number])
-        assert not equal(one[number], one[number + 3])
+        assert equal(one.sample(number), again.sample(number))
+        assert not equal(one.sample(number), other.sample(number))
+        assert not equal(one.sample(number), one.sample(number + 3))
 
 
 def test_validation_samples_are_neither_turned_nor_brightened() -> None:
     image = scene(AROUND.shape)
     pairs = pairs_of(image, augment=True, gain=3.0, validation=True)
-    assert np.array_equal(pairs[0].sharp, image)
+    assert np.array_equal(pairs.sample(0).sharp, image)
 
 
 # From 3.12 to 3.13 Python forks by default, and warns where torch has started threads.
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("count", [3, 7])
 def test_the_number_of_workers_changes_nothing(count: int) -> None:
-    pairs = pairs_of(*(scene((50, 60), seed) for seed in range(5)), augment=True, gain=1.5)
+    images = (scene((50, 60), seed) for seed in range(5))
+    pairs = Samples(pairs_of(*images, augment=True, gain=1.5))
 
     def samples(workers: int) -> list[Sample]:
         loader: DataLoader[Sample] = DataLoader(
-            pairs, batch_size=count, sampler=range(14), num_workers=workers, collate_fn=list
+            pairs,
+            batch_size=count,
+            sampler=range(14),
+            num_workers=workers,
+            collate_fn=list,
         )
         return [sample for batch in loader for sample in batch]
 
@@ -190,7 +195,7 @@ def test_the_number_of_workers_changes_nothing(count: int) -> None:
 
 def test_the_noise_of_a_sample_is_the_same_in_any_batch() -> None:
     pairs = pairs_of(scene((50, 60)), camera=Camera(photons=50, read_noise=2))
-    samples = [pairs[number] for number in range(5)]
+    samples = [pairs.sample(number) for number in range(5)]
     together = pairs.to_batch(samples, CPU, 8).blurred
     apart = [pairs.to_batch(samples[part], CPU, 8 + part.start).blurred for part in PARTS]
     torch.testing.assert_close(together, torch.cat(apart))
@@ -199,7 +204,7 @@ def test_the_noise_of_a_sample_is_the_same_in_any_batch() -> None:
 
 def test_noise_follows_from_the_number_of_the_sample() -> None:
     pairs = pairs_of(scene((50, 60)), camera=Camera(photons=50, read_noise=2))
-    one, again, other = (pairs.to_batch([pairs[0]], CPU, n).blurred for n in (4, 4, 5))
+    one, again, other = (pairs.to_batch([pairs.sample(0)], CPU, n).blurred for n in (4, 4, 5))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
@@ -207,7 +212,28 @@ def test_noise_follows_from_the_number_of_the_sample() -> None:
 def test_noise_falls_on_the_blurred_image_alone() -> None:
     clean = pairs_of(scene((50, 60)))
     noisy = pairs_of(scene((50, 60)), camera=Camera(photons=1e4))
-    one, other = (pairs.to_batch([pairs[0]], CPU, 0) for pairs in (clean, noisy))
+    one, other = (pairs.to_batch([pairs.sample(0)], CPU, 0) for pairs in (clean, noisy))
     assert torch.equal(one.sharp, other.sharp)
     error = (one.blurred - other.blurred).square().mean()
     assert float(error) == pytest.approx(float(one.blurred.mean()) / 1e4, rel=0.3)
+
+
+def test_pairs_are_a_dataset_of_sharp_and_blurred_images_and_coordinates() -> None:
+    config = TrainingConfig(window_size=16, camera=Camera(photons=100))
+    pairs = SimulatedPairs([scene((50, 60), seed) for seed in range(3)], FIELD, config)
+    items = list(pairs)
+    assert len(items) == len(pairs) == 3
+    for index, (sharp, blurred, coordinates) in enumerate(items):
+        sample = pairs.sample(index)
+        batch = pairs.to_batch([sample], CPU, index)
+        assert torch.equal(sharp, batch.sharp[0])
+        assert torch.equal(blurred, batch.blurred[0])
+        expected = frame_coordinates(FRAME, sample.window)
+        assert torch.equal(coordinates, torch.from_numpy(expected))
+    loader = DataLoader(pairs, batch_size=3, shuffle=False)
+    (batched,) = loader
+    assert [tuple(tensor.shape) for tensor in batched] == [
+        (3, 1, 16, 16),
+        (3, 1, 16, 16),
+        (3, 2, 16, 16),
+    ]

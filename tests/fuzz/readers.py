@@ -119,8 +119,6 @@ def write_checkpoint(architecture: Architecture, path: Path) -> None:
         step=12,
         history=({"step": 6.0, "psnr": 20.5}, {"step": 12.0, "psnr": float("inf")}),
         metrics={"psnr": 1 / 3},
-        state={"optimizer.0.step": torch.tensor(12.0)},
-        progress={"images": 3, "plateau": None},
     )
     checkpoint.save(path)
 

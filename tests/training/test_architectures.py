@@ -15,7 +15,6 @@ from napari_coordgate.config import (
     TrainingConfig,
 )
 from napari_coordgate.errors import ModelError, SettingsError
-from napari_coordgate.events import finish
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import Predictor, deblur
 from napari_coordgate.model import Model
@@ -39,9 +38,7 @@ def settings(architecture: str, **changes: object) -> TrainingConfig:
 
 
 def trained(config: TrainingConfig, output: Path | None = None) -> Model:
-    result = finish(train(config, SHARP, FIELD, output=output)).result
-    assert isinstance(result, Model)
-    return result
+    return train(SHARP, FIELD, config=config, output=output)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -78,15 +75,15 @@ def test_wiener_filters_start_from_the_psfs_of_the_lens(architecture: str) -> No
 @pytest.mark.parametrize("architecture", WIENER)
 def test_wiener_filters_need_a_psf_field(architecture: str) -> None:
     frames = SHARP[:, :32, :40]
-    with pytest.raises(SettingsError, match="begins with the PSFs of the lens"):
-        finish(train(settings(architecture), frames, blurred=frames))
+    with pytest.raises(SettingsError, match="starts from the PSFs of the lens"):
+        train(frames, config=settings(architecture), blurred=frames)
 
 
 def test_filters_for_psfs_of_another_size_are_not_fine_tuned() -> None:
     model = trained(settings("multi-wiener", steps=1))
     assert LARGER.size != FIELD.size
     with pytest.raises(SettingsError, match="PSFs of another size"):
-        finish(train(settings("multi-wiener"), SHARP, LARGER, init=model))
+        train(SHARP, LARGER, config=settings("multi-wiener"), init=model)
 
 
 @pytest.mark.parametrize("lost", ["bank.psfs", "bank.positions", "bank.log_regularization"])

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
 from napari_coordgate.errors import CoordGateError, DeviceMemoryError
-from napari_coordgate.events import Finished
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
-from napari_coordgate.training.memory import try_or_oom
+from napari_coordgate.training.learner import try_or_oom
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
@@ -22,21 +21,18 @@ SHARP = np.random.default_rng(0).random((8, *FRAME))
 NETWORK = NetworkConfig(base_channels=4, depth=2)
 
 
-def end_of_a_run(batch_size: int) -> Finished:
-    """End of a run on windows of 16 pixels."""
+def run_with(batch_size: int) -> None:
+    """Train on windows of 16 pixels."""
     config = TrainingConfig(network=NETWORK, window_size=16, batch_size=batch_size, steps=2)
-    *_, end = train(config, SHARP, FIELD)
-    assert isinstance(end, Finished)
-    return end
+    train(SHARP, FIELD, config=config)
 
 
 def failure(batch_size: int) -> CoordGateError:
     """The error of a run that fails, known to be one line of too little memory."""
-    end = end_of_a_run(batch_size)
-    assert end.reason == "failed"
-    assert isinstance(end.error, DeviceMemoryError)
-    assert len(end.message.splitlines()) == 1
-    return end.error
+    with pytest.raises(DeviceMemoryError) as caught:
+        run_with(batch_size)
+    assert len(str(caught.value).splitlines()) == 1
+    return caught.value
 
 
 def limited_to(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +68,7 @@ def test_too_little_memory_is_an_error_that_names_what_fits(
 def test_the_batch_that_is_named_does_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     limited_to(FRAME[0] * FRAME[1], monkeypatch)
     assert "batch_size 5" in str(failure(batch_size=11))
-    assert end_of_a_run(batch_size=5).reason == "completed"
+    run_with(batch_size=5)
 
 
 def test_too_little_memory_to_validate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +98,7 @@ def test_any_other_failure_of_torch_keeps_its_traceback(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(UNet, "forward", broken)
     with pytest.raises(RuntimeError, match="multiplied"):
-        end_of_a_run(batch_size=2)
+        run_with(batch_size=2)
 
 
 def test_an_attempt_returns_what_it_computes_or_none_for_want_of_memory() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_coordgate.training.schedule import averaging, cosine_factor, plateau
+from napari_coordgate.training.learner import averaging, cosine_factor, plateau
 
 
 def test_the_cosine_rises_and_falls_to_nothing() -> None:

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.events import finish
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
@@ -60,7 +59,7 @@ def checkpoint_file(
     tmp_path_factory: pytest.TempPathFactory, field: PSFField, sharp: NDArray[np.uint8]
 ) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    finish(train(TINY, sharp, field, output=path))
+    train(sharp, field, config=TINY, output=path)
     return path
 
 

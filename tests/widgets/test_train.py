@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import PRESETS, Camera
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
-from napari_coordgate.events import Event, Finished, Progress, reporting_end
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import path_of
@@ -267,8 +267,8 @@ def test_running_out_of_memory_names_what_would_fit(
         yield
 
     monkeypatch.setattr(
-        "napari_coordgate.training.estimate_resources",
-        lambda *a, **k: reporting_end(out_of_memory()),
+        "napari_coordgate.training.estimate_resources_events",
+        out_of_memory,
     )
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"
@@ -281,9 +281,14 @@ def test_what_does_not_fit_is_started_only_when_asked_for_again(
     too_large = ResourceEstimate(
         seconds_per_step=0.1, seconds=10, memory_bytes=2**40, free_bytes=2**30, device="cpu"
     )
+
+    def returning(*_: object, **__: object) -> Generator[Event, None, ResourceEstimate]:
+        yield Progress("estimating", 1, 1, 0.1)
+        return too_large
+
     monkeypatch.setattr(
-        "napari_coordgate.training.estimate_resources",
-        lambda *a, **k: iter([Finished("completed", "Needs 1 TB.", result=too_large)]),
+        "napari_coordgate.training.estimate_resources_events",
+        returning,
     )
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
@@ -334,7 +339,7 @@ def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_no
     qtbot.waitUntil(lambda: job.end is not None, timeout=2000)
     assert job.end is not None and job.end.reason == "canceled"
     last = Model.load(last_checkpoint_path(output))
-    assert last.state
+    assert is_checkpoint(last_checkpoint_path(output))
     assert last.step >= 40
 
 
@@ -351,13 +356,13 @@ def test_stopped_before_it_begins_it_does_not_begin(
 ) -> None:
     fits = ResourceEstimate(0.1, 10, 2**20, 2**30, "cpu")
 
-    def estimate_resources(*_: object, **__: object) -> Iterator[Event]:
+    def estimate_resources(*_: object, **__: object) -> Generator[Event, None, ResourceEstimate]:
         for done in range(1, 100):
             time.sleep(0.02)
             yield Progress("rehearsing", done, 100, 0.02 * done)
-        yield Finished("completed", "It fits.", result=fits)
+        return fits
 
-    monkeypatch.setattr("napari_coordgate.training.estimate_resources", estimate_resources)
+    monkeypatch.setattr("napari_coordgate.training.estimate_resources_events", estimate_resources)
     click(widget.bar.run)
     qtbot.waitUntil(lambda: widget.bar.bar.value() > 0, timeout=WAIT_MS)
     click(widget.bar.stop)

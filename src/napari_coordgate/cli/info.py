@@ -20,7 +20,7 @@ from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import pluralize
 from napari_coordgate.io import IMAGE_SUFFIXES, read_image
 from napari_coordgate.io.tiff import coordgate_tiff_kind
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
 
 Description = dict[str, Any]
@@ -79,7 +79,7 @@ def _model_info(path: Path) -> Description:
     field = checkpoint.psf_field
     return {
         "file": str(path),
-        "kind": "unfinished training" if checkpoint.state else "checkpoint",
+        "kind": "checkpoint" if is_checkpoint(path) else "model",
         "frame_shape": list(checkpoint.frame_shape),
         "pixel_size_um": checkpoint.pixel_size_um,
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()),

@@ -203,7 +203,7 @@ def _help_all() -> inspect.Parameter:
             return
         for parameter in context.command.params:
             if getattr(parameter, "rich_help_panel", None) == _ADVANCED:
-                parameter.hidden = False
+                vars(parameter)["hidden"] = False
         typer.echo(context.get_help())
         raise typer.Exit
 

@@ -1,9 +1,10 @@
 """From sharp images to a trained network."""
 
+import math
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from napari_coordgate.io.files import (
 )
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import OUTPUT_EXISTS_HINT, process_rank, train
+from napari_coordgate.training import OUTPUT_EXISTS_HINT, distributed, train_events
 
 __all__ = ["Start", "TrainingImages", "train_network"]
 
@@ -93,7 +94,7 @@ def train_network(
     origin = _origin(output, start)
     settings = _settings(origin, start, given)
     runtime = settings.select(RuntimeConfig)
-    rank = process_rank(runtime)
+    rank = distributed.rank(runtime)
     if rank:
         warnings.simplefilter("ignore")
     replaced = start.overwrite or start.resume
@@ -106,10 +107,10 @@ def train_network(
     if rank is None:
         sys.exit(run_on_each_device(runtime.devices, runtime.nodes))
     with cancel_on_signal() as cancel:
-        events = train(
-            settings.select(TrainingConfig),
+        events = train_events(
             images.sharp,
             field,
+            config=settings.select(TrainingConfig),
             runtime=runtime,
             blurred=images.blurred,
             validation=images.validation,
@@ -123,12 +124,13 @@ def train_network(
             deque(events, maxlen=0)
             return
         try:
-            end = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
+            model: Model = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
         except CanceledError as error:
             if not last_checkpoint_path(output).exists():
                 raise
             raise CanceledError(f"{str(error).rstrip('.')}, with --resume.") from None
-    typer.echo(f"{output}: {end.message}")
+    psnr = model.metrics.get("psnr", math.nan)
+    typer.echo(f"{output}: best validation PSNR {psnr:.2f} dB, at step {model.step}.")
 
 
 def _origin(output: Path, start: Start) -> Model | None:
@@ -158,11 +160,16 @@ def _with_own_length(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_settings(
-    events: Iterable[Event], output: Path, settings: str, replaced: bool
-) -> Iterator[Event]:
+    events: Generator[Event, None, Model], output: Path, settings: str, replaced: bool
+) -> Generator[Event, None, Model]:
     """Pass events on, and write the settings once the run is under way: its input is good."""
     written = False
-    for event in events:
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            model: Model = end.value
+            return model
         if not written and isinstance(event, Progress) and event.stage != "reading images":
             path = settings_path(output)
             remove_stale_temp_files([path])

@@ -50,7 +50,7 @@ class TestSet(Sequence[ImagePair]):
         count = len(pairs) if limit is None else min(limit, len(pairs))
         # The example is shown in figures: choose an image with contrast.
         candidates = range(min(count, EXAMPLE_CANDIDATES))
-        first = max(candidates, key=lambda n: float(pairs[n].sharp.std()))
+        first = max(candidates, key=lambda n: float(pairs.sample(n).sharp.std()))
         self._order = [first, *(number for number in range(count) if number != first)]
         self.frame_shape = pairs.frame_shape
 
@@ -67,7 +67,7 @@ class TestSet(Sequence[ImagePair]):
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         index = self._order[number]
-        sample = self._pairs[index]
+        sample = self._pairs.sample(index)
         batch = self._pairs.to_batch([sample], torch.device("cpu"), index)
         return ImagePair(batch.sharp[0, 0].numpy(), batch.blurred[0, 0].numpy(), sample.window)
 

@@ -31,11 +31,11 @@ from napari_coordgate.config import ComparisonConfig, Device, Method, RuntimeCon
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
-from napari_coordgate.events import Event, Finished, Progress, Stopwatch, pluralize, run
+from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, run
 from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import train
+from napari_coordgate.training import train_events
 
 DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
 
@@ -273,10 +273,10 @@ class _Job:
         if not resume:
             check_not_exists([output], False, "move it away to train the network again")
         plan, latest = self.plans[spec.slug], None
-        events = train(
-            plan.config(spec, self.config),
+        events = train_events(
             self.context.split.training,
             self.context.psf_field,
+            config=plan.config(spec, self.config),
             runtime=self.context.runtime,
             output=output,
             resume=resume,
@@ -284,9 +284,6 @@ class _Job:
         )
         try:
             for event in events:
-                if isinstance(event, Finished):
-                    event.raise_unless_completed()
-                    continue
                 if isinstance(event, Progress) and event.stage == "training":
                     latest = event
                 yield event

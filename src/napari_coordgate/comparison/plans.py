@@ -14,8 +14,8 @@ from napari_coordgate.comparison.context import (
 from napari_coordgate.comparison.records import Record
 from napari_coordgate.config import ComparisonConfig, TrainingConfig
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
-from napari_coordgate.events import Event, Finished
-from napari_coordgate.training import ResourceEstimate, estimate_resources
+from napari_coordgate.events import Event
+from napari_coordgate.training import ResourceEstimate, estimate_resources_events
 
 
 class Plan(Record):
@@ -53,17 +53,13 @@ def make_plan(spec: RunSpec, context: ComparisonContext) -> Generator[Event, Non
         return Plan(fingerprint=spec.recipe)
     assert spec.method is not None and spec.seed is not None
     trial = training_config(spec.method, spec.seed, config)
-    estimate: ResourceEstimate | None = None
-    images, field = context.split.training, context.psf_field
-    for event in estimate_resources(
-        trial, images, field, runtime=context.runtime, cancel=context.cancel
-    ):
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
-            estimate = event.result
-        else:
-            yield event
-    assert estimate is not None
+    estimate = yield from estimate_resources_events(
+        context.split.training,
+        context.psf_field,
+        config=trial,
+        runtime=context.runtime,
+        cancel=context.cancel,
+    )
     if not math.isfinite(estimate.seconds_per_step):
         raise DeviceMemoryError(f"{spec.name}: {estimate}")
     steps = steps_within(config.minutes, estimate, trial)

@@ -1,18 +1,16 @@
-"""From sharp images and a PSF field, or measured pairs, to training pairs.
+"""Training pairs from sharp images and a PSF field, or from measured images.
 
-Pairs come from blurring, not from flipping: a *sharp* image is flipped, turned
-and shifted, and then blurred at a window of the frame. A finished pair, flipped,
-would show blur where the lens does not put it.
+Pairs are made by blurring, not by flipping: a *sharp* image is flipped, rotated and
+shifted, and then blurred at a window of the frame. A finished pair, flipped, would show
+blur where the lens does not produce it.
 
-Every sample is a function of the seed and its number alone. So a run repeats
-exactly, whatever reads the images beside it, and goes on exactly where it stopped.
+Each sample depends on the seed and its index alone. So a training repeats exactly,
+whatever the number of processes that load the images, and resumes exactly where it stopped.
 """
 
-from napari_coordgate.data.measured import MeasuredPairs
+from napari_coordgate.data.pairs import MeasuredPairs, Pairs, Samples, SimulatedPairs, prepare_pairs
 from napari_coordgate.data.planes import Images, Plane, find_planes
-from napari_coordgate.data.preparation import Pairs, prepare_pairs
-from napari_coordgate.data.sampling import Batch, Sample, coverage_weights, window_origins
-from napari_coordgate.data.simulated import SimulatedPairs
+from napari_coordgate.data.sampling import Batch, Sample
 
 __all__ = [
     "Batch",
@@ -21,9 +19,8 @@ __all__ = [
     "Pairs",
     "Plane",
     "Sample",
+    "Samples",
     "SimulatedPairs",
-    "coverage_weights",
     "find_planes",
     "prepare_pairs",
-    "window_origins",
 ]

@@ -1,7 +1,9 @@
-"""Planes to train on: images (H, W) in memory, or loaded when needed."""
+"""Planes to train on: images (H, W) in memory, or loaded when needed; and their intensities."""
 
+import threading
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_coordgate.config import Scaling
 from napari_coordgate.errors import ImageError
+from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.io import (
     Image,
     PixelArray,
@@ -21,11 +25,11 @@ from napari_coordgate.io import (
     read_image,
 )
 from napari_coordgate.io.tiff import coordgate_tiff_kind
+from napari_coordgate.normalization import Normalizer, fit_normalizer
 
-__all__ = ["Images", "Plane", "find_planes"]
-
-BYTES_LOADED = 2**30
-"""Pixels kept of what was loaded: planes of files, and of arrays that load lazily."""
+MAX_CACHED_BYTES = 2**30
+"""Size of the cache of loaded planes: of files, and of arrays that load lazily."""
+MAX_MESSAGES = 3
 _OWN = {"PSF field": "a PSF field", "gating maps": "gating maps"}
 
 Pixels = NDArray[Any]
@@ -34,19 +38,7 @@ Images = str | Path | PixelArray | Image | Sequence[str | Path | PixelArray | Im
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One image (H, W).
-
-    Attributes
-    ----------
-    name : str
-        What errors call it.
-    source : PixelArray or Path
-        The array or the file that holds it.
-    index : tuple of int and slice
-        Its index within the source's array.
-    shape : tuple of int
-        (height, width) in pixels, as it was when the plane was found.
-    """
+    """One image (H, W) of an array or a file, named for error messages."""
 
     name: str
     source: PixelArray | Path
@@ -54,90 +46,87 @@ class Plane:
     shape: tuple[int, int]
 
     def read(self) -> Pixels:
-        """Pixels of the plane, shape (H, W); what had to be loaded is kept for the next time."""
-        source, index = self.source, self.index
+        """Pixels (H, W) of the plane; loaded pixels are cached."""
+        source, index, key = self.source, self.index, self._file_key()
         if isinstance(source, np.ndarray):
             return np.asarray(source[index])
         if not isinstance(source, Path):
-            # No longer than the plane itself: nobody else will ask for it.
-            mine = weakref.ref(self, _kept.forget)
-            return _kept.array(mine, lambda: np.asarray(source[index]))
-        try:
-            changed_ns = source.stat().st_mtime_ns
-        except OSError:
-            changed_ns = 0  # the reader says what is wrong
-        place = tuple(part for part in index if isinstance(part, int))
-        return _kept.array(
-            (source, changed_ns, place), lambda: _opened(source, changed_ns).plane(index).copy()
-        )
+            # Cached no longer than the plane itself exists: nothing else will ask for it.
+            own = weakref.ref(self, _cache.forget)
+            return _cache.array(own, lambda: np.asarray(source[index]))
+        return _cache.array(key, lambda: _opened(source, key[1]).plane(index).copy())
+
+    def normalizer(self, scaling: Scaling) -> Normalizer:
+        """Intensity range of the plane; that of an unchanged file is computed once."""
+        if not isinstance(self.source, Path):
+            return fit_normalizer(self.read(), scaling, self.name)
+        key = (*self._file_key(), scaling)
+        if key not in _normalizers:
+            _normalizers[key] = fit_normalizer(self.read(), scaling, self.name)
+        return _normalizers[key]
+
+    def _file_key(self) -> tuple[Any, int, tuple[int, ...]]:
+        """Source, time of its last change, and position of the plane in it."""
+        changed_ns = 0
+        if isinstance(self.source, Path):
+            with suppress(OSError):  # the reader reports what is wrong
+                changed_ns = self.source.stat().st_mtime_ns
+        return self.source, changed_ns, tuple(part for part in self.index if isinstance(part, int))
 
 
-class _KeptArrays:
-    """Arrays that were loaded, in the order of their last use."""
+_normalizers: dict[Hashable, Normalizer] = {}
+
+
+class _ArrayCache:
+    """Cache of loaded arrays, in the order of their last use."""
 
     def __init__(self) -> None:
         self._arrays: dict[Hashable, Pixels] = {}
 
     def array(self, key: Hashable, load: Callable[[], Pixels]) -> Pixels:
-        """Array of this key, loaded unless it was kept."""
-        kept = self._arrays.pop(key, None)
-        array = self._arrays[key] = load() if kept is None else kept
-        if kept is None:
-            self._shed()
+        """Array of a key, loaded unless it is cached."""
+        cached = self._arrays.pop(key, None)
+        array = self._arrays[key] = load() if cached is None else cached
+        if cached is None:
+            self._shrink()
         return array
 
     def forget(self, key: Hashable) -> None:
-        """Let go of an array."""
+        """Remove an array."""
         self._arrays.pop(key, None)
 
-    def _shed(self) -> None:
-        """Let go of what is too much, but never of the last used one."""
+    def _shrink(self) -> None:
+        """Remove the oldest arrays until the others fit, but never the last used one."""
         for oldest in list(self._arrays)[:-1]:
-            if not self._is_too_much():
+            if sum(array.nbytes for array in self._arrays.values()) <= MAX_CACHED_BYTES:
                 break
             self.forget(oldest)
 
-    def _is_too_much(self) -> bool:
-        return sum(array.nbytes for array in self._arrays.values()) > BYTES_LOADED
 
-
-_kept = _KeptArrays()
+_cache = _ArrayCache()
 
 
 @lru_cache(maxsize=1)
 def _opened(path: Path, changed_ns: int) -> Image:
-    """Image of the file used last, if it has not changed: to open a long stack takes time."""
+    """Image of the last used file, if unchanged: opening a long stack takes time."""
     return read_image(path)
 
 
-def find_planes(images: Images) -> list[Plane]:
-    """Every plane of a folder, of files, or of arrays.
+def find_planes(images: Images | Sequence[Plane]) -> list[Plane]:
+    """Every plane of a folder, of files, of arrays (..., H, W), or of images.
 
-    Parameters
-    ----------
-    images : path, array of shape (..., H, W), Image, or sequence of these
-        A folder stands for all images in it. An array of dask, zarr and the like
-        serves as it is: planes are loaded one by one. An `Image` tells its axes, and
-        the name that errors call it.
-
-    Returns
-    -------
-    list of Plane
-        Files are opened for their shape, not read.
-
-    Raises
-    ------
-    ImageError
-        If there is none, or a file is no image, or one of this program's own making that
-        is none: a PSF field or gating maps.
+    Files are opened for their shape, not read. Lazy arrays, e.g. of dask, are loaded plane by
+    plane. PSF fields and gating maps of our own are refused.
     """
     if isinstance(images, str | Path) and Path(images).is_dir():
         images = find_images(images)
     is_one = isinstance(images, str | Path | Image) or is_pixel_array(images)
-    several: Any = [images] if is_one else images
+    items: Any = [images] if is_one else images
     found: list[Plane] = []
-    for number, item in enumerate(several):
-        if isinstance(item, str | Path):
+    for number, item in enumerate(items):
+        if isinstance(item, Plane):
+            found.append(item)
+        elif isinstance(item, str | Path):
             found += _planes_of_file(Path(item))
         elif isinstance(item, Image):
             found += _planes_of_image(item, item.data, item.name)
@@ -151,14 +140,14 @@ def find_planes(images: Images) -> list[Plane]:
 def _planes_of_file(path: Path) -> Iterator[Plane]:
     kind = coordgate_tiff_kind(path)
     if kind is not None:
-        raise ImageError(f"{path} holds {_OWN[kind]}, no image to train on; move it elsewhere.")
+        raise ImageError(f"{path} contains {_OWN[kind]}, not an image; move it elsewhere.")
     yield from _planes_of_image(read_image(path), path, str(path))
 
 
 def _planes_of_image(image: Image, source: PixelArray | Path, name: str) -> Iterator[Plane]:
     for index in plane_indices(image):
-        place = [i for i in index if isinstance(i, int)]
-        title = f"{name}, plane {place}" if any(place) else name
+        position = [i for i in index if isinstance(i, int)]
+        title = f"{name}, plane {position}" if any(position) else name
         yield Plane(title, source, index, image.frame_shape)
 
 
@@ -166,5 +155,26 @@ def _planes_of_array(array: PixelArray, number: int) -> Iterator[Plane]:
     if array.ndim < 2:
         raise ImageError(f"Image {number} has shape {array.shape}; it must be (..., H, W).")
     *stack, height, width = array.shape
-    for place, index in enumerate(np.ndindex(*stack)):
-        yield Plane(f"image {number}, plane {place}", array, index, (height, width))
+    for position, index in enumerate(np.ndindex(*stack)):
+        yield Plane(f"image {number}, plane {position}", array, index, (height, width))
+
+
+def compute_ranges(
+    planes: Sequence[Plane], scaling: Scaling, cancel: threading.Event | None = None
+) -> Generator[Event, None, list[Normalizer]]:
+    """Intensity range of every plane; raises one error for all planes that cannot be used."""
+    stopwatch = Stopwatch("reading images", len(planes))
+    ranges, messages = [], []
+    for number, plane in enumerate(planes):
+        raise_if_canceled(cancel, "Stopped while reading the images; nothing was written.")
+        try:
+            ranges.append(plane.normalizer(scaling))
+        except ImageError as error:
+            messages.append(str(error))
+        yield stopwatch.progress(number + 1)
+    if messages:
+        shown, more = messages[:MAX_MESSAGES], len(messages) - MAX_MESSAGES
+        if more > 0:
+            shown.append(f"And {more} more like these.")
+        raise ImageError(" ".join(shown))
+    return ranges

@@ -1,4 +1,4 @@
-"""Which window of the frame a training pair shows, and what its pixels count."""
+"""Random windows of the frame, and the weights of their pixels in the loss."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -12,58 +12,31 @@ from torch import Tensor
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.geometry import Window, frame_coordinates
 
-__all__ = [
-    "Batch",
-    "RngStream",
-    "Sample",
-    "WindowSampler",
-    "coverage_weights",
-    "random_stream",
-    "window_origins",
-]
-
 Float32 = NDArray[np.float32]
 
 
 class Batch(NamedTuple):
-    """Training pairs on the training device.
+    """Training pairs on the training device: scaled images, coordinates and loss weights."""
 
-    Attributes
-    ----------
-    sharp, blurred : Tensor, shape (B, 1, h, w)
-        Scaled images.
-    coordinates : Tensor, shape (B, 2, h, w)
-        Frame coordinates of their pixels.
-    weights : Tensor, shape (B, 1, h, w)
-        What each pixel's error counts.
-    """
-
-    sharp: Tensor
-    blurred: Tensor
-    coordinates: Tensor
-    weights: Tensor
+    sharp: Tensor  # (B, 1, h, w)
+    blurred: Tensor  # (B, 1, h, w)
+    coordinates: Tensor  # (B, 2, h, w)
+    weights: Tensor  # (B, 1, h, w)
 
 
 class Sample(NamedTuple):
-    """What one pair is made of, before it reaches the training device.
-
-    Attributes
-    ----------
-    sharp : ndarray of float32, shape (H, W)
-        Scaled sharp scene: the window and, where it is still to be blurred, a margin.
-    blurred : ndarray of float32, shape (h, w), or None
-        The window's blurred image, where it was measured.
-    window : Window
-        Where the pair lies in the frame.
-    """
+    """One pair before it reaches the training device."""
 
     sharp: Float32
+    """Scaled sharp scene: the window and, if it has yet to be blurred, a margin."""
     blurred: Float32 | None
+    """The window's blurred image, if it was measured."""
     window: Window
+    """Window of the frame that the pair shows."""
 
 
 class RngStream(IntEnum):
-    """Independent streams of random numbers within one run."""
+    """Independent streams of random numbers of one training."""
 
     ORDER = 0
     VALIDATION = 1
@@ -73,83 +46,37 @@ class RngStream(IntEnum):
     SPLIT = 5
 
 
-def random_stream(seed: int, stream: RngStream, number: int = 0) -> np.random.Generator:
-    """Random numbers of one thing in one run.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the run.
-    stream : Stream
-        What they are for.
-    number : int
-        Which sample or epoch they are for.
-
-    Returns
-    -------
-    numpy.random.Generator
-        The same one for the same arguments.
-    """
-    return np.random.default_rng([seed, stream, number])
+def random_stream(seed: int, stream: RngStream, index: int = 0) -> np.random.Generator:
+    """Random generator of one sample or epoch, the same for the same arguments."""
+    return np.random.default_rng([seed, stream, index])
 
 
 def window_origins(frame_length: int, length: int, multiple: int) -> NDArray[np.int64]:
-    """First pixels, along one axis, among which a training window's is drawn evenly.
+    """Origins along one axis, with repetitions, from which that of a window is drawn uniformly.
 
-    Windows are laid over the frame at every multiple, also reaching over its
-    borders, and those that do are moved inside: so the border is seen as often
-    as the middle, and nothing ever lies outside the frame.
-
-    Parameters
-    ----------
-    frame_length, length : int
-        Pixels of the frame and of the window, which is no longer than the frame.
-    multiple : int
-        Origins snap to multiples of this, but for the last that fits. Windows
-        shorter than this are laid side by side.
-
-    Returns
-    -------
-    ndarray of int64
-        Origins; some stand there many times.
+    Windows are placed at every multiple (or side by side, if shorter), also across the borders,
+    and those that cross a border are moved inside: so pixels at the border are seen as often as
+    those in the middle. The last origin need not be a multiple.
     """
     step = min(multiple, length)
-    laid = np.arange(step - length // step * step, frame_length, step)
-    return np.clip(laid, 0, frame_length - length)
+    origins = np.arange(step - length // step * step, frame_length, step)
+    return np.clip(origins, 0, frame_length - length)
 
 
 def coverage_weights(frame_length: int, length: int, multiple: int) -> Float32:
-    """Weight of each pixel that makes `window_origins` count all pixels alike.
+    """Weight (frame_length,) of each pixel: the inverse of how often `window_origins` cover it.
 
-    Parameters
-    ----------
-    frame_length, length, multiple : int
-        As for `window_origins`.
-
-    Returns
-    -------
-    ndarray of float32, shape (frame_length,)
-        Inverse of how often a pixel is seen; a window's weights are 1 on average.
+    The weights of a window are 1 on average.
     """
-    seen = np.zeros(frame_length)
+    coverage = np.zeros(frame_length)
     origins = window_origins(frame_length, length, multiple)
     for origin in origins:
-        seen[origin : origin + length] += 1
-    return (len(origins) * length / (frame_length * seen)).astype(np.float32)
+        coverage[origin : origin + length] += 1
+    return (len(origins) * length / (frame_length * coverage)).astype(np.float32)
 
 
 class WindowSampler:
-    """Which image, which window of the frame and which brightness make a sample.
-
-    Parameters
-    ----------
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    config : TrainingConfig
-        Sampling and seed.
-    validation : bool
-        Sample n is image n, over as much of the frame as it fills.
-    """
+    """Draws the image, the window of the frame and the brightness of each sample."""
 
     def __init__(
         self, frame_shape: tuple[int, int], config: TrainingConfig, *, validation: bool
@@ -166,17 +93,17 @@ class WindowSampler:
         self.origins = [window_origins(*lengths, multiple) for lengths in axes]
         self.weights = [coverage_weights(*lengths, multiple) for lengths in axes]
 
-    def draw(self, number: int, images: int) -> tuple[np.random.Generator, int]:
-        """Random numbers of a sample, and which image it shows: each once an epoch."""
+    def draw(self, index: int, images: int) -> tuple[np.random.Generator, int]:
+        """Random generator of a sample, and the index of its image: each image once per epoch."""
         seed = self.config.seed
         if self.validation:
-            return random_stream(seed, RngStream.VALIDATION, number), number
-        epoch, place = divmod(number, images)
+            return random_stream(seed, RngStream.VALIDATION, index), index
+        epoch, position = divmod(index, images)
         order = random_stream(seed, RngStream.ORDER, epoch).permutation(images)
-        return random_stream(seed, RngStream.TRAINING, number), int(order[place])
+        return random_stream(seed, RngStream.TRAINING, index), int(order[position])
 
     def window(self, rng: np.random.Generator, image_shape: tuple[int, ...]) -> Window:
-        """Window of the frame for a sample."""
+        """Random window of the frame; in validation, as large as the image allows."""
         if not self.validation:
             y0, x0 = (int(rng.choice(origins)) for origins in self.origins)
             return Window(y0, x0, *self.window_shape)
@@ -186,12 +113,12 @@ class WindowSampler:
         return Window(y0, x0, height, width)
 
     def gain(self, rng: np.random.Generator) -> np.float32:
-        """Brightness of a sample."""
+        """Random brightness factor."""
         spread = 0.0 if self.validation else float(np.log(self.config.gain))
         return np.float32(np.exp(rng.uniform(-spread, spread)))
 
     def batch(self, sharp: Tensor, blurred: Tensor, windows: Sequence[Window]) -> Batch:
-        """Batch of images (B, h, w) with the coordinates and weights of their windows."""
+        """Batch of images (B, h, w), with the coordinates and weights of their windows."""
         coordinates = np.stack([frame_coordinates(self.frame_shape, w) for w in windows])
         weights = np.ones((len(windows), *windows[0].shape), np.float32)
         if not self.validation:

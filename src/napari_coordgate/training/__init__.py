@@ -1,8 +1,19 @@
-"""One training loop: sharp images and a PSF field, or measured pairs, to a checkpoint."""
+"""Training of a model on sharp images and a PSF field, or on measured pairs."""
 
-from napari_coordgate.training.files import OUTPUT_EXISTS_HINT
-from napari_coordgate.training.job import train
-from napari_coordgate.training.ranks import process_rank
-from napari_coordgate.training.rehearsal import ResourceEstimate, estimate_resources
+from napari_coordgate.training.checkpoint import OUTPUT_EXISTS_HINT, Checkpoint
+from napari_coordgate.training.estimate import (
+    ResourceEstimate,
+    estimate_resources,
+    estimate_resources_events,
+)
+from napari_coordgate.training.trainer import train, train_events
 
-__all__ = ["OUTPUT_EXISTS_HINT", "ResourceEstimate", "estimate_resources", "process_rank", "train"]
+__all__ = [
+    "OUTPUT_EXISTS_HINT",
+    "Checkpoint",
+    "ResourceEstimate",
+    "estimate_resources",
+    "estimate_resources_events",
+    "train",
+    "train_events",
+]

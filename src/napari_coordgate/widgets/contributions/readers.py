@@ -58,11 +58,11 @@ def _is_foreign(file: Path) -> bool:
     """Whether a file is whole, and holds the tensors of another program."""
     from safetensors import SafetensorError, safe_open
 
-    from napari_coordgate.model import FORMAT  # brings in torch
+    from napari_coordgate.model import FORMAT, FORMER_FORMAT  # imports torch
 
     try:
         with safe_open(file, framework="numpy") as opened:
-            return FORMAT not in (opened.metadata() or {})
+            return {FORMAT, FORMER_FORMAT}.isdisjoint(opened.metadata() or {})
     except (SafetensorError, OSError):
         return False
 

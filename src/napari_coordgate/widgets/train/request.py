@@ -3,6 +3,7 @@
 Everything here is decided without a window, and without loading torch.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import RuntimeConfig, TrainingConfig, TrainingSettings
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.events import Event
+from napari_coordgate.events import Event, Finished
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.widgets.jobs import Job
@@ -60,23 +61,24 @@ class TrainingRequest:
 
     def estimate_resources(self, job: Job) -> Iterator[Event]:
         """Events of a rehearsal, whose result is the estimate; for the background thread."""
-        from napari_coordgate.training import estimate_resources  # brings in torch
+        from napari_coordgate.training import estimate_resources_events  # imports torch
 
-        return estimate_resources(
-            self.config.select(TrainingConfig),
+        estimate = yield from estimate_resources_events(
             **self._images(),
+            config=self.config.select(TrainingConfig),
             runtime=self.config.select(RuntimeConfig),
             init=self.init,
             cancel=job.cancel_requested,
         )
+        yield Finished("completed", str(estimate), result=estimate)
 
     def train(self, job: Job) -> Iterator[Event]:
         """Events of the training; for the background thread."""
-        from napari_coordgate.training import train  # brings in torch
+        from napari_coordgate.training import train_events  # imports torch
 
-        return train(
-            self.config.select(TrainingConfig),
+        model = yield from train_events(
             **self._images(),
+            config=self.config.select(TrainingConfig),
             runtime=self.config.select(RuntimeConfig),
             init=self.init,
             output=self.output,
@@ -85,6 +87,10 @@ class TrainingRequest:
             stop=job.stop_requested,
             preview_seconds=PREVIEW_SECONDS,
         )
+        psnr = model.metrics.get("psnr", math.nan)
+        message = f"Best validation PSNR {psnr:.2f} dB, at step {model.step}."
+        outputs = (self.output, last_checkpoint_path(self.output))
+        yield Finished("completed", message, outputs=outputs, result=model)
 
     def check(self) -> None:
         """Make sure that there is something to train on, and a way to blur it.
@@ -124,7 +130,7 @@ class TrainingRequest:
     def _images(self) -> dict[str, Any]:
         return {
             "sharp": self.sharp,
-            "field": self.field,
+            "psf_field": self.field,
             "blurred": self.blurred,
             "validation": self.validation,
         }

@@ -1,7 +1,6 @@
 """Laws of a training: it learns, it repeats, it stops and goes on, and it loses nothing."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,19 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import (
+    CanceledError,
     CoordGateError,
     ImageError,
     ModelError,
     OutputError,
     SettingsError,
 )
-from napari_coordgate.events import Event, Finished, Preview, Progress, finish
+from napari_coordgate.events import Event, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import train
+from napari_coordgate.training import Checkpoint, train, train_events
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -71,45 +71,39 @@ def output(tmp_path: Path) -> Path:
 
 
 def trained(config: TrainingConfig = SMALL, **arguments: Any) -> Model:
-    result = finish(train(config, SHARP, FIELD, **arguments)).result
-    assert isinstance(result, Model)
-    return result
-
-
-def end_of(events: Iterator[Event]) -> Finished:
-    """The end of a job, known to be its last event and the only end."""
-    *others, end = events
-    assert isinstance(end, Finished)
-    assert not any(isinstance(event, Finished) for event in others)
-    return end
+    return train(SHARP, FIELD, config=config, device="cpu", **arguments)
 
 
 def failure(config: TrainingConfig = SMALL, sharp: Any = SHARP, **arguments: Any) -> CoordGateError:
     """The error of a run that fails, known to be one line and to have written nothing."""
-    end = end_of(train(config, sharp, arguments.pop("field", FIELD), **arguments))
-    assert end.reason == "failed"
-    assert end.outputs == ()
-    assert end.error is not None
-    assert end.message == str(end.error)
-    assert len(end.message.splitlines()) == 1
-    return end.error
+    output = arguments.get("output")
+    before = contents(output.parent) if output is not None and output.parent.is_dir() else {}
+    with pytest.raises(CoordGateError) as caught:
+        train(sharp, arguments.pop("psf_field", FIELD), config=config, **arguments)
+    assert len(str(caught.value).splitlines()) == 1
+    if output is not None and output.parent.is_dir():
+        assert contents(output.parent) == before
+    return caught.value
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def stopped_after(
     steps: int, config: TrainingConfig, output: Path, *, overwrite: bool = False
-) -> Finished:
-    """End of a run that is canceled after some of its steps, or after reading its images."""
+) -> CanceledError:
+    """Error of a run that is canceled after some of its steps, or after reading its images."""
     cancel = threading.Event()
     last = ("training", steps) if steps else ("reading images", len(SHARP))
 
-    def watched() -> Iterator[Event]:
-        arguments: dict[str, Any] = {"output": output, "overwrite": overwrite, "cancel": cancel}
-        for event in train(config, SHARP, FIELD, **arguments):
-            if isinstance(event, Progress) and (event.stage, event.done) == last:
-                cancel.set()
-            yield event
+    def watch(event: Event) -> None:
+        if isinstance(event, Progress) and (event.stage, event.done) == last:
+            cancel.set()
 
-    return end_of(watched())
+    with pytest.raises(CanceledError) as caught:
+        trained(config, output=output, overwrite=overwrite, cancel=cancel, callback=watch)
+    return caught.value
 
 
 def assert_equal_weights(one: Model, other: Model) -> None:
@@ -133,7 +127,7 @@ def test_one_batch_overfits() -> None:
         learning_rate=4e-3,
     )
     image = SHARP[0, : FRAME[0], : FRAME[1]]
-    events = list(train(config, image, FIELD))
+    events = list(train_events(image, FIELD, config=config))
     losses = [e.metrics["loss"] for e in events if isinstance(e, Progress) and "loss" in e.metrics]
     assert losses[-1] < losses[0] / 30
 
@@ -158,16 +152,16 @@ def test_every_part_of_the_network_is_trained() -> None:
 def test_measured_pairs_are_trained_on() -> None:
     sharp = SHARP[:, :32, :40]
     blurred = FIELD.blur(sharp)
-    end = finish(train(SMALL, sharp, blurred=blurred))
-    assert end.result.psf_field is None
-    assert end.result.frame_shape == FRAME
+    model = train(sharp, config=SMALL, blurred=blurred)
+    assert model.psf_field is None
+    assert model.frame_shape == FRAME
 
 
 # Events and what is left
 
 
-def test_every_step_is_told_and_the_job_ends_once(output: Path) -> None:
-    events = list(train(SMALL, SHARP, FIELD, output=output))
+def test_each_step_yields_an_event(output: Path) -> None:
+    events = list(train_events(SHARP, FIELD, config=SMALL, output=output))
     steps = [e for e in events if isinstance(e, Progress) and e.stage == "training"]
     assert [(e.done, e.total) for e in steps] == [(n, 12) for n in range(1, 13)]
     assert all({"loss", "learning_rate"} <= e.metrics.keys() for e in steps)
@@ -175,9 +169,7 @@ def test_every_step_is_told_and_the_job_ends_once(output: Path) -> None:
     previews = [e for e in events if isinstance(e, Preview)]
     assert validated == [e.step for e in previews] == [4, 8, 12]
     assert all(e.sharp.shape == e.blurred.shape == e.deblurred.shape == FRAME for e in previews)
-    end = end_of(iter(events))
-    assert end.reason == "completed"
-    assert end.outputs == (output, last_checkpoint_path(output))
+    assert set(output.parent.iterdir()) == {output, last_checkpoint_path(output)}
 
 
 def test_the_best_weights_are_kept_with_their_figures(output: Path) -> None:
@@ -190,7 +182,8 @@ def test_the_best_weights_are_kept_with_their_figures(output: Path) -> None:
     assert saved.step == best["step"]
     assert saved.history == last.history[: last.history.index(best) + 1]
     assert saved.config == SMALL
-    assert not saved.state
+    assert not is_checkpoint(output)
+    assert is_checkpoint(last_checkpoint_path(output))
     assert {"psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge"} <= saved.metrics.keys()
 
 
@@ -198,11 +191,10 @@ def test_a_run_without_output_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    end = finish(train(SMALL, SHARP, FIELD))
-    assert end.outputs == ()
+    model = trained()
     assert not list(tmp_path.iterdir())
     image = torch.zeros(1, 1, *FRAME)
-    assert end.result.network(image, torch.zeros(1, 2, *FRAME)).shape == image.shape
+    assert model.network(image, torch.zeros(1, 2, *FRAME)).shape == image.shape
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -252,27 +244,29 @@ def test_a_run_stopped_and_resumed_ends_as_one_that_was_not(
     config = with_(SMALL, **changes)
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     expected = trained(config, output=whole)
-    assert stopped_after(steps, config, parts).reason == "canceled"
+    stopped_after(steps, config, parts)
     assert Model.load(last_checkpoint_path(parts)).step == steps
     resumed = trained(config, output=parts, resume=True)
     assert_equal_weights(resumed, expected)
     assert resumed.history == expected.history
-    one, other = (Model.load(last_checkpoint_path(path)) for path in (whole, parts))
-    assert one.header() == other.header()
-    assert_equal_weights(one, other)
-    assert all(torch.equal(one.state[name], other.state[name]) for name in one.state)
+    one, other = (Checkpoint.load(last_checkpoint_path(path)) for path in (whole, parts))
+    assert one.model.header() == other.model.header()
+    assert one.progress == other.progress
+    assert_equal_weights(one.model, other.model)
+    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 20), (3, 7), (4, 5), (7, 3)])
 def test_epochs_are_passes_over_all_images_whatever_the_batch(batch_size: int, steps: int) -> None:
     config = with_(SMALL, **PLATEAU | {"batch_size": batch_size})
-    end = finish(train(config, blobs(6), FIELD))  # five to train on, one held back
-    assert f"Trained {steps} steps" in end.message
+    events = train_events(blobs(6), FIELD, config=config)  # five to train on, one held out
+    done = [e.done for e in events if isinstance(e, Progress) and e.stage == "training"]
+    assert done[-1] == steps
 
 
 def test_a_plateau_halves_the_rate_when_nothing_is_gained() -> None:
     config = with_(SMALL, **PLATEAU | {"epochs": 8, "learning_rate": 1e-30})
-    steps = [e for e in train(config, SHARP, FIELD) if isinstance(e, Progress)]
+    steps = [e for e in train_events(SHARP, FIELD, config=config) if isinstance(e, Progress)]
     rates = sorted({e.metrics["learning_rate"] for e in steps if "loss" in e.metrics})
     np.testing.assert_allclose(rates[::-1], 1e-30 * 0.5 ** np.arange(len(rates)))
     assert len(rates) == 28 // 4 - 1  # steps in all and between validations; the first one gains
@@ -282,17 +276,14 @@ def test_a_plateau_halves_the_rate_when_nothing_is_gained() -> None:
 
 
 def test_cancel_saves_the_run_and_says_so(output: Path) -> None:
-    end = stopped_after(6, SMALL, output)
-    assert end.reason == "canceled"
-    assert "6 of 12 steps; resume" in end.message
-    assert end.outputs == (output, last_checkpoint_path(output))
+    assert "6 of 12 steps; resume" in str(stopped_after(6, SMALL, output))
     assert Model.load(last_checkpoint_path(output)).step == 6
     assert Model.load(output).step == 4
 
 
 def test_cancel_before_a_validation_leaves_the_run_alone(output: Path) -> None:
-    end = stopped_after(2, SMALL, output)
-    assert end.outputs == (last_checkpoint_path(output),)
+    stopped_after(2, SMALL, output)
+    assert list(output.parent.iterdir()) == [last_checkpoint_path(output)]
     assert not output.exists()
 
 
@@ -337,7 +328,7 @@ def test_going_on_with_other_settings_is_refused(
 def test_going_on_with_other_images_or_another_lens_is_refused(output: Path) -> None:
     stopped_after(5, SMALL, output)
     assert "number of sharp images" in str(failure(sharp=SHARP[:5], output=output, resume=True))
-    assert "psf_field" in str(failure(field=OTHER_FIELD, output=output, resume=True))
+    assert "psf_field" in str(failure(psf_field=OTHER_FIELD, output=output, resume=True))
 
 
 def test_only_a_stopped_run_can_be_gone_on_with(output: Path) -> None:
@@ -390,7 +381,7 @@ def test_a_checkpoint_has_its_suffix(tmp_path: Path) -> None:
 
 def test_bad_images_fail_the_run_before_it_begins() -> None:
     assert isinstance(failure(sharp=np.zeros((2, 40, 40))), ImageError)
-    assert isinstance(failure(field=None), SettingsError)
+    assert isinstance(failure(psf_field=None), SettingsError)
 
 
 def test_a_training_that_diverges_says_so(output: Path) -> None:

@@ -21,10 +21,10 @@ from napari_coordgate.config import (
     TrainingSettings,
 )
 from napari_coordgate.errors import ImageError, SettingsError
-from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
-from napari_coordgate.training.ranks import ProcessGroup, process_rank
+from napari_coordgate.training.distributed import ProcessGroup, rank
 
 SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2))
 ALONE, TWO = RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", devices=2)
@@ -36,13 +36,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
-from napari_coordgate.errors import ImageError
+from napari_coordgate.errors import CoordGateError, ImageError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.data import SimulatedPairs
-from napari_coordgate.events import Finished, Progress
-from napari_coordgate.training import train
-from napari_coordgate.training.ranks import ProcessGroup
+from napari_coordgate.events import Progress
+from napari_coordgate.training import train_events
+from napari_coordgate.training.distributed import ProcessGroup
 
 config = TrainingConfig(
     network=NetworkConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
@@ -51,14 +51,14 @@ config = TrainingConfig(
 sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
 field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
 runtime = RuntimeConfig(device="cpu", devices=2)
-ranks, found = ProcessGroup(runtime), {}
-mine = ranks.rank == 1
+group, found = ProcessGroup(runtime), {}
+mine = group.rank == 1
 
-found["any"] = ranks.any(mine, False)
-found["gathered"] = ranks.gather(ranks.rank)
-found["broadcast"] = ranks.broadcast(f"from {ranks.rank}")
+found["any"] = group.any_reduce(mine, False)
+found["gathered"] = group.gather(group.rank)
+found["broadcast"] = group.broadcast(f"from {group.rank}")
 try:
-    with ranks.sync_errors():
+    with group.sync_errors():
         if mine:
             raise ImageError("torn")
 except ImageError as error:
@@ -67,12 +67,17 @@ except ImageError as error:
 def end(config=config, canceled_after=None):
     """Message of the end of a run, which this rank may cancel."""
     cancel = threading.Event()
-    for event in train(config, sharp, field, runtime=runtime, cancel=cancel):
-        if isinstance(event, Progress) and event.stage == "training":
-            if event.done == canceled_after:
-                cancel.set()
-        if isinstance(event, Finished):
-            return event.message
+    done = 0
+    events = train_events(sharp, field, config=config, runtime=runtime, cancel=cancel)
+    try:
+        for event in events:
+            if isinstance(event, Progress) and event.stage == "training":
+                done = event.done
+                if done == canceled_after:
+                    cancel.set()
+    except CoordGateError as error:
+        return str(error)
+    return f"Trained {done} steps"
 
 found["completed"] = end()
 found["canceled"] = end(canceled_after=2 if mine else None)
@@ -90,14 +95,14 @@ def torn(self, number):
     raise ImageError(f"sample {number} is torn")
 
 if mine:
-    read, SimulatedPairs.__getitem__ = SimulatedPairs.__getitem__, torn
+    read, SimulatedPairs.sample = SimulatedPairs.sample, torn
 found["unreadable"] = end()
 if mine:
-    SimulatedPairs.__getitem__, UNet.forward = read, out_of_memory
+    SimulatedPairs.sample, UNet.forward = read, out_of_memory
 found["out of memory"] = end()
-Path(sys.argv[1], str(ranks.rank)).write_text(json.dumps(found))
+Path(sys.argv[1], str(group.rank)).write_text(json.dumps(found))
 if mine:
-    SimulatedPairs.__getitem__ = lambda self, number: os._exit(0)
+    SimulatedPairs.sample = lambda self, number: os._exit(0)
 Path(sys.argv[1], "gone").write_text(end())
 '''
 
@@ -154,12 +159,12 @@ def test_one_that_is_gone_is_not_waited_for(folder: Path) -> None:
 
 
 def test_a_process_alone_is_all_of_them() -> None:
-    ranks = ProcessGroup(ALONE)
-    assert (ranks.size, ranks.rank, ranks.leads) == (1, 0, True)
-    assert ranks.any(True, False) == (True, False)
-    assert ranks.gather("mine") == ["mine"]
-    assert ranks.broadcast("mine") == "mine"
-    with pytest.raises(ImageError, match="torn"), ranks.sync_errors():
+    group = ProcessGroup(ALONE)
+    assert (group.size, group.rank, group.is_main) == (1, 0, True)
+    assert group.any_reduce(True, False) == (True, False)
+    assert group.gather("mine") == ["mine"]
+    assert group.broadcast("mine") == "mine"
+    with pytest.raises(ImageError, match="torn"), group.sync_errors():
         raise ImageError("torn")
 
 
@@ -170,21 +175,21 @@ def test_a_job_that_is_led_keeps_its_events_its_result_and_its_error() -> None:
             raise error
         return "read"
 
-    led = ProcessGroup(ALONE).led(job(None))
-    assert next(led) == Progress("reading", 1, 2, 0.1)
+    events = ProcessGroup(ALONE).run_on_main(job(None))
+    assert next(events) == Progress("reading", 1, 2, 0.1)
     with pytest.raises(StopIteration) as end:
-        next(led)
+        next(events)
     assert end.value.value == "read"
     with pytest.raises(ImageError, match="torn"):
-        list(ProcessGroup(ALONE).led(job(ImageError("torn"))))
+        list(ProcessGroup(ALONE).run_on_main(job(ImageError("torn"))))
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_shares_are_all_of_it_and_alike(number: int, size: int) -> None:
-    ranks, shares = ProcessGroup.__new__(ProcessGroup), []
-    ranks.size = size
-    for ranks.rank in range(size):
-        shares.append(ranks.share(number))
+    group, shares = ProcessGroup.__new__(ProcessGroup), []
+    group.size = size
+    for group.rank in range(size):
+        shares.append(group.share(number))
     assert [place for share in shares for place in share] == list(range(number))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -193,10 +198,8 @@ def test_processes_that_nobody_has_started_are_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    *_, end = train(SMALL, np.ones((2, 32, 40)), FIELD, runtime=TWO)
-    assert isinstance(end, Finished)
-    assert isinstance(end.error, SettingsError)
-    assert "command line" in end.message
+    with pytest.raises(SettingsError, match="command line"):
+        train(np.ones((2, 32, 40)), FIELD, config=SMALL, runtime=TWO)
 
 
 def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +207,7 @@ def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match="ntasks-per-node"):
-        process_rank(TWO)
+        rank(TWO)
 
 
 def test_every_device_has_a_share_of_a_batch() -> None:

@@ -1,4 +1,4 @@
-"""Laws of a rehearsal: it foretells a run, and leaves nothing behind."""
+"""Laws of resource estimates: they predict a run, and leave nothing behind."""
 
 import threading
 from pathlib import Path
@@ -9,13 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_coordgate import estimate_resources
 from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
-from napari_coordgate.errors import DeviceMemoryError, SettingsError
-from napari_coordgate.events import Finished, Progress, finish
+from napari_coordgate.errors import CanceledError, DeviceMemoryError, SettingsError
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import ResourceEstimate, rehearsal, train
+from napari_coordgate.training import (
+    ResourceEstimate,
+    estimate_resources,
+    estimate_resources_events,
+    train,
+)
+from napari_coordgate.training import estimate as estimate_module
+from tests.training.running import Ended, ended
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
@@ -29,31 +35,26 @@ SMALL: dict[str, Any] = {
 
 
 def estimate(field: PSFField = FIELD, **changes: Any) -> ResourceEstimate:
-    result = finish(estimate_resources(TrainingConfig(**SMALL | changes), SHARP, field)).result
-    assert isinstance(result, ResourceEstimate)
-    return result
+    config = TrainingConfig(**SMALL | changes)
+    return estimate_resources(SHARP, field, config=config, device="cpu")
 
 
-def end_of(config: TrainingConfig, **arguments: Any) -> Finished:
-    *_, end = estimate_resources(config, SHARP, FIELD, **arguments)
-    assert isinstance(end, Finished)
-    return end
+def end_of(config: TrainingConfig, **arguments: Any) -> Ended:
+    events = estimate_resources_events(SHARP, FIELD, config=config, device="cpu", **arguments)
+    return ended(events)
 
 
 def test_it_ends_with_an_estimate_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    events = list(estimate_resources(TrainingConfig(**SMALL), SHARP, FIELD))
-    steps = [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"]
+    events, result, _ = end_of(TrainingConfig(**SMALL))
+    steps = [e.done for e in events if isinstance(e, Progress) and e.stage == "estimating"]
     assert steps == [1, 2, 3, 4, 5, 6]
-    assert isinstance(events[-1], Finished)
-    result = events[-1].result
     assert result.device == "cpu"
     assert result.fits
     assert result.seconds > 1000 * result.seconds_per_step > 0
-    assert events[-1].message == str(result)
-    assert len(events[-1].message.splitlines()) == 1
+    assert len(str(result).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,12 +101,11 @@ def test_a_run_shorter_than_the_trial_is_foretold(steps: int) -> None:
 def test_a_run_that_the_free_memory_does_not_hold_is_not_tried_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rehearsal, "free_device_memory", lambda _: 1000)
+    monkeypatch.setattr(estimate_module, "free_device_memory", lambda _: 1000)
     end = end_of(TrainingConfig(**SMALL))
-    assert end.reason == "completed"
     assert not end.result.fits
     assert np.isnan(end.result.seconds)
-    assert "lower the batch size" in end.message
+    assert "lower the batch size" in str(end.result)
 
 
 def test_too_little_memory_ends_it_and_names_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,26 +118,29 @@ def test_too_little_memory_ends_it_and_names_what_fits(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(UNet, "forward", limited)
     end = end_of(TrainingConfig(**SMALL))
-    assert end.reason == "failed"
     assert isinstance(end.error, DeviceMemoryError)
-    assert "batch_size 2 with windows of 16 pixels fits" in end.message
+    assert "batch_size 2 with windows of 16 pixels fits" in str(end.error)
 
 
 def test_it_can_be_canceled() -> None:
     cancel = threading.Event()
     events = []
-    for event in estimate_resources(TrainingConfig(**SMALL), SHARP, FIELD, cancel=cancel):
-        events.append(event)
-        if isinstance(event, Progress) and event.stage == "rehearsing":
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "estimating":
+            events.append(event.done)
             cancel.set()
-    assert isinstance(events[-1], Finished)
-    assert events[-1].reason == "canceled"
-    assert [e.done for e in events if isinstance(e, Progress) and e.stage == "rehearsing"] == [1]
+
+    with pytest.raises(CanceledError):
+        estimate_resources(
+            SHARP, FIELD, config=TrainingConfig(**SMALL), callback=watch, cancel=cancel
+        )
+    assert events == [1]
 
 
 def test_it_starts_where_the_run_would(tmp_path: Path) -> None:
     output = tmp_path / "model.safetensors"
-    finish(train(TrainingConfig(**SMALL | {"steps": 2}), SHARP, FIELD, output=output))
-    assert end_of(TrainingConfig(**SMALL), init=output).reason == "completed"
+    train(SHARP, FIELD, config=TrainingConfig(**SMALL | {"steps": 2}), output=output)
+    assert end_of(TrainingConfig(**SMALL), init=output).error is None
     other = TrainingConfig(**SMALL | {"network": {"base_channels": 4, "depth": 2}})
     assert isinstance(end_of(other, init=output).error, SettingsError)

@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
-from napari_coordgate.events import Event, Finished, Preview, Progress
+from napari_coordgate.errors import CanceledError
+from napari_coordgate.events import Event, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import train
+from napari_coordgate.training import Checkpoint, train_events
 from napari_coordgate.training.validation import PreviewTimer
+from tests.training.running import Ended, ended
 
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
@@ -43,26 +45,27 @@ def output(tmp_path: Path) -> Path:
 
 
 def events_of(config: TrainingConfig, **arguments: Any) -> list[Event]:
-    """Events of a run, known to end once, at its end."""
-    events = list(train(config, SHARP, FIELD, **arguments))
-    assert [isinstance(event, Finished) for event in events] == [False] * (len(events) - 1) + [True]
-    return events
+    """Events of a run that completes."""
+    return list(train_events(SHARP, FIELD, config=config, device="cpu", **arguments))
 
 
-def ended_early(request: str, when: When, config: TrainingConfig, output: Path) -> Finished:
+def ended_early(request: str, when: When, config: TrainingConfig, output: Path) -> Ended:
     """End of a run that is asked to stop, or canceled, at an event."""
     flag = threading.Event()
     arguments: dict[str, Any] = {"output": output, request: flag}
 
-    def watched() -> Iterator[Event]:
-        for event in train(config, SHARP, FIELD, **arguments):
-            if when(event):
-                flag.set()
-            yield event
+    def watch(event: Event) -> None:
+        if when(event):
+            flag.set()
 
-    *_, end = watched()
-    assert isinstance(end, Finished)
-    return end
+    return ended(train_events(SHARP, FIELD, config=config, **arguments), watch)
+
+
+def steps_of(end: Ended) -> list[float]:
+    """Numbers of the steps that were taken."""
+    return [
+        e.metrics["step"] for e in end.events if isinstance(e, Progress) and "loss" in e.metrics
+    ]
 
 
 def step(number: int) -> When:
@@ -84,11 +87,12 @@ def validating(number: int, image: int) -> When:
 
 def assert_same_run(one: Path, other: Path) -> None:
     """Best and last checkpoints are equal, to the last bit."""
-    for first, second in ((one, other), tuple(map(last_checkpoint_path, (one, other)))):
-        a, b = Model.load(first), Model.load(second)
-        assert a.header() == b.header()
-        assert_same_weights(a, b)
-        assert all(torch.equal(a.state[name], b.state[name]) for name in a.state)
+    a, b = (Checkpoint.load(last_checkpoint_path(path)) for path in (one, other))
+    for first, second in ((Model.load(one), Model.load(other)), (a.model, b.model)):
+        assert first.header() == second.header()
+        assert_same_weights(first, second)
+    assert a.progress == b.progress
+    assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
 
 
 def assert_same_weights(one: Model, other: Model) -> None:
@@ -111,8 +115,8 @@ def test_a_run_canceled_amid_a_validation_goes_on_as_one_that_was_not(
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     events_of(config, output=whole)
     end = ended_early("cancel", validating(number, image), config, parts)
-    assert end.reason == "canceled"
-    assert f"{4 * number} of 12 steps; resume" in end.message
+    assert isinstance(end.error, CanceledError)
+    assert f"{4 * number} of 12 steps; resume" in str(end.error)
     assert Model.load(last_checkpoint_path(parts)).step == 4 * number
     assert len(Model.load(last_checkpoint_path(parts)).history) == number - 1
     events = events_of(config, output=parts, resume=True)
@@ -132,7 +136,7 @@ def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
     output: Path, minutes: float, saved: list[int] | None
 ) -> None:
     runtime, seen = RuntimeConfig(autosave_minutes=minutes), []
-    for event in train(COSINE, SHARP, FIELD, runtime=runtime, output=output):
+    for event in train_events(SHARP, FIELD, config=COSINE, runtime=runtime, output=output):
         if isinstance(event, Progress) and event.stage == "training":
             last = last_checkpoint_path(output)
             seen.append(Model.load(last).step if last.exists() else 0)
@@ -146,7 +150,7 @@ def test_what_a_killed_run_had_saved_goes_on_as_a_run_that_was_not_killed(
 ) -> None:
     runtime = RuntimeConfig(autosave_minutes=1e-9)
     whole, killed = tmp_path / "whole" / "m.safetensors", tmp_path / "killed" / "m.safetensors"
-    for event in train(config, SHARP, FIELD, runtime=runtime, output=whole):
+    for event in train_events(SHARP, FIELD, config=config, runtime=runtime, output=whole):
         if step(number)(event):
             shutil.copytree(whole.parent, killed.parent)
     assert Model.load(last_checkpoint_path(killed)).step == number
@@ -166,9 +170,8 @@ def test_a_run_that_is_stopped_validates_and_completes_with_its_best_weights(
     config: TrainingConfig, output: Path
 ) -> None:
     end = ended_early("stop", step(6), config, output)
-    assert end.reason == "completed"
-    assert end.message.startswith("Stopped after 6 of 12 steps; best validation PSNR ")
-    assert end.outputs == (output, last_checkpoint_path(output))
+    assert steps_of(end)[-1] == 6
+    assert set(output.parent.iterdir()) == {output, last_checkpoint_path(output)}
     last = Model.load(last_checkpoint_path(output))
     assert [figures["step"] for figures in last.history] == [4, 6]
     best = min(last.history, key=lambda figures: figures["validation_loss"])
@@ -179,7 +182,7 @@ def test_a_run_that_is_stopped_validates_and_completes_with_its_best_weights(
 def test_a_run_stopped_at_or_amid_a_validation_validates_once(tmp_path: Path) -> None:
     for name, when in {"at": step(8), "amid": validating(2, 2)}.items():
         end = ended_early("stop", when, COSINE, tmp_path / f"{name}.safetensors")
-        assert end.message.startswith("Stopped after 8 of 12 steps")
+        assert steps_of(end)[-1] == 8
         last = Model.load(last_checkpoint_path(tmp_path / f"{name}.safetensors"))
         assert [figures["step"] for figures in last.history] == [4, 8]
 
@@ -192,10 +195,12 @@ def test_a_stopped_run_goes_on_as_if_nobody_had_looked(
     events_of(config, output=tmp_path / "one.safetensors")
     ended_early("stop", step(5), config, tmp_path / "two.safetensors")
     events_of(config, output=tmp_path / "two.safetensors", resume=True)
-    one, two = Model.load(whole), Model.load(parts)
-    assert_same_weights(one, two)
+    one, two = (Checkpoint.load(path) for path in (whole, parts))
+    assert_same_weights(one.model, two.model)
     assert one.progress == two.progress
-    assert [figures for figures in two.history if figures["step"] != 5] == list(one.history)
+    assert [figures for figures in two.model.history if figures["step"] != 5] == list(
+        one.model.history
+    )
 
 
 def test_a_stop_before_the_first_step_is_a_cancel(output: Path) -> None:
@@ -203,27 +208,30 @@ def test_a_stop_before_the_first_step_is_a_cancel(output: Path) -> None:
         return isinstance(event, Progress) and event.stage == "reading images"
 
     end = ended_early("stop", reading, COSINE, output)
-    assert end.reason == "canceled"
+    assert isinstance(end.error, CanceledError)
     assert list(output.parent.iterdir()) == []
 
 
 def test_a_stop_at_the_last_step_is_none(output: Path) -> None:
     end = ended_early("stop", step(12), COSINE, output)
-    assert end.message.startswith("Trained 12 steps")
+    assert steps_of(end)[-1] == 12
+    assert end.error is None
 
 
 # Previews
 
 
 def test_previews_between_validations_change_nothing() -> None:
-    plain, looked_at = events_of(COSINE), events_of(COSINE, preview_seconds=0.0)
-    steps = [e.step for e in looked_at if isinstance(e, Preview)]
+    plain, previewed = (
+        ended(train_events(SHARP, FIELD, config=COSINE, preview_seconds=seconds))
+        for seconds in (None, 0.0)
+    )
+    steps = [e.step for e in previewed.events if isinstance(e, Preview)]
     assert {4, 8, 12} < set(steps)
     assert steps == sorted(set(steps))
-    assert [e.step for e in plain if isinstance(e, Preview)] == [4, 8, 12]
-    results = [e.result for e in (plain[-1], looked_at[-1]) if isinstance(e, Finished)]
-    assert_same_weights(*results)
-    assert results[0].history == results[1].history
+    assert [e.step for e in plain.events if isinstance(e, Preview)] == [4, 8, 12]
+    assert_same_weights(plain.result, previewed.result)
+    assert plain.result.history == previewed.result.history
 
 
 def test_a_preview_shows_the_first_image_of_a_validation() -> None:
@@ -237,13 +245,13 @@ def test_previews_come_as_asked_for_but_never_take_more_than_a_tenth_of_the_time
 ) -> None:
     clock = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: clock)
-    pace, shown = PreviewTimer(seconds), []
+    timer, shown = PreviewTimer(seconds), []
     for _ in range(2000):
         clock += 0.25
-        if pace.is_due:
+        if timer.is_due:
             shown.append(clock)
             clock += cost
-            pace.shown(cost)
+            timer.restart(cost)
     assert len(shown) * cost <= clock / 10
     gaps = np.diff(shown)[1:]
     np.testing.assert_allclose(gaps, max(seconds, 10 * cost) + cost, atol=0.26)

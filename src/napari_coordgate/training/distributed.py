@@ -1,4 +1,4 @@
-"""The processes that train one network together, each on a device of its own."""
+"""Processes that train one network together, each on its own device."""
 
 import logging
 import sys
@@ -19,45 +19,27 @@ from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CoordGateError, SettingsError, TrainingError
 from napari_coordgate.events import Event
 
-__all__ = ["ProcessGroup", "RankLostError", "process_rank"]
-
 NOT_STARTED = (
-    "Training on several devices takes a process for each: use the command line, or start a script "
-    "by 'torchrun --nproc-per-node DEVICES'."
+    "Training on several devices needs one process per device: use the command line, or start a "
+    "script with 'torchrun --nproc-per-node DEVICES'."
 )
 
 T = TypeVar("T")
 
 
 class RankLostError(TrainingError):
-    """Another process of the training ended before its time."""
+    """Another process of the training ended unexpectedly."""
 
     def __init__(self, message: str = "Lost another process of the training.") -> None:
         super().__init__(message)
 
 
-def process_rank(runtime: RuntimeConfig) -> int | None:
-    """Place of this process among those of a training.
-
-    Parameters
-    ----------
-    runtime : RuntimeConfig
-        How many there are.
-
-    Returns
-    -------
-    int or None
-        0 is the one that speaks and writes; none: somebody has still to start them.
-
-    Raises
-    ------
-    SettingsError
-        If there are not as many devices here.
-    """
+def rank(runtime: RuntimeConfig) -> int | None:
+    """Rank of this process in a training; None if the processes have yet to be started."""
     if runtime.devices * runtime.nodes == 1:
         return 0
     if hasattr(sys, "ps1") or sys.flags.interactive:
-        return None  # nor would fabric be built here
+        return None  # fabric does not support this strategy in an interactive session
     fabric = _build_fabric(runtime)
     strategy = fabric.strategy
     assert isinstance(strategy, DDPStrategy)
@@ -66,35 +48,14 @@ def process_rank(runtime: RuntimeConfig) -> int | None:
 
 
 class ProcessGroup:
-    """The processes of one training, as each of them sees them; alone, it is one of one.
+    """Process group of a distributed run; a single process forms a group of size 1.
 
-    Every rank calls the same methods in the same order. Where one has ended, they raise
+    Every rank calls the same methods in the same order. If a rank has ended, they raise
     `RankLostError` instead of waiting for it.
-
-    Parameters
-    ----------
-    runtime : RuntimeConfig
-        How many there are, and where they compute.
-
-    Attributes
-    ----------
-    size : int
-        Processes in all.
-    rank : int
-        Place of this one.
-    device : torch.device
-        Where it computes.
-    fabric : Fabric
-        Its engine.
-
-    Raises
-    ------
-    SettingsError
-        If nobody has started the others, or there are fewer devices or more processes.
     """
 
     def __init__(self, runtime: RuntimeConfig, precision: str = "float32") -> None:
-        if process_rank(runtime) is None:
+        if rank(runtime) is None:
             raise SettingsError(NOT_STARTED)
         self.size = runtime.devices * runtime.nodes
         self.fabric = _build_fabric(runtime, precision)
@@ -105,28 +66,28 @@ class ProcessGroup:
         self.rank = self.fabric.global_rank
 
     def _join(self) -> None:
-        """Wait until all have started."""
+        """Wait until all processes have started."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         try:
             self.fabric.launch()
         except ValueError as error:
             raise SettingsError(
-                f"Devices and nodes are not those that were started: {error}"
+                f"Devices and nodes differ from the processes that were started: {error}"
             ) from None
         except RuntimeError as error:
-            raise RankLostError(f"The processes did not find each other: {error}") from None
+            raise RankLostError(f"The processes could not connect: {error}") from None
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes the files."""
         return self.rank == 0
 
     def share(self, number: int) -> range:
-        """Those of so many things that this one cares for."""
+        """Indices, of so many items, that this rank processes."""
         return range(number * self.rank // self.size, number * (self.rank + 1) // self.size)
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Flags, each of which holds for all once it does for one."""
+    def any_reduce(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each flag is set on any rank."""
         if self.size == 1:
             return flags
         votes = torch.tensor(flags, dtype=torch.int32, device=self.device)
@@ -134,44 +95,44 @@ class ProcessGroup:
         return tuple(vote > 0 for vote in votes.tolist())
 
     def all_reduce(self, tensor: Tensor) -> None:
-        """Put the sum over all ranks in place of a tensor."""
+        """Replace a tensor by its sum over all ranks."""
         if self.size > 1:
-            with _noticing_loss():
+            with _rank_loss_raised():
                 dist.all_reduce(tensor)
 
     def gather(self, item: T) -> list[T]:
-        """What each rank gives, on all of them."""
+        """Items of all ranks, on every rank."""
         items: list[Any] = [item] * self.size
         if self.size > 1:
-            with _noticing_loss():
+            with _rank_loss_raised():
                 dist.all_gather_object(items, item)
         return items
 
     def broadcast(self, item: T) -> T:
-        """What rank 0 gives, on all of them."""
+        """Item of rank 0, on every rank."""
         items = [item]
         if self.size > 1:
-            with _noticing_loss():
+            with _rank_loss_raised():
                 dist.broadcast_object_list(items, device=self.device)
         return items[0]
 
     @contextmanager
     def sync_errors(self) -> Iterator[None]:
-        """Raise what one of them raises on all of them, so that none waits for it."""
+        """Raise an error of one rank on all of them, so that none waits for it."""
         error: CoordGateError | None = None
         try:
             yield
         except CoordGateError as raised:
             error = raised
-        if self.any(error is not None)[0]:
+        if self.any_reduce(error is not None)[0]:
             raise next(found for found in self.gather(error) if found is not None)
 
-    def led(self, events: Generator[Event, None, T]) -> Generator[Event, None, T]:
-        """Run a job on rank 0; the others hear of each step, and have its result or error."""
+    def run_on_main(self, events: Generator[Event, None, T]) -> Generator[Event, None, T]:
+        """Run a job on rank 0; every rank returns its result or raises its error."""
         while True:
             event: Event | None = None
             end: CoordGateError | _Result[T] | None = None
-            if self.leads:
+            if self.is_main:
                 try:
                     event = next(events)
                 except StopIteration as stop:
@@ -189,14 +150,14 @@ class ProcessGroup:
 
 @dataclass(frozen=True)
 class _Result(Generic[T]):
-    """What a job returned."""
+    """Result of a job, told apart from None."""
 
     value: T
 
 
 @contextmanager
-def _noticing_loss() -> Iterator[None]:
-    """Tell a rank that has ended from a defect of ours."""
+def _rank_loss_raised() -> Iterator[None]:
+    """Raise a failure of the communication as `RankLostError`."""
     try:
         yield
     except RuntimeError:
@@ -204,23 +165,23 @@ def _noticing_loss() -> Iterator[None]:
 
 
 class _Autocast(MixedPrecision):
-    """Mixed precision that leaves the inputs alone: the residual output adds them unrounded."""
+    """Mixed precision that keeps the inputs, which the residual output adds unrounded."""
 
     def convert_input(self, data: Any) -> Any:
         return data
 
 
 def _build_fabric(runtime: RuntimeConfig, precision: str = "float32") -> Fabric:
-    """Engine of a run; given its precision ready-made, it prints nothing about it."""
+    """Fabric of a training; with its precision passed as a plugin, it prints nothing."""
     device = resolve_device(runtime.device)
     plugin = _Autocast("bf16-mixed", device.type) if precision == "bfloat16" else Precision()
     if runtime.devices * runtime.nodes == 1:
         return Fabric(accelerator=device.type, devices=1, plugins=[plugin])
-    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, runtime.devices)
-    if runtime.devices > there or device.type == "mps":
+    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, runtime.devices)
+    if runtime.devices > count or device.type == "mps":
         raise SettingsError(
-            f"This computer has {there} for {runtime.devices} {device.type} devices; ask for no "
-            "more, or train on the cpu."
+            f"This computer has {count} {device.type} devices, not {runtime.devices}; set devices "
+            f"to {count}, or train on the cpu."
         )
     try:
         return Fabric(
@@ -230,5 +191,5 @@ def _build_fabric(runtime: RuntimeConfig, precision: str = "float32") -> Fabric:
             strategy="ddp",
             plugins=[plugin],
         )
-    except RuntimeError as error:  # the scheduler's variables are not as fabric needs them
+    except RuntimeError as error:  # variables of the scheduler are missing or wrong
         raise SettingsError(" ".join(str(error).split())) from None
