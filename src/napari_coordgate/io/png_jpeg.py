@@ -1,19 +1,22 @@
 """PNG (8 or 16 bits) and JPEG files, gray or color."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageFile
 from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from napari_coordgate.errors import ImageError, OutputError
 
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-PNG_JPEG_SUFFIXES = tuple(_FORMATS)
+# Opened by format, not by `PIL.Image.open`, which warns of large images.
+_READERS = {".png": PngImageFile, ".jpg": JpegImageFile, ".jpeg": JpegImageFile}
+PNG_JPEG_SUFFIXES = tuple(_READERS)
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_MAX_PIXELS = 178_956_970
+"""Pillow's limit, against decompression bombs."""
 
 
 def read_png_jpeg(path: Path) -> NDArray[Any]:
@@ -22,24 +25,16 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
     A palette is replaced by its colors. 16-bit colors (which Pillow would cut to 8 bits) and CMYK
     are refused with an ImageError; any other exception means a damaged file.
     """
-    with warnings.catch_warnings():
-        # Pillow warns of large images, which are fine; it refuses those of twice that size.
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        try:
-            with PIL.Image.open(path, formats=[_FORMATS[path.suffix.lower()]]) as picture:
-                return _pixels(picture, path)
-        except PIL.Image.DecompressionBombError as error:
+    with _READERS[path.suffix.lower()](path) as picture:
+        if picture.width * picture.height > _MAX_PIXELS:
             raise ImageError(
                 f"{path} claims more pixels than are read from a PNG or JPEG file; save it as TIFF."
-            ) from error
-
-
-def _pixels(picture: PIL.ImageFile.ImageFile, path: Path) -> NDArray[Any]:
-    if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
-        raise ImageError(f"{path} has 16-bit colors, not read from PNG; save it as TIFF.")
-    if picture.mode not in _MODES:
-        raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
-    return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
+            )
+        if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
+            raise ImageError(f"{path} has 16-bit colors, not read from PNG; save it as TIFF.")
+        if picture.mode not in _MODES:
+            raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
+        return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
 
 
 def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
