@@ -1,6 +1,8 @@
 """PNG (8 or 16 bits) and JPEG files, gray or color."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from PIL.PngImagePlugin import PngImageFile
 from napari_coordgate.errors import ImageError, OutputError
 
 # Opened by format, not by `PIL.Image.open`, which warns of large images.
-_READERS = {".png": PngImageFile, ".jpg": JpegImageFile, ".jpeg": JpegImageFile}
+_READERS: Mapping[str, type[PngImageFile | JpegImageFile]] = MappingProxyType(
+    {".png": PngImageFile, ".jpg": JpegImageFile, ".jpeg": JpegImageFile}
+)
 PNG_JPEG_SUFFIXES = tuple(_READERS)
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _MAX_PIXELS = 178_956_970
