@@ -28,24 +28,7 @@ from napari_coordgate.networks import build_network
 
 
 def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2) -> list[Figure]:
-    """Measure batches.
-
-    Parameters
-    ----------
-    images : int
-        Images in all.
-    size : int
-        Their side, pixels.
-    rounds : int
-        Batches that they are shared out to, in turns with the network alone.
-    turns : int
-        Batches of one and of two processes.
-
-    Returns
-    -------
-    list of Figure
-        Batch over network alone; two processes over one; what reading and writing take.
-    """
+    """Measure batches."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
         _write_images(folder, max(1, images // rounds), size)

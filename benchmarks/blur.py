@@ -23,22 +23,7 @@ RANK = 8
 
 
 def measure(size: int = 1024, exact_size: int = 256, rounds: int = 15) -> list[Figure]:
-    """Measure the blur.
-
-    Parameters
-    ----------
-    size : int
-        Side of the image that is blurred and Fourier transformed, pixels.
-    exact_size : int
-        Side of the image over which the exact sum is taken, pixels.
-    rounds : int
-        Turns of each.
-
-    Returns
-    -------
-    list of Figure
-        Both ratios.
-    """
+    """Measure the blur."""
     return [_over_transforms(size, rounds), _over_exact_sum(exact_size, rounds)]
 
 

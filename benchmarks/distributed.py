@@ -20,20 +20,7 @@ WARM_UP = 3
 
 
 def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figure]:
-    """Measure single steps in turn, of one batch size.
-
-    Parameters
-    ----------
-    rounds : int
-        Steps of each.
-    config : TrainingConfig, optional
-        The training; the default one when not given.
-
-    Returns
-    -------
-    list of Figure
-        Steps per second of two processes over those of one.
-    """
+    """Measure single steps in turn, of one batch size."""
     steps = WARM_UP + rounds + 1  # the last step, which validates, is not taken
     changes = {"steps": steps, "epochs": None, "validate_every": steps}
     config = (config or TrainingConfig()).model_copy(update=changes)

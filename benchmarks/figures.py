@@ -3,24 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Figure", "as_table"]
-
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure.
-
-    Attributes
-    ----------
-    name : str
-        What was measured.
-    value : float
-        The figure.
-    unit : str
-        Its unit; empty for a ratio.
-    at_most, at_least : float or None
-        The target, if there is one.
-    """
+    """One measured figure."""
 
     name: str
     value: float
@@ -46,18 +32,7 @@ class Figure:
 
 
 def as_table(figures: Sequence[Figure]) -> str:
-    """Markdown table of figures, aligned so that it also reads well as plain text.
-
-    Parameters
-    ----------
-    figures : sequence of Figure
-        The rows.
-
-    Returns
-    -------
-    str
-        The table, a line for each figure.
-    """
+    """Markdown table of figures, aligned so that it also reads well as plain text."""
     rows = [("measured", "figure", "target", "")]
     rows += [(f.name, f"{f.value:.3g} {f.unit}".strip(), f.target, f.verdict) for f in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

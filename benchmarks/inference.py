@@ -12,20 +12,7 @@ from napari_coordgate.networks import Network, build_network
 
 
 def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
-    """Measure one forward pass of each.
-
-    Parameters
-    ----------
-    size : int
-        Side of the frame, pixels.
-    rounds : int
-        Turns of each.
-
-    Returns
-    -------
-    list of Figure
-        Baked over no gates, computed over baked.
-    """
+    """Measure one forward pass of each."""
     device = resolve_device("auto")
     plain, gated = (_ready(architecture, device) for architecture in ("unet", "cg-unet"))
     blurred = torch.rand(1, 1, size, size, device=device)

@@ -9,36 +9,13 @@ from typing import Any
 
 from benchmarks.figures import Figure
 
-__all__ = [
-    "describe_machine",
-    "interleaved_seconds",
-    "measure_one",
-    "median_ratio",
-    "peak_memory_gb",
-]
-
 PACKAGES = ("napari-coordgate", "torch", "numpy", "scipy")
 
 
 def interleaved_seconds(
     *actions: Callable[[], object], rounds: int, warm_up: int = 1
 ) -> list[list[float]]:
-    """Wall times of actions that take turns (A B A B), so that a slow moment hits all alike.
-
-    Parameters
-    ----------
-    *actions : callable
-        What to time; each returns when its work is done.
-    rounds : int
-        Turns that count.
-    warm_up : int
-        Turns before these.
-
-    Returns
-    -------
-    list of list of float
-        The seconds of each action's turns.
-    """
+    """Wall times of actions that take turns (A B A B), so that a slow moment hits all alike."""
     times: list[list[float]] = [[] for _ in actions]
     for turn in range(warm_up + rounds):
         for action, seconds in zip(actions, times, strict=True):

@@ -20,21 +20,7 @@ from napari_coordgate.networks import Network
 
 
 def measure(sizes: tuple[int, ...] = (512, 1024), rounds: int = 5) -> list[Figure]:
-    """Measure passes of the starter network with baked gates, and what it makes of the samples.
-
-    Parameters
-    ----------
-    sizes : tuple of int
-        Sides of the frames, pixels.
-    rounds : int
-        Turns of each.
-
-    Returns
-    -------
-    list of Figure
-        Speed of bfloat16 over float32, with a target where ``auto`` chooses it; speed of
-        channels-last over contiguous; the most PSNR that bfloat16 loses on a test image.
-    """
+    """Measure passes of the starter network with baked gates, and what it makes of the samples."""
     folder = sample_data_folder()
     figures = []
     for size in sizes:

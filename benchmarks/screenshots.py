@@ -36,8 +36,6 @@ from napari_coordgate.widgets.panel import JobBar
 from napari_coordgate.widgets.shared_files import load_checkpoint_file
 from napari_coordgate.widgets.train import TrainWidget
 
-__all__ = ["main"]
-
 WINDOW = (1280, 760)
 STEPS = 400
 KEPT = (
@@ -51,15 +49,7 @@ KEPT = (
 
 
 class Album:
-    """One viewer, photographed again and again.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the pictures go.
-    names : tuple of str, or None
-        Pictures to take; all of them when none.
-    """
+    """One viewer, photographed again and again."""
 
     def __init__(self, folder: Path, names: tuple[str, ...] | None) -> None:
         self.folder, self.names = folder, names

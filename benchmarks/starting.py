@@ -12,18 +12,7 @@ COMMAND = "from napari_coordgate.cli import main; main()"
 
 
 def measure(rounds: int = 15) -> list[Figure]:
-    """Measure whole processes in turn.
-
-    Parameters
-    ----------
-    rounds : int
-        Processes of each kind.
-
-    Returns
-    -------
-    list of Figure
-        Median seconds of the import, and of the command's help.
-    """
+    """Measure whole processes in turn."""
     bare, imported, helped = interleaved_seconds(
         lambda: _interpreter("-c", "pass"),
         lambda: _interpreter("-c", "import napari_coordgate"),

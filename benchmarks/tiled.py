@@ -28,22 +28,7 @@ CHUNK = 1024
 
 
 def measure(size: int = 8192, small_size: int = 1024, rounds: int = 5) -> list[Figure]:
-    """Measure speed and memory.
-
-    Parameters
-    ----------
-    size : int
-        Side of the large image, pixels.
-    small_size : int
-        Side of the small one, pixels.
-    rounds : int
-        How often the small one is deblurred, spread over the time of the large one.
-
-    Returns
-    -------
-    list of Figure
-        Pixels per second, large over small, and the peak memory of each.
-    """
+    """Measure speed and memory."""
     imported = peak_memory_gb()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,21 +24,7 @@ WARM_UP = 3
 
 
 def measure(rounds: int = 40, config: TrainingConfig | None = None) -> list[Figure]:
-    """Measure single steps in turn.
-
-    Parameters
-    ----------
-    rounds : int
-        Steps of each.
-    config : TrainingConfig, optional
-        The training; the default one, with a camera's noise, when not given.
-
-    Returns
-    -------
-    list of Figure
-        Steps per second over those of the bare loop: with the lens of the sample
-        data, and with one whose many aberrations take many kernels.
-    """
+    """Measure single steps in turn."""
     config = config or TrainingConfig(camera=Camera(photons=5000, read_noise=3))
     target = 0.95 if resolve_device("auto").type == "cuda" else 0.85
     return [

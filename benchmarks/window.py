@@ -14,8 +14,6 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.contributions.samples import nuclei_to_train_on
 from napari_coordgate.widgets.train import TrainWidget
 
-__all__ = ["measure"]
-
 FRAME = (256, 256)
 TICK_MS = 10
 
@@ -51,19 +49,7 @@ def wait(milliseconds: int) -> None:
 
 
 def measure(seconds: float = 60.0) -> list[Figure]:
-    """Train on the sample images in a window, as a user would, for a while.
-
-    Parameters
-    ----------
-    seconds : float
-        How long to watch the training after its first step, beside its start.
-
-    Returns
-    -------
-    list of Figure
-        Lateness of the event loop at the median and at most: idle, and in training
-        from the click on, with its estimate, curves, previews and validations.
-    """
+    """Train on the sample images in a window, as a user would, for a while."""
     viewer = napari.Viewer()
     for pixels, options, _ in nuclei_to_train_on():
         viewer.add_image(pixels, **options)

@@ -27,8 +27,6 @@ from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 
-__all__ = ["soak"]
-
 FRAME = (64, 96)
 PLANES = 12
 PROGRAM = (
@@ -45,28 +43,7 @@ def soak(
     files: int = 40,
     file_format: OutputFormat = "ome-tiff",
 ) -> dict[str, Any]:
-    """Kill batches.
-
-    Parameters
-    ----------
-    times : int
-        How often.
-    seed : int
-        Of the moments.
-    workers : int
-        Processes that the batch works with.
-    files : int
-        Files of a batch.
-    file_format : {"ome-tiff", "ome-zarr"}
-        Format of the results.
-
-    Returns
-    -------
-    dict
-        ``killed``; ``amid_work``, those kills after which files were left undone;
-        ``results_checked``; ``damaged`` results; ``strays_found`` after a kill, and
-        ``strays_left`` when a batch had got to its end; ``finished`` batches.
-    """
+    """Kill batches."""
     rng = random.Random(seed)
     figures = dict.fromkeys(
         (

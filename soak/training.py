@@ -20,8 +20,6 @@ from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model, read_tensors
 from napari_coordgate.optics import PSFField
 
-__all__ = ["soak"]
-
 FRAME = (48, 48)
 IMAGES = 4
 PROGRAM = "import sys; from napari_coordgate.cli import main; sys.exit(main())"
@@ -36,23 +34,7 @@ LONGEST_SECONDS = 2.0
 
 
 def soak(times: int, seed: int) -> dict[str, Any]:
-    """Kill trainings at random moments, and go on with each until it is whole.
-
-    Parameters
-    ----------
-    times : int
-        Kills in all.
-    seed : int
-        Seed of their moments.
-
-    Returns
-    -------
-    dict
-        How many were ``killed`` and ``resumed``, in how many ``runs``; ``strays_found``, half
-        written files that a kill left, and ``strays_left`` at the end of a run; ``damaged``
-        checkpoints after a kill, and ``mismatches``: runs that did not end, to the last bit,
-        as the one that was let alone.
-    """
+    """Kill trainings at random moments, and go on with each until it is whole."""
     moments, figures = random.Random(seed), Counter(dict.fromkeys(FIGURES, 0))
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.fuzz.reader import Reader
 
-__all__ = ["READERS"]
-
 WHOLE = b"1234567890"
 
 

@@ -14,8 +14,6 @@ from typing import Any, Literal
 
 import yaml
 
-__all__ = ["Document", "spoil"]
-
 Document = Mapping[str, bytes]
 Operator = Callable[[random.Random, bytes], bytes]
 

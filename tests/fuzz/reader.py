@@ -7,19 +7,9 @@ from typing import NamedTuple
 
 from tests.fuzz.mutations import Document
 
-__all__ = ["Reader"]
-
 
 class Reader(NamedTuple):
-    """A way into the program for files.
-
-    Attributes
-    ----------
-    read : callable
-        Reads a file, and uses what it has read.
-    writers : dict of str to callable
-        What writes whole files, by the name that it writes under.
-    """
+    """A way into the program for files."""
 
     read: Callable[[Path], object]
     writers: Mapping[str, Callable[[Path], object]]

@@ -35,8 +35,6 @@ from napari_coordgate.optics import PSFField
 from tests.fuzz.reader import Reader
 from tests.io.microscopes.files import write_czi, write_lif, write_nd2
 
-__all__ = ["READERS"]
-
 FRAME = (24, 20)
 SIZE_UM = (0.3, 0.3)
 CPU = DeblurConfig(precision="float32")

@@ -18,8 +18,6 @@ from typing import Any
 from tests.fuzz.mutations import Document
 from tests.fuzz.worker import SEEDS, document
 
-__all__ = ["GOOD", "Failure", "Trial", "Workers"]
-
 GOOD = ("loaded", "refused")
 """What may come of an input."""
 
@@ -32,19 +30,7 @@ Note = Callable[[int, str, str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """An input at which a reader did neither of what it may.
-
-    Attributes
-    ----------
-    reader : str
-        Its name in `READERS`.
-    seed, number : int
-        Make the input again.
-    kind, why : str
-        What it did.
-    files : Document
-        The input.
-    """
+    """An input at which a reader did neither of what it may."""
 
     reader: str
     seed: int
@@ -56,19 +42,7 @@ class Failure:
 
 @dataclass
 class Trial:
-    """What came of the inputs of one reader.
-
-    Attributes
-    ----------
-    kinds : Counter of str
-        How often an input was loaded, refused, or led to anything else.
-    slowest_seconds : float
-        Longest time of the processor that an input took.
-    grown_mb : float
-        Memory that spoiled inputs took above what whole files had taken.
-    failures : list of Failure
-        What was neither loaded nor refused.
-    """
+    """What came of the inputs of one reader."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
@@ -77,17 +51,7 @@ class Trial:
 
 
 class Workers:
-    """A process that reads spoiled files; another takes its place when it dies.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the files are laid down.
-    module : str
-        Where the readers are.
-    cpu_seconds : int
-        Time of the processor that an input may take.
-    """
+    """A process that reads spoiled files; another takes its place when it dies."""
 
     def __init__(self, folder: Path, module: str = READERS, cpu_seconds: int = 10) -> None:
         self._folder = folder
@@ -96,13 +60,7 @@ class Workers:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, reader: str, count: int, seed: int) -> Trial:
-        """Try inputs 0 to ``count`` of a reader.
-
-        Raises
-        ------
-        RuntimeError
-            If the reader fails at the whole files that it begins with.
-        """
+        """Try inputs 0 to ``count`` of a reader."""
         seeds = import_module(self._module).READERS[reader].seeds()
         (self._folder / SEEDS).write_bytes(pickle.dumps(seeds))
         trial, first = Trial(), 0

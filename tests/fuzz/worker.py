@@ -25,8 +25,6 @@ from napari_coordgate.errors import CoordGateError
 from tests.fuzz.mutations import Document, spoil
 from tests.fuzz.reader import Reader
 
-__all__ = ["MEMORY_MB", "SEEDS", "document", "main"]
-
 SEEDS = "seeds.pickle"
 """The whole files, as they were made for this trial."""
 
