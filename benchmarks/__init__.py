@@ -1,1 +1,1 @@
-"""Measurements: what is fast, and which defaults are best."""
+"""Benchmarks of speed, memory and default settings."""

@@ -1,8 +1,8 @@
-"""Measure speed and memory, and print one table.
+"""Measure speed and memory, and print a table.
 
-Run: ``python -m benchmarks [NAME ...]``. Each benchmark has a process to itself.
-When all have run, the figures are also kept in ``docs/measurements``. The window's needs
-napari and a screen: on a server, ``xvfb-run -a -s "-screen 0 1280x800x24" python -m benchmarks``.
+Run: ``python -m benchmarks [NAME ...]``. Each benchmark runs in its own process. A run of all
+benchmarks also writes the table to ``docs/measurements``. ``window`` needs napari and a screen: on
+a server, ``xvfb-run -a -s "-screen 0 1280x800x24" python -m benchmarks``.
 """
 
 import argparse
@@ -34,13 +34,13 @@ FOLDER = Path(__file__).parents[1] / "docs" / "measurements"
 
 
 def main() -> None:
-    """Run the benchmarks that the command line names, or all."""
+    """Run the benchmarks named on the command line, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--size", type=int, help="side of the image of 'tiled', 8192 pixels")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}")
+    parser.add_argument("--size", type=int, help="image side of 'tiled' in pixels (default: 8192)")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}")
     sizes = {} if options.size is None else {"tiled": {"size": options.size}}
     figures: list[Figure] = []
     context = multiprocessing.get_context("spawn")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _keep(figures: list[Figure], machine: dict[str, Any]) -> None:
-    """Write the figures for programs and for readers."""
+    """Write the figures as JSON and as Markdown."""
     today = date.today().isoformat()
     rows = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
     report = {"date": today, "machine": machine, "figures": rows}
@@ -64,8 +64,8 @@ def _keep(figures: list[Figure], machine: dict[str, Any]) -> None:
     described = ", ".join(f"{name} {value}" for name, value in machine.items())
     (FOLDER / "speed.md").write_text(
         "# Speed and memory\n\n"
-        f"Written by `tox -e bench` on {today}: {described}. What takes turns in one run is given "
-        "as a ratio: the median over the turns.\n\n" + as_table(figures)
+        f"Written by `tox -e bench` on {today}: {described}. Ratios are medians over "
+        "interleaved rounds of one run.\n\n" + as_table(figures)
     )
 
 

@@ -1,7 +1,7 @@
-"""A folder of images: what the batch costs beside the network, and what a second process brings.
+"""Batch deblurring: its overhead over the network alone, and the speed-up by a second process.
 
-The bare time is that of the network alone on the same number of images, whose gating maps it
-knows, in turns with the batches. Processes are compared with one thread each.
+The network alone runs on as many images with cached gating maps, interleaved with the batches.
+Processes are compared with one thread each.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from napari_coordgate.networks import build_network
 
 
 def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2) -> list[Figure]:
-    """Measure batches."""
+    """Measure a batch over the network alone, two processes over one, reading and writing."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
         _write_images(folder, max(1, images // rounds), size)
@@ -37,17 +37,14 @@ def measure(images: int = 200, size: int = 512, rounds: int = 5, turns: int = 2)
         Model(config, network.state_dict(), (size, size)).save(model)
         count = max(1, images // rounds)
         whole, bare = _against_network(folder, Path(scratch, "one"), model, size, count, rounds)
-        one, two = (
-            [_in_own_process(folder, Path(scratch, f"{w}-{n}"), model, w) for n in range(turns)]
-            for w in (1, 2)
-        )
+        one, two = _by_processes(folder, Path(scratch), model, turns)
         reading, writing = _file_seconds(folder, Path(scratch, "written"), rounds)
     total = statistics.median(a / b for a, b in zip(whole, bare, strict=True))
     processes = statistics.median(a / b for a, b in zip(one, two, strict=True))
     name = f"images of {size}x{size}"
     return [
         Figure(f"batch of {images} {name}, over the network alone", total, at_most=1.25),
-        Figure("files a second of two processes, over one", processes, at_least=1.8),
+        Figure("files per second of two processes, over one", processes, at_least=1.8),
         Figure("network alone, a file", 1e3 * statistics.median(bare) / count, "ms"),
         Figure("reading a file", 1e3 * reading, "ms"),
         Figure("writing a file", 1e3 * writing, "ms"),
@@ -64,7 +61,7 @@ def _write_images(folder: Path, count: int, size: int) -> None:
 def _against_network(
     folder: Path, output: Path, model: Path, size: int, count: int, rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds of batches, and of the network alone on as many images, in turns."""
+    """Return the seconds of batches, and of the network alone on as many images, interleaved."""
     device = resolve_device("auto")
     network = to_device(build_network(TrainingConfig().network).eval(), device)
     blurred = torch.rand(1, 1, size, size, device=device)
@@ -85,7 +82,7 @@ def _against_network(
 
 
 def _run(folder: Path, output: Path, model: Path, workers: int = 1) -> list[float]:
-    """Run a batch; when each file was done."""
+    """Run a batch; return the times at which files were done."""
     done = []
     for event in deblur_folder_events(folder, output, model, runtime=BatchRuntime(workers=workers)):
         if isinstance(event, FileChanged) and event.state == "done":
@@ -95,22 +92,30 @@ def _run(folder: Path, output: Path, model: Path, workers: int = 1) -> list[floa
     return done
 
 
-def _in_own_process(folder: Path, output: Path, model: Path, workers: int) -> float:
-    """Seconds a file of a batch whose processes have one thread each for the network."""
+def _by_processes(folder: Path, scratch: Path, model: Path, turns: int) -> list[list[float]]:
+    """Return the seconds per file of batches by one and by two processes of one thread each."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_steady_seconds, folder, output, model, workers).result()
+        return [
+            [
+                process.submit(
+                    _steady_seconds, folder, scratch / f"{workers}-{turn}", model, workers
+                ).result()
+                for turn in range(turns)
+            ]
+            for workers in (1, 2)
+        ]
 
 
 def _steady_seconds(folder: Path, output: Path, model: Path, workers: int) -> float:
-    """Seconds a file, once all processes are at work."""
+    """Return the seconds per file while all processes are busy."""
     done = _run(folder, output, model, workers)
     first = min(2 * workers, len(done) - 1)
     return (done[-1] - done[first - 1]) / max(1, len(done) - first)
 
 
 def _file_seconds(folder: Path, output: Path, rounds: int) -> tuple[float, float]:
-    """Median seconds of reading a file, and of writing its result."""
+    """Return the median seconds of reading a file and of writing its result."""
     path = next(folder.iterdir())
     image = read_image(path)
     result = Image(image.pixels.astype(np.float32), image.axes, image.pixel_size_um)

@@ -1,4 +1,4 @@
-"""Blur by a PSF field: over the Fourier transforms that it needs, and over the exact sum."""
+"""Blur by a PSF field, relative to its Fourier transforms and to the exact sum."""
 
 import numpy as np
 import torch
@@ -22,13 +22,18 @@ LENS = Lens(
 RANK = 8
 
 
-def measure(size: int = 1024, exact_size: int = 256, rounds: int = 15) -> list[Figure]:
-    """Measure the blur."""
-    return [_over_transforms(size, rounds), _over_exact_sum(exact_size, rounds)]
+def measure(
+    size: int = 1024, exact_size: int = 256, rounds: int = 15, lens: Lens = LENS
+) -> list[Figure]:
+    """Measure the blur over its bare transforms, and the exact sum over the blur."""
+    return [
+        _over_transforms(field_of_rank(size, lens), rounds),
+        _over_exact_sum(field_of_rank(exact_size, lens), rounds),
+    ]
 
 
-def _over_transforms(size: int, rounds: int) -> Figure:
-    field = field_of_rank(size)
+def _over_transforms(field: PSFField, rounds: int) -> Figure:
+    size = field.frame_shape[0]
     image = torch.rand(size, size, device=resolve_device("auto"))
     side = next_fast_len(size + 2 * field.radius, real=True)
     padded = torch.rand(side, side, device=image.device)
@@ -45,9 +50,9 @@ def _over_transforms(size: int, rounds: int) -> Figure:
     return Figure(name, median_ratio(blur, bare), at_most=1.3)
 
 
-def _over_exact_sum(size: int, rounds: int) -> Figure:
-    """Speed-up over adding up every source pixel's own PSF, all PSFs made beforehand."""
-    field = field_of_rank(size)
+def _over_exact_sum(field: PSFField, rounds: int) -> Figure:
+    """Measure the speed-up over summing the PSF of every source pixel, computed in advance."""
+    size = field.frame_shape[0]
     device = resolve_device("auto")
     inside = slice(field.radius, size - field.radius)
     image = torch.zeros(size, size, device=device)  # dark at the border: no mirrored light
@@ -71,12 +76,12 @@ def _over_exact_sum(size: int, rounds: int) -> Figure:
     return Figure(name, median_ratio(exact, blur))
 
 
-def field_of_rank(size: int) -> PSFField:
-    """Field whose cost is that of any field of this rank, whatever it leaves out of the lens."""
-    field = PSFField.from_lens(LENS, (size, size), tolerance=1e-2)
+def field_of_rank(size: int, lens: Lens = LENS) -> PSFField:
+    """Return a PSF field truncated to `RANK`, which costs what any field of this rank costs."""
+    field = PSFField.from_lens(lens, (size, size), tolerance=1e-2)
     return PSFField(field.kernels[:RANK], field.coefficients[:RANK], field.frame_shape)
 
 
 def _done(result: Tensor) -> None:
-    """Wait for a device to finish: one pixel of the result is copied to the host."""
+    """Wait for the device to finish by copying one pixel to the host."""
     result[..., 0, 0].cpu()

@@ -1,8 +1,7 @@
-"""Which defaults deblur best after a given number of steps.
+"""Compare default settings after a given number of training steps.
 
-Every variant differs from the base in what its name says. All see the same
-images, split, lens, noise and number of steps; the figures are of validation
-images held back from the same folder, never of test images.
+Each variant differs from the base as its name says. All use the same images, split, lens, noise and
+number of steps. Metrics are measured on validation images of the same folder, not on test images.
 
 Run: ``python -m benchmarks.choices FOLDER OUTPUT.json [--seeds N] [--only NAME ...]``
 """
@@ -54,14 +53,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def variant(name: str, seed: int) -> TrainingConfig:
-    """Training settings of a variant."""
+    """Return the training settings of a variant."""
     changes = dict(VARIANTS[name])
     network = NETWORK.model_copy(update=changes.pop("network", {}))
     return BASE.model_copy(update={**changes, "network": network, "seed": seed})
 
 
 def measure(name: str, seed: int, folder: Path, field: PSFField) -> dict[str, Any]:
-    """Figures of the last validation of a variant, and its time."""
+    """Train a variant; return the metrics of its last validation and its time."""
     start = time.perf_counter()
     model = train(folder, field, config=variant(name, seed))
     figures = model.history[-1]
@@ -69,13 +68,13 @@ def measure(name: str, seed: int, folder: Path, field: PSFField) -> dict[str, An
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown table of the variants: figures of the first seed, and each seed's gain.
+    """Return a Markdown table with the metrics of the first seed and the gain of each seed.
 
-    The seed also draws the validation images, so that only rows of one seed compare.
+    The seed also selects the validation images, so only rows of one seed can be compared.
     """
     columns = ("psnr", "psnr_center", "psnr_middle", "psnr_edge")
     base = {row["seed"]: row["psnr"] for row in rows if row["variant"] == "base"}
-    lines = ["| variant | PSNR, dB | center | middle | edge | SSIM | against base, each seed |"]
+    lines = ["| variant | PSNR, dB | center | middle | edge | SSIM | gain over base per seed |"]
     lines.append("|---" * 7 + "|")
     for name in dict.fromkeys(row["variant"] for row in rows):
         own = [row for row in rows if row["variant"] == name]
@@ -86,7 +85,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure what is not in the output yet, and keep each figure as soon as it is there."""
+    """Measure the variants missing in the output; write each row when it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)

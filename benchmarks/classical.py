@@ -1,4 +1,4 @@
-"""Richardson-Lucy over a PSF field: an iteration over the Fourier transforms that it needs."""
+"""An iteration of Richardson-Lucy with a PSF field, relative to its Fourier transforms."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ ENDLESS = RichardsonLucyConfig(num_iter=10**9)
 
 
 def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:
-    """Measure an accelerated iteration with each pixel's own PSF."""
+    """Measure an accelerated iteration with the PSF of each pixel."""
     field = field_of_rank(size)
     image = np.random.default_rng(0).random((size, size), dtype=np.float32)
     window = Window.whole((size, size))
@@ -24,7 +24,7 @@ def measure(size: int = 1024, rounds: int = 15) -> list[Figure]:
     padded = torch.rand(shape, device=blur.device)
 
     def transforms() -> None:
-        """As many as a blur and its transpose take: R and 1, and 1 and R."""
+        """Run as many transforms as a blur and its adjoint need: R + 1 each way."""
         for _ in range(field.rank + 1):
             spectrum = torch.fft.rfft2(padded)
         for _ in range(field.rank + 1):

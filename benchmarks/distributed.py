@@ -1,4 +1,4 @@
-"""Two processes that train together, over one; each computes with one thread."""
+"""Training by two processes, relative to one; each uses one thread."""
 
 import multiprocessing
 import os
@@ -20,16 +20,15 @@ WARM_UP = 3
 
 
 def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figure]:
-    """Measure single steps in turn, of one batch size."""
-    steps = WARM_UP + rounds + 1  # the last step, which validates, is not taken
+    """Measure interleaved training steps of the same batch size."""
+    steps = WARM_UP + rounds + 1  # the last step, which validates, is not run
     changes = {"steps": steps, "epochs": None, "validate_every": steps}
     config = (config or TrainingConfig()).model_copy(update=changes)
-    with ExitStack() as processes:
-        one, two = (
-            _Trainers(config, RuntimeConfig(device="cpu", devices=devices), processes)
-            for devices in (1, 2)
+    with ExitStack() as stack:
+        ranks = _start_ranks(config, stack)
+        alone, together = interleaved_seconds(
+            lambda: _step(ranks[:1]), lambda: _step(ranks), rounds=rounds, warm_up=WARM_UP
         )
-        alone, together = interleaved_seconds(one.step, two.step, rounds=rounds, warm_up=WARM_UP)
     name = (
         f"training steps/s (batch {config.batch_size}, windows of {config.window_size}) by two "
         "processes of one thread, over those by one"
@@ -37,46 +36,42 @@ def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figu
     return [Figure(name, median_ratio(alone, together), at_least=1.8)]
 
 
-class _Trainers:
-    """Processes that train together, and take a step when they are told to."""
-
-    def __init__(
-        self, config: TrainingConfig, runtime: RuntimeConfig, processes: ExitStack
-    ) -> None:
-        context = multiprocessing.get_context("spawn")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        self._ends: list[Connection] = []
-        for rank in range(runtime.devices):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_take_steps, args=(config, runtime, rank, port, theirs)
-            )
-            process.start()
-            processes.callback(ours.close)
-            processes.callback(process.join)
-            processes.callback(process.kill)
-            self._ends.append(ours)
-
-    def step(self) -> None:
-        """Take a step, and wait until all have."""
-        for end in self._ends:
-            end.send(None)
-        for end in self._ends:
-            end.recv()
+def _start_ranks(config: TrainingConfig, stack: ExitStack) -> list[Connection]:
+    """Start two processes of one distributed training; the stack ends them."""
+    context = multiprocessing.get_context("spawn")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    connections = []
+    for rank in range(2):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_take_steps, args=(config, rank, port, theirs))
+        process.start()
+        stack.callback(ours.close)
+        stack.callback(process.join)
+        stack.callback(process.kill)
+        connections.append(ours)
+    return connections
 
 
-def _take_steps(
-    config: TrainingConfig, runtime: RuntimeConfig, rank: int, port: int, orders: Connection
-) -> None:
-    """Train in a process of a rank, a step for each order."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
-    os.environ |= meeting | {"OMP_NUM_THREADS": "1"}
-    next_step = _steps_of(config, runtime)
+def _step(ranks: list[Connection]) -> None:
+    """Run one step of the training by these ranks and wait for it."""
+    for connection in ranks:
+        connection.send(len(ranks))
+    for connection in ranks:
+        connection.recv()
+
+
+def _take_steps(config: TrainingConfig, rank: int, port: int, connection: Connection) -> None:
+    """Train as one rank, one step per message, which tells the number of processes."""
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+    os.environ |= rendezvous | {"OMP_NUM_THREADS": "1"}
+    trainings: dict[int, Callable[[], Any]] = {}
     while True:
-        orders.recv()
-        next_step()
-        orders.send(None)
+        devices = connection.recv()
+        if devices not in trainings:
+            trainings[devices] = _steps_of(config, RuntimeConfig(device="cpu", devices=devices))
+        trainings[devices]()
+        connection.send(None)
 
 
 def _steps_of(config: TrainingConfig, runtime: RuntimeConfig) -> Callable[[], Any]:

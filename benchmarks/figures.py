@@ -1,4 +1,4 @@
-"""Figures, their targets, and the table that shows both."""
+"""Measured figures with their targets, and their table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure."""
+    """A measured figure; an empty unit means a ratio."""
 
     name: str
     value: float
@@ -16,7 +16,7 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """The target in words; empty without one."""
+        """The target as text; empty without one."""
         if self.at_most is not None:
             return f"at most {self.at_most:g}"
         return "" if self.at_least is None else f"at least {self.at_least:g}"
@@ -32,7 +32,7 @@ class Figure:
 
 
 def as_table(figures: Sequence[Figure]) -> str:
-    """Markdown table of figures, aligned so that it also reads well as plain text."""
+    """Return an aligned Markdown table of figures."""
     rows = [("measured", "figure", "target", "")]
     rows += [(f.name, f"{f.value:.3g} {f.unit}".strip(), f.target, f.verdict) for f in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

@@ -1,4 +1,4 @@
-"""What gates cost: CG U-Net with baked and with computed gating maps, over a plain U-Net."""
+"""Cost of gates: CG U-Net with cached and with computed gating maps, relative to a U-Net."""
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ from napari_coordgate.networks import Network, build_network
 
 
 def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
-    """Measure one forward pass of each."""
+    """Measure a forward pass with cached maps over no gates, and with computed over cached maps."""
     device = resolve_device("auto")
     plain, gated = (_ready(architecture, device) for architecture in ("unet", "cg-unet"))
     blurred = torch.rand(1, 1, size, size, device=device)
     coordinates = torch.from_numpy(frame_coordinates((size, size)))[None].to(device)
     with torch.inference_mode():
         maps = gated.coordinate_maps(coordinates)
-        without, baked, computed = interleaved_seconds(
+        without, cached, computed = interleaved_seconds(
             lambda: _done(plain(blurred, coordinates)),
             lambda: _done(gated(blurred, coordinates, maps)),
             lambda: _done(gated(blurred, coordinates)),
@@ -29,9 +29,11 @@ def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
     name = f"CG U-Net(3) at {size}x{size}"
     return [
         Figure(
-            f"{name} with baked gates, over U-Net(3)", median_ratio(baked, without), at_most=1.1
+            f"{name} with cached gating maps, over U-Net(3)",
+            median_ratio(cached, without),
+            at_most=1.1,
         ),
-        Figure(f"{name} with gates computed anew, over baked", median_ratio(computed, baked)),
+        Figure(f"{name} with computed gating maps, over cached", median_ratio(computed, cached)),
     ]
 
 
@@ -41,5 +43,5 @@ def _ready(architecture: str, device: torch.device) -> Network:
 
 
 def _done(result: Tensor) -> None:
-    """Wait for a device to finish: one pixel of the result is copied to the host."""
+    """Wait for the device to finish by copying one pixel to the host."""
     result[..., 0, 0].cpu()

@@ -1,4 +1,4 @@
-"""What all measurements share: interleaved timing, peak memory, a process for each."""
+"""Shared by all benchmarks: interleaved timing, peak memory, the machine."""
 
 import platform
 import statistics
@@ -15,7 +15,7 @@ PACKAGES = ("napari-coordgate", "torch", "numpy", "scipy")
 def interleaved_seconds(
     *actions: Callable[[], object], rounds: int, warm_up: int = 1
 ) -> list[list[float]]:
-    """Wall times of actions that take turns (A B A B), so that a slow moment hits all alike."""
+    """Return the seconds of each action over rounds (A B A B), so that slow moments affect all."""
     times: list[list[float]] = [[] for _ in actions]
     for turn in range(warm_up + rounds):
         for action, seconds in zip(actions, times, strict=True):
@@ -27,12 +27,12 @@ def interleaved_seconds(
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Median over the turns of the ratio within a turn."""
+    """Return the median over the rounds of the ratio within a round."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 def peak_memory_gb() -> float:
-    """Largest resident set of this process so far, GB; mapped pages of files count as well."""
+    """Return the peak resident set of this process, GB, including mapped file pages."""
     from napari_coordgate.memory import peak_resident_bytes
 
     peak = peak_resident_bytes()
@@ -40,13 +40,13 @@ def peak_memory_gb() -> float:
 
 
 def measure_one(name: str, options: dict[str, Any]) -> list[Figure]:
-    """Figures of a benchmark, the module of this name; called in a process of its own."""
+    """Return the figures of the benchmark module of this name."""
     figures: list[Figure] = import_module(f"benchmarks.{name}").measure(**options)
     return figures
 
 
 def describe_machine() -> dict[str, Any]:
-    """Software and hardware behind the figures, as plain JSON values."""
+    """Return software and hardware of this process as JSON values."""
     import torch
 
     from napari_coordgate.devices import resolve_device

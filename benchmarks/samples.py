@@ -1,8 +1,6 @@
-"""Make the blurred sample images: nuclei and beads behind the demonstration's lens.
+"""Make the blurred sample images: nuclei and beads behind the lens of the demo.
 
-Run: ``python -m benchmarks.samples [FOLDER]``
-
-The noise is seeded, so the files come out the same each time.
+Run: ``python -m benchmarks.samples [FOLDER]``. The noise is seeded, so the files are reproducible.
 """
 
 import argparse
@@ -25,13 +23,13 @@ from napari_coordgate.simulation import add_camera_noise
 SPACING_PX = 36
 JITTER_PX = 8
 OFFSET = 100
-"""Gray value of no light."""
+"""Gray value without light."""
 STEP = 1 / 8
-"""Part of a gray value, well below the noise of the dimmest image."""
+"""Rounding step of gray values, well below the noise of the dimmest image."""
 
 
 def nuclei(starter: Model) -> NDArray[np.float32]:
-    """The test images, (N, H, W), as the demonstration blurs them; fine steps pack well."""
+    """Return the test images, (N, H, W), blurred as in the demo, rounded to compress well."""
     paths = find_images(sample_data_folder() / "test")
     samples = [blurred_sample(path, starter, SEED + n) for n, path in enumerate(paths)]
     blurred = np.stack([sample.blurred for sample in samples])
@@ -39,16 +37,16 @@ def nuclei(starter: Model) -> NDArray[np.float32]:
 
 
 def beads(starter: Model) -> NDArray[np.uint16]:
-    """Beads far smaller than a pixel, each in the middle of one; a gray value is an electron."""
+    """Return an image (H, W) of beads at pixel centers, in electrons."""
     field, camera = starter.psf_field, starter.config.camera
     assert field is not None and camera.photons is not None
     generator = np.random.default_rng(SEED)
     height, width = field.frame_shape
     nodes = (np.arange(SPACING_PX // 2, side, SPACING_PX) for side in (height, width))
-    places = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
-    places += generator.integers(-JITTER_PX, JITTER_PX + 1, places.shape)
+    positions = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    positions += generator.integers(-JITTER_PX, JITTER_PX + 1, positions.shape)
     points = np.zeros(field.frame_shape)
-    points[places[:, 0], places[:, 1]] = generator.uniform(0.7, 1.3, len(places))
+    points[positions[:, 0], positions[:, 1]] = generator.uniform(0.7, 1.3, len(positions))
     light = field.blur(torch.from_numpy(points))
     recorded = add_camera_noise(light / light.max(), camera, SEED).numpy()
     return convert_dtype(OFFSET + camera.photons * recorded, np.dtype(np.uint16))

@@ -1,8 +1,8 @@
-"""Pictures of every widget in each of its states, from real work on the sample images.
+"""Screenshots of every widget in each of its states, made from the sample images.
 
 Run: ``python -m benchmarks.screenshots FOLDER`` on a screen, or under ``xvfb-run -a -s
-"-screen 0 1280x800x24"``. Those in ``docs/images`` came from ``docs/images`` as the folder
-and ``--kept``. The training is real: 400 steps, a minute or two on two CPU cores.
+"-screen 0 1280x800x24"``. The docs use ``python -m
+benchmarks.screenshots docs/images --kept``. The training takes a minute or two on two CPU cores.
 """
 
 import argparse
@@ -49,14 +49,14 @@ KEPT = (
 
 
 class Album:
-    """One viewer, photographed again and again."""
+    """Screenshots of viewers with one widget each."""
 
     def __init__(self, folder: Path, names: tuple[str, ...] | None) -> None:
         self.folder, self.names = folder, names
         folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, widget: Callable[[Viewer], QWidget], name: str, *samples: Any) -> Any:
-        """Open a viewer with samples and one widget."""
+        """Open a viewer with sample images and one widget."""
         self.viewer = napari.Viewer()
         self.viewer.window.resize(*WINDOW)
         for sample in samples:
@@ -68,7 +68,7 @@ class Album:
         return opened
 
     def take(self, name: str) -> None:
-        """Take a picture, when the window has settled."""
+        """Take a screenshot after a short wait."""
         wait(800)
         if self.names is None or name in self.names:
             self.viewer.window.screenshot(
@@ -82,18 +82,18 @@ class Album:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Let the window live until a condition holds."""
+    """Run the event loop until a condition holds."""
     while not condition():
         wait(100)
 
 
 def end_of(bar: JobBar) -> None:
-    """Let the window live until a job has ended."""
+    """Run the event loop until a job has ended."""
     until(lambda: bar.job is not None and bar.job.end is not None)
 
 
 def lens(album: Album) -> None:
-    """Lens PSF: empty, filled, with a mistake, done."""
+    """Lens PSF: empty, filled, with an invalid setting, done."""
     widget: LensPSFWidget = album.open(LensPSFWidget, "Lens PSF")
     album.take("lens-empty")
     album.close()
@@ -156,7 +156,7 @@ def gates(album: Album) -> None:
 
 
 def deblur(album: Album) -> None:
-    """Deblur: empty, an image of another frame, done."""
+    """Deblur: empty, an image with another frame shape, filled, done."""
     widget: DeblurWidget = album.open(DeblurWidget, "Deblur")
     album.take("deblur-empty")
     album.close()
@@ -177,7 +177,7 @@ def deblur(album: Album) -> None:
 
 
 def batch(album: Album) -> None:
-    """Batch deblur: empty, filled, running, with a file opened, and with an error."""
+    """Batch deblur: empty, filled, running with an opened file, done, with errors."""
     widget: BatchWidget = album.open(BatchWidget, "Batch deblur")
     album.take("batch-empty")
     load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
@@ -205,7 +205,7 @@ def batch(album: Album) -> None:
 
 
 def fill(folder: Path) -> None:
-    """Write a folder of images behind the demo lens, one of which was cut short."""
+    """Write a folder of images behind the demo lens, one of them truncated."""
     ((stack, _, _),) = nuclei_blurred()
     side = load_lens(sample_data_folder() / "lens.yaml").pixel_size_um
     assert side is not None
@@ -219,13 +219,13 @@ def fill(folder: Path) -> None:
 
 
 def done(widget: BatchWidget) -> list[FileChanged]:
-    """Files that a batch has done by now."""
+    """Return the files that are done."""
     files = widget.table.batch.files.values() if widget.table.batch is not None else ()
     return [file for file in files if file.state == "done"]
 
 
 def compare(album: Album) -> None:
-    """Compare: empty, filled, running, done, one method looked at, the truth unknown."""
+    """Compare: empty, filled, running, done, one method selected, without ground truth."""
     widget: CompareWidget = album.open(CompareWidget, "Compare")
     album.take("compare-empty")
     album.close()
@@ -260,7 +260,7 @@ def compare(album: Album) -> None:
 
 
 def side_by_side(viewer: Viewer) -> None:
-    """Lay the deblurred image beside the blurred one."""
+    """Show the deblurred image beside the blurred one."""
     blurred, deblurred = (layer for layer in viewer.layers if isinstance(layer, ImageLayer))
     width = blurred.extent.world[1][-1]
     deblurred.translate = (*deblurred.translate[:-1], width * 1.02)
@@ -268,10 +268,10 @@ def side_by_side(viewer: Viewer) -> None:
 
 
 def main() -> None:
-    """Take the pictures."""
+    """Take the screenshots."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kept", action="store_true", help="only those that the docs show")
+    parser.add_argument("--kept", action="store_true", help="only those used in the docs")
     options = parser.parse_args()
     album = Album(options.folder, KEPT if options.kept else None)
     for widget in (lens, train, gates, deblur, batch, compare):

@@ -1,9 +1,8 @@
-"""What the starter network reaches on images it was not trained on.
+"""Quality of the starter model on images it was not trained on.
 
 Run: ``python -m benchmarks.starter FOLDER OUTPUT.json``
 
-Each image of the folder is blurred as the starter's lens and camera would record
-it (noise seeded by its place in the folder) and deblurred by the starter.
+Each image is blurred by the starter's lens and camera (noise seeded by its index) and deblurred.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from napari_coordgate.metrics import quality
 
 
 def measure(path: Path, seed: int, starter: Model) -> dict[str, dict[str, float]]:
-    """Figures of one image, blurred and deblurred."""
+    """Return the metrics of one image, blurred and deblurred."""
     sample = blurred_sample(path, starter, seed)
     images = {"blurred": sample.blurred, "deblurred": deblur(sample.blurred, starter)}
     radius = field_radius(starter.frame_shape)
@@ -33,7 +32,7 @@ def measure(path: Path, seed: int, starter: Model) -> dict[str, dict[str, float]
 
 
 def as_table(report: dict[str, Any]) -> str:
-    """Markdown tables: means over the images, and the validations of the training."""
+    """Return Markdown tables of the means over the images and of the validations."""
     heading = "PSNR, dB | center | middle | edge | SSIM |\n" + "|---" * 6 + "|"
     lines = [f"| {report['images']} images | {heading}"]
     lines += [f"| {stage} | " + _cells(report[stage]) + " |" for stage in ("blurred", "deblurred")]
@@ -48,7 +47,7 @@ def _cells(figures: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Measure every image, and write the means with the history of the training."""
+    """Measure all images; write the means and the training history."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)

@@ -1,4 +1,4 @@
-"""How long the package and its command take to start, above a bare interpreter."""
+"""Start-up time of the package and the command, above that of the interpreter."""
 
 import statistics
 import subprocess
@@ -8,11 +8,11 @@ from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds
 
 COMMAND = "from napari_coordgate.cli import main; main()"
-"""What the installed script ``napari-coordgate`` does."""
+"""The installed script ``napari-coordgate``."""
 
 
 def measure(rounds: int = 15) -> list[Figure]:
-    """Measure whole processes in turn."""
+    """Measure interleaved processes: the import, and the command's help."""
     bare, imported, helped = interleaved_seconds(
         lambda: _interpreter("-c", "pass"),
         lambda: _interpreter("-c", "import napari_coordgate"),

@@ -1,8 +1,7 @@
-"""Deblurring an image that is much larger than the memory for its features.
+"""Tiled deblurring of an image whose features exceed the memory.
 
-Both images go from OME-Zarr to OME-Zarr, and both are deblurred by the same function,
-which computes the gates anew. Memory is the largest resident set of the process above
-the one after the import.
+A small and a large image are deblurred from OME-Zarr to OME-Zarr without cached gating maps.
+Memory is the peak resident set of the process above that after the import.
 """
 
 import statistics
@@ -24,11 +23,11 @@ from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 
 CHUNK = 1024
-"""Side of the chunks of the test images, pixels."""
+"""Chunk side of the test images, pixels."""
 
 
 def measure(size: int = 8192, small_size: int = 1024, rounds: int = 5) -> list[Figure]:
-    """Measure speed and memory."""
+    """Measure pixels per second, large over small, and the peak memory of each."""
     imported = peak_memory_gb()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -52,7 +51,7 @@ def measure(size: int = 8192, small_size: int = 1024, rounds: int = 5) -> list[F
 
 
 def _in_turn(small: Path, large: Path, folder: Path, rounds: int) -> tuple[float, float]:
-    """Seconds of the large image, and median seconds of the small one, done in its pauses."""
+    """Return the seconds of the large image, and the median of the small one in its pauses."""
     pauses: list[float] = []
     start = time.perf_counter()
     for event in _deblurred(large, folder / "large.ome.zarr"):
@@ -65,7 +64,7 @@ def _in_turn(small: Path, large: Path, folder: Path, rounds: int) -> tuple[float
 
 
 def _deblurred(path: Path, target: Path) -> Iterator[Event]:
-    """Deblur from file to file by an untrained network of its own."""
+    """Deblur from file to file with a new untrained network."""
     image = read_image(path)
     config = TrainingConfig()
     weights = build_network(config.network).state_dict()
@@ -76,7 +75,7 @@ def _deblurred(path: Path, target: Path) -> Iterator[Event]:
 
 
 def _noise(path: Path, side: int) -> Path:
-    """Image of noise in a file, made chunk by chunk so that it never is in memory."""
+    """Write an image of noise chunk by chunk, never holding it in memory."""
     like, whole = Image(np.zeros((2, 2), np.uint16), "YX"), Window(0, 0, side, side)
     rng = np.random.default_rng(0)
     with create_image(path, like, shape=whole.shape, chunk=(CHUNK, CHUNK)) as out:

@@ -1,4 +1,4 @@
-"""Training with pairs made on the fly, over a bare loop on ready tensors."""
+"""Training with pairs simulated on the fly, relative to a bare loop on ready tensors."""
 
 from collections.abc import Callable, Generator
 
@@ -24,7 +24,7 @@ WARM_UP = 3
 
 
 def measure(rounds: int = 40, config: TrainingConfig | None = None) -> list[Figure]:
-    """Measure single steps in turn."""
+    """Measure interleaved steps with the lens of the sample data, and with one of higher rank."""
     config = config or TrainingConfig(camera=Camera(photons=5000, read_noise=3))
     target = 0.95 if resolve_device("auto").type == "cuda" else 0.85
     return [
@@ -36,7 +36,7 @@ def measure(rounds: int = 40, config: TrainingConfig | None = None) -> list[Figu
 def _over_bare_loop(
     rounds: int, config: TrainingConfig, lens: Lens, target: float | None
 ) -> Figure:
-    steps = WARM_UP + rounds + 1  # the last step, which validates, is not taken
+    steps = WARM_UP + rounds + 1  # the last step, which validates, is not run
     config = config.model_copy(update={"steps": steps, "epochs": None, "validate_every": steps})
     sharp = np.random.default_rng(0).random((IMAGES, *FRAME), np.float32)
     field = PSFField.from_lens(lens, FRAME)
@@ -47,20 +47,20 @@ def _over_bare_loop(
     events.close()
     name = (
         f"training steps/s (batch {config.batch_size}, windows of {config.window_size}) with pairs "
-        f"made on the fly at rank {field.rank}, over a bare loop on ready tensors"
+        f"simulated on the fly at rank {field.rank}, over a bare loop on ready tensors"
     )
     return Figure(name, median_ratio(bare, ours), at_least=target)
 
 
 def _next_step(events: Generator[Event, None, object]) -> None:
-    """Run a training to the end of its next step."""
+    """Run a training until its next step is done."""
     for event in events:
         if isinstance(event, Progress) and event.stage == "training":
             return
 
 
 def _bare_step(config: TrainingConfig) -> Callable[[], object]:
-    """One optimizer step as a page of plain PyTorch has it, on one batch that is ready."""
+    """Return an optimizer step in plain PyTorch on one ready batch."""
     device = resolve_device("auto")
     network = to_device(build_network(config.network), device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
