@@ -1,4 +1,4 @@
-"""Laws of the camera's noise."""
+"""Tests of the camera noise."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_without_a_photon_count_there_is_no_noise() -> None:
 
 
 @pytest.mark.parametrize(("photons", "read_noise"), [(50, 0), (50, 4), (5000, 4)])
-def test_noise_has_the_mean_and_variance_of_light_and_read_out(
+def test_noise_has_the_mean_and_variance_of_photons_and_read_out(
     photons: float, read_noise: float
 ) -> None:
     electrons = (
@@ -31,7 +31,7 @@ def test_noise_has_the_mean_and_variance_of_light_and_read_out(
     assert electrons.var().item() == pytest.approx(variance, rel=0.01)
 
 
-def test_light_comes_in_whole_photons() -> None:
+def test_electron_counts_without_read_noise_are_poisson_distributed() -> None:
     electrons = add_camera_noise(gray(), Camera(photons=8), seed=1) * 8
     torch.testing.assert_close(electrons, electrons.round(), atol=1e-5, rtol=0)
     counts = torch.stack([(electrons.round() == count).float().mean() for count in range(3)])
@@ -46,19 +46,19 @@ def test_the_same_seed_gives_the_same_noise() -> None:
     assert not torch.equal(add_camera_noise(gray(), camera, seed=4), again)
 
 
-def test_the_noise_leaves_other_random_numbers_alone() -> None:
+def test_the_noise_does_not_change_the_global_random_state() -> None:
     state = torch.random.get_rng_state()
     add_camera_noise(gray(), Camera(photons=100, read_noise=2), seed=3)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_less_than_no_light_is_none() -> None:
+def test_negative_light_gives_no_electrons() -> None:
     assert torch.count_nonzero(add_camera_noise(gray(-0.1), Camera(photons=100), seed=1)) == 0
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
-def test_precision_and_shape_are_kept(precision: torch.dtype) -> None:
-    image = torch.rand(2, 3, 5, dtype=precision)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_and_shape_are_kept(dtype: torch.dtype) -> None:
+    image = torch.rand(2, 3, 5, dtype=dtype)
     recorded = add_camera_noise(image, Camera(photons=10, read_noise=1), seed=1)
-    assert recorded.dtype == precision
+    assert recorded.dtype == dtype
     assert recorded.shape == image.shape

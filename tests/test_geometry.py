@@ -1,4 +1,4 @@
-"""Laws of frame coordinates, windows and tiles."""
+"""Tests of frame coordinates, windows and tiles."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ from napari_coordgate.geometry import (
 )
 
 lengths = st.integers(1, 60)
-places = st.integers(-80, 80)
-windows = st.builds(Window, places, places, lengths, lengths)
+starts = st.integers(-80, 80)
+windows = st.builds(Window, starts, starts, lengths, lengths)
 shapes = st.tuples(lengths, lengths)
 
 
 @given(shapes)
-def test_coordinates_lie_at_pixel_centers(shape: tuple[int, int]) -> None:
+def test_coordinates_are_those_of_pixel_centers(shape: tuple[int, int]) -> None:
     coordinates = frame_coordinates(shape)
     rows, columns = np.indices(shape)
     np.testing.assert_allclose(coordinates[0], (2 * rows + 1) / shape[0] - 1, atol=1e-7)
@@ -32,7 +32,7 @@ def test_coordinates_lie_at_pixel_centers(shape: tuple[int, int]) -> None:
 
 
 @given(shapes, windows)
-def test_a_window_carries_the_coordinates_of_its_place(
+def test_a_window_has_the_coordinates_of_its_position_in_the_frame(
     shape: tuple[int, int], window: Window
 ) -> None:
     around = Window.whole(shape).expanded(150)
@@ -41,7 +41,7 @@ def test_a_window_carries_the_coordinates_of_its_place(
 
 
 @given(st.integers(1, 30), st.integers(-50, 50), lengths)
-def test_averages_of_two_pixels_are_the_coordinates_of_a_frame_of_half_the_pixels(
+def test_averaging_two_pixels_gives_the_coordinates_of_a_frame_of_half_the_size(
     half: int, start: int, length: int
 ) -> None:
     pairs = coordinate_axis(2 * start, 2 * length, 2 * half).reshape(-1, 2).mean(axis=1)
@@ -49,7 +49,7 @@ def test_averages_of_two_pixels_are_the_coordinates_of_a_frame_of_half_the_pixel
 
 
 @given(windows, st.integers(0, 20))
-def test_an_expanded_window_holds_the_window_in_its_middle(window: Window, margin: int) -> None:
+def test_an_expanded_window_contains_the_window_at_its_center(window: Window, margin: int) -> None:
     around = window.expanded(margin)
     rows, columns = window.within(around)
     assert (rows.start, columns.start) == (margin, margin)
@@ -58,9 +58,7 @@ def test_an_expanded_window_holds_the_window_in_its_middle(window: Window, margi
 
 
 @given(windows, st.sampled_from([1, 2, 8]))
-def test_a_snapped_window_is_the_smallest_around_it_on_multiples(
-    window: Window, multiple: int
-) -> None:
+def test_a_snapped_window_is_the_smallest_one_on_multiples(window: Window, multiple: int) -> None:
     snapped = window.snapped(multiple)
     assert snapped.contains(window)
     assert all(side % multiple == 0 for side in (*snapped.origin, snapped.y1, snapped.x1))
@@ -69,7 +67,7 @@ def test_a_snapped_window_is_the_smallest_around_it_on_multiples(
 
 
 @given(windows, shapes)
-def test_clipping_keeps_the_pixels_within_the_frame(window: Window, shape: tuple[int, int]) -> None:
+def test_clipping_keeps_the_pixels_inside_the_frame(window: Window, shape: tuple[int, int]) -> None:
     kept = window.clipped(shape)
     rows = set(range(window.y0, window.y1)) & set(range(shape[0]))
     columns = set(range(window.x0, window.x1)) & set(range(shape[1]))
@@ -78,7 +76,7 @@ def test_clipping_keeps_the_pixels_within_the_frame(window: Window, shape: tuple
 
 
 @given(windows, windows)
-def test_slices_exist_where_one_window_contains_the_other(inner: Window, outer: Window) -> None:
+def test_slices_require_that_one_window_contains_the_other(inner: Window, outer: Window) -> None:
     if outer.contains(inner):
         assert np.empty(outer.shape)[inner.within(outer)].shape == inner.shape
     else:
@@ -104,12 +102,12 @@ def test_tiles_cover_every_pixel_once(tiling: tuple[tuple[int, int], int, int, i
 
 
 @given(tilings)
-def test_windows_of_tiles_hold_the_halo_wherever_the_image_goes_on(
+def test_windows_of_tiles_contain_the_overlap_inside_the_image(
     tiling: tuple[tuple[int, int], int, int, int],
 ) -> None:
-    shape, size, halo, multiple = tiling
+    shape, size, overlap, multiple = tiling
     for tile, window in tiles(*tiling):
-        assert window.contains(tile.expanded(halo).clipped(shape))
+        assert window.contains(tile.expanded(overlap).clipped(shape))
         assert Window.whole(shape).contains(window)
         assert max(window.shape) <= max(size, multiple)
         assert window.y0 % multiple == window.x0 % multiple == 0
@@ -120,7 +118,7 @@ def test_an_image_no_larger_than_a_tile_is_one_tile(shape: tuple[int, int]) -> N
     assert list(tiles(shape, max(shape), 40, 8)) == [(Window.whole(shape), Window.whole(shape))]
 
 
-def test_a_tile_of_halo_alone_names_the_smallest_that_works() -> None:
+def test_a_tile_smaller_than_its_overlap_is_refused_with_the_smallest_size() -> None:
     with pytest.raises(SettingsError, match="at least 44 pixels"):
         list(tiles((100, 100), 40, 18, 4))
     assert list(tiles((100, 100), 44, 18, 4))
@@ -130,7 +128,7 @@ def test_a_tile_of_halo_alone_names_the_smallest_that_works() -> None:
 def test_field_radius_is_one_at_the_corners_of_the_frame(shape: tuple[int, int]) -> None:
     height, width = shape
     radius = field_radius(shape)
-    # The middle of the corner pixel lies half a pixel within the corner.
+    # The center of the corner pixel is half a pixel inside the corner.
     inset = np.hypot(height - 1, width - 1) / np.hypot(height, width)
     assert radius[0, 0] == pytest.approx(inset)
     assert radius.max() == pytest.approx(inset)
@@ -138,7 +136,7 @@ def test_field_radius_is_one_at_the_corners_of_the_frame(shape: tuple[int, int])
     np.testing.assert_allclose(radius, radius[::-1, ::-1])
 
 
-def test_field_radius_of_a_window_is_cut_out_of_the_frame() -> None:
+def test_field_radius_of_a_window_is_cropped_from_that_of_the_frame() -> None:
     window = Window(3, 5, 7, 11)
     cut = field_radius((20, 30))[window.within(Window.whole((20, 30)))]
     assert np.array_equal(cut, field_radius((20, 30), window))

@@ -1,4 +1,4 @@
-"""Laws of the measures of quality."""
+"""Tests of the image quality metrics."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,14 @@ def noise(shape: tuple[int, int], seed: int = 0) -> NDArray[np.float32]:
 
 
 @given(st.floats(1e-3, 10), st.floats(0.1, 1000))
-def test_psnr_of_a_constant_error_is_its_ratio_to_the_range(error: float, span: float) -> None:
+def test_psnr_of_a_constant_error_is_the_ratio_of_range_and_error(
+    error: float, span: float
+) -> None:
     sharp = np.zeros((4, 5))
     assert psnr(sharp, sharp + error, span) == pytest.approx(20 * np.log10(span / error))
 
 
-def test_psnr_is_that_of_scikit_image() -> None:
+def test_psnr_equals_that_of_scikit_image() -> None:
     sharp, restored = noise((20, 30), 1), noise((20, 30), 2)
     expected = peak_signal_noise_ratio(sharp.astype(float), restored.astype(float), data_range=2)
     assert psnr(sharp, restored, 2.0) == pytest.approx(expected, rel=1e-6)
@@ -42,7 +44,7 @@ def test_ssim_is_symmetric_and_at_most_one(shape: tuple[int, int]) -> None:
     assert value == pytest.approx(ssim(noise(shape, 2), noise(shape, 1)))
 
 
-def test_ssim_of_an_image_of_eleven_pixels_is_the_formula_at_its_middle() -> None:
+def test_ssim_of_an_image_of_eleven_pixels_follows_the_formula_at_its_center() -> None:
     sharp, restored = noise((11, 11), 1).astype(float), noise((11, 11), 2).astype(float)
     bell = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     weights = np.outer(bell, bell) / bell.sum() ** 2
@@ -59,13 +61,13 @@ def test_ssim_of_an_image_of_eleven_pixels_is_the_formula_at_its_middle() -> Non
 
 
 @given(shapes)
-def test_zones_part_the_frame(shape: tuple[int, int]) -> None:
+def test_zones_partition_the_frame(shape: tuple[int, int]) -> None:
     radius = field_radius(shape)
     zones = [(radius >= inner) & (radius < outer) for inner, outer in ZONES.values()]
     assert (np.sum(zones, axis=0) == 1).all()
 
 
-def test_zones_together_have_the_error_of_the_whole() -> None:
+def test_the_mean_error_over_the_zones_is_that_of_the_image() -> None:
     sharp, restored, radius = noise((30, 40), 1), noise((30, 40), 2), field_radius((30, 40))
     values = zone_psnr(sharp, restored, radius)
     errors = {zone: 10 ** (-value / 10) for zone, value in values.items()}
@@ -76,7 +78,7 @@ def test_zones_together_have_the_error_of_the_whole() -> None:
     assert -10 * np.log10(mean) == pytest.approx(psnr(sharp, restored))
 
 
-def test_a_zone_without_pixels_has_no_figure() -> None:
-    figures = quality(noise((8, 8), 1), noise((8, 8), 2), np.zeros((8, 8)))
-    assert figures.keys() == {"psnr", "ssim", "psnr_center"}
-    assert figures["psnr"] == figures["psnr_center"]
+def test_a_zone_without_pixels_has_no_value() -> None:
+    values = quality(noise((8, 8), 1), noise((8, 8), 2), np.zeros((8, 8)))
+    assert values.keys() == {"psnr", "ssim", "psnr_center"}
+    assert values["psnr"] == values["psnr_center"]

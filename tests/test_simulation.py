@@ -1,3 +1,5 @@
+"""Tests of simulated images."""
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ FRAME = (40, 48)
 
 
 @pytest.fixture(scope="module")
-def field() -> PSFField:
+def psf_field() -> PSFField:
     return PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)
 
 
@@ -19,32 +21,32 @@ def image(shape: tuple[int, int] = FRAME) -> np.ndarray[tuple[int, ...], np.dtyp
     return np.random.default_rng(0).integers(0, 200, shape, dtype=np.uint8)
 
 
-def test_without_noise_it_is_the_blur_of_the_field_in_the_units_of_the_image(
-    field: PSFField,
+def test_without_noise_the_result_is_the_blur_in_the_units_of_the_image(
+    psf_field: PSFField,
 ) -> None:
     sharp = image().astype(np.float64)
-    sharp[:10] = 0  # more than a percent: what counts as no brightness
-    expected = field.blur(sharp)
-    np.testing.assert_allclose(simulate(sharp, field, Camera(), 0), expected, atol=1e-3)
+    sharp[:10] = 0  # more than one percent of the pixels: the low percentile is 0
+    expected = psf_field.blur(sharp)
+    np.testing.assert_allclose(simulate(sharp, psf_field, Camera(), 0), expected, atol=1e-3)
 
 
-def test_the_surroundings_of_a_larger_image_shine_in(field: PSFField) -> None:
+def test_the_surroundings_of_the_frame_contribute_light(psf_field: PSFField) -> None:
     sharp = np.zeros((60, 70))
-    sharp[12, 11:59] = 100  # within the frame's first rows, and
-    sharp[8, 11:59] = 1000  # a bright line two pixels above the frame
+    sharp[12, 11:59] = 100  # in the first rows of the frame
+    sharp[8, 11:59] = 1000  # a bright line just above the frame
     window = center_crop_window((60, 70), FRAME, "sharp")
     assert window == Window(10, 11, *FRAME)
-    lit = simulate(sharp, field, Camera(), 0)
-    alone = simulate(sharp[window.within(Window.whole((60, 70)))], field, Camera(), 0)
+    lit = simulate(sharp, psf_field, Camera(), 0)
+    alone = simulate(sharp[window.within(Window.whole((60, 70)))], psf_field, Camera(), 0)
     assert lit[0].sum() > alone[0].sum() + 100
 
 
-def test_noise_follows_the_photon_count_at_full_brightness(field: PSFField) -> None:
+def test_noise_follows_the_photon_count_at_full_brightness(psf_field: PSFField) -> None:
     sharp = image() // 4
     sharp[20:, :] = 200
     whole_range = Scaling(low_percentile=0, high_percentile=100)
     clean, bright, dim = (
-        simulate(sharp, field, camera, 3, scaling=whole_range)
+        simulate(sharp, psf_field, camera, 3, scaling=whole_range)
         for camera in (Camera(), Camera(photons=1e4), Camera(photons=1e2))
     )
     flat = (slice(30, 36), slice(None))
@@ -53,15 +55,43 @@ def test_noise_follows_the_photon_count_at_full_brightness(field: PSFField) -> N
         assert relative == pytest.approx(photons**-0.5, rel=0.15)
 
 
-def test_the_seed_alone_decides_the_noise(field: PSFField) -> None:
+def test_the_seed_determines_the_noise(psf_field: PSFField) -> None:
     camera = Camera(photons=100, read_noise=2)
-    first, again, other = (simulate(image(), field, camera, seed) for seed in (1, 1, 2))
+    first, again, other = (simulate(image(), psf_field, camera, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1
 
 
-def test_bad_images_are_named(field: PSFField) -> None:
+def test_a_generator_continues_its_sequence_and_none_differs_each_time(psf_field: PSFField) -> None:
+    camera = Camera(photons=100)
+    generator = np.random.default_rng(5)
+    first, second = (simulate(image(), psf_field, camera, generator) for _ in range(2))
+    again = simulate(image(), psf_field, camera, np.random.default_rng(5))
+    np.testing.assert_array_equal(again, first)
+    for one, other in [
+        (first, second),
+        (simulate(image(), psf_field, camera), simulate(image(), psf_field, camera)),
+    ]:
+        assert np.abs(one - other).max() > 1
+
+
+def test_a_seed_may_be_any_integer_type(psf_field: PSFField) -> None:
+    camera = Camera(photons=100)
+    np.testing.assert_array_equal(
+        simulate(image(), psf_field, camera, np.int64(3)), simulate(image(), psf_field, camera, 3)
+    )
+
+
+def test_the_default_camera_adds_no_noise(psf_field: PSFField) -> None:
+    np.testing.assert_array_equal(
+        simulate(image(), psf_field), simulate(image(), psf_field, Camera(), 1)
+    )
+
+
+def test_errors_name_the_image(psf_field: PSFField) -> None:
     with pytest.raises(FrameMismatchError, match=r"a\.tif.*30x48.*40x48"):
-        simulate(image((30, 48)), field, Camera(), 0, name="a.tif")
+        simulate(image((30, 48)), psf_field, Camera(), 0, name="a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif.*\(H, W\)"):
+        simulate(image()[None], psf_field, name="a.tif")
     with pytest.raises(ImageError, match=r"a\.tif"):
-        simulate(np.ones(FRAME), field, Camera(), 0, name="a.tif")
+        simulate(np.ones(FRAME), psf_field, Camera(), 0, name="a.tif")

@@ -1,9 +1,8 @@
-"""Frame coordinates, and windows into a frame.
+"""Frame coordinates, and windows in a frame.
 
-Coordinates are data: a tile or patch carries the coordinates of its own pixels
-in the *frame*, so that a network trained on patches serves any tile of any image
-of that frame. They run over (y, x) in [-1, 1] at pixel centers: pixel i of N
-lies at (2i + 1) / N - 1.
+Coordinates are data: a tile or patch carries the coordinates of its own pixels in the
+*frame*, so that a network trained on patches applies to any tile of any image of that frame.
+They are (y, x) in [-1, 1] at pixel centers: pixel i of N is at (2i + 1) / N - 1.
 """
 
 from __future__ import annotations
@@ -16,27 +15,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 
-__all__ = [
-    "Window",
-    "coordinate_axis",
-    "field_radius",
-    "field_vectors",
-    "frame_coordinates",
-    "mirror_indices",
-    "pixel_coordinates",
-    "tiles",
-]
-
 
 class Window(NamedTuple):
-    """A rectangle in a frame; it may reach beyond the frame.
+    """Rectangle of pixels in a frame; it may extend beyond the frame.
 
-    Attributes
+    Parameters
     ----------
     y0, x0 : int
         Frame pixel of the first row and column.
     height, width : int
         Size in pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import Window
+    >>> window = Window(10, 20, 64, 48)
+    >>> frame = np.zeros((256, 256))
+    >>> frame[window.within(Window.whole(frame.shape))].shape
+    (64, 48)
+    >>> window.expanded(16).clipped(frame.shape)
+    Window(y0=0, x0=4, height=90, width=80)
     """
 
     y0: int
@@ -46,7 +45,7 @@ class Window(NamedTuple):
 
     @classmethod
     def whole(cls, shape: tuple[int, int]) -> Window:
-        """Window over all of a frame of this shape."""
+        """Window of a whole frame of this shape."""
         return cls(0, 0, *shape)
 
     @property
@@ -79,19 +78,19 @@ class Window(NamedTuple):
         )
 
     def snapped(self, multiple: int) -> Window:
-        """Smallest window around this one whose sides lie at multiples of so many pixels."""
+        """Smallest window that contains this one and has its sides at multiples of ``multiple``."""
         y0, x0 = (start // multiple * multiple for start in self.origin)
-        y1, x1 = (_up_to(end, multiple) for end in (self.y1, self.x1))
+        y1, x1 = (_round_up(end, multiple) for end in (self.y1, self.x1))
         return Window(y0, x0, y1 - y0, x1 - x0)
 
     def clipped(self, shape: tuple[int, int]) -> Window:
-        """Part of the window that lies within a frame of this shape."""
+        """Part of the window inside a frame of this shape."""
         y0, x0 = max(self.y0, 0), max(self.x0, 0)
         y1, x1 = min(self.y1, shape[0]), min(self.x1, shape[1])
         return Window(y0, x0, max(y1 - y0, 0), max(x1 - x0, 0))
 
     def contains(self, other: Window) -> bool:
-        """Whether every pixel of ``other`` lies in this window."""
+        """Whether every pixel of ``other`` is in this window."""
         return (
             self.y0 <= other.y0
             and self.x0 <= other.x0
@@ -100,15 +99,9 @@ class Window(NamedTuple):
         )
 
     def within(self, outer: Window) -> tuple[slice, slice]:
-        """Slices that cut this window out of an array which covers ``outer``.
-
-        Raises
-        ------
-        FrameMismatchError
-            If the window reaches beyond ``outer``.
-        """
+        """Slices of this window in an array that covers ``outer``, which must contain it."""
         if not outer.contains(self):
-            raise FrameMismatchError(f"{self} reaches beyond {outer}; choose a window inside it.")
+            raise FrameMismatchError(f"{self} extends beyond {outer}; choose a window inside it.")
         return (
             slice(self.y0 - outer.y0, self.y1 - outer.y0),
             slice(self.x0 - outer.x0, self.x1 - outer.x0),
@@ -116,19 +109,9 @@ class Window(NamedTuple):
 
 
 def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np.float64]:
-    """Frame coordinates of pixels.
+    """Frame coordinates (2i + 1) / N - 1 of pixels i of N, along one axis or (y, x) in the last.
 
-    Parameters
-    ----------
-    pixels : array_like
-        Frame pixels i, whole or not, along one axis, or (y, x) in the last dimension.
-    frame_lengths : array_like
-        Pixels N of the whole frame along that axis, or along both.
-
-    Returns
-    -------
-    ndarray
-        (2i + 1) / N - 1.
+    Pixels need not be whole numbers.
     """
     centers = 2.0 * np.asarray(pixels, np.float64) + 1.0
     coordinates: NDArray[np.float64] = centers / np.asarray(frame_lengths) - 1.0
@@ -136,66 +119,24 @@ def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np
 
 
 def coordinate_axis(start: int, length: int, frame_length: int) -> NDArray[np.float64]:
-    """Coordinates of a run of pixels along one axis of the frame.
-
-    Parameters
-    ----------
-    start : int
-        Frame pixel of the first one; pixels outside the frame lie beyond [-1, 1].
-    length : int
-        Number of pixels.
-    frame_length : int
-        Pixels of the whole frame along this axis.
-
-    Returns
-    -------
-    ndarray, shape (length,)
-        (2i + 1) / N - 1 at each pixel i.
-    """
+    """Frame coordinates (length,) of consecutive pixels; beyond [-1, 1] outside the frame."""
     return pixel_coordinates(np.arange(start, start + length), frame_length)
 
 
 def frame_coordinates(
     frame_shape: tuple[int, int], window: Window | None = None
 ) -> NDArray[np.float32]:
-    """Coordinate maps of a window of the frame.
-
-    Parameters
-    ----------
-    frame_shape : tuple of int
-        (height, width) of the whole frame, in pixels.
-    window : Window, optional
-        Part of the frame; all of it when not given.
-
-    Returns
-    -------
-    ndarray, shape (2, H, W)
-        The y and the x coordinate of each pixel.
-    """
-    window = window or Window.whole(frame_shape)
-    y = coordinate_axis(window.y0, window.height, frame_shape[0])
-    x = coordinate_axis(window.x0, window.width, frame_shape[1])
+    """Coordinate maps (2, H, W), y then x, of a window of the frame, or of the whole frame."""
+    y, x = _axes(frame_shape, window)
     return np.stack(np.meshgrid(y, x, indexing="ij")).astype(np.float32)
 
 
 def field_vectors(
     coordinates: ArrayLike, frame_shape: tuple[int, int], axis: tuple[float, float] = (0.0, 0.0)
 ) -> NDArray[np.float64]:
-    """From the optical axis to places in the frame, as a part of half the frame's diagonal.
+    """Vectors (..., 2) from the optical axis to frame coordinates; 1 is half the frame's diagonal.
 
-    Parameters
-    ----------
-    coordinates : array_like, shape (..., 2)
-        Frame coordinates (y, x).
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    axis : tuple of float
-        Frame coordinates (y, x) of the optical axis.
-
-    Returns
-    -------
-    ndarray, shape (..., 2)
-        Field vectors (y, x); their length is the field radius.
+    Their length is the field radius.
     """
     vectors: NDArray[np.float64] = (
         (np.asarray(coordinates, np.float64) - axis) * frame_shape / np.hypot(*frame_shape)
@@ -208,100 +149,64 @@ def field_radius(
     window: Window | None = None,
     axis: tuple[float, float] = (0.0, 0.0),
 ) -> NDArray[np.float64]:
-    """Distance of each pixel from the optical axis; 1 at half the frame's diagonal.
+    """Distance (H, W) of each pixel of a window from the optical axis, 1 at half the diagonal.
 
-    Parameters
-    ----------
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    window : Window, optional
-        Part of the frame; all of it when not given.
-    axis : tuple of float
-        Frame coordinates (y, x) of the optical axis; figures of quality measure from
-        the frame's middle wherever it is.
-
-    Returns
-    -------
-    ndarray, shape (H, W)
-        Field radius at pixel centers.
+    Quality metrics use the center of the frame as the axis.
     """
-    window = window or Window.whole(frame_shape)
-    y = coordinate_axis(window.y0, window.height, frame_shape[0])
-    x = coordinate_axis(window.x0, window.width, frame_shape[1])
-    places = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
-    radius: NDArray[np.float64] = np.linalg.norm(field_vectors(places, frame_shape, axis), axis=-1)
+    y, x = _axes(frame_shape, window)
+    coordinates = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
+    vectors = field_vectors(coordinates, frame_shape, axis)
+    radius: NDArray[np.float64] = np.linalg.norm(vectors, axis=-1)
     return radius
 
 
+def _axes(
+    frame_shape: tuple[int, int], window: Window | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates (H,) of the rows and (W,) of the columns of a window."""
+    window = window or Window.whole(frame_shape)
+    return (
+        coordinate_axis(window.y0, window.height, frame_shape[0]),
+        coordinate_axis(window.x0, window.width, frame_shape[1]),
+    )
+
+
 def tiles(
-    shape: tuple[int, int], size: int, halo: int, multiple: int
+    shape: tuple[int, int], size: int, overlap: int, multiple: int
 ) -> Iterator[tuple[Window, Window]]:
-    """Tiles that cover an image, each inside a larger window with its halo.
+    """Tiles that cover an image once, each with the larger window to compute it from.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width) of the image, in pixels.
-    size : int
-        Largest side of the *larger* window, halo included; rounded down to ``multiple``.
-    halo : int
-        Margin that a tile needs on each side where the image goes on; rounded up to ``multiple``.
-    multiple : int
-        All windows start at multiples of this many pixels (pooled coordinates are exact there).
-
-    Yields
-    ------
-    tile, window : Window
-        The pixels to keep, and the pixels to compute them from. Tiles cover
-        the image once; a window lies within the image.
-
-    Raises
-    ------
-    SettingsError
-        If nothing would be left of a tile within its halo.
+    A window is at most ``size`` pixels wide and extends ``overlap`` pixels beyond its tile on
+    each side, except at the border of the image. All windows start at multiples of ``multiple``,
+    where pooled coordinates are exact; size and overlap are rounded to multiples.
     """
-    halo = _up_to(halo, multiple)
-    room = size // multiple * multiple - 2 * halo
-    if room < multiple and max(shape) > size:
+    overlap = _round_up(overlap, multiple)
+    inner = size // multiple * multiple - 2 * overlap
+    if inner < multiple and max(shape) > size:
         raise SettingsError(
-            f"A tile of {size} pixels leaves nothing inside its halo of {halo}; "
-            f"choose a tile of at least {2 * halo + multiple} pixels."
+            f"A tile of {size} pixels is too small for an overlap of {overlap} on each side; "
+            f"choose a tile of at least {2 * overlap + multiple} pixels."
         )
-    # As many tiles as are needed, all of about one size.
+    # As many tiles as needed, all of about the same size.
     steps = [
-        length if length <= size else _up_to(-(-length // -(-length // room)), multiple)
+        length if length <= size else _round_up(-(-length // -(-length // inner)), multiple)
         for length in shape
     ]
     for y0 in range(0, shape[0], steps[0]):
         for x0 in range(0, shape[1], steps[1]):
             tile = Window(y0, x0, steps[0], steps[1]).clipped(shape)
-            yield tile, tile.expanded(halo).clipped(shape)
+            yield tile, tile.expanded(overlap).clipped(shape)
 
 
-def _up_to(length: int, multiple: int) -> int:
+def _round_up(length: int, multiple: int) -> int:
     """Smallest multiple that is not below a length."""
     return -(-length // multiple) * multiple
 
 
 def mirror_indices(start: int, length: int, source_length: int) -> NDArray[np.int64]:
-    """Source pixel that stands at each place of a run which may leave the source.
+    """Source indices of ``length`` pixels from ``start`` on, mirrored beyond the source.
 
-    Beyond its border the source is mirrored at the border pixel's outer edge
-    (d c b a | a b c d | d c b a), again and again if need be.
-
-    Parameters
-    ----------
-    start : int
-        First place, relative to the source's first pixel.
-    length : int
-        Number of places.
-    source_length : int
-        Number of source pixels.
-
-    Returns
-    -------
-    ndarray of int64, shape (length,)
-        Indices into the source.
+    The border pixel is repeated (d c b a | a b c d | d c b a), as often as needed.
     """
-    places = np.arange(start, start + length) % (2 * source_length)
-    return np.minimum(places, 2 * source_length - 1 - places)
+    positions = np.arange(start, start + length) % (2 * source_length)
+    return np.minimum(positions, 2 * source_length - 1 - positions)

@@ -1,4 +1,4 @@
-"""How near a restored image comes to the sharp one, also against field radius."""
+"""Image quality metrics, also as a function of the field radius."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-__all__ = ["ZONES", "psnr", "quality", "ssim", "zone_psnr"]
-
 Image = NDArray[np.floating]
 
 SSIM_WINDOW = 11
-"""Side of the Gaussian window of SSIM, pixels."""
+"""Side of the Gaussian window of SSIM, in pixels."""
 
 ZONES: Mapping[str, tuple[float, float]] = {
     "center": (0.0, 1 / 3),
@@ -22,41 +20,65 @@ ZONES: Mapping[str, tuple[float, float]] = {
 
 
 def psnr(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
-    """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE) (paper, section 4.1).
+    """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE).
 
     Parameters
     ----------
     sharp, restored : ndarray, any one shape
         Images, or selected pixels of them.
     data_range : float
-        Range of the sharp intensities; 1 for scaled images.
+        Range of the sharp intensities; 1 for normalized images.
 
     Returns
     -------
     float
-        In dB; infinite where the images are equal.
+        PSNR in dB; infinite if the images are equal.
+
+    References
+    ----------
+    S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently Computing Spatially-Varying
+    Convolutions in Convolutional Neural Networks", section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import psnr
+    >>> round(psnr(np.zeros((8, 8)), np.full((8, 8), 0.1)), 6)
+    20.0
     """
     error = float(np.mean(np.square(np.asarray(sharp, np.float64) - restored)))
     return float(10 * np.log10(data_range**2 / error)) if error else float("inf")
 
 
 def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
-    """Structural similarity with the Gaussian window of Wang et al. (2004).
+    """Structural similarity with the Gaussian window of 11x11 pixels of Wang et al. [1]_.
 
     Parameters
     ----------
     sharp, restored : ndarray, shape (H, W)
-        Images. The published window of 11x11 pixels stays within them; where a
-        side is shorter, they are mirrored for it.
+        Images. Pixels whose window reaches beyond the border are left out; images with a side
+        of less than 11 pixels get a smaller window.
     data_range : float
-        Range of the sharp intensities; 1 for scaled images.
+        Range of the sharp intensities; 1 for normalized images.
 
     Returns
     -------
     float
-        1 where the images are equal.
+        Mean SSIM, 1 if the images are equal.
+
+    References
+    ----------
+    .. [1] Z. Wang et al., "Image quality assessment: from error visibility to structural
+       similarity", IEEE Transactions on Image Processing 13, 600 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import ssim
+    >>> ssim(np.eye(16), np.eye(16))
+    1.0
     """
-    # With Gaussian weights, scikit-image takes this as the border to leave out, and nothing else.
+    # With Gaussian weights, scikit-image uses this only as the width of the border to leave out.
     win_size = min(SSIM_WINDOW, (min(sharp.shape) - 1) // 2 * 2 + 1)
     value = structural_similarity(
         np.asarray(sharp, np.float64),
@@ -71,48 +93,66 @@ def ssim(sharp: Image, restored: Image, data_range: float = 1.0) -> float:
 
 
 def zone_psnr(
-    sharp: Image, restored: Image, radius: NDArray[np.float64], data_range: float = 1.0
+    sharp: Image, restored: Image, field_radius: NDArray[np.float64], data_range: float = 1.0
 ) -> dict[str, float]:
-    """PSNR of the pixels in each zone of the field.
+    """PSNR in the center, the middle and the edge of the frame.
 
     Parameters
     ----------
-    sharp, restored, radius : ndarray, shape (H, W)
-        Images, and the field radius of their pixels.
+    sharp, restored : ndarray, shape (H, W)
+        Images.
+    field_radius : ndarray, shape (H, W)
+        Distance of each pixel from the optical axis, 1 at half the diagonal of the frame.
     data_range : float
-        Range of the sharp intensities; 1 for scaled images.
+        Range of the sharp intensities; 1 for normalized images.
 
     Returns
     -------
     dict of str to float
-        PSNR in dB of each zone of `ZONES` that has pixels.
+        PSNR in dB of the zones ``center`` (radius below 1/3), ``middle`` and ``edge`` (from
+        2/3 on); a zone without pixels is left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import zone_psnr
+    >>> radius = np.tile(np.linspace(0, 1, 9), (9, 1))
+    >>> {zone: round(dB) for zone, dB in zone_psnr(radius, radius + 0.1, radius).items()}
+    {'center': 20, 'middle': 20, 'edge': 20}
     """
     values = {}
     for zone, (inner, outer) in ZONES.items():
-        inside = (radius >= inner) & (radius < outer)
+        inside = (field_radius >= inner) & (field_radius < outer)
         if inside.any():
             values[zone] = psnr(sharp[inside], restored[inside], data_range)
     return values
 
 
 def quality(
-    sharp: Image, restored: Image, radius: NDArray[np.float64], data_range: float = 1.0
+    sharp: Image, restored: Image, field_radius: NDArray[np.float64], data_range: float = 1.0
 ) -> dict[str, float]:
-    """PSNR and SSIM of an image, and PSNR in each zone of the field.
+    """PSNR and SSIM of an image, and PSNR in each zone of the frame.
 
     Parameters
     ----------
-    sharp, restored, radius : ndarray, shape (H, W)
-        Images, and the field radius of their pixels.
+    sharp, restored, field_radius : ndarray, shape (H, W)
+        Images and field radius, as for `zone_psnr`.
     data_range : float
-        Range of the sharp intensities; 1 for scaled images.
+        Range of the sharp intensities; 1 for normalized images.
 
     Returns
     -------
     dict of str to float
         Keys ``psnr``, ``ssim``, and ``psnr_center``, ``psnr_middle``, ``psnr_edge``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import quality
+    >>> list(quality(np.eye(16), np.zeros((16, 16)), np.ones((16, 16))))
+    ['psnr', 'ssim', 'psnr_edge']
     """
-    zones = zone_psnr(sharp, restored, radius, data_range)
+    zones = zone_psnr(sharp, restored, field_radius, data_range)
     return {
         "psnr": psnr(sharp, restored, data_range),
         "ssim": ssim(sharp, restored, data_range),

@@ -1,4 +1,4 @@
-"""What a camera behind a lens would record of a sharp image."""
+"""Simulated images: what a camera records of a sharp scene through a lens."""
 
 from typing import Any
 
@@ -8,40 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.config import Camera, Scaling
-from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import PSFField
 
-__all__ = ["add_camera_noise", "center_crop_window", "simulate"]
+NO_NOISE = Camera()
 
 
 def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], name: str) -> Window:
-    """Central part of an image that stands for the frame.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width) of the image, in pixels.
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    name : str
-        What the image is called in an error.
-
-    Returns
-    -------
-    Window
-        The frame, in pixels of the image.
-
-    Raises
-    ------
-    FrameMismatchError
-        If the image is smaller than the frame.
-    """
+    """Frame at the center of an image of this shape; an error that gives its name if too small."""
     if shape[0] < frame_shape[0] or shape[1] < frame_shape[1]:
         raise FrameMismatchError(
-            f"{name} is {shape[0]}x{shape[1]} pixels, less than the frame of "
-            f"{frame_shape[0]}x{frame_shape[1]}; make a PSF field for a smaller frame."
+            f"{name} has {shape[0]}x{shape[1]} pixels, less than the frame of "
+            f"{frame_shape[0]}x{frame_shape[1]}; create a PSF field for a smaller frame."
         )
     y0, x0 = ((n - frame_n) // 2 for n, frame_n in zip(shape, frame_shape, strict=True))
     return Window(y0, x0, *frame_shape)
@@ -49,32 +29,32 @@ def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], nam
 
 def simulate(
     sharp: NDArray[Any],
-    field: PSFField,
-    camera: Camera,
-    seed: int,
+    psf_field: PSFField,
+    camera: Camera = NO_NOISE,
+    rng: int | np.random.Generator | None = None,
     *,
     scaling: Scaling | None = None,
     name: str = "The image",
 ) -> NDArray[np.float32]:
-    """Image that the camera would record in place of a sharp one.
+    """Blurred and noisy image that a camera would record of a sharp scene.
 
     Parameters
     ----------
     sharp : ndarray, shape (H, W)
-        Sharp image, of the frame's size or larger. Of a larger one, the central
-        part is recorded, and what surrounds it shines in; where the image ends,
-        the scene is mirrored.
-    field : PSFField
-        The lens's blur.
+        Sharp image, at least as large as the frame. The frame is at its center; what
+        surrounds it contributes light, and beyond the image the scene is mirrored.
+    psf_field : PSFField
+        Blur of the lens.
     camera : Camera
-        Noise; full brightness is the image's high percentile.
-    seed : int
-        Seed of the noise.
+        Photon count and read noise; the default adds no noise. The photons are those of a
+        pixel of full brightness, the high percentile of the image.
+    rng : int, numpy.random.Generator or None
+        Seed or generator of the noise; None for different noise each time.
     scaling : Scaling, optional
-        Percentiles that are no and full brightness; the lower one is taken for the
-        camera's offset, which the lens does not blur.
+        Percentiles of zero and full brightness. The low percentile is the camera's offset,
+        which is not blurred.
     name : str
-        What the image is called in an error.
+        Name of the image in error messages.
 
     Returns
     -------
@@ -83,35 +63,42 @@ def simulate(
 
     Raises
     ------
-    ImageError
-        If the image holds nothing to work with.
     FrameMismatchError
-        If it is smaller than the frame.
+        If the image is smaller than the frame.
+    ImageError
+        If the image is not two-dimensional, has only one intensity, or contains NaN.
+
+    References
+    ----------
+    S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently Computing Spatially-Varying
+    Convolutions in Convolutional Neural Networks", Eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import Camera, GaussianLens, PSFField, simulate
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
+    >>> blurred = simulate(100 * np.eye(64), psf_field, Camera(photons=500), rng=0)
+    >>> blurred.shape, blurred.dtype
+    ((64, 64), dtype('float32'))
     """
-    brightness = fit_normalizer(sharp, scaling or Scaling(), name)
-    window = center_crop_window((sharp.shape[0], sharp.shape[1]), field.frame_shape, name)
-    scene = torch.from_numpy(brightness.normalize(sharp))
-    blurred = field.blur(scene, origin=(-window.y0, -window.x0))
-    return brightness.denormalize(add_camera_noise(blurred, camera, seed).numpy())
+    if sharp.ndim != 2:
+        raise ImageError(f"{name} must have shape (H, W), got {sharp.shape}.")
+    normalizer = fit_normalizer(sharp, scaling or Scaling(), name)
+    height, width = sharp.shape
+    window = center_crop_window((height, width), psf_field.frame_shape, name)
+    scene = torch.from_numpy(normalizer.normalize(sharp))
+    blurred = psf_field.blur(scene, origin=(-window.y0, -window.x0))
+    if not isinstance(rng, int | np.integer):
+        rng = np.random.default_rng(rng).integers(2**62)
+    return normalizer.denormalize(add_camera_noise(blurred, camera, int(rng)).numpy())
 
 
 def add_camera_noise(image: Tensor, camera: Camera, seed: int) -> Tensor:
-    """Image as a camera records it: Poisson noise of the light, Gaussian noise of the read-out.
+    """Image with Poisson noise of the light and Gaussian noise of the read-out.
 
-    Parameters
-    ----------
-    image : Tensor
-        Noise-free image of any shape; 1 is full brightness, at which a pixel
-        collects ``camera.photons``. Light below 0 counts as none.
-    camera : Camera
-        Photon count and read noise; without a photon count the image is returned as it is.
-    seed : int
-        Seed; the same seed, image and kind of device give the same noise.
-
-    Returns
-    -------
-    Tensor
-        Recorded image, in the units of ``image``.
+    A pixel of value 1 collects ``camera.photons``, one below 0 none; without a photon count the
+    image is returned as it is. The seed determines the noise of an image on a kind of device.
     """
     if camera.photons is None:
         return image

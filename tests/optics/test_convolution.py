@@ -1,4 +1,4 @@
-"""Laws of the convolution whose kernel varies over the frame."""
+"""Tests of the product convolution."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,26 +34,26 @@ def convolution(rng: np.random.Generator) -> ProductConvolution:
     return ProductConvolution(kernels, coefficients, FRAME)
 
 
-def scene_around(
+def random_scene(
     convolution: ProductConvolution, window: Window, rng: np.random.Generator
 ) -> torch.Tensor:
     return torch.from_numpy(rng.normal(size=(2, *convolution.input_window(window).shape)))
 
 
-def test_each_kernel_acts_on_the_scene_under_its_map(
+def test_each_kernel_convolves_the_scene_times_its_multiplier(
     convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     around = convolution.input_window(WINDOW)
-    scene = scene_around(convolution, WINDOW, rng)[0].numpy()
+    scene = random_scene(convolution, WINDOW, rng)[0].numpy()
     axes = (
         np.clip(coordinate_axis(start, length, frame_length), -1, 1)
         for start, length, frame_length in zip(around.origin, around.shape, FRAME, strict=True)
     )
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    maps = sum_series(convolution.coefficients, places).T.reshape(-1, *around.shape)
+    coordinates = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    multipliers = sum_series(convolution.coefficients, coordinates).T.reshape(-1, *around.shape)
     parts = [
         convolve2d(weights * scene, kernel, mode="valid")
-        for weights, kernel in zip(maps, convolution.kernels, strict=True)
+        for weights, kernel in zip(multipliers, convolution.kernels, strict=True)
     ]
     expected = np.sum(parts, axis=0)
     light = convolution.forward(torch.from_numpy(scene), [WINDOW])
@@ -71,10 +71,10 @@ def test_light_from_beyond_one_radius_does_not_arrive(convolution: ProductConvol
     )
 
 
-def test_gathering_is_the_transpose_of_spreading(
+def test_the_adjoint_is_the_exact_transpose(
     convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
-    scene = scene_around(convolution, WINDOW, rng)
+    scene = random_scene(convolution, WINDOW, rng)
     light = torch.from_numpy(rng.normal(size=(2, *WINDOW.shape)))
     there = torch.sum(convolution.forward(scene, [WINDOW]) * light)
     back = torch.sum(scene * convolution.adjoint(light, WINDOW))
@@ -82,34 +82,36 @@ def test_gathering_is_the_transpose_of_spreading(
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4])
-def test_it_is_the_transpose_at_odd_and_even_ranks(rank: int, rng: np.random.Generator) -> None:
+def test_the_adjoint_is_exact_at_odd_and_even_ranks(rank: int, rng: np.random.Generator) -> None:
     kernels = rng.normal(size=(rank, 5, 5))
     kernels -= kernels.mean(axis=(1, 2), keepdims=True)
     kernels[0] += 1 / 25
     coefficients = rng.normal(size=(rank, 4, 4))
     coefficients[0] = np.eye(4) * [1, 0, 0, 0]
     convolution = ProductConvolution(kernels, coefficients, FRAME)
-    scene = scene_around(convolution, WINDOW, rng)[0]
+    scene = random_scene(convolution, WINDOW, rng)[0]
     light = torch.from_numpy(rng.normal(size=WINDOW.shape))
     there = torch.sum(convolution.forward(scene, [WINDOW]) * light)
     back = torch.sum(scene * convolution.adjoint(light, WINDOW))
     assert there.item() == pytest.approx(back.item(), rel=1e-12)
 
 
-def test_many_windows_are_as_one_by_one(
+def test_many_windows_equal_single_windows(
     convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
     windows = [WINDOW, Window(0, 0, *WINDOW.shape)]
-    scenes = scene_around(convolution, WINDOW, rng)
+    scenes = random_scene(convolution, WINDOW, rng)
     one_by_one = [
         convolution.forward(scene, [window]) for scene, window in zip(scenes, windows, strict=True)
     ]
     torch.testing.assert_close(convolution.forward(scenes, windows), torch.stack(one_by_one))
 
 
-def test_threads_may_share_one(convolution: ProductConvolution, rng: np.random.Generator) -> None:
+def test_threads_can_share_a_convolution(
+    convolution: ProductConvolution, rng: np.random.Generator
+) -> None:
     windows = [Window(y0, x0, 4 + y0 % 2, 5) for y0 in range(6) for x0 in range(9)]
-    scenes = [scene_around(convolution, window, rng) for window in windows]
+    scenes = [random_scene(convolution, window, rng) for window in windows]
 
     def spread(scene: torch.Tensor, window: Window) -> torch.Tensor:
         return convolution.forward(scene, [window])
@@ -144,22 +146,22 @@ def test_values_that_are_not_finite_are_refused() -> None:
         ProductConvolution(np.full((1, 3, 3), np.nan), np.ones((1, 1, 1)), FRAME)
 
 
-def test_a_mean_that_is_not_weighted_by_one_is_refused() -> None:
+def test_a_mean_of_a_weight_other_than_one_is_refused() -> None:
     with pytest.raises(PSFError, match="weight 1"):
         ProductConvolution(np.ones((1, 3, 3)), np.full((1, 1, 1), 0.9), FRAME)
 
 
 @pytest.mark.parametrize("sums", [(1.01,), (0.99,), (0.0,), (1.0, 0.01), (1.0, 1.0)])
-def test_kernels_that_do_not_keep_light_are_refused(sums: tuple[float, ...]) -> None:
+def test_kernels_that_do_not_conserve_light_are_refused(sums: tuple[float, ...]) -> None:
     kernels = np.full((len(sums), 3, 3), np.array(sums)[:, None, None] / 9)
     with pytest.raises(PSFError, match="conserve light"):
         ProductConvolution(kernels, np.ones((len(sums), 1, 1)), FRAME)
 
 
-def test_what_inference_mode_left_behind_serves_gradients(
+def test_values_cached_in_inference_mode_can_be_used_with_gradients(
     convolution: ProductConvolution, rng: np.random.Generator
 ) -> None:
-    scene = scene_around(convolution, WINDOW, rng)
+    scene = random_scene(convolution, WINDOW, rng)
     with torch.inference_mode():
         convolution.forward(scene, [WINDOW])
     scene.requires_grad_()

@@ -1,4 +1,4 @@
-"""Laws of a PSF field fitted to a lens, or to measured PSFs."""
+"""Tests of PSF fields fitted to a lens or to measured PSFs."""
 
 import threading
 from typing import Any
@@ -32,14 +32,14 @@ def grid(count: int) -> Array:
 
 
 def psfs_at(positions: Array, size: int = SIZE) -> Array:
-    places = (2 * positions + 1) / FRAME - 1
-    psfs: Array = lens_psfs(LENS, places, FRAME, size)
+    coordinates = (2 * positions + 1) / FRAME - 1
+    psfs: Array = lens_psfs(LENS, coordinates, FRAME, size)
     return psfs
 
 
-def errors(field: PSFField, psfs: Array, positions: Array) -> Array:
-    """Relative error of each PSF of a field."""
-    found = np.stack([field.psf_at(row, column) for row, column in positions])
+def errors(psf_field: PSFField, psfs: Array, positions: Array) -> Array:
+    """Relative error of each PSF of a PSF field."""
+    found = np.stack([psf_field.psf_at(row, column) for row, column in positions])
     axes = (1, 2)
     wrong: Array = np.linalg.norm(found - psfs, axis=axes) / np.linalg.norm(psfs, axis=axes)
     return wrong
@@ -53,14 +53,14 @@ def root_mean_square(values: Array) -> float:
 @pytest.mark.parametrize(
     "lens", [LENS, GaussianLens(sigma_edge_px=3, axis=(0.3, -0.2))], ids=["pupil", "gaussian"]
 )
-def test_psfs_of_a_lens_are_kept_to_the_tolerance(
+def test_psfs_of_a_lens_are_reproduced_to_the_tolerance(
     lens: Lens | GaussianLens, tolerance: float
 ) -> None:
-    field = PSFField.from_lens(lens, FRAME, tolerance)
+    psf_field = PSFField.from_lens(lens, FRAME, tolerance)
     positions = grid(12)
-    exact = lens_psfs(lens, (2 * positions + 1) / FRAME - 1, FRAME, field.size)
-    assert root_mean_square(errors(field, exact, positions)) <= tolerance
-    assert field.source["relative_error"] <= tolerance
+    exact = lens_psfs(lens, (2 * positions + 1) / FRAME - 1, FRAME, psf_field.size)
+    assert root_mean_square(errors(psf_field, exact, positions)) <= tolerance
+    assert psf_field.source["relative_error"] <= tolerance
 
 
 def test_the_rank_grows_as_the_tolerance_shrinks() -> None:
@@ -70,11 +70,11 @@ def test_the_rank_grows_as_the_tolerance_shrinks() -> None:
 
 def test_a_lens_without_variation_has_one_psf() -> None:
     steady = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=0, defocus_um=8)
-    field = PSFField.from_lens(steady, FRAME)
-    assert field.rank == 1
+    psf_field = PSFField.from_lens(steady, FRAME)
+    assert psf_field.rank == 1
 
 
-def test_the_window_of_a_psf_grows_with_the_light_it_holds() -> None:
+def test_the_size_of_a_psf_grows_with_the_enclosed_energy() -> None:
     low, high = (
         PSFField.from_lens(LENS, FRAME, enclosed_energy=energy).size for energy in (0.8, 0.95)
     )
@@ -102,45 +102,45 @@ def test_a_lens_that_varies_too_fast_is_refused() -> None:
     ],
     ids=["1", "2", "3", "4 in line", "9 scattered", "3x3", "25 scattered", "5x5"],
 )
-def test_measured_psfs_are_kept_where_they_were_measured(positions: Array) -> None:
+def test_measured_psfs_are_reproduced_at_their_positions(positions: Array) -> None:
     psfs = psfs_at(positions)
-    field = PSFField.from_psfs(psfs * 500, positions, FRAME, tolerance=1e-3)
-    error = root_mean_square(errors(field, psfs, positions))
+    psf_field = PSFField.from_psfs(psfs * 500, positions, FRAME, tolerance=1e-3)
+    error = root_mean_square(errors(psf_field, psfs, positions))
     assert error <= 1e-3
-    assert field.source["relative_error"] == pytest.approx(error, rel=1e-3, abs=1e-6)
-    assert field.source["measured_psfs"] == len(positions)
+    assert psf_field.source["relative_error"] == pytest.approx(error, rel=1e-3, abs=1e-6)
+    assert psf_field.source["measured_psfs"] == len(positions)
 
 
-def test_measured_psfs_that_miss_the_tolerance_are_told_with_the_error_reached() -> None:
+def test_a_warning_gives_the_error_reached_above_the_tolerance() -> None:
     noise = RNG.random((100, SIZE, SIZE))
     with pytest.warns(ToleranceWarning) as caught:
-        field = PSFField.from_psfs(noise, scattered(100), FRAME)
-    assert f"{field.source['relative_error']:.1e}" in str(caught[0].message)
+        psf_field = PSFField.from_psfs(noise, scattered(100), FRAME)
+    assert f"{psf_field.source['relative_error']:.1e}" in str(caught[0].message)
     assert caught[0].filename == __file__
 
 
-def test_one_measured_psf_holds_all_over_the_frame() -> None:
+def test_one_measured_psf_applies_to_the_whole_frame() -> None:
     positions = np.array([[3.0, 50.0]])
     psfs = psfs_at(positions)
-    field = PSFField.from_psfs(psfs, positions, FRAME)
-    assert field.rank == 1
-    np.testing.assert_allclose(field.psf_at(30, 2), psfs[0], atol=1e-7)
+    psf_field = PSFField.from_psfs(psfs, positions, FRAME)
+    assert psf_field.rank == 1
+    np.testing.assert_allclose(psf_field.psf_at(30, 2), psfs[0], atol=1e-7)
 
 
 def test_more_measured_psfs_come_closer_to_the_lens() -> None:
     between = grid(8)
     exact = psfs_at(between)
     wrong = [
-        root_mean_square(errors(PSFField.from_psfs(psfs_at(places), places, FRAME), exact, between))
-        for places in (grid(2), grid(4), grid(7))
+        root_mean_square(errors(PSFField.from_psfs(psfs_at(at), at, FRAME), exact, between))
+        for at in (grid(2), grid(4), grid(7))
     ]
     assert wrong[0] > 2 * wrong[1] > 4 * wrong[2]
 
 
 def test_the_pixel_size_is_kept() -> None:
     positions = scattered(2)
-    field = PSFField.from_psfs(psfs_at(positions), positions, FRAME, pixel_size_um=0.2)
-    assert field.pixel_size_um == 0.2
+    psf_field = PSFField.from_psfs(psfs_at(positions), positions, FRAME, pixel_size_um=0.2)
+    assert psf_field.pixel_size_um == 0.2
     assert PSFField.from_lens(LENS, FRAME).pixel_size_um == LENS.pixel_size_um
 
 
@@ -165,9 +165,7 @@ def test_the_pixel_size_is_kept() -> None:
         ({"pixel_size_um": -1}, "must be positive, got -1.0"),
     ],
 )
-def test_a_measurement_that_cannot_be_used_is_refused(
-    changes: dict[str, Any], message: str
-) -> None:
+def test_unusable_measurements_are_refused(changes: dict[str, Any], message: str) -> None:
     usable: dict[str, Any] = {"psfs": np.ones((2, 3, 3)), "positions": [[1, 2], [3, 4]]}
     with pytest.raises(PSFError, match=message) as caught:
         PSFField.from_psfs(**(usable | changes), frame_shape=FRAME)
@@ -175,13 +173,13 @@ def test_a_measurement_that_cannot_be_used_is_refused(
 
 
 class CancelLater(threading.Event):
-    """Event that is set when it has been asked for a while."""
+    """Event that is set after it has been checked 30 times."""
 
-    asked = 0
+    checks = 0
 
     def is_set(self) -> bool:
-        self.asked += 1
-        return self.asked > 30
+        self.checks += 1
+        return self.checks > 30
 
 
 @pytest.mark.parametrize("lens", [LENS, GaussianLens()], ids=["pupil", "gaussian"])
@@ -197,4 +195,4 @@ def test_a_fit_can_be_canceled_while_its_psfs_are_computed() -> None:
     cancel = CancelLater()
     with pytest.raises(CanceledError):
         PSFField.from_lens(LENS, FRAME, cancel=cancel)
-    assert cancel.asked == 31
+    assert cancel.checks == 31

@@ -1,4 +1,4 @@
-"""Laws of the low-rank form of many PSFs."""
+"""Tests of the low-rank form of many PSFs."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def rng() -> np.random.Generator:
 
 
 def gaussians(count: int) -> Array:
-    """Flattened Gaussian PSFs of growing width."""
+    """Flattened Gaussian PSFs of increasing width."""
     widths = np.linspace(0.8, 2.5, count)[:, None, None]
     squares = np.arange(-7, 8) ** 2
     light = np.exp(-np.add.outer(squares, squares) / (2 * widths**2))
@@ -35,7 +35,7 @@ def gaussians(count: int) -> Array:
 
 @pytest.mark.parametrize("count", [40, 200])
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-4, 1e-8])
-def test_few_components_stand_for_all_psfs_to_the_tolerance(tolerance: float, count: int) -> None:
+def test_few_components_represent_all_psfs_to_the_tolerance(tolerance: float, count: int) -> None:
     psfs = gaussians(count)
     kernels, weights = principal_components(psfs, tolerance)
     assert relative_error(weights @ kernels, psfs) <= tolerance
@@ -43,7 +43,7 @@ def test_few_components_stand_for_all_psfs_to_the_tolerance(tolerance: float, co
     assert relative_error(without_last, psfs) > tolerance
 
 
-def test_the_mean_keeps_the_light_and_components_carry_none() -> None:
+def test_the_mean_sums_to_one_and_the_components_to_zero() -> None:
     kernels, weights = principal_components(gaussians(30), 1e-6)
     assert kernels[0].sum() == pytest.approx(1)
     np.testing.assert_array_equal(weights[:, 0], 1)
@@ -67,7 +67,7 @@ def test_many_psfs_have_the_components_of_their_singular_value_decomposition(
     np.testing.assert_allclose(np.linalg.norm(weights[:, 1:], axis=0), expected, rtol=1e-6)
 
 
-def test_equal_psfs_need_their_mean_alone() -> None:
+def test_equal_psfs_need_only_their_mean() -> None:
     kernels, weights = principal_components(np.repeat(gaussians(1), 5, axis=0), 1e-3)
     assert len(kernels) == 1
     assert weights.shape == (5, 1)
@@ -78,7 +78,7 @@ def test_a_series_is_exact_for_polynomials_below_its_order(
     order: int, rng: np.random.Generator
 ) -> None:
     powers = rng.normal(size=(3, order, order))
-    places = rng.uniform(-1, 1, (20, 2))
+    points = rng.uniform(-1, 1, (20, 2))
 
     def polynomials(at: Array) -> Array:
         in_y, in_x = (np.vander(axis, order, increasing=True) for axis in at.T)
@@ -86,7 +86,7 @@ def test_a_series_is_exact_for_polynomials_below_its_order(
         return values
 
     coefficients = fit_series(polynomials(chebyshev_nodes(order)), order)
-    np.testing.assert_allclose(sum_series(coefficients, places), polynomials(places), atol=1e-11)
+    np.testing.assert_allclose(sum_series(coefficients, points), polynomials(points), atol=1e-11)
 
 
 def test_coefficients_are_those_of_chebyshev_polynomials_in_y_and_x() -> None:
@@ -101,23 +101,23 @@ def test_coefficients_are_those_of_chebyshev_polynomials_in_y_and_x() -> None:
 def test_interpolation_passes_through_the_known_values(
     count: int, rng: np.random.Generator
 ) -> None:
-    places, values = rng.uniform(-1, 1, (count, 2)), rng.normal(size=(count, 3))
-    np.testing.assert_allclose(scatter_to_nodes(places, values, places), values, atol=1e-6)
+    points, values = rng.uniform(-1, 1, (count, 2)), rng.normal(size=(count, 3))
+    np.testing.assert_allclose(scatter_to_nodes(points, values, points), values, atol=1e-6)
 
 
-def test_interpolation_needs_no_plane(rng: np.random.Generator) -> None:
+def test_interpolation_accepts_points_on_a_line(rng: np.random.Generator) -> None:
     values = rng.normal(size=(len(LINE), 2))
     np.testing.assert_allclose(scatter_to_nodes(LINE, values, LINE), values, atol=1e-10)
 
 
 @pytest.mark.parametrize("count", [1, 2, 25])
 def test_interpolation_of_a_constant_is_constant(count: int, rng: np.random.Generator) -> None:
-    places = rng.uniform(-1, 1, (count, 2))
-    everywhere = scatter_to_nodes(places, np.full((count, 1), 7.0), chebyshev_nodes(5))
+    points = rng.uniform(-1, 1, (count, 2))
+    everywhere = scatter_to_nodes(points, np.full((count, 1), 7.0), chebyshev_nodes(5))
     np.testing.assert_allclose(everywhere, 7.0)
 
 
-def test_interpolation_levels_off_far_from_the_places() -> None:
+def test_interpolation_levels_off_far_from_the_points() -> None:
     values = np.arange(4.0)[:, None]
     far, farther = scatter_to_nodes(LINE, values, np.array([[1e4, 5e3], [2e4, 1e4]]))
     np.testing.assert_allclose(far, farther, atol=1e-3)

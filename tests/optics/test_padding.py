@@ -1,4 +1,4 @@
-"""Laws of the scene around a window: mirrored as NumPy does it, with an exact transpose."""
+"""Tests of the scene around a window: mirrored as in NumPy, with an exact transpose."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from napari_coordgate.optics.padding import (
 )
 
 REGION = Window(3, -2, 5, 4)
-AROUNDS = [
+WINDOWS = [
     Window(4, -1, 3, 2),
     Window(3, -2, 5, 4),
     Window(1, -4, 9, 5),
@@ -33,39 +33,39 @@ def image() -> torch.Tensor:
 
 @pytest.mark.parametrize("margin", [0, 1, 5, 6, 23])
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_mirroring_is_that_of_numpy(margin: int, length: int) -> None:
+def test_mirroring_equals_that_of_numpy(margin: int, length: int) -> None:
     indices = mirror_indices(-margin, length + 2 * margin, length)
     np.testing.assert_array_equal(indices, np.pad(np.arange(length), margin, mode="symmetric"))
 
 
-@pytest.mark.parametrize("around", AROUNDS)
-def test_the_scene_goes_on_as_the_mirrored_image(around: Window, image: torch.Tensor) -> None:
+@pytest.mark.parametrize("window", WINDOWS)
+def test_beyond_the_image_the_scene_is_mirrored(window: Window, image: torch.Tensor) -> None:
     margin = 60
     plane = np.pad(image.numpy(), [(0, 0), (margin, margin), (margin, margin)], mode="symmetric")
-    rows, columns = around.within(REGION.expanded(margin))
-    scene = pad_mirror(image, REGION, around)
+    rows, columns = window.within(REGION.expanded(margin))
+    scene = pad_mirror(image, REGION, window)
     np.testing.assert_array_equal(scene, plane[:, rows, columns])
 
 
-def test_a_scene_within_the_image_is_not_copied(image: torch.Tensor) -> None:
+def test_a_scene_inside_the_image_is_not_copied(image: torch.Tensor) -> None:
     scene = pad_mirror(image, REGION, Window(4, -1, 3, 2))
     assert scene.untyped_storage().data_ptr() == image.untyped_storage().data_ptr()
 
 
-@pytest.mark.parametrize("around", AROUNDS)
-def test_folding_is_the_transpose_of_taking(around: Window, image: torch.Tensor) -> None:
-    light = torch.randn(2, *around.shape, generator=torch.Generator().manual_seed(1)).double()
-    there = torch.sum(pad_mirror(image, REGION, around) * light)
-    back = torch.sum(image * pad_mirror_adjoint(light, REGION, around))
-    assert there.item() == pytest.approx(back.item(), rel=1e-12)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_adjoint_is_the_transpose_of_the_padding(window: Window, image: torch.Tensor) -> None:
+    light = torch.randn(2, *window.shape, generator=torch.Generator().manual_seed(1)).double()
+    forward = torch.sum(pad_mirror(image, REGION, window) * light)
+    adjoint = torch.sum(image * pad_mirror_adjoint(light, REGION, window))
+    assert forward.item() == pytest.approx(adjoint.item(), rel=1e-12)
 
 
-def test_an_image_of_the_frame_means_the_whole_frame() -> None:
+def test_the_default_window_is_the_whole_frame() -> None:
     frame = Window.whole((8, 9))
     assert resolve_windows((3, 8, 9), (0, 0), None, (8, 9)) == (frame, frame)
 
 
-def test_an_image_may_reach_beyond_the_frame_and_the_window() -> None:
+def test_an_image_may_extend_beyond_the_frame_and_the_window() -> None:
     window, region = resolve_windows((20, 30), (-4, -5), Window(1, 2, 3, 4), (8, 9))
     assert window == Window(1, 2, 3, 4)
     assert region == Window(-4, -5, 20, 30)
@@ -84,7 +84,7 @@ def test_an_image_may_reach_beyond_the_frame_and_the_window() -> None:
         ((4, 4), (0, 0), Window(2, 2, 3, 3), "does not cover"),
     ],
 )
-def test_an_image_elsewhere_than_its_window_is_refused(
+def test_an_image_that_does_not_cover_its_window_is_refused(
     shape: tuple[int, ...], origin: tuple[int, int], window: Window | None, message: str
 ) -> None:
     with pytest.raises(FrameMismatchError, match=message) as caught:
@@ -93,7 +93,7 @@ def test_an_image_elsewhere_than_its_window_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision"),
+    ("kind", "dtype"),
     [
         ("bool", torch.float32),
         ("u1", torch.float32),
@@ -106,21 +106,21 @@ def test_an_image_elsewhere_than_its_window_is_refused(
         (">f8", torch.float64),
     ],
 )
-def test_arrays_of_any_type_become_native_floats(kind: str, precision: torch.dtype) -> None:
+def test_arrays_of_any_type_are_converted_to_native_floats(kind: str, dtype: torch.dtype) -> None:
     array = np.array([[0, 1], [1, 0]]).astype(kind)
-    tensor, back = as_tensor(array)
-    assert tensor.dtype == precision
-    np.testing.assert_array_equal(back(tensor), array)
+    tensor, adjoint = as_tensor(array)
+    assert tensor.dtype == dtype
+    np.testing.assert_array_equal(adjoint(tensor), array)
 
 
-@pytest.mark.parametrize("precision", [torch.uint8, torch.int64, torch.bfloat16, torch.float32])
-def test_tensors_stay_tensors(precision: torch.dtype) -> None:
-    tensor, back = as_tensor(torch.ones(2, 2, dtype=precision))
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bfloat16, torch.float32])
+def test_tensors_are_returned_as_tensors(dtype: torch.dtype) -> None:
+    tensor, adjoint = as_tensor(torch.ones(2, 2, dtype=dtype))
     assert tensor.dtype == torch.float32
-    assert isinstance(back(tensor), torch.Tensor)
+    assert isinstance(adjoint(tensor), torch.Tensor)
 
 
-def test_arrays_that_are_read_only_or_run_backwards_are_taken() -> None:
+def test_read_only_and_reversed_arrays_are_accepted() -> None:
     array: NDArray[Any] = np.arange(6, dtype=np.float32).reshape(2, 3)
     array.flags.writeable = False
     np.testing.assert_array_equal(as_tensor(array[::-1, ::-1])[0], array[::-1, ::-1])

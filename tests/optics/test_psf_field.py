@@ -1,4 +1,4 @@
-"""Laws of the blur of a PSF field: it is the sum over all pixels of their own PSFs."""
+"""Tests of the blur of a PSF field: it is the sum over all pixels of their own PSFs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,12 +34,12 @@ WINDOW = Window(5, 12, 20, 18)
 
 
 @pytest.fixture(scope="module")
-def field() -> PSFField:
+def psf_field() -> PSFField:
     return PSFField.from_lens(LENS, FRAME)
 
 
 @pytest.fixture(scope="module")
-def tight_field() -> PSFField:
+def tight_psf_field() -> PSFField:
     return PSFField.from_lens(LENS, FRAME, tolerance=1e-5)
 
 
@@ -57,16 +57,16 @@ def sparse(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 @pytest.fixture(scope="module")
-def exact_sum(field: PSFField) -> Callable[[Array], Array]:
-    """Blur of a whole frame in which each pixel spreads by the PSF that the lens has there."""
-    size, radius = field.size, field.radius
-    places, index = [], []
+def exact_sum(psf_field: PSFField) -> Callable[[Array], Array]:
+    """Blur of a whole frame in which each pixel has the PSF of the lens."""
+    size, radius = psf_field.size, psf_field.radius
+    coordinates, index = [], []
     for length in FRAME:
         around = coordinate_axis(-radius, length + 2 * radius, length).clip(-1, 1)
         unique, inverse = np.unique(around, return_inverse=True)
-        places.append(unique)
+        coordinates.append(unique)
         index.append(inverse)
-    grid = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
+    grid = np.stack(np.meshgrid(*coordinates, indexing="ij"), axis=-1)
     psfs = lens_psfs(LENS, grid.reshape(-1, 2), FRAME, size).reshape(*grid.shape[:2], size, size)
     psfs = psfs[np.ix_(*index)]
 
@@ -88,8 +88,8 @@ def relative_error(found: Array, exact: Array) -> float:
 
 
 @pytest.mark.parametrize("content", [textured, sparse])
-@pytest.mark.parametrize(("name", "tolerance"), [("field", 1e-3), ("tight_field", 1e-5)])
-def test_a_blur_is_the_sum_of_each_pixels_own_psf(
+@pytest.mark.parametrize(("name", "tolerance"), [("psf_field", 1e-3), ("tight_psf_field", 1e-5)])
+def test_the_blur_is_the_sum_of_the_psfs_of_all_pixels(
     content: Callable[..., Array],
     name: str,
     tolerance: float,
@@ -98,118 +98,128 @@ def test_a_blur_is_the_sum_of_each_pixels_own_psf(
     rng: np.random.Generator,
 ) -> None:
     image = content(FRAME, rng)
-    field: PSFField = request.getfixturevalue(name)
-    assert relative_error(field.blur(image), exact_sum(image)) <= tolerance
+    psf_field: PSFField = request.getfixturevalue(name)
+    assert relative_error(psf_field.blur(image), exact_sum(image)) <= tolerance
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
-def test_a_constant_field_is_a_convolution(precision: type, rng: np.random.Generator) -> None:
-    field = PSFField.from_lens(STEADY, FRAME)
+def test_a_constant_psf_field_is_a_convolution(precision: type, rng: np.random.Generator) -> None:
+    psf_field = PSFField.from_lens(STEADY, FRAME)
     image: NDArray[Any] = rng.random(FRAME).astype(precision)
-    expected = convolve2d(image, field.psf_at(3, 40), mode="same", boundary="symm")
-    np.testing.assert_allclose(field.blur(image), expected, rtol=1e-5)
+    expected = convolve2d(image, psf_field.psf_at(3, 40), mode="same", boundary="symm")
+    np.testing.assert_allclose(psf_field.blur(image), expected, rtol=1e-5)
 
 
-def test_one_measured_psf_is_a_convolution_by_it(rng: np.random.Generator) -> None:
+def test_one_measured_psf_gives_a_convolution_with_it(rng: np.random.Generator) -> None:
     psf = rng.random((7, 7))
-    field = PSFField.from_psfs(psf[None], [[5, 9]], (12, 40))
+    psf_field = PSFField.from_psfs(psf[None], [[5, 9]], (12, 40))
     image = rng.random((12, 40))
     expected = convolve2d(image, psf / psf.sum(), mode="same", boundary="symm")
-    np.testing.assert_allclose(field.blur(image), expected, rtol=1e-6)
+    np.testing.assert_allclose(psf_field.blur(image), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("row", "column"), [(16, 21), (9, 10), (22, 34)])
-def test_a_point_becomes_the_psf_of_its_place(row: int, column: int, field: PSFField) -> None:
+def test_a_point_becomes_the_psf_of_its_position(
+    row: int, column: int, psf_field: PSFField
+) -> None:
     image = np.zeros(FRAME)
     image[row, column] = 1
-    radius = field.radius
+    radius = psf_field.radius
     rows, columns = (slice(at - radius, at + radius + 1) for at in (row, column))
     expected = np.zeros(FRAME)
-    expected[rows, columns] = field.psf_at(row, column)
-    np.testing.assert_allclose(field.blur(image), expected, atol=1e-12)
+    expected[rows, columns] = psf_field.psf_at(row, column)
+    np.testing.assert_allclose(psf_field.blur(image), expected, atol=1e-12)
 
 
-def test_beyond_the_frame_a_psf_stays_what_it_is_at_the_border(field: PSFField) -> None:
-    np.testing.assert_array_equal(field.psf_at(-500, 80), field.psf_at(-0.5, 43.5))
+def test_beyond_the_frame_the_psf_is_that_at_the_border(psf_field: PSFField) -> None:
+    np.testing.assert_array_equal(psf_field.psf_at(-500, 80), psf_field.psf_at(-0.5, 43.5))
 
 
 @pytest.mark.parametrize("tolerance", [0.5, 1e-2, 1e-5])
-def test_a_psf_sums_to_one_at_any_place_and_rank(tolerance: float) -> None:
-    field = PSFField.from_lens(LENS, FRAME, tolerance)
-    places = [(0, 0), (16, 21.5), (31, 43), (10.3, 40), (-9, 99)]
-    sums = [field.psf_at(*place).sum() for place in places]
+def test_a_psf_sums_to_one_at_any_position_and_rank(tolerance: float) -> None:
+    psf_field = PSFField.from_lens(LENS, FRAME, tolerance)
+    positions = [(0, 0), (16, 21.5), (31, 43), (10.3, 40), (-9, 99)]
+    sums = [psf_field.psf_at(*position).sum() for position in positions]
     np.testing.assert_allclose(sums, 1, atol=1e-6)
 
 
-def test_light_that_stays_in_the_frame_is_all_kept(
-    field: PSFField, rng: np.random.Generator
+def test_light_that_stays_in_the_frame_is_conserved(
+    psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     image: Array = np.zeros(FRAME)
-    inner = tuple(slice(field.radius, -field.radius) for _ in FRAME)
+    inner = tuple(slice(psf_field.radius, -psf_field.radius) for _ in FRAME)
     image[inner] = rng.random(image[inner].shape)
-    assert field.blur(image).sum() == pytest.approx(image.sum(), rel=1e-6)
+    assert psf_field.blur(image).sum() == pytest.approx(image.sum(), rel=1e-6)
 
 
-def test_a_mirrored_border_gives_back_the_light_it_loses(rng: np.random.Generator) -> None:
-    field = PSFField.from_lens(STEADY, FRAME)
+def test_a_mirrored_border_conserves_light(rng: np.random.Generator) -> None:
+    psf_field = PSFField.from_lens(STEADY, FRAME)
     image = rng.random(FRAME)
-    assert field.blur(image).sum() == pytest.approx(image.sum(), rel=1e-6)
-    np.testing.assert_allclose(field.blur(np.ones(FRAME)), 1, atol=1e-6)
+    assert psf_field.blur(image).sum() == pytest.approx(image.sum(), rel=1e-6)
+    np.testing.assert_allclose(psf_field.blur(np.ones(FRAME)), 1, atol=1e-6)
 
 
-def test_a_round_lens_knows_no_left_or_right(rng: np.random.Generator) -> None:
-    field = PSFField.from_lens(ROUND, FRAME)
+def test_the_blur_of_a_symmetric_lens_commutes_with_flips(rng: np.random.Generator) -> None:
+    psf_field = PSFField.from_lens(ROUND, FRAME)
     image = rng.random(FRAME)
     for flip in (np.flipud, np.fliplr):
-        np.testing.assert_allclose(field.blur(flip(image)), flip(field.blur(image)), atol=1e-3)
+        np.testing.assert_allclose(
+            psf_field.blur(flip(image)), flip(psf_field.blur(image)), atol=1e-3
+        )
 
 
-def test_the_blur_is_linear(field: PSFField, rng: np.random.Generator) -> None:
+def test_the_blur_is_linear(psf_field: PSFField, rng: np.random.Generator) -> None:
     one, other = rng.random((2, *FRAME))
-    both = field.blur(2 * one - 3 * other)
-    np.testing.assert_allclose(both, 2 * field.blur(one) - 3 * field.blur(other), atol=1e-12)
+    both = psf_field.blur(2 * one - 3 * other)
+    np.testing.assert_allclose(
+        both, 2 * psf_field.blur(one) - 3 * psf_field.blur(other), atol=1e-12
+    )
 
 
-def test_a_window_is_cut_from_the_whole_blur(field: PSFField, rng: np.random.Generator) -> None:
+def test_a_window_equals_the_crop_of_the_whole_blur(
+    psf_field: PSFField, rng: np.random.Generator
+) -> None:
     image = rng.random(FRAME)
-    expected = field.blur(image)[WINDOW.within(Window.whole(FRAME))]
-    np.testing.assert_allclose(field.blur(image, window=WINDOW), expected, atol=1e-12)
+    expected = psf_field.blur(image)[WINDOW.within(Window.whole(FRAME))]
+    np.testing.assert_allclose(psf_field.blur(image, window=WINDOW), expected, atol=1e-12)
 
 
-def test_a_window_with_the_scene_around_it_needs_no_more(
-    field: PSFField, rng: np.random.Generator
+def test_a_window_needs_only_the_scene_within_one_radius(
+    psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     region = Window.whole(FRAME).expanded(20)
     scene = rng.random(region.shape)
-    whole = field.blur(scene, origin=region.origin)
+    whole = psf_field.blur(scene, origin=region.origin)
     for window in (WINDOW, Window(0, 0, 9, 9), Window(25, 1, 7, 42)):
-        around = window.expanded(field.radius)
-        blurred = field.blur(scene[around.within(region)], origin=around.origin, window=window)
+        around = window.expanded(psf_field.radius)
+        blurred = psf_field.blur(scene[around.within(region)], origin=around.origin, window=window)
         np.testing.assert_allclose(blurred, whole[window.within(Window.whole(FRAME))], atol=1e-12)
 
 
-def test_the_scene_beyond_the_frame_shines_into_it(field: PSFField) -> None:
+def test_the_scene_beyond_the_frame_contributes_light(psf_field: PSFField) -> None:
     region = Window.whole(FRAME).expanded(3)
     scene = np.ones(region.shape)
     scene[Window.whole(FRAME).within(region)] = 0
-    blurred = field.blur(scene, origin=region.origin)
+    blurred = psf_field.blur(scene, origin=region.origin)
     assert blurred[0, 0] > 0.01
     assert abs(blurred[16, 22]) < 1e-12
 
 
-def test_many_windows_are_blurred_as_one_by_one(field: PSFField, rng: np.random.Generator) -> None:
+def test_a_batch_of_patches_equals_single_patches(
+    psf_field: PSFField, rng: np.random.Generator
+) -> None:
     origins = [(0, 0), (5, 12), (12, 26)]
     windows = [Window(*origin, *WINDOW.shape) for origin in origins]
-    arounds = [window.expanded(field.radius) for window in windows]
+    arounds = [window.expanded(psf_field.radius) for window in windows]
     scenes = torch.from_numpy(rng.random((3, *arounds[0].shape)))
     expected = torch.stack(
         [
-            field.blur(scene, origin=around.origin, window=window)
+            psf_field.blur(scene, origin=around.origin, window=window)
             for scene, around, window in zip(scenes, arounds, windows, strict=True)
         ]
     )
-    torch.testing.assert_close(field.blur_patches(scenes, origins), expected)
-    torch.testing.assert_close(field.blur_patches(scenes[1:2], origins[1:2]), expected[1:2])
+    torch.testing.assert_close(psf_field.blur_patches(scenes, origins), expected)
+    torch.testing.assert_close(psf_field.blur_patches(scenes[1:2], origins[1:2]), expected[1:2])
 
 
 @pytest.mark.parametrize(
@@ -225,32 +235,36 @@ def test_many_windows_are_blurred_as_one_by_one(field: PSFField, rng: np.random.
     ],
 )
 def test_the_adjoint_is_the_exact_transpose(
-    region: Window, window: Window | None, field: PSFField, rng: np.random.Generator
+    region: Window, window: Window | None, psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     sharp = rng.normal(size=(2, *region.shape))
     other = rng.normal(size=(2, *(window or Window.whole(FRAME)).shape))
-    blurred = field.blur(sharp, origin=region.origin, window=window)
-    gathered = field.adjoint(other, origin=region.origin, window=window, scene_shape=region.shape)
+    blurred = psf_field.blur(sharp, origin=region.origin, window=window)
+    gathered = psf_field.adjoint(
+        other, origin=region.origin, window=window, scene_shape=region.shape
+    )
     assert gathered.shape == sharp.shape
     assert np.vdot(blurred, other) == pytest.approx(np.vdot(sharp, gathered), rel=1e-11, abs=1e-11)
 
 
-def test_the_adjoint_of_a_whole_frame_needs_no_shapes(
-    field: PSFField, rng: np.random.Generator
+def test_the_adjoint_of_the_whole_frame_needs_no_shapes(
+    psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     one, other = rng.random((2, *FRAME))
-    assert np.vdot(field.blur(one), other) == pytest.approx(np.vdot(one, field.adjoint(other)))
+    assert np.vdot(psf_field.blur(one), other) == pytest.approx(
+        np.vdot(one, psf_field.adjoint(other))
+    )
 
 
 @pytest.mark.parametrize(
     "kind", ["bool", "uint8", "uint16", ">u2", "int32", "float32", ">f4", "float64"]
 )
 def test_arrays_and_tensors_give_the_same(
-    kind: str, field: PSFField, rng: np.random.Generator
+    kind: str, psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     image = (rng.random(FRAME) * (1 if kind == "bool" else 200)).astype(kind)
     tensor = torch.from_numpy(image.astype(image.dtype.newbyteorder("=").str.replace("u2", "i4")))
-    for act in (field.blur, field.adjoint):
+    for act in (psf_field.blur, psf_field.adjoint):
         array_out, tensor_out = act(image), act(tensor)
         assert isinstance(array_out, np.ndarray)
         assert isinstance(tensor_out, torch.Tensor)
@@ -261,44 +275,48 @@ def test_arrays_and_tensors_give_the_same(
 
 
 def test_a_batch_of_channels_is_blurred_plane_by_plane(
-    field: PSFField, rng: np.random.Generator
+    psf_field: PSFField, rng: np.random.Generator
 ) -> None:
     images = rng.random((2, 3, *FRAME))
-    for act in (field.blur, field.adjoint):
+    for act in (psf_field.blur, psf_field.adjoint):
         together = act(images)
         np.testing.assert_allclose(together[1, 2], act(images[1, 2]), atol=1e-12)
         assert together.shape == images.shape
 
 
-def test_the_image_is_left_as_it_was(field: PSFField, rng: np.random.Generator) -> None:
+def test_the_image_is_not_modified(psf_field: PSFField, rng: np.random.Generator) -> None:
     image = rng.random(FRAME)
     image.flags.writeable = False
     before = image.copy()
-    first = field.blur(image)
-    np.testing.assert_array_equal(field.blur(image), first)
+    first = psf_field.blur(image)
+    np.testing.assert_array_equal(psf_field.blur(image), first)
     np.testing.assert_array_equal(image, before)
 
 
-def test_gradients_are_those_of_the_blur(rng: np.random.Generator) -> None:
-    field = PSFField.from_lens(ROUND, (11, 12), tolerance=0.05, enclosed_energy=0.6)
-    assert field.rank > 1
+def test_blur_and_adjoint_pass_gradcheck(rng: np.random.Generator) -> None:
+    psf_field = PSFField.from_lens(ROUND, (11, 12), tolerance=0.05, enclosed_energy=0.6)
+    assert psf_field.rank > 1
     image = torch.from_numpy(rng.random((2, 11, 12))).requires_grad_()
-    for act in (field.blur, field.adjoint):
+    for act in (psf_field.blur, psf_field.adjoint):
         assert torch.autograd.gradcheck(act, (image,))
 
 
-def test_the_gradient_of_the_blur_is_its_adjoint(field: PSFField, rng: np.random.Generator) -> None:
+def test_the_gradient_of_the_blur_is_its_adjoint(
+    psf_field: PSFField, rng: np.random.Generator
+) -> None:
     image = torch.from_numpy(rng.random(FRAME)).requires_grad_()
     other = torch.from_numpy(rng.random(FRAME))
-    torch.sum(field.blur(image) * other).backward()
+    torch.sum(psf_field.blur(image) * other).backward()
     assert image.grad is not None
-    torch.testing.assert_close(image.grad, field.adjoint(other))
+    torch.testing.assert_close(image.grad, psf_field.adjoint(other))
 
 
 @pytest.mark.parametrize("shape", [(32, 43), (44, 32), (32,), (3, 0, 44), (1, 1)])
-def test_an_image_of_another_frame_is_refused(shape: tuple[int, ...], field: PSFField) -> None:
+def test_an_image_that_does_not_cover_the_frame_is_refused(
+    shape: tuple[int, ...], psf_field: PSFField
+) -> None:
     with pytest.raises(FrameMismatchError) as caught:
-        field.blur(np.ones(shape))
+        psf_field.blur(np.ones(shape))
     assert "\n" not in str(caught.value)
 
 
@@ -311,18 +329,21 @@ def test_an_image_of_another_frame_is_refused(shape: tuple[int, ...], field: PSF
         ((5, 5), {"window": Window(0, 0, 5, 5), "scene_shape": (4, 5)}),
     ],
 )
-def test_the_adjoint_of_another_window_is_refused(
-    shape: tuple[int, int], options: dict[str, Any], field: PSFField
+def test_the_adjoint_refuses_an_image_of_another_shape(
+    shape: tuple[int, int], options: dict[str, Any], psf_field: PSFField
 ) -> None:
     with pytest.raises(FrameMismatchError) as caught:
-        field.adjoint(np.ones(shape), **options)
+        psf_field.adjoint(np.ones(shape), **options)
     assert "\n" not in str(caught.value)
 
 
-def test_a_field_tells_what_it_is(field: PSFField) -> None:
-    assert repr(field) == f"PSFField(frame 32x44, psf {field.size}x{field.size}, rank {field.rank})"
-    assert field.kernels.shape == (field.rank, field.size, field.size)
-    assert field.size == 2 * field.radius + 1
+def test_a_psf_field_has_a_repr_and_sizes(psf_field: PSFField) -> None:
+    assert (
+        repr(psf_field)
+        == f"PSFField(frame 32x44, psf {psf_field.size}x{psf_field.size}, rank {psf_field.rank})"
+    )
+    assert psf_field.kernels.shape == (psf_field.rank, psf_field.size, psf_field.size)
+    assert psf_field.size == 2 * psf_field.radius + 1
 
 
 @pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])

@@ -1,4 +1,4 @@
-"""Laws of PSF fields on disk: saved equals loaded, a plain stack, and nothing else is taken."""
+"""Tests of PSF fields on disk: saved equals loaded, and damaged files are refused."""
 
 import json
 from pathlib import Path
@@ -18,15 +18,15 @@ FRAME = (40, 60)
 
 
 @pytest.fixture
-def field() -> PSFField:
+def psf_field() -> PSFField:
     lens = GaussianLens(sigma_center_px=0.8, sigma_edge_px=2, pixel_size_um=0.1 + 0.2)
     return PSFField.from_lens(lens, FRAME)
 
 
 @pytest.fixture
-def path(field: PSFField, tmp_path: Path) -> Path:
+def path(psf_field: PSFField, tmp_path: Path) -> Path:
     path = tmp_path / "field.tif"
-    field.save(path)
+    psf_field.save(path)
     return path
 
 
@@ -47,9 +47,9 @@ def assert_equal(left: PSFField, right: PSFField) -> None:
     np.testing.assert_array_equal(left.blur(image), right.blur(image))
 
 
-def test_a_loaded_field_equals_the_saved_one(field: PSFField, path: Path) -> None:
+def test_a_loaded_psf_field_equals_the_saved_one(psf_field: PSFField, path: Path) -> None:
     loaded = PSFField.load(path)
-    assert_equal(loaded, field)
+    assert_equal(loaded, psf_field)
     assert loaded.frame_shape == FRAME
     assert loaded.pixel_size_um == 0.1 + 0.2
     assert loaded.source["lens"]["sigma_edge_px"] == 2
@@ -58,13 +58,13 @@ def test_a_loaded_field_equals_the_saved_one(field: PSFField, path: Path) -> Non
 @pytest.mark.parametrize(
     "source", [None, {"name": "objektiv µ", "ratio": 1 / 3, "list": [1, None]}]
 )
-def test_any_source_and_a_field_of_one_psf_are_kept(
+def test_any_source_is_saved_with_a_psf_field_of_one_psf(
     source: dict[str, Any] | None, tmp_path: Path
 ) -> None:
-    field = PSFField(np.full((1, 3, 3), 1 / 9), np.ones((1, 1, 1)), FRAME, source=source)
-    field.save(tmp_path / "one.tif")
+    psf_field = PSFField(np.full((1, 3, 3), 1 / 9), np.ones((1, 1, 1)), FRAME, source=source)
+    psf_field.save(tmp_path / "one.tif")
     loaded = PSFField.load(tmp_path / "one.tif")
-    assert_equal(loaded, field)
+    assert_equal(loaded, psf_field)
     assert loaded.source == (source or {})
     assert loaded.pixel_size_um is None
 
@@ -96,15 +96,15 @@ def test_files_without_an_axis_are_loaded(
     assert PSFField.load(path).axis == axis
 
 
-def test_a_description_survives_json(field: PSFField) -> None:
-    description = json.loads(json.dumps(field.description()))
-    again = PSFField.from_description(description, field.kernels, field.coefficients)
-    assert_equal(again, field)
+def test_a_description_can_be_stored_as_json(psf_field: PSFField) -> None:
+    description = json.loads(json.dumps(psf_field.description()))
+    again = PSFField.from_description(description, psf_field.kernels, psf_field.coefficients)
+    assert_equal(again, psf_field)
 
 
-def test_the_file_is_a_plain_stack_of_kernels(field: PSFField, path: Path) -> None:
+def test_the_file_is_a_plain_stack_of_kernels(psf_field: PSFField, path: Path) -> None:
     stack = tifffile.imread(path)
-    np.testing.assert_array_equal(stack, field.kernels)
+    np.testing.assert_array_equal(stack, psf_field.kernels)
     assert stack.dtype == np.float32
     assert stack[0].sum() == pytest.approx(1)
     with tifffile.TiffFile(path) as tiff:
@@ -113,16 +113,16 @@ def test_the_file_is_a_plain_stack_of_kernels(field: PSFField, path: Path) -> No
     assert 1e4 / per_cm[0] == pytest.approx(0.3)
 
 
-def test_an_existing_file_is_kept_unless_told_otherwise(field: PSFField, path: Path) -> None:
+def test_an_existing_file_is_kept_without_overwrite(psf_field: PSFField, path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(OutputError, match="already exists"):
-        field.save(path)
+        psf_field.save(path)
     assert path.read_bytes() == before
-    field.save(path, overwrite=True)
-    assert_equal(PSFField.load(path), field)
+    psf_field.save(path, overwrite=True)
+    assert_equal(PSFField.load(path), psf_field)
 
 
-def test_a_file_cut_short_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(path: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
     with tifffile.TiffFile(path) as tiff:
         tags_end = tiff.pages.next_page_offset  # What follows are two resolutions of a page.
@@ -146,7 +146,7 @@ def test_folders_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("description", [None, "", "words", "[1, 2]", '{"shape": [3, 4, 5]}'])
-def test_an_image_is_no_psf_field(description: str | None, tmp_path: Path) -> None:
+def test_an_image_is_not_a_psf_field(description: str | None, tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
     tifffile.imwrite(
         path,
@@ -177,43 +177,47 @@ def test_an_image_is_no_psf_field(description: str | None, tmp_path: Path) -> No
         ({"source": 1}, "damaged description"),
     ],
 )
-def test_a_description_of_another_kind_is_refused(
-    changes: dict[str, Any], message: str, field: PSFField
+def test_a_damaged_description_is_refused(
+    changes: dict[str, Any], message: str, psf_field: PSFField
 ) -> None:
-    description = field.description() | changes
+    description = psf_field.description() | changes
     with pytest.raises(PSFError, match=f"^here: .*{message}") as caught:
-        PSFField.from_description(description, field.kernels, field.coefficients, "here")
+        PSFField.from_description(description, psf_field.kernels, psf_field.coefficients, "here")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", ["version", "frame_shape", "pixel_size_um", "source"])
-def test_a_description_that_lacks_an_entry_is_refused(missing: str, field: PSFField) -> None:
-    description = field.description()
+def test_a_description_without_an_entry_is_refused(missing: str, psf_field: PSFField) -> None:
+    description = psf_field.description()
     del description[missing]
     with pytest.raises(PSFError, match=missing):
-        PSFField.from_description(description, field.kernels, field.coefficients)
+        PSFField.from_description(description, psf_field.kernels, psf_field.coefficients)
 
 
 @pytest.mark.parametrize("description", [None, 3, "words", [1, 2]])
-def test_a_description_that_is_no_mapping_is_refused(
-    description: Any, field: PSFField, path: Path
+def test_a_description_that_is_not_a_mapping_is_refused(
+    description: Any, psf_field: PSFField, path: Path
 ) -> None:
     with pytest.raises(PSFError, match="version None"):
-        PSFField.from_description(description, field.kernels, field.coefficients)
+        PSFField.from_description(description, psf_field.kernels, psf_field.coefficients)
 
 
-def test_a_newer_file_says_what_to_do(field: PSFField, tmp_path: Path) -> None:
+def test_a_newer_file_says_what_to_do(psf_field: PSFField, tmp_path: Path) -> None:
     path = tmp_path / "newer.tif"
-    newer = field.description() | {"version": 7}
-    write_psf_field(path, newer, field.kernels, field.coefficients, overwrite=False)
+    newer = psf_field.description() | {"version": 7}
+    write_psf_field(path, newer, psf_field.kernels, psf_field.coefficients, overwrite=False)
     assert "version 7" in refusal(path)
     assert "update napari-coordgate" in refusal(path)
 
 
-def test_arrays_that_do_not_fit_together_are_refused(field: PSFField, tmp_path: Path) -> None:
+def test_arrays_that_do_not_fit_together_are_refused(psf_field: PSFField, tmp_path: Path) -> None:
     path = tmp_path / "unfit.tif"
     write_psf_field(
-        path, field.description(), field.kernels, field.coefficients[:-1], overwrite=False
+        path,
+        psf_field.description(),
+        psf_field.kernels,
+        psf_field.coefficients[:-1],
+        overwrite=False,
     )
     assert "do not form a PSF field" in refusal(path)
 
@@ -227,8 +231,8 @@ def test_a_series_that_claims_a_huge_size_is_refused(series: int, path: Path) ->
     refusal(path)
 
 
-def test_a_description_that_claims_a_huge_stack_is_refused(field: PSFField, path: Path) -> None:
-    text = json.dumps({PSF_FIELD_KEY: field.description(), "shape": [10**6, 10**6, 10**6]})
+def test_a_description_that_claims_a_huge_stack_is_refused(psf_field: PSFField, path: Path) -> None:
+    text = json.dumps({PSF_FIELD_KEY: psf_field.description(), "shape": [10**6, 10**6, 10**6]})
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages.first.tags["ImageDescription"].overwrite(text)
     refusal(path)

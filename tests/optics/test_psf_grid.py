@@ -14,9 +14,9 @@ LENSES = [LENS, GaussianLens(axis=(-0.3, 0.5), sigma_edge_px=4)]
 
 
 @pytest.mark.parametrize("lens", LENSES, ids=["pupil", "gaussian"])
-def test_a_grid_of_a_lens_is_that_of_its_field(lens: Lens | GaussianLens) -> None:
-    field = PSFField.from_lens(lens, FRAME, tolerance=1e-4)
-    quick, fitted = PSFGrid.from_lens(lens, FRAME), PSFGrid.from_psf_field(field)
+def test_a_grid_of_a_lens_equals_that_of_its_psf_field(lens: Lens | GaussianLens) -> None:
+    psf_field = PSFField.from_lens(lens, FRAME, tolerance=1e-4)
+    quick, fitted = PSFGrid.from_lens(lens, FRAME), PSFGrid.from_psf_field(psf_field)
     assert quick.frame_shape == fitted.frame_shape == FRAME
     np.testing.assert_array_equal(quick.positions, fitted.positions)
     np.testing.assert_allclose(quick.psfs, fitted.psfs, atol=1e-3 * quick.psfs.max())
@@ -25,7 +25,7 @@ def test_a_grid_of_a_lens_is_that_of_its_field(lens: Lens | GaussianLens) -> Non
 
 
 @pytest.mark.parametrize("side", [2, 3, 7])
-def test_places_reach_from_border_to_border(side: int) -> None:
+def test_positions_reach_from_border_to_border(side: int) -> None:
     grid = PSFGrid.from_lens(LENS, FRAME, side)
     assert len(grid.positions) == len(grid.psfs) == side**2
     np.testing.assert_array_equal(grid.positions.min(axis=0), (0, 0))
@@ -33,7 +33,7 @@ def test_places_reach_from_border_to_border(side: int) -> None:
     assert len(np.unique(grid.positions, axis=0)) == side**2
 
 
-def test_each_psf_comes_with_its_figures() -> None:
+def test_each_psf_has_its_width_and_field_radius() -> None:
     grid = PSFGrid.from_lens(LENS, FRAME)
     np.testing.assert_allclose(grid.psfs.sum(axis=(1, 2)), 1)
     np.testing.assert_array_equal(grid.fwhm_px, fwhm_px(grid.psfs))
@@ -52,7 +52,7 @@ def test_the_field_radius_of_measured_psfs_is_that_from_the_given_axis(
     np.testing.assert_allclose(grid.field_radius, radius[tuple(grid.positions.T)])
 
 
-def test_a_montage_shows_each_psf_at_its_place_and_scaled_to_its_peak() -> None:
+def test_a_montage_shows_each_psf_at_its_position_scaled_to_its_peak() -> None:
     grid = PSFGrid.from_lens(GaussianLens(sigma_center_px=0.8, sigma_edge_px=1.5), FRAME, 3)
     montage, radius = grid.montage(), grid.psfs.shape[-1] // 2
     assert montage.shape == FRAME
@@ -88,6 +88,6 @@ def test_a_frame_smaller_than_the_grid_has_a_psf_at_each_pixel() -> None:
     np.testing.assert_array_equal(grid.montage()[tuple(grid.positions.T)], 1)
 
 
-def test_a_lens_that_cannot_be_is_refused() -> None:
+def test_a_blur_larger_than_the_frame_is_refused() -> None:
     with pytest.raises(PSFError, match="more than the frame"):
         PSFGrid.from_lens(LENS.model_copy(update={"field_curvature_um": 500.0}), FRAME)

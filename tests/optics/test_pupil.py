@@ -1,4 +1,4 @@
-"""Laws of the PSFs of a lens: closed forms, symmetries, and an independent package."""
+"""Tests of the PSFs of a lens: closed forms, symmetries, and an independent package."""
 
 from itertools import pairwise
 from typing import Any
@@ -30,7 +30,7 @@ MIXED = Lens(
 )
 
 waves = st.floats(-1, 1)
-places = st.tuples(st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
+positions = st.tuples(st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
 lenses = st.builds(
     Lens,
     na=st.floats(0.05, 0.95),
@@ -51,16 +51,16 @@ def with_(lens: Lens, **changes: Any) -> Lens:
 
 def psf_of(
     lens: Lens | GaussianLens,
-    place: tuple[float, float] = AXIS,
+    position: tuple[float, float] = AXIS,
     frame_shape: tuple[int, int] = SQUARE,
     size: int = 21,
 ) -> Array:
-    psf: Array = lens_psfs(lens, np.array([place]), frame_shape, size)[0]
+    psf: Array = lens_psfs(lens, np.array([position]), frame_shape, size)[0]
     return psf
 
 
 def difference(one: Array, other: Array) -> float:
-    """Largest difference, as a part of the peak."""
+    """Largest difference, as a fraction of the peak."""
     return float(np.abs(one - other).max() / other.max())
 
 
@@ -76,30 +76,30 @@ def pixel_of(lens: Lens) -> float:
     return lens.pixel_size_um * lens.na / (lens.wavelength_nm * 1e-3)
 
 
-# What every PSF keeps
+# Properties of every PSF
 
 
 @settings(max_examples=40, deadline=None)
-@given(lens=lenses, place=places, size=st.sampled_from([1, 3, 15]))
+@given(lens=lenses, position=positions, size=st.sampled_from([1, 3, 15]))
 def test_a_psf_is_non_negative_and_sums_to_one(
-    lens: Lens, place: tuple[float, float], size: int
+    lens: Lens, position: tuple[float, float], size: int
 ) -> None:
-    psf = psf_of(lens, place, WIDE, size)
+    psf = psf_of(lens, position, WIDE, size)
     assert psf.shape == (size, size)
     assert psf.min() >= 0
     assert psf.sum() == pytest.approx(1, abs=1e-12)
 
 
 @settings(max_examples=20, deadline=None)
-@given(lens=lenses, place=places)
-def test_a_psf_without_coma_is_centerd_on_its_image_point(
-    lens: Lens, place: tuple[float, float]
+@given(lens=lenses, position=positions)
+def test_a_psf_without_coma_is_centered_on_its_image_point(
+    lens: Lens, position: tuple[float, float]
 ) -> None:
-    psf = psf_of(with_(lens, coma_waves=0), place)
+    psf = psf_of(with_(lens, coma_waves=0), position)
     assert difference(psf[::-1, ::-1], psf) < 1e-9
 
 
-def test_psfs_of_many_places_are_those_of_each_place() -> None:
+def test_psfs_of_many_positions_equal_those_of_each_position() -> None:
     positions = np.random.default_rng(0).uniform(-1, 1, (5, 2))
     together = lens_psfs(MIXED, positions, WIDE, 21)
     one_by_one = [psf_of(MIXED, (y, x), WIDE) for y, x in positions]
@@ -133,7 +133,7 @@ def test_a_psf_is_integrated_over_the_pixels_of_the_camera() -> None:
 
 
 @pytest.mark.parametrize("lens", [PERFECT, LOW_NA, HIGH_NA])
-def test_the_first_dark_ring_lies_at_its_textbook_radius(lens: Lens) -> None:
+def test_the_first_dark_ring_has_its_textbook_radius(lens: Lens) -> None:
     pixel_um = 0.01 * lens.wavelength_nm * 1e-3 / lens.na
     row = psf_of(with_(lens, pixel_size_um=pixel_um), size=161)[80, 80:]
     assert np.argmin(row) * 0.01 == pytest.approx(0.6098, abs=0.005)
@@ -171,7 +171,7 @@ def test_coma_moves_the_center_of_light_outwards_by_its_mean_slope() -> None:
         psf, offset = psf_of(lens, (1.0, 1.0), WIDE, size), np.arange(size) - size // 2
         return np.array([psf.sum(axis=1) @ offset, psf.sum(axis=0) @ offset])
 
-    moved = 2 * moment(101) - moment(51)  # what a window cuts off falls as one over its side
+    moved = 2 * moment(101) - moment(51)  # the part outside a window decreases as one over its side
     outwards = np.array(WIDE) / np.hypot(*WIDE)
     np.testing.assert_allclose(moved, coma * outwards / pixel_of(PERFECT), rtol=5e-3)
 
@@ -187,18 +187,18 @@ def test_blur_is_the_same_on_both_sides_of_focus(lens: Lens) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(lens=lenses, place=places)
-def test_aberrations_turn_with_the_azimuth_in_the_field(
-    lens: Lens, place: tuple[float, float]
+@given(lens=lenses, position=positions)
+def test_aberrations_rotate_with_the_azimuth_in_the_field(
+    lens: Lens, position: tuple[float, float]
 ) -> None:
     centerd = with_(lens, axis=AXIS, tilt_um=(0, 0))
-    y, x = place
+    y, x = position
     psf = psf_of(centerd, (y, x))
     assert difference(psf_of(centerd, (-x, y)), np.rot90(psf)) < 1e-6
     assert difference(psf_of(centerd, (y, -x)), psf[:, ::-1]) < 1e-6
 
 
-def test_astigmatism_changes_its_direction_through_focus() -> None:
+def test_astigmatism_changes_direction_through_focus() -> None:
     lens = with_(PERFECT, astigmatism_waves=1)
     above, below = (psf_of(with_(lens, defocus_um=z), (0.0, 1.0)) for z in (2.0, -2.0))
     assert difference(above, np.rot90(below)) < 1e-12
@@ -214,7 +214,7 @@ def test_field_curvature_is_defocus_growing_as_the_squared_field_radius() -> Non
         assert difference(psf_of(curved, (y, x), WIDE), psf_of(flat)) < 1e-12
 
 
-def test_tilt_defocuses_the_frames_two_sides_in_opposite_senses() -> None:
+def test_tilt_defocuses_opposite_sides_of_the_frame_in_opposite_directions() -> None:
     lens = with_(PERFECT, spherical_waves=0.3)
     tilted = with_(lens, tilt_um=(1, 2))
     for (y, x), defocus_um in [((0, 1), 2), ((0, -1), -2), ((1, 0), 1), ((-0.5, 1), 1.5)]:
@@ -226,7 +226,7 @@ def test_tilt_defocuses_the_frames_two_sides_in_opposite_senses() -> None:
 
 @pytest.mark.parametrize("tilt_um", [(0.0, 0.0), (2.0, 0.0), (0.0, 2.0)])
 @pytest.mark.parametrize("lens", [MIXED, GaussianLens(sigma_edge_px=4)])
-def test_where_a_lens_is_symmetric_its_psfs_are_those_of_one_that_almost_is(
+def test_psfs_of_a_symmetric_lens_equal_those_of_an_almost_symmetric_one(
     lens: Lens | GaussianLens, tilt_um: tuple[float, float]
 ) -> None:
     if isinstance(lens, Lens):
@@ -243,10 +243,10 @@ def test_where_a_lens_is_symmetric_its_psfs_are_those_of_one_that_almost_is(
 
 @pytest.mark.parametrize("lens", [MIXED, HIGH_NA])
 def test_pixels_of_a_fine_camera_add_up_to_those_of_a_coarse_one(lens: Lens) -> None:
-    place, size, binning = (0.8, -0.6), 15, 3
-    coarse = psf_of(lens, place, size=size)
+    position, size, binning = (0.8, -0.6), 15, 3
+    coarse = psf_of(lens, position, size=size)
     fine_camera = with_(lens, pixel_size_um=lens.pixel_size_um / binning)
-    fine = psf_of(fine_camera, place, size=size * binning)
+    fine = psf_of(fine_camera, position, size=size * binning)
     binned = fine.reshape(size, binning, size, binning).sum(axis=(1, 3))
     assert difference(coarse, binned) < 2e-4
 
@@ -267,7 +267,7 @@ def test_psfs_are_analytic_over_the_frame() -> None:
 def oracle(
     kind: Any, lens: Lens, defocus_um: float, size: int, points: int, **options: Any
 ) -> Array:
-    """PSF by psf-generator at points x points places in each pixel, added up.
+    """PSF by psf-generator at points x points positions in each pixel, summed.
 
     It steps in nanometers between first and last point, and halves the step in defocus.
     """
@@ -283,8 +283,8 @@ def oracle(
         defocus_step=2e3 * defocus_um,
         **options,
     )
-    field = propagator.compute_focus_field().numpy().reshape(size, points, size, points)
-    light = (np.abs(field).astype(np.float64) ** 2).sum(axis=(1, 3))
+    psf_field = propagator.compute_focus_field().numpy().reshape(size, points, size, points)
+    light = (np.abs(psf_field).astype(np.float64) ** 2).sum(axis=(1, 3))
     return np.asarray(light / light.sum())
 
 
@@ -293,7 +293,7 @@ def oracle(
 def test_defocus_agrees_with_an_independent_package(lens: Lens, defocus_um: float) -> None:
     expected = oracle(ScalarSphericalPropagator, lens, defocus_um, 21, 15, cos_factor=True)
     psf = psf_of(with_(lens, defocus_um=defocus_um))
-    assert difference(psf, expected) < 1e-3  # of which 6e-4 are its sums over points
+    assert difference(psf, expected) < 1e-3  # 6e-4 of it is due to the sums over points
 
 
 def test_aberrations_agree_with_an_independent_package() -> None:
@@ -311,7 +311,7 @@ def test_aberrations_agree_with_an_independent_package() -> None:
 
 
 @pytest.mark.parametrize("enclosed_energy", [0.6, 0.8378, 0.9, 0.97])
-def test_a_window_holds_the_airy_pattern_between_its_inner_and_outer_circle(
+def test_the_energy_in_a_window_is_between_that_in_its_inner_and_outer_circle(
     enclosed_energy: float,
 ) -> None:
     lens = with_(PERFECT, pixel_size_um=PERFECT.pixel_size_um / 4)
@@ -324,7 +324,7 @@ def test_a_window_holds_the_airy_pattern_between_its_inner_and_outer_circle(
 
 @settings(max_examples=15, deadline=None)
 @given(energies=st.tuples(st.floats(0.55, 0.98), st.floats(0.55, 0.98)), lens=lenses)
-def test_more_enclosed_energy_never_takes_a_smaller_window(
+def test_more_enclosed_energy_never_needs_a_smaller_window(
     energies: tuple[float, float], lens: Lens
 ) -> None:
     coarse = with_(lens, pixel_size_um=2, na=0.4, refractive_index=1)
@@ -334,18 +334,18 @@ def test_more_enclosed_energy_never_takes_a_smaller_window(
 
 
 @pytest.mark.parametrize("pixel_size_um", [0.4, 0.5, 1.0])
-def test_a_pixel_as_large_as_the_blur_needs_few_of_them(pixel_size_um: float) -> None:
+def test_a_blur_as_small_as_a_pixel_needs_few_pixels(pixel_size_um: float) -> None:
     lens = with_(PERFECT, pixel_size_um=pixel_size_um)
     assert psf_size(lens, SQUARE, 0.51) in (1, 3)
 
 
-def test_the_window_is_as_large_as_the_worst_place_needs() -> None:
+def test_the_window_is_large_enough_for_the_worst_position() -> None:
     corner = np.array([[1.0, -1.0]])
     assert psf_size(Lens(), SQUARE, 0.9) == psf_size(Lens(), SQUARE, 0.9, corner)
     assert psf_size(Lens(), SQUARE, 0.9) > psf_size(Lens(), SQUARE, 0.9, np.zeros((1, 2)))
 
 
-def test_the_window_is_the_smallest_that_holds_the_light() -> None:
+def test_the_window_is_the_smallest_that_contains_the_light() -> None:
     size, wide = psf_size(MIXED, SQUARE, 0.9, np.array([[1.0, 1.0]])), 201
     psf = psf_of(MIXED, (1.0, 1.0), size=wide)
     # Light outside the wide window, by the asymptote of the Airy pattern's square tail.
@@ -360,13 +360,13 @@ def test_the_window_is_the_smallest_that_holds_the_light() -> None:
 
 
 @pytest.mark.parametrize("curvature_um", [12.0, 60.0, 1e5])
-def test_a_window_that_would_outgrow_the_frame_is_an_error(curvature_um: float) -> None:
+def test_a_window_larger_than_the_frame_is_an_error(curvature_um: float) -> None:
     message = r"about \d+ pixels .* frame of 41 x 64 pixels; lower the defocus"
     with pytest.raises(PSFError, match=message):
         psf_size(Lens(field_curvature_um=curvature_um), (41, 64), 0.98)
 
 
-def test_the_error_estimates_the_size_that_a_larger_frame_would_take() -> None:
+def test_the_error_estimates_the_size_needed() -> None:
     size = psf_size(Lens(), SQUARE, 0.98)
     with pytest.raises(PSFError, match="about") as error:
         psf_size(Lens(), (size - 2, 200), 0.98)
@@ -398,13 +398,13 @@ def test_the_variance_of_a_gaussian_psf_is_that_of_the_lens_and_of_a_pixel() -> 
             assert psf.sum(axis=axis) @ offset**2 == pytest.approx(expected, rel=1e-7)
 
 
-def test_a_gaussian_lens_sharper_at_the_edge_stays_sound_beyond_the_frame() -> None:
+def test_a_gaussian_lens_sharper_at_the_edge_is_valid_beyond_the_frame() -> None:
     lens = GaussianLens(sigma_center_px=3, sigma_edge_px=0.5)
     assert psf_of(lens, (1.5, 1.5)).sum() == pytest.approx(1)
 
 
 @given(sigma=st.floats(0.1, 5), enclosed_energy=st.floats(0.55, 0.999))
-def test_a_gaussian_window_is_the_smallest_that_holds_the_light(
+def test_a_gaussian_window_is_the_smallest_that_contains_the_light(
     sigma: float, enclosed_energy: float
 ) -> None:
     lens = GaussianLens(sigma_center_px=sigma, sigma_edge_px=sigma)
@@ -414,6 +414,6 @@ def test_a_gaussian_window_is_the_smallest_that_holds_the_light(
     assert size == 1 or less < enclosed_energy
 
 
-def test_a_gaussian_window_that_would_outgrow_the_frame_is_an_error() -> None:
+def test_a_gaussian_window_larger_than_the_frame_is_an_error() -> None:
     with pytest.raises(PSFError, match="frame of 32 x 64 pixels; lower sigma_center_px"):
         psf_size(GaussianLens(sigma_edge_px=20), (32, 64), 0.99)

@@ -1,18 +1,18 @@
-"""From a lens to its point spread functions (PSFs).
+"""Point spread functions (PSFs) of a lens.
 
-A `Lens` is a circular pupil of uniform amplitude (scalar light, no apodisation)
-whose wavefront W, in waves, changes over the frame. With p in the unit disk of
-the pupil and x the offset from the ideal image point, in pixels of the camera,
+A `Lens` is a circular pupil of uniform amplitude (scalar light, no apodization) whose
+wavefront W, in waves, varies over the frame. With p in the unit disk of the pupil and x the
+offset from the ideal image point, in camera pixels,
 
     psf(x) = | integral exp(2 pi i (W(p) - s p.x)) dp |^2,    s = NA pixel / wavelength,
 
 integrated over each square pixel. Light goes where the wavefront slopes, to
 x = grad W / s: positive coma flares away from the optical axis.
 
-Both integrals are Gauss rules. The one over the disk (Stroud, *Approximate
-Calculation of Multiple Integrals*, 1971) converges exponentially, so the pupil's
-edge needs no smoothing and a PSF is an analytic function of its place in the
-frame. The one over a pixel has positive weights, so no PSF is ever negative.
+Both integrals are Gauss rules. The one over the disk (Stroud, *Approximate Calculation of
+Multiple Integrals*, 1971) converges exponentially, so that the edge of the pupil needs no
+smoothing and a PSF is an analytic function of its position in the frame. The one over a pixel
+has positive weights, so that no PSF is ever negative.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ from napari_coordgate.errors import PSFError
 from napari_coordgate.events import raise_if_canceled
 from napari_coordgate.geometry import field_vectors
 
-__all__ = ["lens_psfs", "psf_size"]
-
 Array = NDArray[np.float64]
-Field = NDArray[np.complex128]
+ComplexArray = NDArray[np.complex128]
 
 _CHUNK_BYTES = 256 * 2**20  # Pupils in memory at a time.
-_RAYS_ACROSS = 48  # Order of the disk rule that looks at slopes, not at phases.
+_RAYS_ACROSS = 48  # Order of the disk rule for slopes, which vary less than phases.
 
 
 def lens_psfs(
@@ -47,50 +45,26 @@ def lens_psfs(
     size: int,
     cancel: threading.Event | None = None,
 ) -> Array:
-    """Point spread functions of a lens at places in the frame.
+    """PSFs (N, size, size) of a lens at frame coordinates (y, x), shape (N, 2); size is odd.
 
-    Parameters
-    ----------
-    lens : Lens or GaussianLens
-        The lens.
-    positions : ndarray, shape (N, 2)
-        Frame coordinates (y, x); they may lie beyond [-1, 1].
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    size : int
-        Side of the PSFs in pixels, odd; the ideal image point is at the center.
-    cancel : threading.Event, optional
-        Once set, the work ends.
+    They are integrated over the camera pixels, non-negative, and scaled to sum 1 to account for
+    the light outside the window. The ideal image point is at the center; positions may be
+    outside the frame.
 
-    Returns
-    -------
-    ndarray, shape (N, size, size)
-        PSFs integrated over the pixels of the camera, non-negative, each of sum 1
-        (scaled up for the light that falls outside the window).
-
-    Raises
-    ------
-    PSFError
-        If the size has no central pixel.
-    CanceledError
-        If canceled.
-
-    Notes
-    -----
-    Measured against closed forms and finer rules, a PSF of a `Lens` is within
-    2e-4 of its peak (the rule over a pixel; the one over the pupil is within
-    1e-7, or 1e-3 where the NA comes within 1e-4 of the refractive index).
+    Compared with closed forms and finer rules, a PSF of a `Lens` is within 2e-4 of its peak (the
+    rule over a pixel; the one over the pupil is within 1e-7, or 1e-3 where the NA comes within
+    1e-4 of the refractive index).
     """
     if size < 1 or size % 2 == 0:
-        raise PSFError(f"A PSF of side {size} has no central pixel; choose an odd size.")
-    places, number, side = _folded(lens, np.asarray(positions, dtype=np.float64))
+        raise PSFError(f"The side of a PSF must be odd, got {size}; choose an odd size.")
+    distinct, index, sign = _distinct(lens, np.asarray(positions, dtype=np.float64))
     if isinstance(lens, GaussianLens):
-        light = _gaussian_light(_gaussian_sigma(lens, places, frame_shape), size)
+        light = _gaussian_light(_gaussian_sigma(lens, distinct, frame_shape), size)
     else:
-        light = _pupil_light(_Wavefronts.of(lens, places, frame_shape), size, cancel)
-    psfs: Array = (light / light.sum(axis=(1, 2), keepdims=True))[number]
+        light = _pupil_light(_Wavefronts.of(lens, distinct, frame_shape), size, cancel)
+    psfs: Array = (light / light.sum(axis=(1, 2), keepdims=True))[index]
     for axis in (0, 1):
-        mirrored = side[:, axis] < 0
+        mirrored = sign[:, axis] < 0
         psfs[mirrored] = np.flip(psfs[mirrored], axis + 1)
     return psfs
 
@@ -101,45 +75,26 @@ def psf_size(
     enclosed_energy: float,
     positions: Array | None = None,
 ) -> int:
-    """Side of the smallest window that holds the PSFs of a lens all over the frame.
+    """Odd side of the smallest window with this fraction of the light of all PSFs of a lens.
 
-    Parameters
-    ----------
-    lens : Lens or GaussianLens
-        The lens.
-    frame_shape : tuple of int
-        (height, width) of the frame, in pixels.
-    enclosed_energy : float
-        Part of each PSF's light inside the window, below 1.
-    positions : ndarray, shape (N, 2), optional
-        Frame coordinates (y, x) to look at; when not given, a 5 x 5 grid over the
-        frame from corner to corner, and the optical axis.
-
-    Returns
-    -------
-    int
-        Odd number of pixels.
-
-    Raises
-    ------
-    PSFError
-        If the window would outgrow the smaller side of the frame.
+    They are evaluated at frame coordinates (N, 2), by default on a 5 x 5 grid from corner to
+    corner and on the optical axis. A window larger than the frame is an error.
     """
     if positions is None:
         grid = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, 5)] * 2), axis=-1).reshape(-1, 2)
         positions = np.concatenate([grid, np.clip([lens.axis], -1.0, 1.0)])
-    places, _, _ = _folded(lens, np.asarray(positions, dtype=np.float64))
+    distinct, _, _ = _distinct(lens, np.asarray(positions, dtype=np.float64))
     limit = (min(frame_shape) - 1) // 2 * 2 + 1
     if isinstance(lens, GaussianLens):
-        sigma = _gaussian_sigma(lens, places, frame_shape).max()
+        sigma = _gaussian_sigma(lens, distinct, frame_shape).max()
         size = _odd_side(np.sqrt(2.0) * sigma * erfinv(np.sqrt(enclosed_energy)))
         remedy = "lower sigma_center_px or sigma_edge_px"
     else:
-        size = _pupil_size(_Wavefronts.of(lens, places, frame_shape), limit, enclosed_energy)
+        size = _pupil_size(_Wavefronts.of(lens, distinct, frame_shape), limit, enclosed_energy)
         remedy = "lower the defocus, field curvature, tilt or aberrations, enlarge pixel_size_um"
     if size > limit:
         raise PSFError(
-            f"The blur needs PSFs of about {size} pixels to hold {enclosed_energy:.4g} of their "
+            f"The blur needs PSFs of about {size} pixels to contain {enclosed_energy:.4g} of their "
             f"light, more than the frame of {frame_shape[0]} x {frame_shape[1]} pixels; {remedy}, "
             "or lower enclosed_energy."
         )
@@ -147,31 +102,32 @@ def psf_size(
 
 
 def _odd_side(half_side: float) -> int:
-    """Smallest odd number of pixels that covers this much on both sides of a center."""
+    """Smallest odd number of pixels that covers this half side."""
     return 2 * int(np.ceil(half_side - 0.5)) + 1
 
 
-def _folded(lens: Lens | GaussianLens, places: Array) -> tuple[Array, NDArray[np.intp], Array]:
-    """Places that differ by more than a mirror which the lens does not notice.
+def _distinct(lens: Lens | GaussianLens, positions: Array) -> tuple[Array, NDArray[np.intp], Array]:
+    """Positions with distinct PSFs, up to the mirror symmetries of the lens.
 
-    Returns them, the number among them of each place, and the sign (y, x) of its side.
+    Returns them (M, 2), the index among them of each position (N,), and the sign of its
+    mirrored coordinates (N, 2).
     """
     tilt = lens.tilt_um if isinstance(lens, Lens) else (0.0, 0.0)
-    even = [not axis and not slope for axis, slope in zip(lens.axis, tilt, strict=True)]
-    side = np.where(even & (places < 0), -1.0, 1.0)
-    # Two pixels that mirror each other are so up to rounding.
-    distinct, number = np.unique(np.round(places * side, 12), axis=0, return_inverse=True)
-    return distinct, number.reshape(-1), side
+    symmetric = [not axis and not slope for axis, slope in zip(lens.axis, tilt, strict=True)]
+    sign = np.where(symmetric & (positions < 0), -1.0, 1.0)
+    # Pixels that mirror each other do so up to rounding.
+    distinct, index = np.unique(np.round(positions * sign, 12), axis=0, return_inverse=True)
+    return distinct, index.reshape(-1), sign
 
 
 # A Gaussian lens
 
 
-def _gaussian_sigma(lens: GaussianLens, places: Array, frame_shape: tuple[int, int]) -> Array:
-    field = field_vectors(places, frame_shape, lens.axis)
+def _gaussian_sigma(lens: GaussianLens, positions: Array, frame_shape: tuple[int, int]) -> Array:
+    vectors = field_vectors(positions, frame_shape, lens.axis)
     center, edge = lens.sigma_center_px**2, lens.sigma_edge_px**2
-    variance = center + (edge - center) * np.sum(field**2, axis=-1)
-    # Where the edge is the sharper, the law would reach zero beyond the frame.
+    variance = center + (edge - center) * np.sum(vectors**2, axis=-1)
+    # If the edge is sharper than the center, the variance would reach zero beyond the frame.
     sigma: Array = np.sqrt(np.maximum(variance, min(center, edge) / 4.0))
     return sigma
 
@@ -188,32 +144,26 @@ def _gaussian_light(sigma: Array, size: int) -> Array:
 
 @dataclass(frozen=True)
 class _Wavefronts:
-    """Wavefronts of a lens at N places of its frame, over the unit disk of the pupil.
+    """Wavefronts of a lens over the unit disk of the pupil, at N positions of the frame.
 
-    Attributes
-    ----------
-    lens : Lens
-        The lens.
-    field : ndarray, shape (N, 2)
-        Field vectors (y, x).
-    defocus_um : ndarray, shape (N,)
-        Distance from focus.
+    With the field vectors (N, 2) and the distances from focus (N,) there.
     """
 
     lens: Lens
-    field: Array
+    vectors: Array
     defocus_um: Array
 
     @classmethod
-    def of(cls, lens: Lens, places: Array, frame_shape: tuple[int, int]) -> _Wavefronts:
+    def of(cls, lens: Lens, positions: Array, frame_shape: tuple[int, int]) -> _Wavefronts:
         """Wavefronts at frame coordinates (y, x), shape (N, 2)."""
-        field = field_vectors(places, frame_shape, lens.axis)
-        curvature = lens.field_curvature_um * np.sum(field**2, axis=-1)
-        return cls(lens, field, lens.defocus_um + curvature + places @ np.asarray(lens.tilt_um))
+        vectors = field_vectors(positions, frame_shape, lens.axis)
+        curvature = lens.field_curvature_um * np.sum(vectors**2, axis=-1)
+        tilt = positions @ np.asarray(lens.tilt_um)
+        return cls(lens, vectors, lens.defocus_um + curvature + tilt)
 
-    def part(self, run: slice) -> _Wavefronts:
-        """Wavefronts at a run of the places."""
-        return _Wavefronts(self.lens, self.field[run], self.defocus_um[run])
+    def part(self, selected: slice) -> _Wavefronts:
+        """Wavefronts at some of the positions."""
+        return _Wavefronts(self.lens, self.vectors[selected], self.defocus_um[selected])
 
     @property
     def pixel(self) -> float:
@@ -223,12 +173,12 @@ class _Wavefronts:
     def waves(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
         """Wavefronts at points of the pupil, (N, ...).
 
-        Polynomials in the field vector, and so smooth through the optical axis,
+        They are polynomials in the field vector, and so smooth at the optical axis,
         where its azimuth is not defined.
         """
         lens = self.lens
         v_y, v_x, defocus_um = (
-            column.reshape(-1, *[1] * y.ndim) for column in (*self.field.T, self.defocus_um)
+            column.reshape(-1, *[1] * y.ndim) for column in (*self.vectors.T, self.defocus_um)
         )
         along, across, squared = y * v_y + x * v_x, y * v_x - x * v_y, y**2 + x**2
         per_um = 1e3 / lens.wavelength_nm
@@ -242,10 +192,10 @@ class _Wavefronts:
         return waves
 
     def slopes(self, y: Array, x: Array) -> Array:
-        """Gradient (y, x) of the wavefronts, (2, N, ...): where rays land, in wavelength / NA."""
+        """Gradient (y, x) of the wavefronts, (2, N, ...): where rays arrive, in wavelength / NA."""
         step = 1e-20  # A complex step has no cancellation: the gradient is exact to rounding.
-        towards_y, towards_x = self.waves(y + step * 1j, x), self.waves(y, x + step * 1j)
-        slopes: Array = np.stack([towards_y.imag, towards_x.imag]) / step
+        along_y, along_x = self.waves(y + step * 1j, x), self.waves(y, x + step * 1j)
+        slopes: Array = np.stack([along_y.imag, along_x.imag]) / step
         return slopes
 
 
@@ -258,10 +208,10 @@ def _disk_rule(order: int) -> tuple[Array, Array, Array]:
 
 
 def _disk_order(wavefronts: _Wavefronts, size: int) -> int:
-    """Order of the rule that follows the phase of all wavefronts out to the window's corners.
+    """Order of the rule that resolves the phase of all wavefronts up to the window's corners.
 
     Chebyshev coefficients of exp(i phase) vanish beyond the largest slope of the
-    phase in the angle arccos(radius), and fall off there over its cube root.
+    phase in the angle arccos(radius), and decay there over its cube root.
     """
     y, x, _ = _disk_rule(_RAYS_ACROSS)
     slope = np.hypot(*wavefronts.slopes(y, x)) * np.sqrt(1.0 - y**2 - x**2)
@@ -278,33 +228,35 @@ def _pixel_rule(pixel: float) -> tuple[Array, Array]:
 def _pupil_light(
     wavefronts: _Wavefronts, size: int, cancel: threading.Event | None = None
 ) -> Array:
-    """Part of the light that falls on each pixel of the window, (N, size, size)."""
+    """Fraction of the light on each pixel of the window, (N, size, size)."""
     disk = _disk_rule(_disk_order(wavefronts, size))
     points, weight = _pixel_rule(wavefronts.pixel)
-    order, places = len(disk[0]), len(wavefronts.defocus_um)
+    order, count = len(disk[0]), len(wavefronts.defocus_um)
     step = max(1, _CHUNK_BYTES // (16 * order * (2 * order + size * len(points))))
-    light = np.empty((places, size, size))
-    for start in range(0, places, step):
+    light = np.empty((count, size, size))
+    for start in range(0, count, step):
         part = wavefronts.part(slice(start, start + step))
-        for place, field in enumerate(_fields(part, disk, size, points), start):
-            raise_if_canceled(cancel, "Stopped before the PSFs of the lens were computed.")
-            intensity = (field.real**2 + field.imag**2).reshape(len(points), size, -1, size)
-            light[place] = np.einsum("mynx,m,n->yx", intensity, weight, weight) / np.pi
+        for index, amplitude in enumerate(_amplitudes(part, disk, size, points), start):
+            raise_if_canceled(cancel, "Canceled while computing the PSFs of the lens.")
+            squared = amplitude.real**2 + amplitude.imag**2
+            # (points * size, points * size) -> (points, size, points, size)
+            intensity = squared.reshape(len(points), size, -1, size)
+            light[index] = np.einsum("mynx,m,n->yx", intensity, weight, weight) / np.pi
     return light
 
 
-def _fields(
+def _amplitudes(
     wavefronts: _Wavefronts, disk: tuple[Array, Array, Array], size: int, points: Array
-) -> Iterator[Field]:
+) -> Iterator[ComplexArray]:
     """Fourier transforms of the pupils, one by one, at all points across all pixels (y, x).
 
-    Points come first, so that each is a window of pixels: (points * size, points * size).
+    Points vary slowest, so that each is a window of pixels: (points * size, points * size).
     """
     y, x, weight = disk
     pupils = weight * np.exp(2j * np.pi * wavefronts.waves(y, x))
     to_points = np.exp(-2j * np.pi * x[:, None] * points[:, None])
     rows = np.empty((len(pupils), len(y), points.size * size), dtype=np.complex128)
-    for index, row_x in enumerate(x):  # Each row of the disk has its own length, hence kernel.
+    for index, row_x in enumerate(x):  # Rows of the disk differ in length.
         at_points = (pupils[:, index, None] * to_points[index]).reshape(-1, row_x.size)
         at_pixels = at_points @ _pixel_kernel(row_x, wavefronts.pixel, size)
         rows[:, index] = at_pixels.reshape(len(pupils), -1)
@@ -314,55 +266,55 @@ def _fields(
     return (columns.reshape(-1, len(y)) @ row for row in rows)
 
 
-def _pixel_kernel(pupil: Array, pixel: float, size: int) -> Field:
+def _pixel_kernel(pupil: Array, pixel: float, size: int) -> ComplexArray:
     """Exp(-2 pi i p x) at the centers x of the window's pixels, (len(pupil), size)."""
-    # Powers of the first: an exponential for each pixel would take most of the time.
+    # As powers of the first, because exponentials would take most of the time.
     powers = np.vander(np.exp(-2j * np.pi * pixel * pupil), size // 2 + 1, increasing=True)
     return np.hstack([powers[:, :0:-1].conj(), powers])
 
 
 def _pupil_size(wavefronts: _Wavefronts, limit: int, enclosed_energy: float) -> int:
-    """Side that holds this part of all PSFs; above the limit, an estimate of it."""
+    """Side that contains this fraction of all PSFs; above the limit, an estimate of it."""
     rays = _ray_half_sides(wavefronts, enclosed_energy)
     # Outside a circle of radius r the Airy pattern has 2 / (pi v) of its light, v = 2 pi r.
     tail = 1.0 / (np.pi**2 * (1.0 - enclosed_energy))
     guesses = [_odd_side(half_side / wavefronts.pixel) for half_side in rays + tail]
     if _odd_side(rays.max() / wavefronts.pixel) > limit:
         return max(guesses)
-    size, place = -1, int(np.argmax(rays))
+    size, widest = -1, int(np.argmax(rays))
     while True:
-        one = wavefronts.part(slice(place, place + 1))
-        size = max(size + 2, _holding_side(one, guesses[place], limit, enclosed_energy))
+        one = wavefronts.part(slice(widest, widest + 1))
+        size = max(size + 2, _enclosing_side(one, guesses[widest], limit, enclosed_energy))
         if size > limit:
             return size
-        held = _pupil_light(wavefronts, size).sum(axis=(1, 2))
-        place = int(np.argmin(held))
-        if held[place] >= enclosed_energy:
+        enclosed = _pupil_light(wavefronts, size).sum(axis=(1, 2))
+        widest = int(np.argmin(enclosed))
+        if enclosed[widest] >= enclosed_energy:
             return size
 
 
 def _ray_half_sides(wavefronts: _Wavefronts, enclosed_energy: float) -> Array:
-    """Half side of the square that this part of the rays hits, (N,), in wavelength / NA."""
+    """Half side (N,) of the square with this fraction of the rays, in wavelength / NA."""
     y, x, weight = _disk_rule(_RAYS_ACROSS)
-    reach = np.abs(wavefronts.slopes(y, x)).max(axis=0).reshape(-1, y.size)
-    order = np.argsort(reach, axis=1)
+    distance = np.abs(wavefronts.slopes(y, x)).max(axis=0).reshape(-1, y.size)
+    order = np.argsort(distance, axis=1)
     inside = np.cumsum(weight.ravel()[order], axis=1) < enclosed_energy * np.pi
     outermost = inside.sum(axis=1, keepdims=True)
-    half_sides: Array = np.take_along_axis(np.sort(reach, axis=1), outermost, axis=1)[:, 0]
+    half_sides: Array = np.take_along_axis(np.sort(distance, axis=1), outermost, axis=1)[:, 0]
     return half_sides
 
 
-def _holding_side(wavefront: _Wavefronts, guess: int, limit: int, enclosed_energy: float) -> int:
-    """Side that holds this part of one PSF; above the limit, an estimate of it."""
+def _enclosing_side(wavefront: _Wavefronts, guess: int, limit: int, enclosed_energy: float) -> int:
+    """Side that contains this fraction of one PSF; above the limit, an estimate of it."""
     window = min(guess, limit)
     light = _pupil_light(wavefront, window)[0]
     distance = np.abs(np.arange(window) - window // 2)
     rings = np.bincount(np.maximum.outer(distance, distance).ravel(), light.ravel())
-    held = np.cumsum(rings)
-    if held[-1] >= enclosed_energy:
-        return 2 * int(np.argmax(held >= enclosed_energy)) + 1
+    enclosed = np.cumsum(rings)
+    if enclosed[-1] >= enclosed_energy:
+        return 2 * int(np.argmax(enclosed >= enclosed_energy)) + 1
     if window < limit:
-        return _holding_side(wavefront, guess + max(2, guess // 4 * 2), limit, enclosed_energy)
-    # Far out, the light outside a window falls as one over its side.
-    tail = _odd_side(window / 2.0 * (1.0 - held[-1]) / (1.0 - enclosed_energy))
+        return _enclosing_side(wavefront, guess + max(2, guess // 4 * 2), limit, enclosed_energy)
+    # Far out, the light outside a window decreases as one over its side.
+    tail = _odd_side(window / 2.0 * (1.0 - enclosed[-1]) / (1.0 - enclosed_energy))
     return max(limit + 2, min(guess, tail))
