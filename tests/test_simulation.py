@@ -1,5 +1,7 @@
 """Tests of simulated images."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -77,8 +79,9 @@ def test_a_generator_continues_its_sequence_and_none_differs_each_time(psf_field
 
 def test_a_seed_may_be_any_integer_type(psf_field: PSFField) -> None:
     camera = Camera(photons=100)
+    seed: Any = np.int64(3)
     np.testing.assert_array_equal(
-        simulate(image(), psf_field, camera, np.int64(3)), simulate(image(), psf_field, camera, 3)
+        simulate(image(), psf_field, camera, seed), simulate(image(), psf_field, camera, 3)
     )
 
 

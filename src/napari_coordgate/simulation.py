@@ -89,9 +89,11 @@ def simulate(
     window = center_crop_window((height, width), psf_field.frame_shape, name)
     scene = torch.from_numpy(normalizer.normalize(sharp))
     blurred = psf_field.blur(scene, origin=(-window.y0, -window.x0))
-    if not isinstance(rng, int | np.integer):
-        rng = np.random.default_rng(rng).integers(2**62)
-    return normalizer.denormalize(add_camera_noise(blurred, camera, int(rng)).numpy())
+    if isinstance(rng, int | np.integer):
+        seed = int(rng)
+    else:
+        seed = int(np.random.default_rng(rng).integers(2**62))
+    return normalizer.denormalize(add_camera_noise(blurred, camera, seed).numpy())
 
 
 def add_camera_noise(image: Tensor, camera: Camera, seed: int) -> Tensor:
