@@ -1,4 +1,4 @@
-"""The Compare widget, clicked as a person would."""
+"""The Compare widget, used with clicks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def layer_names(viewer: Viewer) -> list[str]:
     return [layer.name for layer in viewer.layers]
 
 
-def test_a_sharp_image_is_blurred_and_every_method_measured_side_by_side(
+def test_a_sharp_image_is_blurred_and_every_method_is_measured(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -122,7 +122,7 @@ def test_a_sharp_image_is_blurred_and_every_method_measured_side_by_side(
     assert (how["psf_field"], how["simulated"]) == ("lens", True)
 
 
-def test_where_the_truth_is_unknown_only_times_are_told(
+def test_without_a_sharp_image_only_times_are_shown(
     qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred, name="cells")
@@ -135,7 +135,7 @@ def test_where_the_truth_is_unknown_only_times_are_told(
     assert NO_TRUTH in widget.results.note.text()
 
 
-def test_a_layer_can_be_the_truth_of_a_plane_of_a_stack(
+def test_a_layer_can_be_the_sharp_image_of_a_plane_of_a_stack(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -156,7 +156,7 @@ def test_a_layer_can_be_the_truth_of_a_plane_of_a_stack(
     np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], checkpoint))
 
 
-def test_a_method_that_fails_says_why_and_the_others_go_on(
+def test_a_failed_method_shows_its_reason_and_does_not_stop_the_others(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -199,7 +199,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     return method
 
 
-def test_a_cancel_keeps_what_is_done(
+def test_a_cancel_keeps_finished_results(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -217,7 +217,7 @@ def test_a_cancel_keeps_what_is_done(
     assert widget.bar.run.isEnabled()
 
 
-def test_a_widget_opened_while_a_job_runs_shows_all_its_results(
+def test_a_widget_opened_during_a_job_shows_all_its_results(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -263,7 +263,7 @@ def test_the_table_is_sorted_by_a_click_and_its_rows_show_their_layers(
     assert viewer.canvas.grid.enabled and viewer.layers["cells: tiny"].visible
 
 
-def test_a_second_run_stands_in_for_the_first_which_is_kept_out_of_sight(
+def test_a_second_run_hides_the_layers_of_the_first(
     qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred, name="cells")
@@ -275,7 +275,7 @@ def test_a_second_run_stands_in_for_the_first_which_is_kept_out_of_sight(
     assert shown == {"cells": True, "cells: tiny": False, "cells: tiny [1]": True}
 
 
-def test_the_table_is_saved_and_nothing_overwritten_unasked(
+def test_the_table_is_saved_without_overwriting_files(
     qtbot: QtBot,
     viewer: Viewer,
     widget: CompareWidget,
@@ -307,7 +307,7 @@ def test_the_table_is_saved_and_nothing_overwritten_unasked(
     assert clipboard is not None and clipboard.text().startswith("method\tpsnr\t")
 
 
-def test_networks_come_and_go_and_what_was_unticked_stays_so(
+def test_unchecked_methods_stay_unchecked_when_models_are_added_or_removed(
     viewer: Viewer, widget: CompareWidget, checkpoint: Model
 ) -> None:
     assert widget.methods.ticked == ["tiny", *CLASSICAL]
@@ -318,7 +318,7 @@ def test_networks_come_and_go_and_what_was_unticked_stays_so(
     assert widget.methods.ticked == ["tiny", "RL, mean PSF"]
 
 
-def test_what_is_missing_is_told_before_the_start(
+def test_missing_input_is_reported_before_the_start(
     viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
 ) -> None:
     def problem() -> str:
@@ -338,7 +338,7 @@ def test_what_is_missing_is_told_before_the_start(
     assert "48x48" in problem()
     widget.truth.set_value(None)
     widget.methods.tick()
-    assert "Tick" in problem()
+    assert "Select" in problem()
     widget.methods.tick("RL, full field")
     assert widget.bar.run.isEnabled()
     widget.camera.editors["read_noise"].set_value(3)
@@ -346,7 +346,7 @@ def test_what_is_missing_is_told_before_the_start(
     assert "set photons" in problem()
 
 
-def test_classical_methods_need_a_psf_field_and_networks_none(
+def test_deconvolution_needs_a_psf_field_and_models_do_not(
     qtbot: QtBot, viewer: Viewer, checkpoint: Model, blurred: NDArray[np.float32]
 ) -> None:
     widget = CompareWidget(viewer)
@@ -361,9 +361,7 @@ def test_classical_methods_need_a_psf_field_and_networks_none(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
-def test_the_camera_is_at_first_the_one_that_a_network_was_trained_for(
-    viewer: Viewer, checkpoint: Model
-) -> None:
+def test_the_default_camera_is_that_of_the_newest_model(viewer: Viewer, checkpoint: Model) -> None:
     known = checkpoint.config.model_copy(update={"camera": CAMERA})
     session_of(viewer).checkpoints["known"] = Model(
         known, checkpoint.weights, checkpoint.frame_shape
@@ -376,11 +374,11 @@ def test_the_camera_is_at_first_the_one_that_a_network_was_trained_for(
     assert widget.camera.settings == Camera(photons=77)
 
 
-def test_every_column_has_a_heading_and_says_what_it_tells() -> None:
+def test_every_column_has_a_heading_and_a_tooltip() -> None:
     assert all(column.heading and column.tooltip.endswith(".") for column in COLUMNS)
 
 
-def test_a_view_that_its_user_has_moved_stays_as_results_come(
+def test_new_results_do_not_move_a_view_that_the_user_has_changed(
     qtbot: QtBot, viewer: Viewer, widget: CompareWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred, name="cells")

@@ -1,4 +1,4 @@
-"""Methods to tick: the session's networks, and the classical ones."""
+"""Checklist of methods: models of the session, and deconvolution."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,27 +8,19 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem
 from napari_coordgate.config import PSFMode, RichardsonLucyConfig, Settings, WienerConfig
 from napari_coordgate.widgets.session import Session
 
-__all__ = ["CLASSICAL", "MethodChecklist"]
-
 CLASSICAL: Mapping[str, Settings] = {"Wiener": WienerConfig(), "RL": RichardsonLucyConfig()}
-"""Settings of the classical methods to begin with, by the names in tables and of layers."""
+"""Default settings of the deconvolution methods, by their names in tables and of layers."""
 PSF_NAMES: Mapping[PSFMode, str] = {"field": "full field", "mean": "mean PSF"}
-MOST_ROWS = 9
-"""Rows that are seen without scrolling."""
+MAX_ROWS = 9
+"""Rows visible without scrolling."""
 KEY = Qt.ItemDataRole.UserRole
 
 Key = tuple[str, str]
-"""``("network", name)``, or a classical method's name and its PSF."""
+"""``("network", name)``, or the name of a deconvolution method and its PSF."""
 
 
 class MethodChecklist(QListWidget):
-    """Methods, all of them ticked until their user unticks one.
-
-    Parameters
-    ----------
-    session : Session
-        Whose networks are offered.
-    """
+    """Checklist of the session's models and the deconvolution methods, all checked at first."""
 
     changed = Signal()
 
@@ -41,22 +33,11 @@ class MethodChecklist(QListWidget):
 
     @property
     def ticked(self) -> list[str]:
-        """Names of the methods that are ticked, from top to bottom."""
+        """Names of the checked methods, from top to bottom."""
         return [item.text() for item in self._ticked()]
 
     def methods(self, settings: Mapping[str, Settings]) -> dict[str, object]:
-        """Checkpoints and settings behind the methods that are ticked, by their names.
-
-        Parameters
-        ----------
-        settings : mapping of str to Settings
-            Those of each of `CLASSICAL`, whose PSF is decided here.
-
-        Returns
-        -------
-        dict of str to Checkpoint, WienerConfig or RichardsonLucyConfig
-            From top to bottom.
-        """
+        """Checked methods by name: models, or the given settings of `CLASSICAL` with their PSF."""
         found: dict[str, object] = {}
         for item in self._ticked():
             kind, which = item.data(KEY)
@@ -67,13 +48,13 @@ class MethodChecklist(QListWidget):
         return found
 
     def tick(self, *names: str) -> None:
-        """Tick these methods, and no others."""
+        """Check these methods and no others."""
         for item in self._items():
             state = Qt.CheckState.Checked if item.text() in names else Qt.CheckState.Unchecked
             item.setCheckState(state)
 
     def renew(self) -> None:
-        """Offer what exists by now; what was ticked or not stays so."""
+        """Update the list of models; checks of the user are kept."""
         before = self.ticked
         keys = [("network", name) for name in reversed(list(self.session.checkpoints))]
         keys += [(method, which) for method in CLASSICAL for which in PSF_NAMES]
@@ -87,12 +68,12 @@ class MethodChecklist(QListWidget):
                 item.setData(KEY, key)
                 self.addItem(item)
         row = max(self.sizeHintForRow(0), 1)
-        self.setFixedHeight(row * min(len(keys), MOST_ROWS) + 2 * self.frameWidth())
+        self.setFixedHeight(row * min(len(keys), MAX_ROWS) + 2 * self.frameWidth())
         if self.ticked != before:
             self.changed.emit()
 
     def _note_user(self, item: QListWidgetItem) -> None:
-        """Remember what its user has unticked, also while it is not on offer."""
+        """Remember unchecked methods, also while they are not in the list."""
         key = tuple(item.data(KEY))
         if item.checkState() == Qt.CheckState.Checked:
             self._unticked.discard(key)

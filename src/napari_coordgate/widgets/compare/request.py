@@ -1,4 +1,4 @@
-"""What a comparison is asked to do: a frozen snapshot, taken before it begins."""
+"""Input of a comparison, as a frozen snapshot of the form."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,54 +13,27 @@ from napari_coordgate.widgets.jobs import Job
 if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
 
-__all__ = ["CompareRequest", "OnePlane"]
-
 
 @dataclass(frozen=True, eq=False)
 class OnePlane:
-    """One plane of an image, still to be read.
-
-    Attributes
-    ----------
-    image : Image
-        The image, as lazy as its layer.
-    place : tuple of int
-        Index of the plane over the axes before height and width.
-    """
+    """One plane of an image, read later; ``index`` is its index over the axes before Y and X."""
 
     image: Image
-    place: tuple[int, ...]
+    index: tuple[int, ...]
 
     def read(self) -> Image:
-        """Read the plane alone; for the background thread."""
-        pixels = self.image.plane((*self.place, slice(None), slice(None)))
+        """Read the plane, in the background thread."""
+        pixels = self.image.plane((*self.index, slice(None), slice(None)))
         return Image(pixels, "YX", self.image.pixel_size_um, title=self.image.name)
 
 
 @dataclass(frozen=True, eq=False)
 class CompareRequest:
-    """An image, what is known of it, and the methods.
-
-    Attributes
-    ----------
-    plane : OnePlane
-        The image.
-    is_sharp : bool
-        Whether it is sharp, and to be blurred first.
-    truth : OnePlane or None
-        The same, sharp, if that is known of a blurred one.
-    field : PSFField or None
-        Blur of the lens.
-    camera : Camera
-        Its noise.
-    methods : mapping of str to Checkpoint, WienerConfig or RichardsonLucyConfig
-        By the names that users see.
-    runtime : DeblurRuntime
-        How networks are run.
-    """
+    """Snapshot of the input of a comparison: image, sharp image if known, and methods by name."""
 
     plane: OnePlane
     is_sharp: bool
+    """Whether the image is sharp and is blurred first."""
     truth: OnePlane | None
     field: "PSFField | None"
     camera: Camera
@@ -68,27 +41,21 @@ class CompareRequest:
     runtime: DeblurRuntime
 
     def check(self) -> None:
-        """Make sure that there is all that the methods need.
-
-        Raises
-        ------
-        SettingsError
-            If something is missing, or does not fit.
-        """
+        """Raise `SettingsError` if something that the methods need is missing or does not fit."""
         classical = (WienerConfig, RichardsonLucyConfig)
         if not self.methods:
-            raise SettingsError("Tick the methods to compare.")
+            raise SettingsError("Select the methods to compare.")
         if self.field is None and self.is_sharp:
-            raise SettingsError("Choose a PSF field to blur the image; Lens PSF makes one.")
+            raise SettingsError("Choose a PSF field to blur the image; create one with Lens PSF.")
         if self.field is None and any(isinstance(m, classical) for m in self.methods.values()):
             raise SettingsError(
-                "Choose a PSF field for Wiener and Richardson-Lucy (Lens PSF makes one), or "
-                "untick them."
+                "Choose a PSF field for Wiener and Richardson-Lucy (create one with Lens PSF), or "
+                "deselect them."
             )
         shape = self.plane.image.frame_shape
         if self.is_sharp and any(n < m for n, m in zip(shape, self.field.frame_shape, strict=True)):  # type: ignore[union-attr]
             raise SettingsError(
-                f"The image is {_size(shape)} pixels, less than the PSF field's frame of "
+                f"The image is {_size(shape)} pixels, smaller than the frame of the PSF field, "
                 f"{_size(self.field.frame_shape)}; choose another one."  # type: ignore[union-attr]
             )
         if self.truth is not None:
@@ -97,16 +64,16 @@ class CompareRequest:
     def _check_truth(self, truth: Image) -> None:
         image = self.plane.image
         if truth.data is image.data:
-            raise SettingsError("The truth is the blurred image itself; choose the sharp one.")
+            raise SettingsError("The sharp image is the blurred image itself; choose another one.")
         if truth.frame_shape != image.frame_shape:
             raise SettingsError(
-                f"The image is {_size(image.frame_shape)} pixels, but the truth "
+                f"The image is {_size(image.frame_shape)} pixels, but its sharp image "
                 f"{_size(truth.frame_shape)}; choose one of the same part of the specimen."
             )
 
     def events(self, job: Job) -> Iterator[Any]:
-        """A `Scene`, then the events of the comparison; for the background thread."""
-        from napari_coordgate.comparison.on_image import (  # brings in torch
+        """Yield a `Scene`, then the events of the comparison, in the background thread."""
+        from napari_coordgate.comparison.on_image import (  # imports torch
             Scene,
             blurred_scene,
             compare_on_image_events,

@@ -1,4 +1,4 @@
-"""The results of a comparison as layers, one for each method."""
+"""Results of a comparison as layers, one for each method."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,37 +15,13 @@ from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, metad
 if TYPE_CHECKING:
     from napari_coordgate.comparison import Row
 
-__all__ = ["ShownComparison"]
 
 FONT_SIZE = 6.5
-"""Of names over pictures: a dozen of these may share the canvas."""
+"""Font size of the names over images; a dozen may share the canvas."""
 
 
 class ShownComparison:
-    """What a comparison has brought so far: rows of its table, and their layers.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Where the layers are shown.
-    source : Image layer
-        The image that is compared on; it may be gone by the time results come.
-    request : CompareRequest
-        What was asked for.
-    field_name : str
-        What the PSF field is called.
-    before : ShownComparison, optional
-        The comparison whose place it takes: its layers are hidden, and the view stays.
-
-    Attributes
-    ----------
-    rows : list of Row
-        In the order in which they ended.
-    layers : list of Image layer or None
-        The layer of each row; none where a method failed.
-    fitted_view : tuple or None
-        Zoom and center of the camera as they were last fitted to the results.
-    """
+    """Rows of a running comparison and their layers; those of an earlier one are hidden."""
 
     def __init__(
         self,
@@ -66,7 +42,7 @@ class ShownComparison:
         self._options = {**place_of(source, 2), **look_of(source)}
         self._facts: dict[str, Any] = {
             "image": source.name,
-            "plane": request.plane.place,
+            "plane": request.plane.index,
             "psf_field": field_name,
             "camera": request.camera.model_dump(mode="json"),
             "simulated": request.is_sharp,
@@ -74,19 +50,18 @@ class ShownComparison:
         }
 
     @property
-    def most_rows(self) -> int:
-        """Rows of the table at the end; with that of the blurred image, if it is measured."""
-        return len(self.request.methods) + self.truth_is_known
+    def num_rows(self) -> int:
+        """Number of rows at the end, with that of the blurred image if there are metrics."""
+        return len(self.request.methods) + self.has_metrics
 
     @property
-    def truth_is_known(self) -> bool:
-        """Whether results can be measured, rather than looked at alone."""
+    def has_metrics(self) -> bool:
+        """Whether there are metrics, because the sharp image is known."""
         return self.request.is_sharp or self.request.truth is not None
 
     def show(self, event: object) -> None:
-        """Show what there is after an event of the job."""
-        # The job has brought in torch by now.
-        from napari_coordgate.comparison.on_image import MethodDone, Scene
+        """Show the result in an event of the job."""
+        from napari_coordgate.comparison.on_image import MethodDone, Scene  # torch is imported
 
         if isinstance(event, Scene):
             corner = self._options["scale"] * event.origin
@@ -96,20 +71,20 @@ class ShownComparison:
             self.layers.append(self._layer(event.row, event.restored))
             self.fit_view()
 
-    def fit_view(self, *, anew: bool = False) -> None:
-        """Let whole images be seen side by side, unless their user has moved the view since."""
+    def fit_view(self, *, force: bool = False) -> None:
+        """Fit the view to the images side by side, unless the user has moved it since."""
         camera = self.viewer.scene.camera
-        untouched = anew or self.fitted_view in (None, (camera.zoom, camera.center))
+        untouched = force or self.fitted_view in (None, (camera.zoom, camera.center))
         if self.viewer.canvas.grid.enabled and untouched:
             self.viewer.reset_view()
             self.fitted_view = camera.zoom, camera.center
 
     def reveal(self, number: int) -> None:
-        """Select the layer of a row, and make sure that it is seen."""
+        """Select the layer of a row and make it visible."""
         layer = self.layers[number]
         if layer is None or layer not in self.viewer.layers:
             return
-        if not self.viewer.canvas.grid.enabled:  # they lie over each other
+        if not self.viewer.canvas.grid.enabled:  # the layers cover each other
             self.set_visible(False)
         layer.visible = True
         self.viewer.layers.selection.active = layer
@@ -121,7 +96,7 @@ class ShownComparison:
                 layer.visible = visible
 
     def _layer(self, row: "Row", restored: NDArray[Any] | None) -> ImageLayer | None:
-        """Layer of a row; that of a blurred image is there already."""
+        """Add the layer of a row; a blurred input is a layer already."""
         is_input = row.kind == "blurred"
         if restored is None:
             return None
@@ -133,9 +108,9 @@ class ShownComparison:
             metadata=metadata(BLURRED if is_input else DEBLURRED, **self._how(row)),
             **self._options,
         )
-        layer.name_overlay.visible = True  # tells pictures apart that lie side by side
+        layer.name_overlay.visible = True  # identifies images side by side
         layer.name_overlay.font_size = FONT_SIZE
-        layer.name_overlay.position = "top_right"  # of long names the end, the method, is seen
+        layer.name_overlay.position = "top_right"  # shows the end of long names, the method
         return layer
 
     def _how(self, row: "Row") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The table of a comparison: a line for each method, to sort, to click, to take along."""
+"""Table of a comparison with a line for each method: sortable, clickable, exportable."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,39 +27,27 @@ from napari_coordgate.widgets.compare.shown import ShownComparison
 if TYPE_CHECKING:
     from napari_coordgate.comparison import Row
 
-__all__ = ["ResultsTable"]
 
 UNKNOWN = "\N{EN DASH}"
-NO_TRUTH = "The truth is unknown: only times and pictures can be told."
+NO_TRUTH = "The sharp image is unknown: compare the images by eye; only times are measured."
 NUMBER = Qt.ItemDataRole.UserRole
 TIGHT = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
 ROW_HEIGHT = 22
 MARGIN = 12
-"""Of a column, beside its widest text, pixels: all columns fit into a dock widget."""
-MOST_ROWS = 8
-"""Rows that are seen without scrolling."""
+"""Pixels of a column beside its widest text; all columns fit into a dock widget."""
+MAX_ROWS = 8
+"""Rows visible without scrolling."""
 
 
 class Column(NamedTuple):
-    """A column of figures.
-
-    Attributes
-    ----------
-    heading, tooltip : str
-        What it is called, and what it tells.
-    figure : callable
-        Reads it from a row.
-    text : callable
-        Writes it.
-    better : int
-        1 where more is better, -1 where less is, 0 where neither.
-    """
+    """Column of numbers: how to read a value of a row, and how to write it."""
 
     heading: str
     tooltip: str
     figure: "Callable[[Row], float | None]"
     text: Callable[[float], str]
     better: int
+    """1: more is better, -1: less is better, 0: neither."""
 
 
 def _quality(heading: str, name: str, tooltip: str, digits: str) -> Column:
@@ -87,22 +75,20 @@ COLUMNS = (
     _quality("edge", "psnr_edge", "PSNR in the outer third of the field radius, dB.", ".1f"),
     Column(
         "time",
-        "For this image, preparation included.",
+        "Time for this image, including preparation.",
         lambda row: row.inference_seconds,
         _seconds,
         -1,
     ),
-    Column(
-        "size", "Numbers that the network learned.", lambda row: row.parameters or None, _count, 0
-    ),
+    Column("size", "Number of learned parameters.", lambda row: row.parameters or None, _count, 0),
 )
 
 
 class ResultsTable(QWidget):
-    """Results so far, what there is to say of them, and buttons to take them along."""
+    """Results so far, notes on them, and buttons to copy and save the table."""
 
     picked = Signal(int)
-    """A line was clicked: the number of its row."""
+    """Number of the row whose line was clicked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,11 +137,11 @@ class ResultsTable(QWidget):
 
     @property
     def rows(self) -> "Sequence[Row]":
-        """Rows in the order in which they came."""
+        """Rows in their original order."""
         return () if self.shown is None else self.shown.rows
 
     def show_results(self, shown: ShownComparison) -> None:
-        """Show what a comparison has brought by now."""
+        """Show the rows of a comparison so far."""
         self.shown = shown
         self.table.setSortingEnabled(False)
         self.table.setRowCount(len(self.rows))
@@ -169,7 +155,7 @@ class ResultsTable(QWidget):
                 cell.embolden(value is not None and value == best[number - 1])
                 self._put(line, number, cell, column.tooltip)
         self.table.setSortingEnabled(True)
-        self._tell([*([] if shown.truth_is_known else [NO_TRUTH]), *_notes(self.rows)])
+        self._show_notes([*([] if shown.has_metrics else [NO_TRUTH]), *_notes(self.rows)])
         self._fit()
         for button in (self.copy, self.save):
             button.setEnabled(bool(self.rows))
@@ -182,7 +168,7 @@ class ResultsTable(QWidget):
         self.table.setItem(line, number, cell)
 
     def _fit(self) -> None:
-        """Columns as wide as their texts, and the table as high as its rows will be."""
+        """Fit the columns to their texts, and the height to the final number of rows."""
         header = self.table.horizontalHeader()
         assert header is not None and self.shown is not None
         font = self.table.font()
@@ -193,10 +179,10 @@ class ResultsTable(QWidget):
             texts = [column.heading, *(item.text() for item in items if item is not None)]
             width = max(map(bold.horizontalAdvance, texts))
             self.table.setColumnWidth(number, width + MARGIN)
-        height = header.sizeHint().height() + min(self.shown.most_rows, MOST_ROWS) * ROW_HEIGHT
+        height = header.sizeHint().height() + min(self.shown.num_rows, MAX_ROWS) * ROW_HEIGHT
         self.table.setFixedHeight(height + 2 * self.table.frameWidth())
 
-    def _tell(self, sentences: Sequence[str]) -> None:
+    def _show_notes(self, sentences: Sequence[str]) -> None:
         self.note.setText("\n".join(sentences))
         self.note.setVisible(bool(sentences))
 
@@ -206,7 +192,7 @@ class ResultsTable(QWidget):
         self.picked.emit(item.data(NUMBER))
 
     def _text(self, delimiter: str) -> str:
-        from napari_coordgate.comparison.table import as_csv  # torch is here with the rows
+        from napari_coordgate.comparison.table import as_csv  # imports torch, as the rows did
 
         return as_csv(self.rows, delimiter)
 
@@ -223,18 +209,18 @@ class ResultsTable(QWidget):
             self.save_table(*chosen)
 
     def save_table(self, path: Path, overwrite: bool = False) -> None:
-        """Write the table as CSV; below it stands what came of that."""
+        """Write the table as CSV, and show the outcome below it."""
         try:
             with atomic_write(path, overwrite) as temporary:
                 temporary.write_text(self._text(","), encoding="utf-8")
         except OutputError as error:
-            self._tell([str(error)])
+            self._show_notes([str(error)])
         else:
-            self._tell([f"Saved {path.name}."])
+            self._show_notes([f"Saved {path.name}."])
 
 
 class _Cell(QTableWidgetItem):
-    """A cell that sorts by its value; what is unknown comes last, whatever the order."""
+    """Cell that sorts by its value; unknown values are last in either order."""
 
     def __init__(self, text: str, value: float | str | None, number: int) -> None:
         super().__init__(text)
@@ -256,7 +242,7 @@ class _Cell(QTableWidgetItem):
 
 
 def _notes(rows: "Sequence[Row]") -> list[str]:
-    """What is to be said of rows, each sentence once."""
+    """Notes on rows; methods with the same note share a line."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.note:
@@ -265,7 +251,7 @@ def _notes(rows: "Sequence[Row]") -> list[str]:
 
 
 def _best(column: Column, rows: "Sequence[Row]") -> float | None:
-    """Best value of a column, where there are several to choose from."""
+    """Best value of a column, if there are at least two."""
     known = [value for row in rows if (value := column.figure(row)) is not None]
     if not column.better or len(known) < 2:
         return None

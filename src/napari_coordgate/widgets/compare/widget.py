@@ -22,22 +22,14 @@ from napari_coordgate.widgets.panel import JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.shared_files import field_choice
 
-__all__ = ["CompareWidget"]
-
 COMPARING = "Comparing"
-BLURRED, SHARP = "blurred", "sharp: blur it first"
+BLURRED, SHARP = "blurred", "sharp (blur it first)"
 WIDTH = 500
-"""Least width, pixels: the table is read without scrolling sideways."""
+"""Minimum width, pixels: the table needs no horizontal scrolling."""
 
 
 class CompareWidget(Panel):
-    """Compare methods on the plane on view: pictures side by side, and a table.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer.
-    """
+    """Compare methods on the current plane: images side by side, and a table."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
@@ -48,11 +40,19 @@ class CompareWidget(Panel):
         self.truth = Choice(lambda: [("unknown", None), *image_layers(viewer)])
         self.field = field_choice(self.session)
         self.methods = MethodChecklist(self.session)
-        self.add_choice("Image", self.image, "The plane on view is compared on.")
-        self.add_row("The image is", self.state, "Blurred by the PSF field, the truth is known.")
-        self.add_choice("Truth", self.truth, "The same, sharp and in the same units, if known.")
-        self.add_choice("PSF field", self.field, "What Wiener and Richardson-Lucy undo.")
-        self.add_row("Methods", self.methods, "Networks of this window, and classical methods.")
+        self.add_choice(
+            "Image", self.image, "Image to compare methods on; its current plane is used."
+        )
+        self.add_row(
+            "The image is",
+            self.state,
+            "A sharp image is blurred with the PSF field first, so that metrics can be measured.",
+        )
+        self.add_choice("Sharp image", self.truth, "Sharp image in the same units, if known.")
+        self.add_choice(
+            "PSF field", self.field, "Blur of the lens, for Wiener and Richardson-Lucy."
+        )
+        self.add_row("Methods", self.methods, "Models loaded in napari, and deconvolution methods.")
         self.camera, self._camera_is_known = SettingsForm(Camera()), False
         self.forms = {
             name: SettingsForm(settings, type(settings).model_fields.keys() - {"psf"})
@@ -87,19 +87,19 @@ class CompareWidget(Panel):
         self.viewer.canvas.grid.events.enabled.connect(self._note_grid)
 
     def reset_choices(self, *_: object) -> None:
-        """Offer what exists by now; napari calls this as layers come and go."""
+        """Update the choices; napari calls this when layers are added or removed."""
         super().reset_choices()
         self._take_camera()
         self.methods.renew()
 
     def _take_camera(self) -> None:
-        """Begin with the camera that a network was trained for, until its user knows better."""
+        """Set the camera of the newest model, unless the user has changed the camera."""
         networks = list(self.session.checkpoints.values())
         if networks and not self._camera_is_known:
             camera = networks[-1].config.camera
             self.camera.set_settings(camera)
             self._camera_is_known = True
-            # Where the noise is known, Richardson-Lucy need not restore it with the image.
+            # With known noise, Richardson-Lucy can stop before it amplifies the noise.
             settings = CLASSICAL["RL"].model_copy(
                 update={"discrepancy": camera.photons is not None}
             )
@@ -110,11 +110,11 @@ class CompareWidget(Panel):
 
     @property
     def is_sharp(self) -> bool:
-        """Whether the image is sharp, and to be blurred first."""
+        """Whether the image is sharp and is blurred first."""
         return bool(self.state.currentText() == SHARP)
 
     def _check(self, *_: object) -> None:
-        """Allow the start if nothing is missing."""
+        """Enable the Compare button if nothing is missing."""
         self.rows.setRowVisible(self.truth, not self.is_sharp)
         try:
             self._request()
@@ -124,13 +124,7 @@ class CompareWidget(Panel):
             self.bar.set_problem("")
 
     def _request(self) -> CompareRequest:
-        """What stands in the form.
-
-        Raises
-        ------
-        CoordGateError
-            If something is missing or wrong.
-        """
+        """Read the form; raises `CoordGateError` if something is missing or wrong."""
         if self.image.value is None:
             raise SettingsError("Choose an image; open one first.")
         forms = (self.camera, *self.forms.values())
@@ -155,7 +149,7 @@ class CompareWidget(Panel):
         return OnePlane(image_of(layer), plane_on_view(self.viewer, layer))
 
     def compare(self) -> None:
-        """Run the methods in the background, one after the other."""
+        """Run the methods in the background one after the other."""
         try:
             request = self._request()
         except CoordGateError as error:
@@ -171,7 +165,7 @@ class CompareWidget(Panel):
         self.session.start(job)
 
     def _follow(self, job: Job) -> None:
-        """Show a comparison from now on."""
+        """Show the results of a job."""
         self.results.show_results(job.subject)
         self.bar.follow(job)
         listen(job.happened, self._show)
@@ -186,14 +180,14 @@ class CompareWidget(Panel):
             self.results.shown.reveal(number)
 
     def _lay_out(self, side_by_side: bool) -> None:
-        """Lay the results beside each other, or over each other."""
+        """Show the results side by side, or on top of each other."""
         shown, grid = self.results.shown, self.viewer.canvas.grid
         if shown is None or grid.enabled == side_by_side:
             return
         grid.enabled = side_by_side
         if side_by_side:
             shown.set_visible(True)
-            shown.fit_view(anew=True)
+            shown.fit_view(force=True)
         else:
             self.viewer.reset_view()
 
