@@ -13,7 +13,7 @@ from napari_coordgate.comparison import Row
 from napari_coordgate.config import DemoConfig, load_lens
 from napari_coordgate.demo import STAGES, run_demo_events
 from napari_coordgate.errors import CanceledError, DeviceMemoryError, OutputError
-from napari_coordgate.events import Event, Finished, Progress, run
+from napari_coordgate.events import Event, Progress, run
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import psnr
@@ -83,11 +83,10 @@ def test_a_file_is_not_an_output_folder(tmp_path: Path) -> None:
 def test_an_error_of_the_speed_trial_ends_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = DeviceMemoryError("The cpu ran out of memory.")
-    monkeypatch.setattr(
-        "napari_coordgate.demo.estimate_resources",
-        lambda *_, **__: iter([Finished("failed", str(error), error=error)]),
-    )
+    def fail(*_: object, **__: object) -> None:
+        raise DeviceMemoryError("The cpu ran out of memory.")
+
+    monkeypatch.setattr("napari_coordgate.demo.estimate_resources", fail)
     with pytest.raises(DeviceMemoryError):
         run(run_demo_events(tmp_path / "out", SHORT))
 

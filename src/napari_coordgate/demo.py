@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.comparison import Row, draw_examples, draw_radial_error
+from napari_coordgate.comparison.comparison import BLURRED, SHARP
 from napari_coordgate.comparison.evaluation import ImagePair, evaluate
 from napari_coordgate.comparison.methods import image_method, unchanged
-from napari_coordgate.comparison.records import BLURRED, SHARP
 from napari_coordgate.config import DeblurRuntime, DemoConfig, TrainingConfig
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event

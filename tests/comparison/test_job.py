@@ -1,7 +1,7 @@
 """Laws of a comparison: equal conditions, nothing done twice, no mixed settings, no leaks."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
-from napari_coordgate.events import Event, Finished, Progress
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import Model
@@ -377,12 +377,14 @@ def test_test_images_are_given_or_drawn_and_can_be_limited(tmp_path: Path) -> No
 def test_networks_with_equal_time_take_the_steps_that_their_pace_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def estimate(config: TrainingConfig, *_: Any, **__: Any) -> Iterator[Event]:
+    def estimate(
+        *_: Any, config: TrainingConfig, **__: Any
+    ) -> Generator[Event, None, ResourceEstimate]:
+        yield from ()
         pace = 0.08 * config.network.base_channels  # a step without validations, seconds
-        result = ResourceEstimate(pace, config.steps * pace, 0, 1, "cpu")
-        yield Finished("completed", "", result=result)
+        return ResourceEstimate(pace, config.steps * pace, 0, 1, "cpu")
 
-    monkeypatch.setattr("napari_coordgate.comparison.plans.estimate_resources", estimate)
+    monkeypatch.setattr("napari_coordgate.comparison.context.estimate_resources_events", estimate)
     network = NetworkConfig(architecture="unet", depth=2, base_channels=4)
     larger = Method(name="large", network=network)
     config = CONFIG.model_copy(update={"minutes": 0.02, "seeds": 1})

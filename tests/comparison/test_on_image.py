@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_coordgate.comparison.comparison import Row
 from napari_coordgate.comparison.methods import AnyMethod
 from napari_coordgate.comparison.on_image import (
     MethodDone,
@@ -17,7 +18,6 @@ from napari_coordgate.comparison.on_image import (
     compare_on_image_events,
     summarize_methods,
 )
-from napari_coordgate.comparison.records import Row
 from napari_coordgate.comparison.table import as_csv
 from napari_coordgate.config import (
     Camera,

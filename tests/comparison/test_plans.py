@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from napari_coordgate.comparison.plans import Plan, steps_within
+from napari_coordgate.comparison.context import Plan, steps_within
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.training import ResourceEstimate
 

@@ -15,7 +15,7 @@ from napari_coordgate.comparison import (
     draw_parameters,
     draw_radial_error,
 )
-from napari_coordgate.comparison.comparison import example_path, write_pixels
+from napari_coordgate.comparison.comparison import EXAMPLE, row_file, write_pixels
 from napari_coordgate.config import ComparisonConfig
 
 RNG = np.random.default_rng(0)
@@ -49,7 +49,9 @@ def comparison(tmp_path: Path) -> Comparison:
         row("a|b", psnr=float("inf")),
     )
     for stem in ("sharp", *(r.stem for r in rows)):
-        write_pixels(example_path(tmp_path, stem), RNG.random((30, 40)).astype(np.float32), None)
+        write_pixels(
+            row_file(tmp_path, stem, EXAMPLE), RNG.random((30, 40)).astype(np.float32), None
+        )
     return Comparison(
         folder=tmp_path, methods=(), config=ComparisonConfig(), command="", machine={}, rows=rows
     )

@@ -3,15 +3,15 @@
 import statistics
 import threading
 import time
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_coordgate.comparison.comparison import Row
 from napari_coordgate.comparison.methods import ReadyMethod
-from napari_coordgate.comparison.records import Row
 from napari_coordgate.data import SimulatedPairs
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.geometry import Window, field_radius
@@ -40,7 +40,7 @@ class ImagePair(NamedTuple):
     """Range of the sharp intensities; 1 for scaled images."""
 
 
-class TestSet(Sequence[ImagePair]):
+class TestSet:
     """Scaled test pairs, simulated on demand and the same each time; the first is the example."""
 
     __test__ = False  # no tests of pytest's
@@ -58,14 +58,12 @@ class TestSet(Sequence[ImagePair]):
         """Count the pairs."""
         return len(self._order)
 
-    @overload
-    def __getitem__(self, number: int) -> ImagePair: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[ImagePair]: ...
-    def __getitem__(self, number: int | slice) -> ImagePair | list[ImagePair]:
+    def __iter__(self) -> Iterator[ImagePair]:
+        """Simulate the pairs one after the other."""
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> ImagePair:
         """Simulate a pair, on the CPU so that it does not depend on the device."""
-        if isinstance(number, slice):
-            return [self[n] for n in range(*number.indices(len(self)))]
         index = self._order[number]
         sample = self._pairs.sample(index)
         batch = self._pairs.to_batch([sample], torch.device("cpu"), index)
@@ -141,7 +139,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     method: ReadyMethod,
-    pairs: Sequence[ImagePair],
+    pairs: TestSet | Sequence[ImagePair],
     frame_shape: tuple[int, int],
     *,
     keep: int = 1,

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from napari_coordgate.comparison.comparison import Comparison
-from napari_coordgate.comparison.records import BLURRED, SHARP, Row
+from napari_coordgate.comparison.comparison import BLURRED, SHARP, Comparison, Row
 from napari_coordgate.comparison.table import mean_and_spread
 from napari_coordgate.geometry import Window
 

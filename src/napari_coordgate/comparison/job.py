@@ -7,25 +7,26 @@ from pathlib import Path
 import torch
 
 from napari_coordgate.comparison import comparison as files
-from napari_coordgate.comparison.comparison import Comparison
+from napari_coordgate.comparison.comparison import (
+    SHARP,
+    Comparison,
+    Row,
+    check_same,
+    read_record,
+    write_record,
+)
 from napari_coordgate.comparison.context import (
     ComparisonContext,
+    Plan,
     RunSpec,
     list_runs,
+    make_plan,
     pairs_config,
 )
 from napari_coordgate.comparison.data_split import split_images
 from napari_coordgate.comparison.evaluation import TestSet, evaluate, inference_seconds
 from napari_coordgate.comparison.figures import draw_figures
 from napari_coordgate.comparison.methods import build_method, check_methods, unchanged
-from napari_coordgate.comparison.plans import Plan, make_plan
-from napari_coordgate.comparison.records import (
-    SHARP,
-    Row,
-    check_same,
-    read_record,
-    write_record,
-)
 from napari_coordgate.comparison.table import as_table
 from napari_coordgate.config import ComparisonConfig, Device, Method, RuntimeConfig
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
@@ -219,11 +220,11 @@ class _Job:
     def _read_earlier_results(self) -> None:
         """Read rows and plans of earlier starts, and check that their recipes are the same."""
         for spec in self.runs:
-            path = files.row_path(self.folder, spec.stem)
+            path = files.row_file(self.folder, spec.stem)
             if (row := read_record(path, Row)) is not None:
                 check_same(path, row, spec.fingerprint)
                 self.rows[spec.stem] = row.model_copy(update={"method": spec.name})
-            path = files.plan_path(self.folder, spec.slug)
+            path = files.row_file(self.folder, spec.slug, files.PLAN)
             if spec.kind == "network" and (plan := read_record(path, Plan)) is not None:
                 check_same(path, plan, spec.recipe)
                 self.plans[spec.slug] = plan
@@ -248,7 +249,7 @@ class _Job:
         for spec in missing:
             if spec.kind == "network" and spec.slug not in self.plans:
                 plan = yield from make_plan(spec, self.context)
-                write_record(files.plan_path(self.folder, spec.slug), plan)
+                write_record(files.row_file(self.folder, spec.slug, files.PLAN), plan)
                 self.plans[spec.slug] = plan
 
     def _run(self, spec: RunSpec) -> Generator[Event]:
@@ -264,7 +265,7 @@ class _Job:
             method = Method(name=method.name, checkpoint=model)
         row = yield from self._test(spec, method)
         row = row.model_copy(update={"steps": steps, "training_seconds": seconds})
-        write_record(files.row_path(self.folder, spec.stem), row)
+        write_record(files.row_file(self.folder, spec.stem), row)
         self.rows[spec.stem] = row
 
     def _train(self, spec: RunSpec, seed: int, output: Path) -> Generator[Event]:
@@ -290,7 +291,9 @@ class _Job:
         finally:  # also where the generator is closed before its end
             if latest is not None and latest.done:
                 plan = plan.add(seed, latest.done, latest.seconds)
-                write_record(files.plan_path(self.folder, spec.slug), plan, overwrite=True)
+                write_record(
+                    files.row_file(self.folder, spec.slug, files.PLAN), plan, overwrite=True
+                )
                 self.plans[spec.slug] = plan
 
     def _test(self, spec: RunSpec, method: Method | None) -> Generator[Event, None, Row]:
@@ -308,11 +311,11 @@ class _Job:
         tests, cancel = context.tests, context.cancel
         tested = yield from evaluate(ready, tests, tests.frame_shape, cancel=cancel)
         images = {
-            files.error_map_path(self.folder, spec.stem): tested.metrics.error_map(),
-            files.example_path(self.folder, spec.stem): tested.restored[0],
+            files.row_file(self.folder, spec.stem, files.ERROR_MAP): tested.metrics.error_map(),
+            files.row_file(self.folder, spec.stem, files.EXAMPLE): tested.restored[0],
         }
         if method is None:
-            images[files.example_path(self.folder, SHARP)] = tests[0].sharp
+            images[files.row_file(self.folder, SHARP, files.EXAMPLE)] = tests[0].sharp
         for path, pixels in images.items():
             files.write_pixels(path, pixels, context.psf_field.pixel_size_um)
         details = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.comparison.records import BLURRED, SHARP, Kind
+from napari_coordgate.comparison.comparison import BLURRED, SHARP, Kind
 from napari_coordgate.config import (
     Camera,
     DeblurConfig,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_coordgate.comparison.comparison import Row
 from napari_coordgate.comparison.evaluation import Evaluation, ImagePair, evaluate
 from napari_coordgate.comparison.methods import (
     AnyMethod,
@@ -16,7 +17,6 @@ from napari_coordgate.comparison.methods import (
     kind_of,
     unchanged,
 )
-from napari_coordgate.comparison.records import Row
 from napari_coordgate.config import Camera, DeblurRuntime, Scaling
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError
 from napari_coordgate.events import Event, Progress, pluralize, raise_if_canceled

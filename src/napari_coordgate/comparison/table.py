@@ -5,7 +5,7 @@ import io
 import statistics
 from collections.abc import Callable, Sequence
 
-from napari_coordgate.comparison.records import BLURRED, Row
+from napari_coordgate.comparison.comparison import BLURRED, Row
 
 Reader = Callable[[Row], float | None]
 METRICS = ("psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge")
