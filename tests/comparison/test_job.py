@@ -228,7 +228,7 @@ def test_a_resumed_comparison_equals_an_uninterrupted_one(
     folder = tmp_path / "out"
     assert "start it again with the same folder" in canceled_at(folder, fourth_of(stage))
     assert len(Comparison.load(folder).rows) < len(done.rows)
-    resumed = compared(folder)
+    resumed = compared(folder, runtime=RuntimeConfig(device="cpu", autosave_minutes=1))
     assert results(resumed.rows) == results(done.rows)
     assert all(row.training_seconds for row in resumed.of("U-Net(2)"))
     weights = [Model.load(f / "u-net-2-seed0.safetensors") for f in (folder, done.folder)]
@@ -236,7 +236,7 @@ def test_a_resumed_comparison_equals_an_uninterrupted_one(
         assert torch.equal(tensor, weights[1].weights[name])
 
 
-@pytest.mark.parametrize("stage", ["checking for duplicates", "reading images", "rehearsing"])
+@pytest.mark.parametrize("stage", ["checking for duplicates", "reading images", "estimating"])
 def test_a_comparison_canceled_before_its_first_step_has_written_no_row(
     tmp_path: Path, stage: str
 ) -> None:
@@ -291,6 +291,23 @@ def test_rows_made_with_other_settings_are_an_error_and_are_kept(
 def test_a_comparison_can_be_resumed_with_any_runtime(done: Comparison) -> None:
     runtime = RuntimeConfig(device="cpu", workers=1, devices=2, autosave_minutes=1)
     assert compared(done.folder, runtime=runtime).rows == done.rows
+
+
+def test_no_runtime_setting_is_part_of_a_fingerprint(done: Comparison) -> None:
+    def names(fingerprint: dict[str, Any]) -> set[str]:
+        nested = (names(value) for value in fingerprint.values() if isinstance(value, dict))
+        return set(fingerprint).union(*nested)
+
+    recipe = set(TrainingConfig.model_fields)
+    for row in done.rows:
+        assert names(row.fingerprint).isdisjoint(RuntimeConfig.model_fields)
+        assert row.seed is None or recipe <= names(row.fingerprint)
+
+
+def test_a_comparison_of_another_format_is_refused(done: Comparison, tmp_path: Path) -> None:
+    text = (done.folder / "comparison.json").read_text()
+    (tmp_path / "comparison.json").write_text(text.replace("comparison 2", "comparison 1"))
+    assert "written by another version" in failure(tmp_path)
 
 
 def test_a_model_is_identified_by_its_content(done: Comparison, tmp_path: Path) -> None:
