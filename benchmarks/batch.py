@@ -20,7 +20,7 @@ from benchmarks.measuring import interleaved_seconds
 from napari_coordgate.batch import deblur_folder_events
 from napari_coordgate.config import BatchRuntime, TrainingConfig
 from napari_coordgate.devices import resolve_device, to_device
-from napari_coordgate.events import FileChanged, Finished
+from napari_coordgate.events import FileChanged
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
@@ -85,10 +85,8 @@ def _run(folder: Path, output: Path, model: Path, workers: int = 1) -> list[floa
     """Run a batch; return the times at which files were done."""
     done = []
     for event in deblur_folder_events(folder, output, model, runtime=BatchRuntime(workers=workers)):
-        if isinstance(event, FileChanged) and event.state == "done":
+        if isinstance(event, FileChanged) and event.status == "done":
             done.append(time.perf_counter())
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
     return done
 
 

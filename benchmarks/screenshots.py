@@ -221,7 +221,7 @@ def fill(folder: Path) -> None:
 def done(widget: BatchWidget) -> list[FileChanged]:
     """Return the files that are done."""
     files = widget.table.batch.files.values() if widget.table.batch is not None else ()
-    return [file for file in files if file.state == "done"]
+    return [file for file in files if file.status == "done"]
 
 
 def compare(album: Album) -> None:

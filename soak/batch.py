@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_coordgate.batch.report import REPORT_NAME
-from napari_coordgate.batch.sources import SUFFIX
+from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX
 from napari_coordgate.config import DeblurConfig, NetworkConfig, OutputFormat, TrainingConfig
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image

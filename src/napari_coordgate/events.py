@@ -22,7 +22,7 @@ from napari_coordgate.errors import CanceledError, CoordGateError
 R = TypeVar("R")
 
 Reason = Literal["completed", "canceled", "failed"]
-FileState = Literal["waiting", "running", "done", "current", "failed", "skipped"]
+FileStatus = Literal["waiting", "running", "done", "up_to_date", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,35 @@ class PlaneDone:
     index: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FileChanged:
-    """One file of many has come further.
+    """The status of one file of many has changed.
 
     Attributes
     ----------
     source : Path
         The file.
-    state : {"waiting", "running", "done", "current", "failed", "skipped"}
-        ``current``: an earlier run has done it, and neither it nor the model has changed;
-        ``skipped``: it is none of those that are worked on.
+    status : {"waiting", "running", "done", "up_to_date", "failed", "skipped"}
+        ``up_to_date``: an earlier run deblurred it, and neither the file nor the model or the
+        settings have changed; ``skipped``: it is not an image.
     output : Path or None
-        Where its result is, or is to be.
+        Where its result is, or will be.
     seconds : float
-        Time that it took, once it is done or has failed.
-    why : str
-        What went wrong, or what its user should know; empty where there is nothing to say.
-    pair : tuple of ndarray, or None
-        Small pictures of the blurred and the deblurred image, shape (h, w), once it is done.
+        Processing time, if it is done or has failed.
+    message : str
+        What went wrong, or a warning; empty if there is nothing to say.
+    thumbnails : tuple of ndarray, or None
+        The blurred and the deblurred image at reduced size, shape (h, w), if it is done.
     """
 
     source: Path
-    state: FileState
+    status: FileStatus
     output: Path | None = None
     seconds: float = 0.0
-    why: str = ""
-    pair: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    message: str = ""
+    thumbnails: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(
+        default=None, compare=False
+    )
 
 
 @dataclass(frozen=True)

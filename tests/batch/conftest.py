@@ -1,4 +1,4 @@
-"""A folder as a facility has it: nested, with images of several kinds and files that are none."""
+"""A nested folder with images of several formats, and a model for them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +16,14 @@ FRAME = (48, 64)
 
 
 class World(NamedTuple):
-    """A folder of blurred images, a network for them, and where results go."""
+    """A folder of blurred images, a model for them, and the output folder."""
 
     folder: Path
     model: Path
     output: Path
 
     def write(self, name: str, seed: int = 0, planes: int = 1) -> Path:
-        """Write an image of this name, new or in place of an older one."""
+        """Write an image, or overwrite it."""
         path = self.folder / name
         pixels = np.random.default_rng(seed).integers(0, 4096, (planes, *FRAME), np.uint16)
         axes = "YX" if planes == 1 else "ZYX"
@@ -32,7 +32,7 @@ class World(NamedTuple):
         return path
 
     def train(self, seed: int) -> None:
-        """Write a network whose output differs from place to place, and from seed to seed."""
+        """Write a model whose output depends on the position and on the seed."""
         torch.manual_seed(seed)
         settings = NetworkConfig(base_channels=4, depth=2)
         network = UNet.from_config(settings)

@@ -1,4 +1,4 @@
-"""What may happen in a night, made to happen: kills, signals, full disks, changing files."""
+"""Fault tolerance: kills, signals, full disks, files that change."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from napari_coordgate.batch import Summary, deblur_folder, deblur_folder_events
-from napari_coordgate.batch.job import LOCK_NAME
-from napari_coordgate.config import BatchConfig, OutputFormat
+from napari_coordgate.batch import BatchSummary, deblur_folder
+from napari_coordgate.batch.folder import LOCK_NAME
+from napari_coordgate.config import BatchConfig, BatchRuntime, OutputFormat
 from napari_coordgate.errors import OutputError
-from napari_coordgate.events import FileChanged, Finished
+from napari_coordgate.events import Event, FileChanged
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import files, read_image
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
 
-CPU = BatchConfig(precision="float32")
+FLOAT32 = BatchConfig(precision="float32")
+SMALL_TILES = BatchRuntime(device="cpu", tile=32)
 BUSY = 3
 """How much slower than promised a computer may be that does other work as well."""
 ROOT = Path(__file__).parents[2]
@@ -40,12 +41,13 @@ PROGRAM = (
 )
 
 
-def run(world: World, **options: Any) -> Summary:
-    return deblur_folder(world.folder, world.output, world.model, **({"config": CPU} | options))
+def run(world: World, **options: Any) -> BatchSummary:
+    options = {"config": FLOAT32, "device": "cpu"} | options
+    return deblur_folder(world.folder, world.output, world.model, **options)
 
 
-def without_the_rights_of_root() -> None:
-    """Let file permissions hold for this process and what it becomes, root's too."""
+def drop_root_privileges() -> None:
+    """Make file permissions apply to this process, even if it is root."""
     if sys.platform == "linux" and os.geteuid() == 0:
         drop_from_bounding_set, override_permissions = 24, 1
         assert ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions, 0, 0, 0) == 0
@@ -60,25 +62,25 @@ def start(world: World, *flags: object) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
-        preexec_fn=without_the_rights_of_root,
+        preexec_fn=drop_root_privileges,
     )
 
 
 def wait_for_work(world: World, process: subprocess.Popen[str]) -> None:
-    """Until the process writes a result."""
+    """Wait until the process writes a result."""
     while not list(world.output.rglob(".napari-coordgate-*-*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
 
 
-def strays(world: World) -> list[Path]:
+def temp_files(world: World) -> list[Path]:
     return list(world.output.rglob(".napari-coordgate-*"))
 
 
 @pytest.mark.parametrize(
     ("workers", "times", "file_format"), [(1, 3, "ome-tiff"), (2, 1, "ome-zarr")]
 )
-def test_batches_killed_at_random_moments_leave_whole_results(
+def test_batches_killed_at_random_moments_leave_complete_results(
     workers: int, times: int, file_format: OutputFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
@@ -102,13 +104,13 @@ def test_a_signal_ends_a_batch_within_two_seconds(
     _, err = process.communicate(timeout=30)
     assert time.monotonic() - begun < 2 * BUSY
     assert process.returncode == 130
-    assert "start the batch again to go on" in err
+    assert "start the batch again to resume" in err
     assert "Traceback" not in err
-    assert not strays(world)
+    assert not temp_files(world)
     assert not (world.output / "long.ome.tif").exists()
 
 
-def test_a_full_disk_ends_the_batch_cleanly_and_it_goes_on_later(
+def test_a_full_disk_ends_the_batch_and_a_second_run_resumes_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed = 0
@@ -125,52 +127,57 @@ def test_a_full_disk_ends_the_batch_cleanly_and_it_goes_on_later(
         patch.setattr(files, "allocate", full_after_two)
         with pytest.raises(OutputError, match=r"no space left on device.*start it again"):
             run(world)
-    assert not strays(world)
+    assert not temp_files(world)
     results = list(world.output.rglob("*.ome.tif"))
     assert 1 <= len(results) <= 2  # the second may be under way when the third finds no space
     summary = run(world)
-    assert len(summary.current) == len(results)
-    assert len(summary.done) + len(summary.current) == 4
+    assert len(summary.up_to_date) == len(results)
+    assert len(summary.done) + len(summary.up_to_date) == 4
 
 
-def test_results_that_will_not_fit_are_refused_before_the_work(
+def test_results_that_do_not_fit_on_the_disk_are_refused_before_the_work(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"total": 1000, "used": 0, "free": 1000})
     with monkeypatch.context() as patch:
-        patch.setattr("napari_coordgate.batch.space.shutil.disk_usage", lambda _: usage)
+        patch.setattr("napari_coordgate.batch.planning.shutil.disk_usage", lambda _: usage)
         with pytest.raises(OutputError, match=r"need about 0\.0 GB"):
             run(world)
     assert not list(world.output.rglob("*.ome.tif"))
 
 
-def test_a_source_that_changes_under_us_gives_no_result(world: World) -> None:
+def test_a_source_that_changes_during_the_batch_fails(world: World) -> None:
     path = world.write("growing.tif", planes=50)
-    config = CPU.model_copy(update={"pattern": "growing.tif", "tile": 32})
-    for event in deblur_folder_events(world.folder, world.output, world.model, config=config):
-        if isinstance(event, FileChanged) and event.state == "running":
+    config = FLOAT32.model_copy(update={"pattern": "growing.tif"})
+
+    def touch_when_running(event: Event) -> None:
+        if isinstance(event, FileChanged) and event.status == "running":
             os.utime(path, ns=(1, 1))
-    assert isinstance(event, Finished)
-    (failed,) = event.result.failed
-    assert "was changed while" in failed.why
+
+    options = {"config": config, "runtime": SMALL_TILES}
+    (failed,) = run(world, callback=touch_when_running, **options).failed
+    assert "was changed while" in failed.message
     assert not (world.output / "growing.ome.tif").exists()
-    assert len(run(world, config=config).done) == 1
+    assert len(run(world, **options).done) == 1
 
 
-def test_a_source_cut_short_while_it_is_read_fails_alone(world: World) -> None:
+def test_a_source_truncated_while_it_is_read_fails_alone(world: World) -> None:
     path = world.write("cut.npy", planes=800)
     script = """
         import os, sys
-        from napari_coordgate.batch import deblur_folder_events
-        from napari_coordgate.config import BatchConfig, OutputFormat
-        from napari_coordgate.events import FileChanged, Progress
+        from napari_coordgate.batch import deblur_folder
+        from napari_coordgate.config import BatchConfig
+        from napari_coordgate.events import FileChanged
         folder, output, model = sys.argv[1:]
         config = BatchConfig(precision="float32")
-        for event in deblur_folder_events(folder, output, model, config=config):
-            if isinstance(event, FileChanged) and event.state == "running":
+        def truncate(event):
+            if isinstance(event, FileChanged) and event.status == "running":
                 if event.source.name == "cut.npy":
                     os.truncate(event.source, 5000)
-        print(*(file.source.name for file in event.result.failed), len(event.result.done))
+        summary = deblur_folder(
+            folder, output, model, config=config, device="cpu", callback=truncate
+        )
+        print(*(file.source.name for file in summary.failed), len(summary.done))
     """
     arguments = [str(path) for path in (world.folder, world.output, world.model)]
     process = subprocess.run(
@@ -186,7 +193,7 @@ def test_a_source_cut_short_while_it_is_read_fails_alone(world: World) -> None:
     assert not (world.output / "cut.ome.tif").exists()
 
 
-def test_a_second_batch_on_the_same_results_is_refused(world: World) -> None:
+def test_a_second_batch_in_the_same_output_folder_is_refused(world: World) -> None:
     world.write("long.tif", planes=3000)
     process = start(world, "--tile", 32)
     wait_for_work(world, process)
@@ -195,21 +202,21 @@ def test_a_second_batch_on_the_same_results_is_refused(world: World) -> None:
     process.kill()
     process.communicate()
     lock = FileLock(world.output / LOCK_NAME, timeout=0)
-    with lock:  # it went with its process
+    with lock:  # released with its process
         pass
-    config = CPU.model_copy(update={"pattern": "a.tif,b.png"})
+    config = FLOAT32.model_copy(update={"pattern": "a.tif,b.png"})
     assert len(run(world, config=config).failed) == 0
-    assert not strays(world)
+    assert not temp_files(world)
 
 
-def test_a_folder_of_results_that_cannot_be_written_is_an_error_at_once(world: World) -> None:
+def test_an_output_folder_that_cannot_be_written_is_an_error(world: World) -> None:
     world.output.write_text("a file")
     with pytest.raises(OutputError, match=r"deblurred"):
         run(world)
     assert world.output.read_text() == "a file"
 
 
-def test_a_folder_that_loses_permission_fails_what_is_left(world: World) -> None:
+def test_files_fail_when_their_output_folder_loses_write_permission(world: World) -> None:
     for number in range(12):
         world.write(f"well/{number}.tif", seed=number, planes=8)
     process = start(world, "--tile", 32, "--precision", "float32")
@@ -221,13 +228,13 @@ def test_a_folder_that_loses_permission_fails_what_is_left(world: World) -> None
     (world.output / "well").chmod(0o700)
     assert process.returncode == 1, out + err
     assert "permission denied" in err
-    summary = run(world, config=CPU.model_copy(update={"tile": 32}))
-    assert len(summary.current) >= 3
-    assert len(summary.done) + len(summary.current) == 16
-    assert not strays(world)
+    summary = run(world, runtime=SMALL_TILES)
+    assert len(summary.up_to_date) >= 3
+    assert len(summary.done) + len(summary.up_to_date) == 16
+    assert not temp_files(world)
 
 
-def test_a_nested_folder_that_cannot_be_written_fails_its_files_alone(world: World) -> None:
+def test_a_subfolder_that_cannot_be_written_fails_only_its_files(world: World) -> None:
     world.output.mkdir()
     (world.output / "plate 1").write_text("a file where a folder is to be")
     summary = run(world)
@@ -235,23 +242,23 @@ def test_a_nested_folder_that_cannot_be_written_fails_its_files_alone(world: Wor
     assert (world.output / "plate 1").read_text().startswith("a file")
 
 
-def test_one_defect_of_ours_does_not_end_the_batch(
+def test_an_unexpected_error_does_not_end_the_batch(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_coordgate.batch import work
+    from napari_coordgate.batch import worker
 
     def stumbling(path: Path, axes: str | None = None) -> Any:
         if path.name == "a.tif":
             raise ZeroDivisionError("division by zero")
         return read_image(path, axes)
 
-    monkeypatch.setattr(work, "read_image", stumbling)
+    monkeypatch.setattr(worker, "read_image", stumbling)
     summary = run(world)
     assert len(summary.done) == 3
-    assert "ZeroDivisionError" in summary.failed[0].why
+    assert "ZeroDivisionError" in summary.failed[0].message
 
 
-def test_two_threads_and_many_files_mix_nothing_up(world: World) -> None:
+def test_two_threads_do_not_mix_up_files(world: World) -> None:
     for number in range(30):
         world.write(f"n{number}.tif", seed=number)
     before = threading.active_count()
@@ -259,5 +266,7 @@ def test_two_threads_and_many_files_mix_nothing_up(world: World) -> None:
     for number in (0, 13, 29):
         image = read_image(world.folder / f"n{number}.tif")
         restored = read_image(world.output / f"n{number}.ome.tif").pixels
-        np.testing.assert_array_equal(restored, deblur(image, world.model, config=CPU))
+        np.testing.assert_array_equal(
+            restored, deblur(image, world.model, config=FLOAT32, device="cpu")
+        )
     assert threading.active_count() == before

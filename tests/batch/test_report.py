@@ -1,87 +1,109 @@
-"""The report is the memory of a batch: it must survive whatever ends a run."""
+"""The report survives any end of a run, and reports of older versions are read."""
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_coordgate.batch.report import FileLine, Report, RunLine, read_report
+from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.errors import OutputError
+from napari_coordgate.events import FileStatus
+
+PLATES, OTHERS = Path("/plates"), Path("/others")
 
 
-def written(path: Path, *lines: RunLine | FileLine) -> None:
+def result(name: str, status: FileStatus, output: Path | None = None, **values: int) -> TaskResult:
+    return TaskResult(PLATES / name, status, output, **values)
+
+
+def write(path: Path, *results: TaskResult, folder: Path = PLATES) -> None:
     report = Report(path)
-    for line in lines:
-        report.append(line)
+    report.append_run(folder, Path("/m.safetensors"), {"tile": 64}, "0.1.0")
+    for one in results:
+        report.append(folder, one)
     report.close()
 
 
-RUN = RunLine(run="/plates", model="/m.safetensors", settings={"tile": 64}, program="0.1.0")
-
-
-def test_the_last_line_of_a_file_stands_for_it(tmp_path: Path) -> None:
+def test_the_last_line_of_a_file_counts(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    started = FileLine(file="a.tif", outcome="started", output="a.ome.tif", recipe="r", size=3)
-    done = started.model_copy(update={"outcome": "done", "seconds": 1.5, "output_size": 9})
-    written(path, RUN, started, done, FileLine(file="n.txt", outcome="skipped"))
-    other = RUN.model_copy(update={"run": "/others"})
-    written(path, other, FileLine(file="b.tif", outcome="failed", why="it is empty"))
-    history = read_report(path)
-    assert history.lines["a.tif"] == done
-    assert history.lines["b.tif"].why == "it is empty"
-    assert history.folders == {"a.tif": "/plates", "b.tif": "/others"}
+    running = result("a.tif", "running", tmp_path / "a.ome.tif", size=3)
+    done = result("a.tif", "done", tmp_path / "a.ome.tif", size=3, output_size=9)
+    write(path, running, done, result("n.txt", "skipped"))
+    failed = TaskResult(OTHERS / "b.tif", "failed", message="it is empty", seconds=1.5)
+    write(path, failed, folder=OTHERS)
+    assert read_report(path) == {"a.tif": done, "b.tif": failed}
 
 
-def test_a_failure_leaves_the_earlier_result_known(tmp_path: Path) -> None:
+def test_a_failure_does_not_hide_an_earlier_result(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    done = FileLine(file="a.tif", outcome="done", output="a.ome.tif")
-    written(path, RUN, done, FileLine(file="a.tif", outcome="failed", why="damaged"))
-    assert read_report(path).lines["a.tif"] == done
+    done = result("a.tif", "done", tmp_path / "a.ome.tif")
+    write(path, done, result("a.tif", "failed"))
+    assert read_report(path)["a.tif"] == done
 
 
-def test_a_failure_after_a_start_that_found_nothing_leaves_nothing_known(tmp_path: Path) -> None:
+def test_a_failure_hides_an_interrupted_run_that_replaced_nothing(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    started = FileLine(file="a.tif", outcome="started", output="a.ome.tif")
-    failed = FileLine(file="a.tif", outcome="failed", why="damaged")
-    written(path, RUN, started, failed)
-    assert read_report(path).lines["a.tif"] == failed
-    over = started.model_copy(update={"output_size": 3, "output_modified_ns": 4})
-    written(path, RUN, over, failed)
-    assert read_report(path).lines["a.tif"] == over
+    failed = result("a.tif", "failed")
+    write(path, result("a.tif", "running", tmp_path / "a.ome.tif"), failed)
+    assert read_report(path)["a.tif"] == failed
+    replacing = result(
+        "a.tif", "running", tmp_path / "a.ome.tif", output_size=3, output_modified_ns=4
+    )
+    write(path, replacing, failed)
+    assert read_report(path)["a.tif"] == replacing
 
 
-def test_what_is_no_line_among_lines_is_passed_over(tmp_path: Path) -> None:
+def test_lines_that_are_not_of_a_report_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    run, done = FileLine(file="run", outcome="done"), FileLine(file="µ.tif", outcome="done")
-    written(path, RUN, run)
+    write(path, result("run", "done"))
+    line = path.read_bytes().splitlines()[-1]
     with path.open("ab") as file:
-        file.write(done.model_dump_json().encode()[:95] + b"\n" + bytes(40) + b'{"other": 1}\n')
-    written(path, done)
-    assert set(read_report(path).lines) == {"run", "µ.tif"}
+        file.write(line[:95] + b"\n" + bytes(40) + b'{"other": 1}\n')
+        file.write(b'{"file": "a.tif", "status": "done", "output": "/etc/passwd"}\n')
+    write(path, result("µ.tif", "done"))
+    assert set(read_report(path)) == {"run", "µ.tif"}
 
 
-def test_no_report_is_no_history(tmp_path: Path) -> None:
-    assert not read_report(tmp_path / "missing.jsonl").lines
+def test_a_missing_report_is_an_empty_history(tmp_path: Path) -> None:
+    assert not read_report(tmp_path / "missing.jsonl")
+
+
+def test_a_report_of_an_older_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    common = {"time": "2026-03-02T21:14:07Z", "seconds": 0.4, "why": "", "recipe": "0f", "size": 3}
+    common |= {"modified_ns": 4, "output": "p/a.ome.tif", "output_modified_ns": 6}
+    lines = [
+        {"time": "2026-03-02T21:14:07Z", "run": "/plates", "model": "m", "settings": {}},
+        common | {"file": "p/a.tif", "outcome": "started", "output_size": None},
+        common | {"file": "p/a.tif", "outcome": "done", "output_size": 5},
+        common | {"file": "b.tif", "outcome": "started", "output_size": 5},
+        common | {"file": "c.txt", "outcome": "skipped", "output_size": None},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "p" / "a.ome.tif"
+    first, second = read_report(path).values()
+    assert first == TaskResult(PLATES / "p/a.tif", "done", output, 0.4, "", None, "0f", 3, 4, 5, 6)
+    assert (second.source, second.status) == (PLATES / "b.tif", "running")
 
 
 @given(st.data())
-def test_a_report_cut_anywhere_tells_what_was_whole_and_goes_on(
+def test_a_truncated_report_keeps_its_complete_lines(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("reports") / "report.jsonl"
-    lines = [FileLine(file=f"{n} µ.tif", outcome="done") for n in range(3)]
-    written(path, RUN, *lines)
-    whole = path.read_bytes()
-    cut = data.draw(st.integers(0, len(whole)))
-    path.write_bytes(whole[:cut])
-    after = FileLine(file="later.tif", outcome="done")
-    written(path, after)
-    known = read_report(path).lines
-    assert known["later.tif"] == after
-    for line in lines:
-        is_whole = line.model_dump_json().encode() in whole[:cut]
-        assert (line.file in known) == is_whole
+    names = [f"{number} µ.tif" for number in range(3)]
+    write(path, *(result(name, "done") for name in names))
+    content = path.read_bytes()
+    lines = dict(zip(names, content.splitlines()[1:], strict=True))
+    cut = data.draw(st.integers(0, len(content)))
+    path.write_bytes(content[:cut])
+    write(path, result("later.tif", "done"))
+    known = read_report(path)
+    assert known["later.tif"] == result("later.tif", "done")
+    for name, line in lines.items():
+        assert (name in known) == (line in content[:cut])
 
 
 @pytest.mark.parametrize(
@@ -91,12 +113,14 @@ def test_a_report_cut_anywhere_tells_what_was_whole_and_goes_on(
         b"\xff\xfe\x00binary",
         b"[]\n",
         b'{"file": "a.tif", "outcome": "gone"}\n',
-        b'{"file": "a.tif", "outcome": "done", "size": "many"}\n',
+        b'{"file": "a.tif", "status": "done", "size": "many"}\n',
         b'{"other": 1}\n',
         b"[" * 100_000,
     ],
 )
-def test_a_foreign_file_of_that_name_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+def test_another_file_with_the_name_of_the_report_is_refused_and_kept(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "report.jsonl"
     path.write_bytes(content)
     with pytest.raises(OutputError, match="report"):
@@ -104,6 +128,6 @@ def test_a_foreign_file_of_that_name_is_refused_and_kept(tmp_path: Path, content
     assert path.read_bytes() == content
 
 
-def test_a_report_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Cannot write"):
         Report(tmp_path)

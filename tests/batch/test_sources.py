@@ -1,4 +1,4 @@
-"""Which files are meant, and that no two results have one name."""
+"""Files that match a pattern, and unique names of results."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_coordgate.batch.report import REPORT_NAME
-from napari_coordgate.batch.sources import find_sources, state_of, target_names
+from napari_coordgate.batch.sources import (
+    REPORT_NAME,
+    find_sources,
+    size_and_mtime,
+    target_names,
+)
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
 
@@ -35,7 +39,7 @@ def test_no_two_results_share_a_name_and_old_ones_keep_theirs(
         assert target.endswith({"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}[file_format])
 
 
-def test_names_are_short_where_nothing_else_is_called_so() -> None:
+def test_names_are_short_unless_another_result_has_the_name() -> None:
     names = ["a.ome.tif", "b.tif", "b.png", "c.v2.czi", "well.1/d.ome.zarr"]
     assert target_names(names, "ome-tiff", {}) == {
         "a.ome.tif": "a.ome.tif",
@@ -47,11 +51,9 @@ def test_names_are_short_where_nothing_else_is_called_so() -> None:
 
 
 @given(NAMES, st.data())
-def test_whatever_a_report_tells_no_two_results_share_a_name(
-    names: list[str], data: st.DataObject
-) -> None:
-    told = st.sampled_from(["a.ome.tif", "A.ome.tif", "a/a.ome.tif", "b.ome.zarr"])
-    kept = data.draw(st.dictionaries(st.sampled_from([*names, "gone.tif"]), told))
+def test_no_two_results_share_a_name_with_any_report(names: list[str], data: st.DataObject) -> None:
+    reported = st.sampled_from(["a.ome.tif", "A.ome.tif", "a/a.ome.tif", "b.ome.zarr"])
+    kept = data.draw(st.dictionaries(st.sampled_from([*names, "gone.tif"]), reported))
     targets = target_names(names, "ome-tiff", kept)
     taken = {target.lower() for name, target in kept.items() if name not in names}
     results = [target.lower() for target in targets.values()]
@@ -63,7 +65,7 @@ def found(folder: Path, pattern: str = "*") -> list[str]:
     return [source.name for source in find_sources(folder, pattern, folder / "results")]
 
 
-def test_folders_are_searched_but_for_hidden_files_and_results(tmp_path: Path) -> None:
+def test_hidden_files_and_results_are_not_found(tmp_path: Path) -> None:
     for name in ("b.TIF", "a.tif", "notes.txt", ".hidden.tif", "x/.y/e.tif", "x/c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"1234")
@@ -85,7 +87,7 @@ def test_folders_are_searched_but_for_hidden_files_and_results(tmp_path: Path) -
         found(tmp_path / "missing")
 
 
-def test_what_cannot_be_looked_at_is_told_not_lost(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_found_with_a_problem(tmp_path: Path) -> None:
     (tmp_path / "gone.tif").symlink_to(tmp_path / "nowhere.tif")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
@@ -96,26 +98,26 @@ def test_what_cannot_be_looked_at_is_told_not_lost(tmp_path: Path) -> None:
     assert "UTF-8" in sources["?.tif"].problem
 
 
-def test_results_of_another_batch_are_no_images_to_deblur(tmp_path: Path) -> None:
+def test_results_of_another_batch_are_not_found(tmp_path: Path) -> None:
     for name in ("a.tif", "earlier/a.ome.tif", f"earlier/{REPORT_NAME}"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert found(tmp_path) == ["a.tif"]
 
 
-def test_what_a_file_manager_leaves_is_no_change(tmp_path: Path) -> None:
+def test_files_of_file_managers_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / ".zattrs").write_text("{}")
-    before = state_of(tmp_path / "a.zarr")
+    before = size_and_mtime(tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / ".DS_Store").write_text("icons")
-    assert state_of(tmp_path / "a.zarr") == before
+    assert size_and_mtime(tmp_path / "a.zarr") == before
 
 
-def test_any_change_within_an_image_that_is_a_folder_is_seen(tmp_path: Path) -> None:
+def test_a_change_in_an_image_that_is_a_folder_is_detected(tmp_path: Path) -> None:
     piece = tmp_path / "a.zarr" / "c" / "0"
     piece.parent.mkdir(parents=True)
     piece.write_bytes(np.zeros(8).tobytes())
-    before = state_of(tmp_path / "a.zarr")
+    before = size_and_mtime(tmp_path / "a.zarr")
     piece.write_bytes(np.ones(8).tobytes())
-    assert state_of(tmp_path / "a.zarr") != before
-    assert state_of(tmp_path / "missing") == (0, 0)
+    assert size_and_mtime(tmp_path / "a.zarr") != before
+    assert size_and_mtime(tmp_path / "missing") == (0, 0)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_coordgate.batch import workers
-from napari_coordgate.batch.report import REPORT_NAME
+from napari_coordgate.batch import executors
+from napari_coordgate.batch.sources import REPORT_NAME
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
 
@@ -25,7 +25,7 @@ def folder(world: World, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_is_deblurred_and_told_in_one_line(
+def test_a_folder_is_deblurred_and_summarized_in_one_line(
     run: Run, world: World, folder: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "deblurred"
@@ -37,10 +37,10 @@ def test_a_folder_is_deblurred_and_told_in_one_line(
     for name in ("a.ome.tif", "one/b.ome.tif"):
         np.testing.assert_array_equal(read_image(output / name).pixels, expected)
     again = run("deblur", folder, "-o", output, "-m", world.model)
-    assert "Deblurred 0 files, 2 done before" in again.stdout
+    assert "Deblurred 0 files, 2 up to date" in again.stdout
 
 
-def test_what_failed_is_named_and_shows_in_the_status(
+def test_failures_are_listed_and_set_the_exit_status(
     run: Run, world: World, folder: Path, tmp_path: Path
 ) -> None:
     for number in range(12):
@@ -54,7 +54,7 @@ def test_what_failed_is_named_and_shows_in_the_status(
     assert "2 more" in lines[-1]
 
 
-def test_warnings_are_told_and_each_file_is_named_once(
+def test_warnings_are_printed_and_each_file_is_named_once(
     run: Run, world: World, folder: Path, tmp_path: Path
 ) -> None:
     image = read_image(world.blurred)
@@ -64,11 +64,11 @@ def test_warnings_are_told_and_each_file_is_named_once(
     assert "Deblurred 3 files (1 with a warning), 1 failed" in finished.stdout
     warning, failed = finished.stderr.splitlines()
     assert warning.startswith("warning: ")
-    assert "another than it learned" in warning
+    assert "has a pixel size of (2.0, 2.0) um" in warning
     assert failed.count("empty.tif") == 1
 
 
-def test_flags_choose_files_parts_and_format(
+def test_flags_select_files_planes_and_format(
     run: Run, world: World, folder: Path, tmp_path: Path
 ) -> None:
     np.save(folder / "stack.npy", np.stack([read_image(world.blurred).pixels] * 3))
@@ -82,41 +82,41 @@ def test_flags_choose_files_parts_and_format(
 
 
 @pytest.mark.parametrize(
-    ("flags", "complaint"),
+    ("flags", "message"),
     [
         ((), "Name one output"),
         (("out", "-o", "other"), "Name one output"),
         (("out", "--scheduler", "tcp://127.0.0.1:1"), "No dask scheduler answers"),
         (("out", "--format", "jpeg"), "format"),
         (("out", "--workers", "0"), "workers"),
-        (("out", "--pattern", "*.lif"), "holds nothing of the pattern"),
+        (("out", "--pattern", "*.lif"), "contains no file that matches the pattern"),
     ],
 )
-def test_wrong_flags_are_named_in_one_line(
+def test_wrong_flags_are_reported_in_one_line(
     run: Run,
     world: World,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     flags: tuple[str, ...],
-    complaint: str,
+    message: str,
 ) -> None:
-    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
     placed = [str(tmp_path / flag) if flag in ("out", "other") else flag for flag in flags]
     finished = run("deblur", folder, *placed, "-m", world.model)
     assert finished.returncode in (1, 2)
-    assert complaint in finished.stderr
+    assert message in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
 
 
-def test_flags_of_folders_are_refused_for_an_image(run: Run, world: World, tmp_path: Path) -> None:
+def test_flags_for_folders_are_refused_for_an_image(run: Run, world: World, tmp_path: Path) -> None:
     flags = ("-m", world.model, "-o", tmp_path / "a.tif", "--workers", "2")
     finished = run("deblur", world.blurred, *flags)
     assert finished.returncode == 2
     assert "--workers is for folders" in finished.stderr
 
 
-def test_a_part_of_one_image_may_be_chosen(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_selection_of_one_image_is_deblurred(run: Run, world: World, tmp_path: Path) -> None:
     np.save(tmp_path / "stack.npy", np.stack([read_image(world.blurred).pixels] * 3))
     flags = ("-m", world.model, "-o", tmp_path / "part.npy", "--planes", "0:2")
     assert run("deblur", tmp_path / "stack.npy", *flags).returncode == 0

@@ -13,7 +13,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.batch.report import FileLine, RunLine, read_report
+from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.config import (
     Architecture,
     ComparisonFile,
@@ -146,13 +146,15 @@ def write_comparison(path: Path) -> None:
 
 
 def write_report(path: Path) -> None:
-    lines = [
-        RunLine(run="/data", model="m.safetensors", settings={"tile": 256}, program="1.0"),
-        FileLine(file="a.tif", outcome="started"),
-        FileLine(file="a.tif", outcome="done", seconds=1.5, output="a.ome.tif", size=9),
-        FileLine(file="b.tif", outcome="failed", why="b.tif is empty (0 bytes)."),
-    ]
-    path.write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    folder, output = Path("/data"), path.parent / "a.ome.tif"
+    report = Report(path)
+    report.append_run(folder, Path("m.safetensors"), {"tile": 256}, "1.0")
+    report.append(folder, TaskResult(folder / "a.tif", "running", output))
+    report.append(folder, TaskResult(folder / "a.tif", "done", output, 1.5, size=9))
+    report.append(
+        folder, TaskResult(folder / "b.tif", "failed", message="b.tif is empty (0 bytes).")
+    )
+    report.close()
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(

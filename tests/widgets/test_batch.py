@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_coordgate.batch.job import LOCK_NAME
+from napari_coordgate.batch.folder import LOCK_NAME
 from napari_coordgate.events import Event, FileChanged, Finished, Stopwatch
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
@@ -104,7 +104,7 @@ def test_every_good_file_is_deblurred_and_every_bad_one_named(
     qtbot: QtBot, widget: BatchWidget, folder: Path, checkpoint: Model
 ) -> None:
     assert run_to_end(qtbot, widget, folder).reason == "completed"
-    expected = dict.fromkeys(GOOD, "done") | {BROKEN: "failed", NO_IMAGE: "passed over"}
+    expected = dict.fromkeys(GOOD, "done") | {BROKEN: "failed", NO_IMAGE: "skipped"}
     assert rows(widget) == expected
     output = folder.with_name("night deblurred")
     for name in GOOD:
@@ -118,7 +118,7 @@ def test_every_good_file_is_deblurred_and_every_bad_one_named(
     assert str(folder / BROKEN) in tooltip.splitlines()[0]
     assert why.data().split() == tooltip.split()[-len(why.data().split()) :]
     assert cell(widget, "a.tif", TIME).data().endswith(" s")
-    assert widget.table.counts.text() == "1 failed, 3 done, 1 passed over"
+    assert widget.table.counts.text() == "1 failed, 3 done, 1 skipped"
     message = widget.bar.message.text()
     assert "1 failed" in message
     assert str(output / "deblur-report.jsonl") in message
@@ -134,7 +134,7 @@ def test_what_failed_is_tried_again_and_what_is_done_stays(
     click(widget.table.retry)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert rows(widget)[BROKEN] == "done"
-    assert {rows(widget)[name] for name in GOOD} == {"done before"}
+    assert {rows(widget)[name] for name in GOOD} == {"up to date"}
     assert not widget.table.retry.isEnabled()
 
 
@@ -187,7 +187,7 @@ def test_a_canceled_batch_goes_on_where_it_stopped(
     assert "running" not in rows(widget).values()
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    assert {"done", "done before"} <= set(rows(widget).values())
+    assert {"done", "up to date"} <= set(rows(widget).values())
     assert "waiting" not in rows(widget).values()
 
 
@@ -292,7 +292,7 @@ def test_only_the_latest_pictures_are_kept(
     batch = widget.table.batch
     assert batch is not None and batch.latest is not None
     assert batch.latest.source.name == "00002.tif"
-    assert all(file.pair is None for file in batch.files.values())
+    assert all(file.thumbnails is None for file in batch.files.values())
 
 
 def test_what_hinders_the_start_stands_below_the_button(

@@ -1,5 +1,5 @@
-"""Deblur folders of images: nothing lost, nothing half written, whatever happens meanwhile."""
+"""Deblur folders of images, with a report from which an interrupted batch resumes."""
 
-from napari_coordgate.batch.job import Summary, deblur_folder, deblur_folder_events
+from napari_coordgate.batch.folder import BatchSummary, deblur_folder, deblur_folder_events
 
-__all__ = ["Summary", "deblur_folder", "deblur_folder_events"]
+__all__ = ["BatchSummary", "deblur_folder", "deblur_folder_events"]

@@ -1,167 +1,83 @@
-"""The report of a batch: a line of JSON for each thing that happened.
+"""The report of a batch: JSON lines, from which the next run knows which results are complete.
 
-It is also the batch's memory: from it a second start knows which results are
-whole, and what they were made of. Lines are only ever appended, and one that
-was cut short, as when the machine fails, is passed over.
+Lines are only appended. A line that was cut short, for example by a power failure, is ignored.
 """
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import from_json
 
 from napari_coordgate.errors import OutputError
+from napari_coordgate.events import FileChanged
 
-__all__ = ["REPORT_NAME", "FileLine", "History", "Report", "Result", "RunLine", "read_report"]
-
-Result = Literal["started", "done", "failed", "skipped"]
-
-REPORT_NAME = "deblur-report.jsonl"
-LONGEST_LINE = 1_000_000
-FIRST_LINE = b'{"time":"'
-"""How each report begins, however short the moment was that its writer had."""
+MAX_LINE_BYTES = 1_000_000
+FIRST_BYTES = b'{"time":"'
+"""Start of every report, even if its writer was killed while writing the first line."""
+OLD_KEYS = {"outcome": "status", "why": "message", "recipe": "config_hash"}
+"""Keys of reports before version 0.1, and their names today."""
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class TaskResult(FileChanged):
+    """Status of one file of a batch: the event that callers get, and a line of the report.
 
-    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
-
-
-class RunLine(_Line):
-    """The start of a run.
-
-    Attributes
-    ----------
-    run : str
-        The searched folder.
-    model : str
-        The checkpoint.
-    settings : dict
-        Settings of the run.
-    program : str
-        Version of this program.
+    `size` and `modified_ns` are those of the source. `output_size` and `output_modified_ns`
+    are those of the result; while the file is running, those of the result that is replaced.
     """
 
-    run: str
-    model: str
-    settings: dict[str, Any]
-    program: str
+    __pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-
-class FileLine(_Line):
-    """What came of one file.
-
-    Attributes
-    ----------
-    file : str
-        Its path within the searched folder.
-    outcome : {"started", "done", "failed", "skipped"}
-        Where a file was started and no later line tells of it, the run was killed.
-    seconds : float
-        Time that it took.
-    why : str
-        What went wrong, or what its user should know.
-    output : str or None
-        Its result, by the path within the folder of results.
-    recipe : str
-        Stands for the model and the settings behind the result.
-    size, modified_ns : int
-        Of the source.
-    output_size, output_modified_ns : int or None
-        Of the result: when it was started, that of an earlier run, if there was one.
-    """
-
-    file: str
-    outcome: Result
-    seconds: float = 0.0
-    why: str = ""
-    output: str | None = None
-    recipe: str = ""
+    config_hash: str = ""
     size: int = 0
     modified_ns: int = 0
     output_size: int | None = None
     output_modified_ns: int | None = None
+    is_disk_full: bool = False
 
 
-@dataclass(frozen=True)
-class History:
-    """What a report tells of each file: the last line of it, and the folder that it was in.
+_RESULT = TypeAdapter(TaskResult)
 
-    Attributes
-    ----------
-    lines : dict of str to FileLine
-        By the file's path within its folder; of those that may have left a result.
-    folders : dict of str to str
-        The searched folder, likewise.
+
+def read_report(path: Path) -> dict[str, TaskResult]:
+    """Read the last known status of each file, by its path within the folder it was found in.
+
+    Files that were skipped are left out; a file with status "running" was interrupted.
     """
-
-    lines: Mapping[str, FileLine] = field(default_factory=dict)
-    folders: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_report(path: Path) -> History:
-    """Read what earlier runs did.
-
-    Parameters
-    ----------
-    path : Path
-        The report; it may be missing.
-
-    Returns
-    -------
-    History
-        What there is to know.
-
-    Raises
-    ------
-    OutputError
-        If the file is no report, or cannot be read.
-    """
-    lines: dict[str, FileLine] = {}
-    folders: dict[str, str] = {}
-    folder, first = "", None
+    results: dict[str, TaskResult] = {}
+    folder: str | None = None
+    first = b""
     try:
         with path.open("rb") as file:
-            for text in iter(lambda: file.readline(LONGEST_LINE), b""):
-                first = first or text
-                line = _parsed(text)
-                if isinstance(line, RunLine):
-                    folder = line.run
-                elif line is not None and line.outcome != "skipped":
-                    _keep(line, lines)
-                    folders[line.file] = folder
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
+                first = first or line
+                values = _parse(line)
+                if isinstance(values.get("run"), str):
+                    folder = values["run"]
+                elif result := _read_result(values, folder or "", path.parent):
+                    _update(results, values["file"], result)
     except FileNotFoundError:
-        return History()
+        return {}
     except OSError as error:
         raise OutputError(
             f"{path} cannot be read ({error}); move it elsewhere, or choose another folder."
         ) from None
-    if first is not None and not (folder or lines or FIRST_LINE.startswith(first[:9])):
+    is_report = folder is not None or results or FIRST_BYTES.startswith(first[: len(FIRST_BYTES)])
+    if first and not is_report:
         raise OutputError(
             f"{path} is not the report of a batch; move it elsewhere, or choose another folder."
         )
-    return History(lines, folders)
+    return results
 
 
 class Report:
-    """The report of one run, to be appended to.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it is made where it is missing.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """The report of a batch that writes to a folder, opened for appending."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -172,54 +88,94 @@ class Report:
         if self._file.tell() and not _ends_with_newline(path):
             self._file.write("\n")
 
-    def append(self, line: RunLine | FileLine) -> None:
-        """Write a line; the start of a file is on the disk before this returns.
+    def append_run(
+        self, folder: Path, model: Path, settings: Mapping[str, Any], version: str
+    ) -> None:
+        """Write the line that starts a run."""
+        self._append(run=str(folder), model=str(model), settings=settings, program=version)
 
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
+    def append(self, folder: Path, result: TaskResult) -> None:
+        """Write the status of a file of this folder; "running" is on the disk on return.
+
+        So a result that appears later is known to be ours, even after a power failure.
         """
-        try:
-            self._file.write(line.model_dump_json() + "\n")
-            self._file.flush()
-            if isinstance(line, FileLine) and line.outcome == "started":
+        output = result.output and result.output.relative_to(self.path.parent).as_posix()
+        self._append(
+            file=result.source.relative_to(folder).as_posix(),
+            status=result.status,
+            seconds=result.seconds,
+            message=result.message,
+            output=output,
+            config_hash=result.config_hash,
+            size=result.size,
+            modified_ns=result.modified_ns,
+            output_size=result.output_size,
+            output_modified_ns=result.output_modified_ns,
+        )
+        if result.status == "running":
+            try:
                 os.fsync(self._file.fileno())
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+            except OSError as error:
+                raise _cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
         try:
             self._file.close()
-        except OSError:  # what could not be written was complained of before
+        except OSError:  # what could not be written was reported before
             return
 
-
-def _keep(line: FileLine, lines: dict[str, FileLine]) -> None:
-    """Let a line stand for its file, unless it says less than an earlier one."""
-    earlier = lines.get(line.file)
-    has_result = earlier is not None and (
-        earlier.outcome == "done" or earlier.output_size is not None
-    )
-    # A failure leaves the result of an earlier run where it is.
-    if line.outcome != "failed" or not has_result:
-        lines[line.file] = line
+    def _append(self, **values: object) -> None:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = json.dumps({"time": now, **values}, separators=(",", ":"), ensure_ascii=False)
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
 
 
-def _parsed(text: bytes) -> RunLine | FileLine | None:
-    """Line of a report; None for one that was cut short, or is of another kind."""
+def _parse(line: bytes) -> dict[str, Any]:
+    """Values of a line; empty if it is not a JSON object."""
     try:
-        values = json.loads(text)
-        kind = RunLine if isinstance(values, dict) and "run" in values else FileLine
-        return kind.model_validate(values)
-    except (ValueError, RecursionError):  # pydantic's error is a ValueError, too
+        values = from_json(line)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _read_result(values: dict[str, Any], folder: str, output: Path) -> TaskResult | None:
+    """Status of a file from a line, also from an old one; None if there is none, or skipped."""
+    fields = {OLD_KEYS.get(key, key): value for key, value in values.items() if key != "time"}
+    if fields.get("status") == "started":
+        fields["status"] = "running"
+    if fields.get("status") not in ("running", "done", "failed"):
         return None
+    try:
+        fields["source"] = Path(folder, fields.pop("file"))
+        result = _RESULT.validate_python(fields)
+        if result.output is None:
+            return result
+        target = output / result.output
+        target.relative_to(output)  # not an absolute path
+        return replace(result, output=target)
+    except (KeyError, TypeError, ValueError):  # pydantic's error is a ValueError
+        return None
+
+
+def _update(results: dict[str, TaskResult], name: str, result: TaskResult) -> None:
+    """Let a line replace an earlier one, unless a failure follows a run that left a result."""
+    earlier = results.get(name)
+    has_output = earlier is not None and (
+        earlier.status == "done" or earlier.output_size is not None
+    )
+    if result.status != "failed" or not has_output:
+        results[name] = result
 
 
 def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
-        file.seek(-1, 2)
+        file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
 
 

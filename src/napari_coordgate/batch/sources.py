@@ -1,117 +1,70 @@
-"""Which files of a folder are to be deblurred, and what their results are called."""
+"""Find the images of a folder and choose the names of their results."""
 
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from napari_coordgate.batch.report import REPORT_NAME
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import IMAGE_SUFFIXES
 
-__all__ = ["SUFFIX", "Source", "find_sources", "state_of", "target_names"]
-
+REPORT_NAME = "deblur-report.jsonl"
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
-"""What the name of a result ends in."""
-OF_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
-"""Files that appear in a folder when somebody looks into it."""
+"""Suffix of a result, by format."""
+IGNORED_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that file managers create when somebody opens a folder."""
 
 
-class Source(NamedTuple):
-    """A file, or a folder that is one image, as it was when it was looked at.
+@dataclass(frozen=True)
+class Source:
+    """A file, or a folder that is one image, with its size and time when it was found.
 
-    Attributes
-    ----------
-    name : str
-        Its path within the searched folder, with ``/``.
-    state : tuple of int
-        Its size, and when it was last changed, see `state_of`.
-    is_image : bool
-        Whether its name is that of an image.
-    problem : str
-        Why it cannot be worked on; empty for nearly all.
+    `name` is the path within the searched folder, with ``/``; `problem` says why the file
+    cannot be deblurred and is empty for nearly all.
     """
 
+    path: Path
     name: str
-    state: tuple[int, int]
-    is_image: bool
+    size: int
+    modified_ns: int
+    is_image: bool = True
     problem: str = ""
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.state[0]
 
+def find_sources(folder: Path, pattern: str, exclude: Path) -> list[Source]:
+    """Find the files in a folder and its subfolders that match a pattern, sorted by name.
 
-def find_sources(folder: Path, pattern: str, leave_out: Path) -> list[Source]:
-    """Files that a pattern means, in this folder and all folders in it.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    pattern : str
-        Patterns such as ``*.tif``, separated by commas: of a file's name, or of its path
-        within the folder where it holds a ``/``. Upper and lower case are one.
-    leave_out : Path
-        Folder that is not looked into, for results go there; so is no other that holds
-        the report of a batch.
-
-    Returns
-    -------
-    list of Source
-        In alphabetical order; hidden files are none of them.
-
-    Raises
-    ------
-    ImageError
-        If there is no such folder, or nothing in it that the pattern means.
+    Patterns such as ``*.tif`` are separated by commas, ignore case and match the name of a
+    file, or its path within the folder if they contain a ``/``. Hidden files, the folder
+    `exclude` and folders with the report of a batch are left out.
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder that can be read; check the name.")
+    folder = folder.resolve()
     patterns = [part.strip().lower() for part in pattern.split(",") if part.strip()]
     found = []
-    for path, problem in _walk(folder, leave_out.resolve()):
+    for path, problem in _walk(folder, exclude.resolve()):
         name = path.relative_to(folder).as_posix()
         if any(fnmatch((name if "/" in one else path.name).lower(), one) for one in patterns):
-            found.append(_looked_at(path, name, problem))
+            found.append(_source(folder, path, name, problem))
     if not found:
-        raise ImageError(f"{folder} holds nothing of the pattern {pattern!r}; correct either.")
-    return sorted(found)
+        raise ImageError(
+            f"{folder} contains no file that matches the pattern {pattern!r}; correct either."
+        )
+    return sorted(found, key=lambda source: source.name)
 
 
-def _looked_at(path: Path, name: str, problem: str) -> Source:
-    """State and kind of what was found, or why they cannot be told."""
-    shown = name.encode(errors="replace").decode()
-    if shown != name:
-        problem = "its name is no text in UTF-8; rename it"
-    try:
-        path.stat()
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    except OSError as error:
-        problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
-    return Source(shown, state_of(path), is_image, problem)
+def size_and_mtime(path: Path) -> tuple[int, int]:
+    """Size in bytes and modification time in ns of a file, or of all files in a folder; 0 if none.
 
-
-def state_of(path: Path) -> tuple[int, int]:
-    """Bytes of a file, or of all files in a folder, and when they were last changed.
-
-    Parameters
-    ----------
-    path : Path
-        The file or folder. What file managers leave in a folder does not count.
-
-    Returns
-    -------
-    size, modified_ns : int
-        Zero where it is gone.
+    Files that file managers create are ignored.
     """
     size, modified_ns = 0, 0
     inside = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
-    for part in (path, *(file for file in inside if file.name not in OF_FILE_MANAGERS)):
+    for part in (path, *(file for file in inside if file.name not in IGNORED_FILES)):
         try:
             status = part.stat()
         except OSError:
@@ -123,57 +76,58 @@ def state_of(path: Path) -> tuple[int, int]:
 
 
 def target_names(
-    names: list[str], file_format: OutputFormat, kept: Mapping[str, str]
+    names: list[str], file_format: OutputFormat, existing: Mapping[str, str]
 ) -> dict[str, str]:
-    """Names of results, so that no two are the same, not even where case does not count.
+    """Choose a unique name, ignoring case, for the result of each source.
 
-    Parameters
-    ----------
-    names : list of str
-        Sources.
-    file_format : {"ome-tiff", "ome-zarr"}
-        Format of the results.
-    kept : mapping of str to str
-        Results that sources have from earlier runs, also such that are not named now; they
-        keep their names, which are taken for all others.
-
-    Returns
-    -------
-    dict of str to str
-        ``FOLDER/STEM.ome.tif`` for each source; where another source has that name,
-        all of the source's own name stands before the suffix.
+    The name is ``FOLDER/STEM.ome.tif``, or keeps the suffix of the source if another source
+    has that name. Results of earlier runs (`existing`) keep their names, including those of
+    sources that are not in `names`.
     """
     suffix = SUFFIX[file_format]
     targets: dict[str, str] = {}
-    absent = kept.keys() - set(names)  # a set: there may be ten thousand of both
-    taken = {kept[name].lower() for name in absent}
+    absent = existing.keys() - set(names)  # a set: there may be ten thousand of both
+    taken = {existing[name].lower() for name in absent}
     for name in names:
-        if kept.get(name, "").endswith(suffix) and kept[name].lower() not in taken:
-            targets[name] = kept[name]
-            taken.add(kept[name].lower())
+        if existing.get(name, "").endswith(suffix) and existing[name].lower() not in taken:
+            targets[name] = existing[name]
+            taken.add(existing[name].lower())
     for name in names:
         if name in targets:
             continue
         short, long = _without_suffixes(name) + suffix, name + suffix
         target = long if short.lower() in taken else short
-        while target.lower() in taken:  # a source may be called as the long name of another
+        while target.lower() in taken:  # another source may have the long name
             target = target.removesuffix(suffix) + "-" + suffix
         targets[name] = target
         taken.add(target.lower())
     return targets
 
 
-def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, str]]:
-    """Files, and folders that are images, that are not hidden; and what could not be entered."""
+def _source(folder: Path, path: Path, name: str, problem: str) -> Source:
+    """Record of a file that was found, or of why it cannot be read."""
+    readable = name.encode(errors="replace").decode()
+    if readable != name:
+        problem = "the name is not valid UTF-8; rename it"
+    try:
+        path.stat()
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    except OSError as error:
+        problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
+    return Source(folder / readable, readable, *size_and_mtime(path), is_image, problem)
+
+
+def _walk(folder: Path, exclude: Path) -> Iterator[tuple[Path, str]]:
+    """Visible files and folders that are images, and what cannot be entered, with the reason."""
     unreadable: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         for name in list(folders):
             path = Path(parent, name)
-            is_ours = path.resolve() == leave_out or (path / REPORT_NAME).exists()
-            if name.startswith(".") or is_ours:
+            is_output = path.resolve() == exclude or (path / REPORT_NAME).exists()
+            if name.startswith(".") or is_output:
                 folders.remove(name)
             elif path.is_symlink():
-                yield path, "it is a link to a folder, which is not followed"
+                yield path, "it is a link to a folder, and such links are not followed"
             elif path.suffix.lower() == ".zarr":
                 folders.remove(name)
                 yield path, ""
@@ -183,7 +137,7 @@ def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _without_suffixes(name: str) -> str:
-    """``plate/a.ome.tif`` without its ``.ome.tif``; dots of other kinds stay."""
+    """``plate/a.ome.tif`` without its ``.ome.tif``; other dots are kept."""
     path = PurePosixPath(name)
     stem = path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
     return str(path.with_name(stem or path.name))

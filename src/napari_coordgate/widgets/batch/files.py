@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QColor
 
-from napari_coordgate.events import FileChanged, FileState
+from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.shown import STATES, ShownBatch
 from napari_coordgate.widgets.panel import COLORS
 
@@ -22,19 +22,19 @@ COLUMNS = {
 }
 """Headings, and what they mean."""
 FILE, STATE, TIME, WHY = range(len(COLUMNS))
-MARKS: dict[FileState, str] = {
+MARKS: dict[FileStatus, str] = {
     "failed": "✗",
     "running": "▶",
     "waiting": "○",
     "done": "✓",
-    "current": "✓",
+    "up_to_date": "✓",
     "skipped": "\N{EN DASH}",
 }
-COLOR_OF: dict[FileState, QColor] = {
+COLOR_OF: dict[FileStatus, QColor] = {
     "failed": QColor(COLORS["failed"]),
     "running": QColor(COLORS["canceled"]),
     "done": QColor(COLORS["completed"]),
-    "current": QColor(COLORS["completed"]),
+    "up_to_date": QColor(COLORS["completed"]),
 }
 """Other states are in the theme's own color."""
 RANKS = {state: rank for rank, state in enumerate(STATES)}
@@ -112,9 +112,9 @@ class FileModel(QAbstractTableModel):
     def _arrange(self) -> None:
         keys: dict[int, Callable[[FileChanged], Any]] = {
             FILE: lambda file: self._numbers[file.source],
-            STATE: lambda file: RANKS[file.state],
+            STATE: lambda file: RANKS[file.status],
             TIME: lambda file: file.seconds,
-            WHY: lambda file: file.why,
+            WHY: lambda file: file.message,
         }
         self._files.sort(key=keys[self._sorted_by], reverse=self._falling)
         self._rows = {file.source: row for row, file in enumerate(self._files)}
@@ -147,9 +147,9 @@ class FileModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(file, column)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{file.source}\n{fill(file.why, TOOLTIP_WIDTH)}".strip()
+            return f"{file.source}\n{fill(file.message, TOOLTIP_WIDTH)}".strip()
         if role == Qt.ItemDataRole.ForegroundRole and column == STATE:
-            return COLOR_OF.get(file.state)
+            return COLOR_OF.get(file.status)
         if role == Qt.ItemDataRole.TextAlignmentRole and column == TIME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -158,10 +158,10 @@ class FileModel(QAbstractTableModel):
         if column == FILE:
             return file.source.relative_to(self._folder).as_posix()
         if column == STATE:
-            return f"{MARKS[file.state]} {STATES[file.state]}"
+            return f"{MARKS[file.status]} {STATES[file.status]}"
         if column == TIME:
             return f"{file.seconds:.1f} s" if file.seconds else ""
-        return file.why.removeprefix(str(file.source)).lstrip(": ")  # the row names it already
+        return file.message.removeprefix(str(file.source)).lstrip(": ")  # the row names it already
 
 
 class FailedFilter(QSortFilterProxyModel):
@@ -188,7 +188,7 @@ class FailedFilter(QSortFilterProxyModel):
 
     def filterAcceptsRow(self, row: int, _: QModelIndex) -> bool:  # noqa: N802 - Qt's name
         """Whether a row is shown."""
-        return not self._only_failed or self.files.file(row).state == "failed"
+        return not self._only_failed or self.files.file(row).status == "failed"
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column."""

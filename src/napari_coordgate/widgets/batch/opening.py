@@ -47,7 +47,7 @@ class OpenRequest:
         blurred = self._blurred()
         look = {"colormap": "gray", **_contrast(blurred)}
         layers = [_layer(blurred, look, self._name, metadata(BLURRED, path=str(self.file.source)))]
-        if self.file.state in ("done", "current") and self.file.output is not None:
+        if self.file.status in ("done", "up_to_date") and self.file.output is not None:
             deblurred = read_image(self.file.output)
             name, how = f"{self._name} deblurred", self._how(blurred, self.file.output)
             layers.append(_layer(deblurred, look, name, how))

@@ -37,11 +37,11 @@ class PairView(QWidget):
     def show_file(self, file: FileChanged | None) -> None:
         """Show a file with its pictures; nothing where there is none."""
         self.setVisible(file is not None)
-        if file is None or file.pair is None:
+        if file is None or file.thumbnails is None:
             return
         self.name.setText(f"{file.source.name}: blurred | deblurred")
         self.name.setToolTip(str(file.source))
-        for label, gray in zip(self.pictures, to_gray(*file.pair), strict=True):
+        for label, gray in zip(self.pictures, to_gray(*file.thumbnails), strict=True):
             label.setPixmap(_pixmap(gray))
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_coordgate.events import FileChanged, FileState, Finished
+from napari_coordgate.events import FileChanged, FileStatus, Finished
 from napari_coordgate.widgets.batch.request import BatchRequest
 
 __all__ = ["STATES", "ShownBatch"]
 
-STATES: dict[FileState, str] = {
+STATES: dict[FileStatus, str] = {
     "failed": "failed",
     "running": "running",
     "waiting": "waiting",
     "done": "done",
-    "current": "done before",
-    "skipped": "passed over",
+    "up_to_date": "up to date",
+    "skipped": "skipped",
 }
 """States in words, those first that ask for a look."""
 
@@ -53,13 +53,13 @@ class ShownBatch:
         changed: dict[Path, FileChanged] = {}
         for event in events:
             if isinstance(event, FileChanged):
-                changed[event.source] = replace(event, pair=None)
-                if event.pair is not None:
+                changed[event.source] = replace(event, thumbnails=None)
+                if event.thumbnails is not None:
                     self.latest = event
             elif isinstance(event, Finished):  # nobody works any more on what was not done by then
                 for source, file in (self.files | changed).items():
-                    if file.state == "running":
-                        changed[source] = replace(file, state="waiting")
+                    if file.status == "running":
+                        changed[source] = replace(file, status="waiting")
         self.files |= changed
         if changed:
             self.changed.emit(list(changed.values()))
@@ -67,9 +67,9 @@ class ShownBatch:
     @property
     def failed(self) -> int:
         """How many files have failed."""
-        return sum(file.state == "failed" for file in self.files.values())
+        return sum(file.status == "failed" for file in self.files.values())
 
     def __str__(self) -> str:
-        counts = Counter(file.state for file in self.files.values())
+        counts = Counter(file.status for file in self.files.values())
         known = ((counts[state], word) for state, word in STATES.items())
         return ", ".join(f"{count} {word}" for count, word in known if count)

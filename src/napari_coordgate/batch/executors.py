@@ -1,0 +1,255 @@
+"""Run tasks in threads of this process, in local processes, or on a dask cluster."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from napari_coordgate.batch.report import TaskResult
+from napari_coordgate.batch.worker import Task, deblur_file
+from napari_coordgate.config import BatchRuntime
+from napari_coordgate.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster, WorkerPlugin
+
+FILES_PER_PROCESS = 2
+"""One is computed while another is read or written."""
+POLL_SECONDS = 0.2
+"""Interval of progress messages of a worker, and of its checks for cancellation."""
+CONNECT_SECONDS = 10
+CLOSE_SECONDS = 0.3
+"""Time for an idle process to exit by itself."""
+
+
+class TaskProgress(NamedTuple):
+    """Finished part, 0 to 1, of a task of a file."""
+
+    name: str
+    part: int
+    fraction: float
+
+
+class Executor(Protocol):
+    """Runs tasks in parallel."""
+
+    progress: "SimpleQueue[TaskProgress]"
+    """Progress of the tasks, a few times per second."""
+    shares_images: bool
+    """Whether several workers should share one large image."""
+
+    @property
+    def width(self) -> int:
+        """Number of tasks to submit at once so that no worker is idle."""
+        ...
+
+    def submit(self, task: Task) -> "Future[TaskResult]":
+        """Run a task."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancel all tasks; their unfinished results are removed."""
+        ...
+
+
+@contextmanager
+def open_executor(runtime: BatchRuntime) -> Iterator[Executor]:
+    """Executor for these settings; its tasks are canceled when the block ends."""
+    is_local = runtime.scheduler is None and runtime.workers == 1
+    with _open_threads() if is_local else _open_dask(runtime) as executor:
+        try:
+            yield executor
+        finally:
+            executor.cancel()
+
+
+class _ThreadExecutor:
+    """Threads of this process: one computes while the other reads or writes."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.progress: SimpleQueue[TaskProgress] = SimpleQueue()
+        self.shares_images = False  # one network computes for all of them
+        self.width = FILES_PER_PROCESS
+        self._pool = pool
+        self._cancel = threading.Event()
+
+    def submit(self, task: Task) -> Future[TaskResult]:
+        def on_progress(fraction: float) -> None:
+            self.progress.put(TaskProgress(task.source.name, task.part, fraction))
+
+        return self._pool.submit(deblur_file, task, on_progress, self._cancel)
+
+    def cancel(self) -> None:
+        self._cancel.set()
+
+
+@contextmanager
+def _open_threads() -> Iterator[_ThreadExecutor]:
+    with ThreadPoolExecutor(FILES_PER_PROCESS, thread_name_prefix="deblur") as pool:
+        yield _ThreadExecutor(pool)
+
+
+class _DaskExecutor:
+    """Workers of a dask cluster; each process computes with `threads` threads, or all if None."""
+
+    def __init__(self, client: "Client", threads: int | None) -> None:
+        from distributed import Event
+
+        self.progress: SimpleQueue[TaskProgress] = SimpleQueue()
+        self.shares_images = True
+        self._client = client
+        self._pool = client.get_executor(pure=False)
+        self._threads = threads
+        self._run_id = secrets.token_hex(4)
+        self._topic = f"napari-coordgate-{secrets.token_hex(16)}"
+        self._cancel = Event(self._topic, client=client)
+        client.subscribe_topic(self._topic, self._on_message)
+
+    @property
+    def width(self) -> int:
+        """Twice the number of threads: the next tasks are already at the workers."""
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise SettingsError(
+                f"The connection to the dask scheduler was lost ({error}); start it again."
+            ) from None
+        return 2 * max(1, sum(threads.values()))
+
+    def submit(self, task: Task) -> "Future[TaskResult]":
+        task = replace(task, threads=self._threads, run_id=self._run_id)
+        future: Future[TaskResult] = self._pool.submit(_deblur_on_worker, task, self._topic)
+        return future
+
+    def cancel(self) -> None:
+        with suppress(OSError, TimeoutError):  # without a scheduler there are no workers
+            self._cancel.set()
+
+    def _on_message(self, event: tuple[float, Any]) -> None:
+        self.progress.put(TaskProgress(*event[1]))
+
+
+def _deblur_on_worker(task: Task, topic: str) -> TaskResult:
+    """Run a task in a process that dask started."""
+    from distributed import get_worker
+
+    worker, last = get_worker(), time.monotonic()
+
+    def on_progress(fraction: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > POLL_SECONDS:
+            last = time.monotonic()
+            worker.log_event(topic, (task.source.name, task.part, fraction))
+
+    with _cancel_event(topic) as cancel:
+        return deblur_file(task, on_progress, cancel)
+
+
+@contextmanager
+def _cancel_event(name: str) -> Iterator[threading.Event]:
+    """Event of this process that is set soon after the event of this name on the cluster."""
+    from distributed import Event, get_client
+
+    on_cluster = Event(name, get_client())  # only the thread of the task knows the client
+    cancel, is_finished = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        with suppress(Exception, asyncio.CancelledError):  # raised when the worker closes
+            while not (is_finished.wait(POLL_SECONDS) or on_cluster.is_set()):
+                pass
+        cancel.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield cancel
+    finally:
+        is_finished.set()
+
+
+@contextmanager
+def _open_dask(runtime: BatchRuntime) -> Iterator[_DaskExecutor]:
+    """Workers of the scheduler in the settings, or processes of this computer."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise SettingsError(
+            "Several workers need dask; install it with "
+            "python -m pip install 'napari-coordgate[cluster]'."
+        ) from None
+    with (
+        _local_processes(runtime.workers)
+        if runtime.scheduler is None
+        else _connect(runtime.scheduler) as executor
+    ):
+        yield executor
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[_DaskExecutor]:
+    """Workers of the scheduler at this address."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"No dask scheduler answers at {address} ({error}); check the address."
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            raise SettingsError(
+                f"No worker has joined the dask scheduler at {address}; start some with "
+                f"'dask worker {address}', then start the batch again."
+            ) from None
+        yield _DaskExecutor(client, threads=None)
+
+
+@contextmanager
+def _local_processes(count: int) -> Iterator[_DaskExecutor]:
+    """Worker processes of this computer."""
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(
+        n_workers=count,
+        threads_per_worker=FILES_PER_PROCESS,
+        processes=True,
+        dashboard_address="127.0.0.1:0",  # any free port
+        memory_limit=None,  # tiles limit memory, and dask would count the page cache
+        silence_logs=logging.CRITICAL,
+    )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        try:
+            client.register_plugin(_ignore_signals())
+            yield _DaskExecutor(client, threads=max(1, (os.cpu_count() or 1) // count))
+        finally:
+            cluster.sync(_close_workers, cluster)
+
+
+def _ignore_signals() -> "WorkerPlugin":
+    """Plugin for workers that ignore Ctrl-C, which reaches all processes; the batch handles it."""
+    from distributed import WorkerPlugin
+
+    class IgnoreSignals(WorkerPlugin):
+        def setup(self, worker: object) -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+
+    return IgnoreSignals()
+
+
+async def _close_workers(cluster: "LocalCluster") -> None:
+    """Close idle processes at once; by themselves they take seconds."""
+    closing = (nanny.close(timeout=CLOSE_SECONDS) for nanny in cluster.workers.values())
+    # A process that has to be killed may exit later than that; do not wait for it.
+    await asyncio.gather(*closing, return_exceptions=True)

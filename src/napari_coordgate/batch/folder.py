@@ -1,0 +1,274 @@
+"""Deblur all images of a folder."""
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_coordgate.batch.planning import plan_files
+from napari_coordgate.batch.report import Report, read_report
+from napari_coordgate.batch.scheduling import BatchRun
+from napari_coordgate.batch.sources import REPORT_NAME, find_sources
+from napari_coordgate.batch.worker import Batch, config_hash
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device
+from napari_coordgate.errors import OutputError
+from napari_coordgate.events import Event, FileChanged, FileStatus, Stopwatch, pluralize, run
+from napari_coordgate.io.files import check_writable, remove_stale_temp_files
+from napari_coordgate.io.locks import acquire_lock
+from napari_coordgate.model import Model
+from napari_coordgate.version import __version__
+
+DEFAULTS, DEFAULT_RUNTIME = BatchConfig(), BatchRuntime()
+LOCK_NAME = ".napari-coordgate.lock"
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What became of the files of a batch.
+
+    Parameters
+    ----------
+    files : tuple of FileChanged
+        The last event of each file, without thumbnails.
+    report : Path
+        The report, with one JSON line for each start and each result of a file.
+    seconds : float
+        Duration of the run.
+
+    Attributes
+    ----------
+    done : tuple of FileChanged
+        Files that this run deblurred; the message of an event is a warning.
+    up_to_date : tuple of FileChanged
+        Files that an earlier run deblurred with the same model and settings.
+    failed : tuple of FileChanged
+        Files that could not be deblurred; the message of an event says why.
+    skipped : tuple of FileChanged
+        Files that are not images.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from napari_coordgate.events import FileChanged
+    >>> files = (FileChanged(Path("a.tif"), "done"), FileChanged(Path("notes.txt"), "skipped"))
+    >>> summary = BatchSummary(files, Path("deblur-report.jsonl"), seconds=1.5)
+    >>> len(summary.done)
+    1
+    >>> print(summary)
+    Deblurred 1 file, 1 skipped (1.5 s); report: deblur-report.jsonl.
+    """
+
+    files: tuple[FileChanged, ...]
+    report: Path
+    seconds: float
+
+    @property
+    def done(self) -> tuple[FileChanged, ...]:
+        """Files that this run deblurred."""
+        return self._with_status("done")
+
+    @property
+    def up_to_date(self) -> tuple[FileChanged, ...]:
+        """Files that an earlier run deblurred with the same model and settings."""
+        return self._with_status("up_to_date")
+
+    @property
+    def failed(self) -> tuple[FileChanged, ...]:
+        """Files that could not be deblurred."""
+        return self._with_status("failed")
+
+    @property
+    def skipped(self) -> tuple[FileChanged, ...]:
+        """Files that are not images."""
+        return self._with_status("skipped")
+
+    def _with_status(self, status: FileStatus) -> tuple[FileChanged, ...]:
+        return tuple(file for file in self.files if file.status == status)
+
+    def __str__(self) -> str:
+        warned = sum(1 for file in self.done if file.message)
+        parts = [
+            f"Deblurred {pluralize(len(self.done), 'file')}",
+            f" ({warned} with a warning)" if warned else "",
+            f", {len(self.up_to_date)} up to date" if self.up_to_date else "",
+            f", {len(self.failed)} failed" if self.failed else "",
+            f", {len(self.skipped)} skipped" if self.skipped else "",
+        ]
+        return f"{''.join(parts)} ({self.seconds:.1f} s); report: {self.report}."
+
+
+def deblur_folder(
+    folder: str | Path,
+    output: str | Path,
+    model: str | Path,
+    *,
+    config: BatchConfig = DEFAULTS,
+    runtime: BatchRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
+    overwrite: bool = False,
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> BatchSummary:
+    """Deblur all images of a folder and its subfolders.
+
+    A file that cannot be deblurred is reported, and the others are processed. If the function
+    is called again, it processes only files that are missing among the results, or whose
+    source, model or settings have changed.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder with the images; it is never modified.
+    output : str or Path
+        Folder for the results, in subfolders of the same names, and for the report
+        ``deblur-report.jsonl``. It is created if it does not exist.
+    model : str or Path
+        Model file.
+    config : BatchConfig
+        Which files and which part of them to deblur, and how.
+    runtime : BatchRuntime
+        Device, memory, number of processes, or a dask scheduler.
+    device : {"auto", "cpu", "cuda", "mps"}, optional
+        Device to compute on, instead of that of `runtime`.
+    overwrite : bool
+        Process all files, and overwrite files that have the names of their results.
+    callback : callable, optional
+        Called with each event, see `deblur_folder_events`.
+    cancel : threading.Event, optional
+        Set it to cancel the batch; finished results are kept.
+
+    Returns
+    -------
+    BatchSummary
+        What became of each file.
+
+    Raises
+    ------
+    ImageError
+        If there is no such folder, or if it contains no file that matches the pattern.
+    OutputError
+        If results cannot be written, if they do not fit on the disk, or if another batch
+        writes to the folder.
+    ModelError
+        If the model cannot be read.
+    SettingsError
+        If no dask scheduler answers at the address in the settings.
+    CanceledError
+        If canceled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device
+    >>> from napari_coordgate.io.files import sample_data_folder
+    >>> model = sample_data_folder() / "starter.safetensors"
+    >>> with tempfile.TemporaryDirectory() as scratch:
+    ...     folder = Path(scratch, "blurred")
+    ...     folder.mkdir()
+    ...     np.save(folder / "cells.npy", np.random.default_rng(0).poisson(50, (256, 256)))
+    ...     config = BatchConfig(pattern="*.npy")
+    ...     summary = deblur_folder(folder, Path(scratch, "deblurred"), model, config=config)
+    >>> [file.output.name for file in summary.done]
+    ['cells.ome.tif']
+    """
+    events = deblur_folder_events(
+        folder,
+        output,
+        model,
+        config=config,
+        runtime=runtime,
+        device=device,
+        overwrite=overwrite,
+        cancel=cancel,
+    )
+    return run(events, callback)
+
+
+def deblur_folder_events(
+    folder: str | Path,
+    output: str | Path,
+    model: str | Path,
+    *,
+    config: BatchConfig = DEFAULTS,
+    runtime: BatchRuntime = DEFAULT_RUNTIME,
+    device: Device | None = None,
+    overwrite: bool = False,
+    thumbnails: bool = False,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, BatchSummary]:
+    """Deblur all images of a folder, as a generator of events.
+
+    Parameters
+    ----------
+    folder, output, model, config, runtime, device, overwrite, cancel
+        As for `deblur_folder`.
+    thumbnails : bool
+        Add thumbnails of the blurred and the deblurred image to the events of files that
+        are done.
+
+    Yields
+    ------
+    FileChanged
+        For each file its status before the work, then each change of it.
+    Progress
+        A few times per second, in bytes of the sources; the metrics ``files`` and ``of``
+        are the number of finished files and of all files.
+
+    Returns
+    -------
+    BatchSummary
+        What became of each file.
+
+    Raises
+    ------
+    CoordGateError
+        As `deblur_folder` does.
+
+    Examples
+    --------
+    >>> from napari_coordgate.events import FileChanged
+    >>> def print_failures(folder, output, model):
+    ...     for event in deblur_folder_events(folder, output, model):
+    ...         if isinstance(event, FileChanged) and event.status == "failed":
+    ...             print(event.source, event.message)
+    """
+    stopwatch = Stopwatch("deblurring", 0)
+    folder, output, model = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()
+    if output == folder:
+        raise OutputError(f"{output} is the folder of the images; choose another for results.")
+    Model.load(model)  # raises before anything is written
+    sources = find_sources(folder, config.pattern, exclude=output)
+    runtime, hashed = runtime.on(device), config_hash(model, config)
+    batch = Batch(folder, output, model, config, runtime, hashed, thumbnails)
+    with _locked(output):
+        history = read_report(output / REPORT_NAME)
+        remove_stale_temp_files(
+            result.output for result in history.values() if result.output is not None
+        )
+        plan = plan_files(batch, sources, history, overwrite)
+        with closing(Report(output / REPORT_NAME)) as report:
+            settings = BatchSettings.combine(config, runtime)
+            report.append_run(
+                folder, model, settings.model_dump(mode="json", exclude_defaults=True), __version__
+            )
+            batch_run = BatchRun(batch, report, cancel)
+            yield from batch_run.events(plan)
+    return BatchSummary(tuple(batch_run.results), report.path, stopwatch.seconds)
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Exclude other batches from a folder; the system releases the lock with the process."""
+    check_writable(output / REPORT_NAME)
+    output.mkdir(parents=True, exist_ok=True)
+    held = acquire_lock(
+        output / LOCK_NAME,
+        f"Another batch writes to {output}; wait until it ends, or choose another folder.",
+    )
+    try:
+        yield
+    finally:
+        held.release()

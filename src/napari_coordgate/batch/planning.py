@@ -1,0 +1,111 @@
+"""Decide what a batch has to do, and whether the results fit on the disk."""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from napari_coordgate.batch.report import TaskResult
+from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
+from napari_coordgate.batch.worker import Batch, Task
+from napari_coordgate.config import BatchConfig
+from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.events import FileStatus
+from napari_coordgate.inference import output_dtype
+from napari_coordgate.io import read_image
+
+SAMPLED_FILES = 16
+"""Number of files from which the size of all results is estimated."""
+MIN_COMPRESSED_SIZE = {"ome-tiff": 1.0, "ome-zarr": 0.5}
+"""Size of a file relative to its pixels, by format; a lower bound."""
+
+
+def plan_files(
+    batch: Batch, sources: Sequence[Source], history: Mapping[str, TaskResult], overwrite: bool
+) -> list[Task | TaskResult]:
+    """For each source a task, or the reason why there is nothing to do.
+
+    `history` is what `read_report` returned for earlier runs.
+    """
+    existing = {
+        name: result.output.relative_to(batch.output).as_posix()
+        for name, result in history.items()
+        if result.output is not None
+    }
+    images = [source.name for source in sources if source.is_image and not source.problem]
+    targets = target_names(images, batch.config.format, existing)
+
+    def plan(source: Source) -> Task | TaskResult:
+        if source.problem:
+            message = f"{source.path}: {source.problem}."
+            status: FileStatus = "failed" if source.is_image else "skipped"
+            return batch.result(source, None, status, message=message)
+        if not source.is_image:
+            message = "The file name does not have the suffix of an image."
+            return batch.result(source, None, "skipped", message=message)
+        task = Task(batch, source, batch.output / targets[source.name], replace=overwrite)
+        return task if overwrite else _plan_without_overwriting(task, history.get(source.name))
+
+    return [plan(source) for source in sources]
+
+
+def check_disk_space(tasks: Sequence[Task]) -> None:
+    """Raise OutputError if the results will not fit on the disk, estimated from a few files."""
+    batch, sources = tasks[0].batch, [task.source for task in tasks]
+    step = max(1, len(sources) // SAMPLED_FILES)
+    samples = [source for source in sources[::step] if source.size]
+    sizes = [_result_bytes(source.path, batch.config) for source in samples]
+    known = [(size, source.size) for size, source in zip(sizes, samples, strict=True) if size]
+    if not known:
+        return
+    ratio = sum(size for size, _ in known) / sum(size for _, size in known)
+    total = sum(source.size for source in sources)
+    needed = ratio * MIN_COMPRESSED_SIZE[batch.config.format] * total
+    replaced = sum(size_and_mtime(task.target)[0] for task in tasks if task.replace)
+    free = shutil.disk_usage(batch.output).free + replaced
+    if needed > free:
+        raise OutputError(
+            f"The results need about {needed / 1e9:.1f} GB, but {batch.output} has "
+            f"{free / 1e9:.1f} GB free; free some space, choose another disk, or pass "
+            "--keep-dtype."
+        )
+
+
+def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | TaskResult:
+    """Plan a file by comparing what exists at its target with the report."""
+    source, target = task.source, task.target
+    if not (target.exists() or target.is_symlink()):
+        return task
+    if earlier is not None and earlier.output != target:
+        earlier = None
+    size, modified_ns = size_and_mtime(target)
+    if earlier is not None and earlier.status == "running" and size == 0:
+        # Without hard links a name is reserved by an empty file just before the result is moved.
+        return replace(task, replace=True)
+    advice = "move it, choose another output folder, or overwrite results (--overwrite)"
+    if earlier is None or earlier.status == "failed":
+        message = f"{target} already exists and was not written by a batch; {advice}."
+        return task.result("failed", message=message)
+    is_unchanged = (size, modified_ns) == (earlier.output_size, earlier.output_modified_ns)
+    # An interrupted run noted what existed before: if that is gone, the new result is complete.
+    is_complete = is_unchanged if earlier.status == "done" else not is_unchanged
+    same_source = (earlier.size, earlier.modified_ns) == (source.size, source.modified_ns)
+    if is_complete and same_source and earlier.config_hash == task.batch.config_hash:
+        return task.result("up_to_date")
+    if earlier.source != source.path and not same_source:
+        message = f"{target} already exists, for a file of another folder; {advice}."
+        return task.result("failed", message=message)
+    if earlier.status == "done" and not is_unchanged:
+        message = f"{target} already exists and was changed after the batch wrote it; {advice}."
+        return task.result("failed", message=message)
+    return replace(task, replace=True)
+
+
+def _result_bytes(path: Path, config: BatchConfig) -> int:
+    """Size of the pixels of a result; 0 if the source cannot be read."""
+    try:
+        image = read_image(path, config.axes).select(config.selection)
+    except ImageError:
+        return 0
+    return math.prod(image.data.shape) * output_dtype(image.data, config).itemsize

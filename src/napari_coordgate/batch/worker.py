@@ -1,0 +1,256 @@
+"""Deblur one file, in a thread, a process or on another computer."""
+
+import errno
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from napari_coordgate.batch.report import TaskResult
+from napari_coordgate.batch.sources import Source, size_and_mtime
+from napari_coordgate.config import BatchConfig, BatchRuntime, FileConfig
+from napari_coordgate.devices import assign_gpu
+from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
+from napari_coordgate.events import FileStatus, Progress
+from napari_coordgate.inference import (
+    FrameAlignment,
+    Predictor,
+    align_to_frame,
+    deblur_planes,
+    output_dtype,
+)
+from napari_coordgate.io import (
+    Image,
+    create_image,
+    middle_plane_index,
+    plane_indices,
+    read_image,
+    subsample,
+)
+from napari_coordgate.io.files import temporary_path
+from napari_coordgate.io.tiff import coordgate_tiff_kind
+from napari_coordgate.model import Model
+
+OnProgress = Callable[[float], None]
+"""Called with the finished part of a task, 0 to 1."""
+Thumbnails = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+THUMBNAIL_SIDE = 192
+"""Longest side of a thumbnail, pixels."""
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all files of a batch share; paths are absolute, so that other computers find them."""
+
+    folder: Path
+    output: Path
+    model: Path
+    config: BatchConfig
+    runtime: BatchRuntime
+    config_hash: str
+    thumbnails: bool = False
+
+    def result(
+        self, source: Source, target: Path | None, status: FileStatus, **values: Any
+    ) -> TaskResult:
+        """Status of a file of this batch."""
+        return TaskResult(
+            source=source.path,
+            status=status,
+            output=target,
+            config_hash=self.config_hash,
+            size=source.size,
+            modified_ns=source.modified_ns,
+            **values,
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to deblur, or some of its planes.
+
+    `replace` allows to overwrite an earlier result. If several workers share a file, `part`
+    numbers its tasks, `planes` selects the planes of this one, and `out` is the array to fill.
+    `run_id` names the run if its workers may be killed and their tasks given to others.
+    """
+
+    batch: Batch
+    source: Source
+    target: Path
+    replace: bool = False
+    part: int = 0
+    planes: slice = field(default_factory=lambda: slice(None))
+    out: Any = None
+    threads: int | None = None
+    run_id: str = ""
+
+    @property
+    def done_marker(self) -> Path:
+        """File whose existence says that this run has written the result."""
+        return temporary_path(self.target, self.run_id)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether another worker of this run has written the result."""
+        is_whole_file = bool(self.run_id) and self.out is None
+        return is_whole_file and self.done_marker.exists() and self.target.exists()
+
+    def result(self, status: FileStatus, **values: Any) -> TaskResult:
+        """Status of the file."""
+        return self.batch.result(self.source, self.target, status, **values)
+
+    def failure(self, error: Exception, seconds: float = 0.0) -> TaskResult:
+        """Failure of the file, with a one-line message."""
+        message = _failure_message(error, self.source.path)
+        return self.result(
+            "failed", seconds=seconds, message=message, is_disk_full=_is_disk_full(error)
+        )
+
+
+def config_hash(model: Path, config: BatchConfig) -> str:
+    """Hash of what a result depends on besides its source: model file and settings, 16 digits."""
+    settings = json.dumps(config.select(FileConfig).model_dump(mode="json"), sort_keys=True)
+    with model.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{weights} {settings}".encode()).hexdigest()[:16]
+
+
+def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) -> TaskResult:
+    """Deblur the file of a task; errors become a failed result, a cancel the status "waiting"."""
+    start = time.perf_counter()
+    note, thumbnails = "", None
+    try:
+        if not task.is_done:  # by a worker that was killed just afterwards
+            note, thumbnails = _deblur(task, on_progress, cancel)
+    except CanceledError:
+        return task.result("waiting", seconds=time.perf_counter() - start)
+    except Exception as error:  # one bad file must not end the batch
+        if not task.is_done:  # dask may give a task to two workers; the second one fails
+            return task.failure(error, time.perf_counter() - start)
+    result = task.result(
+        "done", seconds=time.perf_counter() - start, message=note, thumbnails=thumbnails
+    )
+    return result if task.out is not None else with_output_stat(result)
+
+
+def with_output_stat(result: TaskResult) -> TaskResult:
+    """The same with size and time of the output file."""
+    assert result.output is not None
+    size, modified_ns = size_and_mtime(result.output)
+    return replace(result, output_size=size, output_modified_ns=modified_ns)
+
+
+def open_source(task: Task, model: Model) -> tuple[Image, FrameAlignment]:
+    """Image of a task, and the window of the frame that it shows."""
+    path, config = task.source.path, task.batch.config
+    kind = coordgate_tiff_kind(path)
+    if kind is not None:
+        raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
+    image = read_image(path, config.axes).select(config.selection)
+    return image, align_to_frame(image, model, config.origin)
+
+
+@contextmanager
+def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[Any]:
+    """Array to fill with the result, in pieces of `chunk` (height, width).
+
+    The file appears under its name when the block ends, unless the source has changed.
+    """
+    dtype = output_dtype(image.data, task.batch.config)
+    source = task.source
+    with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replace) as out:
+        yield out
+        if size_and_mtime(source.path) != (source.size, source.modified_ns):
+            raise ImageError(
+                f"{source.path} was changed while the batch ran; start the batch again when the "
+                "file is complete."
+            )
+        if task.run_id:
+            task.done_marker.touch()
+
+
+def _deblur(
+    task: Task, on_progress: OnProgress, cancel: threading.Event
+) -> tuple[str, Thumbnails | None]:
+    """Deblur a file; returns a note for its user, and thumbnails if wanted."""
+    predictor = _predictor(task)
+    image, alignment = open_source(task, predictor.model)
+
+    def fill(out: Any) -> Thumbnails | None:
+        window = alignment.window
+        for event in deblur_planes(predictor, image, out, window, only=task.planes, cancel=cancel):
+            if isinstance(event, Progress):
+                on_progress(event.done / event.total)
+        if (
+            task.batch.thumbnails
+            and middle_plane_index(image) in list(plane_indices(image))[task.planes]
+        ):
+            return _thumbnail(image, image.data), _thumbnail(image, out)
+        return None
+
+    if task.out is not None:
+        return alignment.note, fill(task.out)
+    with create_output(task, image, predictor.tile_shape(alignment.window.shape)) as out:
+        return alignment.note, fill(out)
+
+
+def _predictor(task: Task) -> Predictor:
+    """Network of a task, loaded once per process."""
+    with _loading:
+        if task.threads is not None:
+            torch.set_num_threads(task.threads)
+        assign_gpu(task.batch.runtime.device)
+        return _load_predictor(replace(task.batch, thumbnails=False))
+
+
+@lru_cache(maxsize=1)
+def _load_predictor(batch: Batch) -> Predictor:
+    model = Model.load(batch.model)
+    if config_hash(batch.model, batch.config) != batch.config_hash:
+        raise ModelError(f"{batch.model} was changed while the batch ran; start the batch again.")
+    return Predictor(model, batch.config, batch.runtime)
+
+
+def _thumbnail(image: Image, data: Any) -> NDArray[np.float32]:
+    """Middle plane of an image at reduced size; most of its pixels are not read."""
+    pixels = subsample(Image(data, image.axes).view(middle_plane_index(image)), 2 * THUMBNAIL_SIDE)
+    factor = min(1.0, THUMBNAIL_SIDE / max(pixels.shape))
+    shape = [max(1, round(side * factor)) for side in pixels.shape]
+    resized = resize(pixels.astype(np.float32), shape, anti_aliasing=True)
+    thumbnail: NDArray[np.float32] = resized.astype(np.float32)
+    return thumbnail
+
+
+def _failure_message(error: Exception, source: Path) -> str:
+    """One line that says what went wrong and what to do."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, CoordGateError):
+        return text
+    if isinstance(error, MemoryError):
+        return f"{source} does not fit into memory; use fewer workers."
+    if isinstance(error, OSError):
+        return f"{source}: {text}; check the disk or the network drive."
+    return f"{source}: unexpected {type(error).__name__}: {text}; please report this bug."
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one of its causes, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
