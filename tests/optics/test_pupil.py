@@ -191,11 +191,11 @@ def test_blur_is_the_same_on_both_sides_of_focus(lens: Lens) -> None:
 def test_aberrations_rotate_with_the_azimuth_in_the_field(
     lens: Lens, position: tuple[float, float]
 ) -> None:
-    centerd = with_(lens, axis=AXIS, tilt_um=(0, 0))
+    centered = with_(lens, axis=AXIS, tilt_um=(0, 0))
     y, x = position
-    psf = psf_of(centerd, (y, x))
-    assert difference(psf_of(centerd, (-x, y)), np.rot90(psf)) < 1e-6
-    assert difference(psf_of(centerd, (y, -x)), psf[:, ::-1]) < 1e-6
+    psf = psf_of(centered, (y, x))
+    assert difference(psf_of(centered, (-x, y)), np.rot90(psf)) < 1e-6
+    assert difference(psf_of(centered, (y, -x)), psf[:, ::-1]) < 1e-6
 
 
 def test_astigmatism_changes_direction_through_focus() -> None:
