@@ -69,7 +69,7 @@ def test_a_file_of_methods_becomes_a_table_and_figures_and_is_not_done_twice(
     assert run("compare", file, "-o", output, "--device", "cpu").stdout == finished.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in (rows | models).items())
 
-    method = {"name": "loaded", "checkpoint": "out/u-net-2-seed1.safetensors"}
+    method = {"name": "loaded", "model": "out/u-net-2-seed1.safetensors"}
     write(file, methods=[method])
     assert run("compare", file, "-o", tmp_path / "second").returncode == 0
     (loaded,) = Comparison.load(tmp_path / "second").of("loaded")

@@ -29,7 +29,7 @@ def test_the_table_and_the_conclusion_are_printed(
             "blurred": {"psnr": 25.0, "ssim": 0.7, "psnr_edge": 22.125},
             "deblurred": {"psnr": 31.5, "ssim": 0.9, "psnr_edge": 28.0},
         }
-        return [Row(method=n, kind="checkpoint", quality=q) for n, q in qualities.items()]
+        return [Row(method=n, kind="model", quality=q) for n, q in qualities.items()]
 
     monkeypatch.setattr("napari_coordgate.cli.demo.run_demo_events", run_demo_events)
     finished = run("demo", "-o", tmp_path / "out", "--seconds", 5, "--device", "cpu")

@@ -156,11 +156,11 @@ def test_a_trained_network_has_the_same_metrics_as_a_loaded_model(
     done: Comparison, tmp_path: Path
 ) -> None:
     (first, _) = done.of("U-Net(2)")
-    method = Method(name="loaded", checkpoint=done.folder / f"{first.stem}.safetensors")
+    method = Method(name="loaded", model=done.folder / f"{first.stem}.safetensors")
     (row,) = compared(tmp_path / "out", [method]).of("loaded")
     assert row.quality == first.quality
     assert row.parameters == first.parameters
-    assert (row.kind, row.seed, row.steps) == ("checkpoint", None, None)
+    assert (row.kind, row.seed, row.steps) == ("model", None, None)
 
 
 def test_each_seed_trains_another_network_on_the_same_images(done: Comparison) -> None:
@@ -313,10 +313,10 @@ def test_a_comparison_of_another_format_is_refused(done: Comparison, tmp_path: P
 def test_a_model_is_identified_by_its_content(done: Comparison, tmp_path: Path) -> None:
     copy = tmp_path / "model.safetensors"
     copy.write_bytes((done.folder / "u-net-2-seed0.safetensors").read_bytes())
-    method = Method(name="mine", checkpoint=copy)
+    method = Method(name="mine", model=copy)
     compared(tmp_path / "out", [method])
     copy.write_bytes((done.folder / "u-net-2-seed1.safetensors").read_bytes())
-    assert "method.checkpoint" in failure(tmp_path / "out", [method])
+    assert "method.model" in failure(tmp_path / "out", [method])
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -359,9 +359,9 @@ def test_an_unusable_model_is_reported_before_any_training(
     done: Comparison, tmp_path: Path
 ) -> None:
     larger = PSFField.from_lens(GaussianLens(), (40, 40))
-    model = Method(name="model", checkpoint=done.folder / "u-net-2-seed0.safetensors")
+    model = Method(name="model", model=done.folder / "u-net-2-seed0.safetensors")
     assert FrameMismatchError.__name__ in failure(tmp_path / "out", [UNET, model], psf_field=larger)
-    absent = Method(name="absent", checkpoint=tmp_path / "absent.safetensors")
+    absent = Method(name="absent", model=tmp_path / "absent.safetensors")
     assert ModelError.__name__ in failure(tmp_path / "out", [UNET, absent])
     assert not (tmp_path / "out").exists()
 

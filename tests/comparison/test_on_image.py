@@ -200,7 +200,7 @@ def test_the_csv_table_has_all_known_values() -> None:
     rows = [
         Row(
             method="a, b",
-            kind="checkpoint",
+            kind="model",
             quality={"psnr": 30.5},
             inference_seconds=0.25,
             parameters=7,

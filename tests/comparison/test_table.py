@@ -1,4 +1,4 @@
-"""Laws of tables and figures: what stands there are the rows' figures."""
+"""Laws of tables and figures: they show the values of the rows."""
 
 from pathlib import Path
 from typing import Any

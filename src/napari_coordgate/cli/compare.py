@@ -41,6 +41,6 @@ def compare_methods(file: Path, output: Path, device: Device | None) -> None:
 
 def _relative_to(method: Method, folder: Path) -> Method:
     """Method whose model file, if it has one, is relative to a folder."""
-    if method.checkpoint is None:
+    if method.model is None:
         return method
-    return method.model_copy(update={"checkpoint": folder / method.checkpoint})
+    return method.model_copy(update={"model": folder / method.model})

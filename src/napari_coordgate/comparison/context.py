@@ -119,11 +119,11 @@ def training_config(method: Method, seed: int, config: ComparisonConfig) -> Trai
 
 def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
     """Settings of a method without its name; for a model the digest of its file."""
-    if method.checkpoint is None:
+    if method.model is None:
         return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
     load_model(method, psf_field)  # raises what is wrong with it
-    with method.checkpoint.open("rb") as file:
-        return {"checkpoint": hashlib.file_digest(file, hashlib.blake2b).hexdigest()[:32]}
+    with method.model.open("rb") as file:
+        return {"model": hashlib.file_digest(file, hashlib.blake2b).hexdigest()[:32]}
 
 
 class Plan(Record):

@@ -67,7 +67,7 @@ def compare(
     methods : sequence of Method
         Methods in the order of the table.
     images : path, array of shape (..., H, W), or sequence of either
-        Sharp images to train and validate on; a folder stands for all images in it.
+        Sharp images to train and validate on or folders.
     psf_field : PSFField
         Blur of the lens.
     config : ComparisonConfig
@@ -262,7 +262,7 @@ class _Job:
             yield from self._train(spec, spec.seed, model)
             steps = Model.load(last_checkpoint_path(model)).step
             seconds = self.plans[spec.slug].seconds(spec.seed, steps)
-            method = Method(name=method.name, checkpoint=model)
+            method = Method(name=method.name, model=model)
         row = yield from self._test(spec, method)
         row = row.model_copy(update={"steps": steps, "training_seconds": seconds})
         write_record(files.row_file(self.folder, spec.stem), row)

@@ -65,11 +65,11 @@ def build_method(
     cancel: threading.Event | None = None,
 ) -> ReadyMethod:
     """Build a method for scaled images, 0 to 1, from a trained model or classical settings."""
-    if method.checkpoint is not None:
+    if method.model is not None:
         model = load_model(method, psf_field)
         config, runtime = DeblurConfig(precision="float32"), DeblurRuntime(device=device)
         restore = _without_events(Predictor(model, config, runtime).predict)
-        return ReadyMethod(method.name, "checkpoint", _parameters(model), restore)
+        return ReadyMethod(method.name, "model", _parameters(model), restore)
     settings = method.wiener or method.richardson_lucy
     if settings is None:
         raise SettingsError(f"{method.name} is not trained yet; name the model file it made.")
@@ -96,7 +96,7 @@ def image_method(
         alignment = align_to_frame(image, method)
         job = partial(deblur_events, model=method, origin=alignment, runtime=runtime, cancel=cancel)
         restore = _on_pixels(job, image)
-        return ReadyMethod(name, "checkpoint", _parameters(method), restore, alignment.note)
+        return ReadyMethod(name, "model", _parameters(method), restore, alignment.note)
     if psf_field is None:
         raise PSFError("This method needs the PSF field of the lens; choose one.")
     job = partial(
@@ -118,21 +118,21 @@ def unchanged() -> ReadyMethod:
 def kind_of(method: Method | AnyMethod) -> Kind:
     """Type of a method."""
     if isinstance(method, Model):
-        return "checkpoint"
+        return "model"
     if isinstance(method, WienerConfig | RichardsonLucyConfig):
         return "wiener" if isinstance(method, WienerConfig) else "richardson_lucy"
-    kinds: tuple[Kind, ...] = ("network", "checkpoint", "wiener", "richardson_lucy")
+    kinds: tuple[Kind, ...] = ("network", "model", "wiener", "richardson_lucy")
     return next(kind for kind in kinds if getattr(method, kind) is not None)
 
 
 def load_model(method: Method, psf_field: PSFField) -> Model:
     """Load a method's model, and check that it was trained for the frame of the PSF field."""
-    assert method.checkpoint is not None
-    model = Model.load(method.checkpoint)
+    assert method.model is not None
+    model = Model.load(method.model)
     if model.frame_shape != psf_field.frame_shape:
         trained, wanted = ("x".join(map(str, f.frame_shape)) for f in (model, psf_field))
         raise FrameMismatchError(
-            f"{method.checkpoint} was trained for a frame of {trained} pixels, but the frame of "
+            f"{method.model} was trained for a frame of {trained} pixels, but the frame of "
             f"the PSF field is {wanted}; train a network for this frame."
         )
     return model

@@ -16,7 +16,11 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 S = TypeVar("S", bound="Settings")
 
-RENAMED = {"iterations": "num_iter", "regularisation": "regularization"}
+RENAMED = {
+    "checkpoint": "model",
+    "iterations": "num_iter",
+    "regularisation": "regularization",
+}
 """Keys of older settings files, and their current names."""
 
 

@@ -16,7 +16,7 @@ class Method(Settings):
 
     name: str = Field(min_length=1, description="Name of the method in tables and figures.")
     network: NetworkConfig | None = Field(None, description="Network to train.")
-    checkpoint: Path | None = Field(None, description="File of a trained model.")
+    model: Path | None = Field(None, description="File of a trained model.")
     wiener: WienerConfig | None = Field(None, description="Wiener deconvolution.")
     richardson_lucy: RichardsonLucyConfig | None = Field(
         None, description="Richardson-Lucy deconvolution."
@@ -27,7 +27,7 @@ class Method(Settings):
         given = [name for name, value in self if name != "name" and value is not None]
         if len(given) != 1:
             raise ValueError(
-                "a method is one of network, checkpoint, wiener and richardson_lucy; "
+                "a method is one of network, model, wiener and richardson_lucy; "
                 f"{self.name!r} has {' and '.join(given) or 'none of them'}."
             )
         return self

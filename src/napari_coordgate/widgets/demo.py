@@ -20,7 +20,7 @@ OTHERS = ("Lens PSF", "Train", "Gating maps", "Batch deblur", "Compare")
 
 
 def show_demo(viewer: Viewer) -> DeblurWidget:
-    """Fill a viewer with the demonstration; the deblurring goes on in the background.
+    """Fill a viewer with the demonstration; deblurring runs in the background.
 
     Parameters
     ----------
