@@ -1,4 +1,4 @@
-"""Gating maps as images: what a network learned of the frame."""
+"""Command ``gates``: write the gating maps of a model as images."""
 
 from pathlib import Path
 
@@ -13,24 +13,24 @@ from napari_coordgate.io.metadata import PixelSize
 from napari_coordgate.io.tiff import GATING_MAP_PREFIX, pixel_size_options
 from napari_coordgate.model import Model
 
-__all__ = ["write_gates"]
 
-
-def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool) -> None:
-    """Write the maps of each gate as one image of an OME-TIFF, and perhaps a picture of some."""
+def write_gates(path: Path, output: Path, figure: Path | None, overwrite: bool) -> None:
+    """Write the maps of each gate as one image of an OME-TIFF, and optionally a figure."""
     if output.suffix.lower() not in (".tif", ".tiff"):
-        raise SettingsError(f"{output}: the name of a file of gating maps must end in .tif.")
+        raise SettingsError(f"{output}: the file name of gating maps must end in .tif.")
     check_not_exists([output] if figure is None else [output, figure], overwrite)
-    checkpoint = Model.load(model)
-    maps = gating_maps(checkpoint)
+    model = Model.load(path)
+    maps = gating_maps(model)
     if not maps:
-        raise ModelError(f"{model} holds a network without gates; give a cg-unet.")
+        raise ModelError(
+            f"{path} has a network without gates; give a model with gates, such as cg-unet."
+        )
     with (
         atomic_write(output, overwrite) as temporary,
         tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as tiff,
     ):
         for name, gate in maps.items():
-            size = _pixel_size(checkpoint, gate.shape[-1])
+            size = _pixel_size(model, gate.shape[-1])
             options = pixel_size_options("ome", size)
             options["metadata"] |= {
                 "axes": "CYX",
@@ -44,9 +44,9 @@ def write_gates(model: Path, output: Path, figure: Path | None, overwrite: bool)
     typer.echo(f"{output}: {', '.join(shapes)}")
 
 
-def _pixel_size(checkpoint: Model, width: int) -> PixelSize | None:
-    """(y, x) size of the pixel of a map of this width, which covers 1, 2, 4 ... of the frame's."""
-    if checkpoint.pixel_size_um is None:
+def _pixel_size(model: Model, width: int) -> PixelSize | None:
+    """Pixel size (y, x) of a map of this width: 1, 2, 4, ... times that of the frame."""
+    if model.pixel_size_um is None:
         return None
-    side = checkpoint.pixel_size_um * 2 ** round(np.log2(checkpoint.frame_shape[1] / width))
+    side = model.pixel_size_um * 2 ** round(np.log2(model.frame_shape[1] / width))
     return side, side

@@ -1,4 +1,4 @@
-"""From the description of a lens, or from measured PSFs, to a PSF field."""
+"""Command ``psf``: make a PSF field from a lens or from measured PSFs."""
 
 import csv
 from pathlib import Path
@@ -16,8 +16,6 @@ from napari_coordgate.io import read_image
 from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.optics import PSFField
 
-__all__ = ["make_psf_field"]
-
 
 def make_psf_field(
     lens: Path | None,
@@ -28,47 +26,47 @@ def make_psf_field(
     given: Given[PSFFieldConfig],
     overwrite: bool,
 ) -> None:
-    """Make the PSF field of a lens file, or of a stack of PSFs and a table of their positions."""
+    """Make a PSF field from a lens file, or from a stack of PSFs and a table of their positions."""
     if output.suffix.lower() not in (".tif", ".tiff"):
-        raise SettingsError(f"{output}: a PSF field's name must end in .tif.")
+        raise SettingsError(f"{output}: the file name of a PSF field must end in .tif.")
     config = given.settings()
     check_not_exists([output, settings_path(output)], overwrite)
     if lens is not None and measured is None and positions is None:
-        field = PSFField.from_lens(
+        psf_field = PSFField.from_lens(
             load_lens(lens), frame_shape, config.tolerance, config.enclosed_energy
         )
     elif lens is None and measured is not None and positions is not None:
-        field = _measured_field(measured, positions, frame_shape, config.tolerance)
+        psf_field = _measured_field(measured, positions, frame_shape, config.tolerance)
     else:
         raise SettingsError("Give either a lens file, or both --measured and --positions.")
-    field.save(output, overwrite=overwrite)
+    psf_field.save(output, overwrite=overwrite)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
-    typer.echo(to_text({"file": str(output), **psf_field_info(field)}))
+    typer.echo(to_text({"file": str(output), **psf_field_info(psf_field)}))
 
 
 def _measured_field(
     stack: Path, positions: Path, frame_shape: tuple[int, int], tolerance: float
 ) -> PSFField:
-    """PSF field of measured PSFs."""
+    """PSF field of a stack of measured PSFs."""
     image = read_image(stack)
     if image.data.ndim != 3 or "S" in image.axes:
-        raise PSFError(f"{stack} has axes {image.axes}; give a stack of PSFs, one plane each.")
-    places = _read_positions(positions)
+        raise PSFError(f"{stack} has axes {image.axes}; give a stack with one PSF per plane.")
+    points = _read_positions(positions)
     pixel_size_um = image.pixel_size_um and image.pixel_size_um[0]
     try:
-        return PSFField.from_psfs(image.pixels, places, frame_shape, tolerance, pixel_size_um)
+        return PSFField.from_psfs(image.pixels, points, frame_shape, tolerance, pixel_size_um)
     except PSFError as error:
         raise PSFError(f"{stack} with {positions}: {error}") from None
 
 
 def _read_positions(path: Path) -> NDArray[np.float64]:
-    """Frame pixels (row, column), shape (N, 2), of a table with these two columns."""
+    """Frame pixels (row, column), shape (N, 2), from a CSV file with these columns."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
         return np.array([(float(row["row"]), float(row["column"])) for row in rows])
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise PSFError(
-            f"{path} is no table of positions ({error!r}); "
+            f"{path} is not a table of positions ({error!r}); "
             "give a CSV file with the columns row and column, in frame pixels."
         ) from None
