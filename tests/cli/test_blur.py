@@ -27,7 +27,7 @@ def test_images_keep_name_type_axes_and_pixel_size(run: Run, world: World, tmp_p
     assert blurred.pixel_size_um == pytest.approx((0.25, 0.25))
 
 
-def test_an_image_without_a_pixel_size_gets_the_one_of_the_psf_field(
+def test_an_image_without_pixel_size_gets_that_of_the_psf_field(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     write_image(tmp_path / "spots.tif", Image(SPOTS, "YX"))
@@ -36,7 +36,7 @@ def test_an_image_without_a_pixel_size_gets_the_one_of_the_psf_field(
     assert blurred.pixel_size_um == pytest.approx((0.5, 0.5))
 
 
-def test_an_image_of_the_frame_is_blurred_as_the_field_says(
+def test_an_image_of_the_frame_is_blurred_with_the_psf_field(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "spots.npy", SPOTS)
@@ -46,7 +46,7 @@ def test_an_image_of_the_frame_is_blurred_as_the_field_says(
 
 
 @pytest.mark.filterwarnings("always")
-def test_a_larger_image_shines_into_its_central_frame_unless_the_border_is_a_mirror(
+def test_light_from_outside_the_frame_is_used_unless_the_border_is_mirrored(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     scene = np.zeros((61, 53), np.float32)
@@ -63,7 +63,7 @@ def test_a_larger_image_shines_into_its_central_frame_unless_the_border_is_a_mir
     assert (np.load(tmp_path / "scene" / "scene.npy")[0] > mirrored[0] + 10).all()
 
 
-def test_noise_has_the_size_of_its_photons_and_repeats_by_the_settings_file(
+def test_noise_matches_the_photon_count_and_is_reproduced_by_the_settings_file(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     sharp = np.where(SPOTS > 0, 1000.0, 500.0).astype(np.float32)
@@ -86,7 +86,7 @@ def test_noise_has_the_size_of_its_photons_and_repeats_by_the_settings_file(
     assert relative.std() == pytest.approx(1, abs=0.1)
 
 
-def test_the_noise_of_an_image_does_not_depend_on_the_others(
+def test_the_noise_of_an_image_does_not_depend_on_other_images(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     first, second = sorted(world.sharp.iterdir())[:2]
@@ -97,7 +97,7 @@ def test_the_noise_of_an_image_does_not_depend_on_the_others(
     assert one.read_bytes() == both.read_bytes()
 
 
-def test_more_images_may_join_a_folder_of_the_same_settings_only(
+def test_images_can_be_added_to_a_folder_with_the_same_settings_only(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     first, second, third = sorted(world.sharp.iterdir())[:3]
@@ -110,7 +110,7 @@ def test_more_images_may_join_a_folder_of_the_same_settings_only(
     assert not (tmp_path / "out" / third.name).exists()
 
 
-def test_no_image_is_written_when_one_is_unfit(run: Run, world: World, tmp_path: Path) -> None:
+def test_no_image_is_written_if_one_is_too_small(run: Run, world: World, tmp_path: Path) -> None:
     small = tmp_path / "small.npy"
     np.save(small, SPOTS[:40])
     first = next(world.sharp.iterdir())
@@ -121,7 +121,7 @@ def test_no_image_is_written_when_one_is_unfit(run: Run, world: World, tmp_path:
 
 
 @pytest.mark.parametrize("pixel", [np.nan, 0.0])
-def test_no_image_is_written_when_a_later_one_holds_nothing_to_blur(
+def test_no_image_is_written_if_a_later_one_is_invalid(
     run: Run, world: World, tmp_path: Path, pixel: float
 ) -> None:
     np.save(tmp_path / "empty.npy", np.full((2, 48, 48), pixel, np.float32))
@@ -133,7 +133,7 @@ def test_no_image_is_written_when_a_later_one_holds_nothing_to_blur(
     assert not out.exists()
 
 
-def test_images_of_one_name_do_not_replace_each_other(
+def test_images_of_the_same_name_do_not_overwrite_each_other(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     first = next(world.sharp.iterdir())
@@ -145,7 +145,7 @@ def test_images_of_one_name_do_not_replace_each_other(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_image_does_not_replace_itself(run: Run, world: World, tmp_path: Path) -> None:
+def test_an_image_does_not_overwrite_itself(run: Run, world: World, tmp_path: Path) -> None:
     image = tmp_path / "image.npy"
     np.save(image, SPOTS)
     before = image.read_bytes()

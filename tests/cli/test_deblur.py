@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
 
 
-def test_the_result_is_that_of_the_library(run: Run, world: World, tmp_path: Path) -> None:
+def test_the_result_equals_that_of_the_python_function(
+    run: Run, world: World, tmp_path: Path
+) -> None:
     output = tmp_path / "restored.tif"
     finished = run("deblur", world.blurred, "-m", world.model, "-o", output)
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -25,7 +27,9 @@ def test_the_result_is_that_of_the_library(run: Run, world: World, tmp_path: Pat
     assert restored.pixel_size_um == pytest.approx((0.5, 0.5))
 
 
-def test_tiles_do_not_show_and_are_written_down(run: Run, world: World, tmp_path: Path) -> None:
+def test_tiles_do_not_change_the_result_and_are_recorded(
+    run: Run, world: World, tmp_path: Path
+) -> None:
     restoring = ("deblur", world.blurred, "-m", world.model)
     run(*restoring, "-o", tmp_path / "whole.npy")
     run(*restoring, "-o", tmp_path / "tiled.npy", "--tile", 32, "--device", "cpu")
@@ -37,7 +41,7 @@ def test_tiles_do_not_show_and_are_written_down(run: Run, world: World, tmp_path
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), tiled)
 
 
-def test_a_stack_keeps_its_axes_as_stated(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_stack_keeps_the_given_axes(run: Run, world: World, tmp_path: Path) -> None:
     plane = read_image(world.blurred).pixels
     np.save(tmp_path / "stack.npy", np.stack([plane, plane[::-1]])[None])
     flags = ("-m", world.model, "-o", tmp_path / "restored.ome.tif", "--axes", "TCYX")
@@ -46,7 +50,9 @@ def test_a_stack_keeps_its_axes_as_stated(run: Run, world: World, tmp_path: Path
     assert (restored.axes, restored.data.shape) == ("CYX", (2, 48, 48))
 
 
-def test_a_window_of_the_frame_is_deblurred_as_such(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_window_of_the_frame_is_deblurred_with_its_origin(
+    run: Run, world: World, tmp_path: Path
+) -> None:
     window = read_image(world.blurred).pixels[3:32, 6:43]
     np.save(tmp_path / "window.npy", window)
     restoring = ("deblur", tmp_path / "window.npy", "-m", world.model)
@@ -60,7 +66,7 @@ def test_a_window_of_the_frame_is_deblurred_as_such(run: Run, world: World, tmp_
 
 
 @pytest.mark.filterwarnings("always")
-def test_the_frame_at_another_size_is_taken_with_a_warning_of_one_line(
+def test_the_frame_at_another_size_gives_a_warning_of_one_line(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     small = np.random.default_rng(0).random((24, 24)).astype(np.float32)
@@ -76,7 +82,7 @@ def test_the_frame_at_another_size_is_taken_with_a_warning_of_one_line(
     "dtype",
     ["?", "u1", "i1", "u2", ">u2", "i2", "u4", ">i4", "f2", "f4", ">f4", "f8", ">f8", "u8"],
 )
-def test_every_pixel_type_is_deblurred_and_can_be_kept(
+def test_every_dtype_is_deblurred_and_can_be_kept(
     run: Run, world: World, tmp_path: Path, dtype: str
 ) -> None:
     pixels = read_image(world.blurred).pixels
@@ -89,7 +95,9 @@ def test_every_pixel_type_is_deblurred_and_can_be_kept(
 
 @pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("suffix", ["tif", "png"])
-def test_colors_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix: str) -> None:
+def test_color_images_keep_their_axes_and_give_a_warning(
+    run: Run, world: World, tmp_path: Path, suffix: str
+) -> None:
     pixels = read_image(world.blurred).pixels
     colors = np.stack([pixels, pixels[::-1], pixels.T], axis=-1)
     write_image(tmp_path / f"rgb.{suffix}", Image(colors, "YXS"))
@@ -102,7 +110,7 @@ def test_colors_are_kept_and_told(run: Run, world: World, tmp_path: Path, suffix
     assert (restored.axes, restored.data.shape) == ("YXS", (48, 48, 3))
 
 
-def test_a_format_that_cannot_hold_the_result_is_refused(
+def test_a_format_that_cannot_store_the_result_is_an_error(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     restoring = ("deblur", world.blurred, "-m", world.model, "-o")
@@ -112,7 +120,9 @@ def test_a_format_that_cannot_hold_the_result_is_refused(
 
 
 @pytest.mark.parametrize("taken", ["r.tif", "r.tif.yaml"])
-def test_nothing_is_overwritten_unasked(run: Run, world: World, tmp_path: Path, taken: str) -> None:
+def test_nothing_is_overwritten_without_the_flag(
+    run: Run, world: World, tmp_path: Path, taken: str
+) -> None:
     (tmp_path / taken).write_text("precious")
     restoring = ("deblur", world.blurred, "-m", world.model, "-o", tmp_path / "r.tif")
     refused = run(*restoring)
@@ -123,7 +133,7 @@ def test_nothing_is_overwritten_unasked(run: Run, world: World, tmp_path: Path, 
     assert {path.name for path in tmp_path.iterdir()} == {"r.tif", "r.tif.yaml"}
 
 
-def test_a_folder_does_not_become_an_image(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_folder_cannot_be_written_to_an_image(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("deblur", world.sharp, "-m", world.model, "-o", tmp_path / "r.tif")
     assert finished.returncode == 2
     assert "is a folder; name a folder for its results" in finished.stderr

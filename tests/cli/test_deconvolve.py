@@ -1,4 +1,4 @@
-"""Laws of classical deconvolution from the command line, run as its users do."""
+"""Commands ``wiener`` and ``richardson-lucy``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_axes_pixel_size_and_settings_are_kept(
     np.testing.assert_array_equal(read_image(again).pixels, restored.data)
 
 
-def test_what_exists_is_kept_and_what_is_wrong_is_told(
+def test_existing_files_are_kept_and_invalid_input_is_an_error(
     run: Run, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     image, psf = files

@@ -22,7 +22,7 @@ def deep_model(run: Run, world: World, tmp_path: Path) -> Path:
     return output
 
 
-def test_each_gate_is_an_image_of_its_own(run: Run, deep_model: Path, tmp_path: Path) -> None:
+def test_each_gate_is_a_separate_image(run: Run, deep_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "gates.tif"
     assert run("gates", deep_model, "-o", output).returncode == 0
     maps = gating_maps(deep_model)
@@ -44,14 +44,14 @@ def test_a_pixel_of_a_coarser_gate_is_larger(run: Run, deep_model: Path, tmp_pat
     assert sizes["gate down 2, 4 channels"] == pytest.approx(1.0)
 
 
-def test_the_file_is_an_image_like_any_other(run: Run, world: World, tmp_path: Path) -> None:
+def test_the_file_can_be_read_as_an_image(run: Run, world: World, tmp_path: Path) -> None:
     run("gates", world.model, "-o", tmp_path / "gates.tif")
     image = read_image(tmp_path / "gates.tif")
     assert (image.axes, image.data.shape) == ("CYX", (4, 48, 48))
     assert image.pixel_size_um == pytest.approx((0.5, 0.5))
 
 
-def test_a_picture_of_the_maps_comes_on_demand(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_figure_of_the_maps_is_written_on_request(run: Run, world: World, tmp_path: Path) -> None:
     picture = tmp_path / "gates.png"
     flags = ("-o", tmp_path / "gates.tif", "--figure", picture)
     assert run("gates", world.model, *flags).returncode == 0
@@ -68,7 +68,7 @@ def test_a_network_without_gates_is_an_error(run: Run, world: World, tmp_path: P
     assert not (tmp_path / "gates.tif").exists()
 
 
-def test_another_kind_of_file_is_wrong_use(run: Run, world: World, tmp_path: Path) -> None:
+def test_another_output_format_is_an_error(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("gates", world.model, "-o", tmp_path / "gates.npy")
     assert finished.returncode == 2
     assert ".tif" in finished.stderr

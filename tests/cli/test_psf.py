@@ -28,7 +28,9 @@ def measurement(world: World, tmp_path: Path) -> Measurement:
     return tmp_path / "psfs.tif", tmp_path / "places.csv"
 
 
-def test_it_tells_what_it_made(run: Run, world: World, tmp_path: Path) -> None:
+def test_the_psf_field_is_summarized_on_the_terminal(
+    run: Run, world: World, tmp_path: Path
+) -> None:
     told = run("psf", world.lens, "--frame", "40x48", "-o", tmp_path / "f.tif").stdout
     field = PSFField.load(tmp_path / "f.tif")
     assert field.frame_shape == (40, 48)
@@ -39,7 +41,7 @@ def test_it_tells_what_it_made(run: Run, world: World, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(sigmas) / 2.355, [0.6, 1.2, 1.2, 1.2, 1.2], rtol=0.1)
 
 
-def test_a_flag_goes_before_the_file_and_both_are_written_down(
+def test_flags_override_the_settings_file_and_both_are_recorded(
     run: Run, world: World, tmp_path: Path
 ) -> None:
     config = tmp_path / "run.yaml"
@@ -52,14 +54,14 @@ def test_a_flag_goes_before_the_file_and_both_are_written_down(
     assert PSFField.load(output).size < PSFField.load(world.field).size
 
 
-def test_the_settings_written_repeat_the_run(run: Run, world: World, tmp_path: Path) -> None:
+def test_the_recorded_settings_reproduce_the_run(run: Run, world: World, tmp_path: Path) -> None:
     making = ("psf", world.lens, "--frame", "48x48")
     run(*making, "--tolerance", "0.05", "-o", tmp_path / "a.tif")
     run(*making, "--config", tmp_path / "a.tif.yaml", "-o", tmp_path / "b.tif")
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 
-def test_measured_psfs_make_a_field(
+def test_measured_psfs_give_a_psf_field(
     run: Run, world: World, measurement: Measurement, tmp_path: Path
 ) -> None:
     stack, places = measurement
@@ -71,7 +73,7 @@ def test_measured_psfs_make_a_field(
 
 
 @pytest.mark.filterwarnings("always")
-def test_measured_psfs_that_miss_the_tolerance_are_warned_of(
+def test_measured_psfs_that_miss_the_tolerance_give_a_warning(
     run: Run, measurement: Measurement, tmp_path: Path
 ) -> None:
     stack, places = measurement
@@ -79,13 +81,13 @@ def test_measured_psfs_that_miss_the_tolerance_are_warned_of(
     finished = run("psf", *flags, "--tolerance", 1e-12, "-o", tmp_path / "measured.tif")
     assert finished.returncode == 0
     (line,) = finished.stderr.splitlines()
-    assert line.startswith("napari-coordgate: warning: The measured PSFs are kept to")
+    assert line.startswith("napari-coordgate: warning: The measured PSFs are represented with")
 
 
 @pytest.mark.parametrize(
     "table", ["", "y,x\n1,2\n", "row,column\n1,2\n", "row,column\none,two\n" * 5]
 )
-def test_a_table_that_does_not_fit_the_psfs_is_an_error(
+def test_a_table_that_does_not_match_the_psfs_is_an_error(
     run: Run, measurement: Measurement, tmp_path: Path, table: str
 ) -> None:
     stack, places = measurement
@@ -98,15 +100,13 @@ def test_a_table_that_does_not_fit_the_psfs_is_an_error(
 
 
 @pytest.mark.parametrize("frame", ["48", "48x", "axb", "-48x48", "48x48x48"])
-def test_a_frame_that_is_none_is_wrong_use(
-    run: Run, world: World, tmp_path: Path, frame: str
-) -> None:
+def test_an_invalid_frame_is_an_error(run: Run, world: World, tmp_path: Path, frame: str) -> None:
     finished = run("psf", world.lens, "--frame", frame, "-o", tmp_path / "f.tif")
     assert finished.returncode == 2
     assert "512x512" in finished.stderr
 
 
-def test_a_lens_or_a_measurement_must_be_given_and_not_both(
+def test_either_a_lens_or_measured_psfs_must_be_given(
     run: Run, world: World, measurement: Measurement, tmp_path: Path
 ) -> None:
     rest = ("--frame", "48x48", "-o", tmp_path / "f.tif")
@@ -115,7 +115,7 @@ def test_a_lens_or_a_measurement_must_be_given_and_not_both(
         assert run("psf", *given, *rest).returncode == 2
 
 
-def test_a_lens_file_with_a_wrong_key_is_wrong_use(run: Run, tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_lens_file_is_an_error(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lens.yaml").write_text("na: 0.5\nzoom: 3\n")
     finished = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
     assert finished.returncode == 2

@@ -1,4 +1,4 @@
-"""Laws of classical deconvolution: what physics and statistics promise of it."""
+"""Wiener and Richardson-Lucy deconvolution."""
 
 import threading
 
@@ -76,7 +76,7 @@ def inside(shape: tuple[int, int] = FRAME, margin: int = 16) -> Pixels:
 
 
 @pytest.mark.parametrize("config", METHODS)
-def test_an_image_of_one_brightness_stays_so_behind_a_constant_lens(
+def test_a_uniform_image_stays_uniform_with_a_constant_psf(
     config: DeconvolutionConfig,
 ) -> None:
     flat = np.full(FRAME, 0.4)
@@ -85,14 +85,14 @@ def test_an_image_of_one_brightness_stays_so_behind_a_constant_lens(
 
 
 @pytest.mark.parametrize("psf", ["mean", "field"])
-def test_wiener_behind_a_perfect_lens_is_the_image_drawn_to_its_mean(psf: str) -> None:
+def test_wiener_with_a_point_psf_shrinks_the_image_towards_its_mean(psf: str) -> None:
     image, noise = cells(), 0.25
     config = WienerConfig.model_validate({"psf": psf, "regularization": noise})
     expected = image.mean() + (image - image.mean()) / (1 + noise)
     np.testing.assert_allclose(deconvolve_scaled(image, SHARPEST, config), expected, atol=1e-5)
 
 
-def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same() -> None:
+def test_wiener_by_conjugate_gradients_equals_the_filter_for_a_constant_psf() -> None:
     blurred = CONSTANT.blur(cells())
     filtered = deconvolve_scaled(blurred, CONSTANT, WienerConfig(psf="mean", regularization=0.05))
     solved = deconvolve_scaled(blurred, CONSTANT, WienerConfig(regularization=0.05, num_iter=200))
@@ -106,7 +106,7 @@ def test_wiener_with_own_psfs_is_that_with_the_mean_one_where_all_are_the_same()
         (RichardsonLucyConfig(num_iter=40), RichardsonLucyConfig(num_iter=40, psf="mean")),
     ],
 )
-def test_own_psfs_restore_the_edge_better_than_the_mean_one(
+def test_the_psf_of_each_pixel_restores_the_edge_better_than_the_mean_psf(
     own: DeconvolutionConfig, mean: DeconvolutionConfig
 ) -> None:
     lens = GaussianLens(sigma_center_px=0.5, sigma_edge_px=3.0)
@@ -117,7 +117,7 @@ def test_own_psfs_restore_the_edge_better_than_the_mean_one(
     assert reached[0] > reached[1] + 0.5
 
 
-def test_richardson_lucy_is_never_negative_and_keeps_the_light() -> None:
+def test_richardson_lucy_is_non_negative_and_conserves_flux() -> None:
     blurred = VARYING.blur(inside()) + np.float32(1e-4)
     config = RichardsonLucyConfig(num_iter=30, accelerate=False)
     restored = deconvolve_scaled(blurred, VARYING, config)
@@ -125,7 +125,7 @@ def test_richardson_lucy_is_never_negative_and_keeps_the_light() -> None:
     assert restored.sum() == pytest.approx(blurred.sum(), rel=2e-3)
 
 
-def test_each_plain_iteration_raises_the_likelihood() -> None:
+def test_each_unaccelerated_iteration_increases_the_likelihood() -> None:
     observed = simulate(inside(), VARYING, CAMERA, 0).clip(0)
     reached = [
         likelihood(
@@ -140,7 +140,7 @@ def test_each_plain_iteration_raises_the_likelihood() -> None:
     assert np.all(np.diff(reached) > 0)
 
 
-def test_acceleration_reaches_in_a_third_of_the_iterations_what_plain_ones_do() -> None:
+def test_acceleration_needs_at_most_a_third_of_the_iterations() -> None:
     observed = VARYING.blur(inside())
     few = deconvolve_scaled(observed, VARYING, RichardsonLucyConfig(num_iter=20))
     plain = RichardsonLucyConfig(num_iter=60, accelerate=False)
@@ -148,7 +148,7 @@ def test_acceleration_reaches_in_a_third_of_the_iterations_what_plain_ones_do() 
     assert likelihood(few, observed, VARYING) >= likelihood(many, observed, VARYING)
 
 
-def test_the_first_iterations_are_those_of_scikit_image_away_from_borders() -> None:
+def test_the_first_iterations_equal_those_of_scikit_image_away_from_borders() -> None:
     blurred = CONSTANT.blur(inside()) + np.float32(0.01)
     config = RichardsonLucyConfig(num_iter=10, accelerate=False)
     expected = plain_richardson_lucy(blurred, CONSTANT.psf_at(32, 28), 10, clip=False)
@@ -157,7 +157,7 @@ def test_the_first_iterations_are_those_of_scikit_image_away_from_borders() -> N
     )
 
 
-def test_a_bright_thing_just_beyond_the_border_does_not_ring() -> None:
+def test_a_bright_object_just_outside_the_border_does_not_ring() -> None:
     scene = np.full((96, 88), 0.1, np.float32)
     scene[:14] = 1.0  # ends two pixels before the frame begins
     observed = CONSTANT.blur(scene, origin=(-16, -16))
@@ -167,7 +167,7 @@ def test_a_bright_thing_just_beyond_the_border_does_not_ring() -> None:
     assert psnr(truth[near], own[near]) > psnr(truth[near], dark[near]) + 6
 
 
-def test_it_stops_once_the_residual_is_as_small_as_the_noise() -> None:
+def test_discrepancy_stops_the_iterations_early() -> None:
     observed = simulate(cells((96, 88)), VARYING, CAMERA, 0)
     endless = RichardsonLucyConfig(num_iter=300, discrepancy=True)
     steps = sum(
@@ -179,7 +179,7 @@ def test_it_stops_once_the_residual_is_as_small_as_the_noise() -> None:
         deconvolve_scaled(observed, VARYING, endless)
 
 
-def test_where_it_stops_the_residual_is_the_noise() -> None:
+def test_discrepancy_stops_where_the_residual_equals_the_noise() -> None:
     shape = (128, 120)
     field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
     light = torch.from_numpy(field.blur(inside(shape, 20)))
@@ -193,7 +193,7 @@ def test_where_it_stops_the_residual_is_the_noise() -> None:
 
 
 @pytest.mark.parametrize("camera", [CAMERA, None])
-def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | None) -> None:
+def test_negative_noise_is_not_clipped_and_flux_is_conserved(camera: Camera | None) -> None:
     observed = add_camera_noise(torch.from_numpy(VARYING.blur(inside())), CAMERA, 0).numpy()
     assert observed.min() < -(CAMERA.read_noise**2) / 2000
     config = RichardsonLucyConfig(num_iter=40)
@@ -201,7 +201,7 @@ def test_noise_below_the_dark_is_not_cut_off_and_adds_no_light(camera: Camera | 
     assert restored.sum() == pytest.approx(observed.sum(), rel=0.02)
 
 
-def test_total_variation_calms_the_noise_of_flat_parts() -> None:
+def test_total_variation_reduces_noise_in_flat_regions() -> None:
     flat = np.full(FRAME, 0.5, np.float32)
     observed = add_camera_noise(torch.from_numpy(flat), Camera(photons=200), 0).numpy()
     rough, smooth = (
@@ -214,7 +214,7 @@ def test_total_variation_calms_the_noise_of_flat_parts() -> None:
 
 
 @pytest.mark.parametrize("config", METHODS)
-def test_a_window_is_restored_by_the_psfs_of_its_place(config: DeconvolutionConfig) -> None:
+def test_a_window_is_deconvolved_with_the_psfs_at_its_position(config: DeconvolutionConfig) -> None:
     blurred = VARYING.blur(cells())
     whole = deconvolve(blurred * 100 + 7, VARYING, config)
     part = deconvolve(blurred[8:, 4:] * 100 + 7, VARYING, config, origin=(8, 4))
@@ -223,7 +223,7 @@ def test_a_window_is_restored_by_the_psfs_of_its_place(config: DeconvolutionConf
 
 
 @pytest.mark.parametrize("config", METHODS)
-def test_results_come_back_in_the_images_own_units_plane_by_plane(
+def test_each_plane_is_deconvolved_independently_in_its_own_units(
     config: DeconvolutionConfig,
 ) -> None:
     blurred = VARYING.blur(cells())
@@ -256,7 +256,7 @@ def test_keyword_arguments_are_those_of_the_configuration() -> None:
     )
 
 
-def test_a_cancel_ends_at_once() -> None:
+def test_a_cancel_stops_the_iterations() -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(CanceledError):
@@ -265,7 +265,7 @@ def test_a_cancel_ends_at_once() -> None:
         wiener(cells(), VARYING, cancel=cancel)
 
 
-def test_bad_images_are_errors_of_one_line() -> None:
+def test_invalid_images_are_errors() -> None:
     with pytest.raises(FrameMismatchError, match="PSF field's frame is 64x56"):
         deconvolve(cells((32, 32)), VARYING, WienerConfig())
     with pytest.raises(FrameMismatchError, match="not inside the frame of 64x56"):
@@ -279,7 +279,7 @@ def test_bad_images_are_errors_of_one_line() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, *FRAME), (0, 5), (5,)])
-def test_arrays_that_are_no_plane_are_refused(shape: tuple[int, ...]) -> None:
+def test_scaled_arrays_must_be_finite_planes(shape: tuple[int, ...]) -> None:
     for config in (WienerConfig(), RichardsonLucyConfig()):
         with pytest.raises(ImageError, match="finite"):
             deconvolve_scaled(np.ones(shape), VARYING, config)
@@ -287,7 +287,7 @@ def test_arrays_that_are_no_plane_are_refused(shape: tuple[int, ...]) -> None:
             deconvolve_scaled(np.full(FRAME, np.nan), VARYING, config)
 
 
-def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
@@ -297,14 +297,14 @@ def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             deconvolve(cells(), VARYING, config)
 
 
-def test_pixels_of_another_size_are_told() -> None:
+def test_another_pixel_size_than_that_of_the_psf_field_gives_a_warning() -> None:
     field = PSFField(VARYING.kernels, VARYING.coefficients, FRAME, pixel_size_um=0.5)
     image = Image(cells(), "YX", (0.25, 0.25), title="image")
     with pytest.warns(FrameMismatchWarning, match=r"image has a pixel size of .*0\.5 um"):
         deconvolve(image, field, WienerConfig(psf="mean"))
 
 
-def test_read_noise_below_the_dark_leaves_no_nan() -> None:
+def test_strong_read_noise_gives_no_nan() -> None:
     observed = simulate(cells((96, 88)), VARYING, Camera(photons=50, read_noise=10), 0)
     assert observed.min() < 0
     camera = Camera(photons=50, read_noise=10)

@@ -61,7 +61,7 @@ def test_tiled_equals_whole(height: int, width: int, depth: int, spare: int) -> 
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * np.ptp(whole))
 
 
-def test_baked_gates_equal_computed_ones() -> None:
+def test_cached_gating_maps_equal_computed_ones() -> None:
     model = random_model((40, 52))
     image = noise((40, 52))
     predictor = Predictor(model, DeblurConfig())
@@ -91,7 +91,7 @@ def test_a_network_that_changes_nothing_returns_the_image_in_its_own_units(dtype
     np.testing.assert_allclose(kept.astype(float), image.astype(float), atol=2e-4)
 
 
-def test_values_beyond_the_type_are_clipped_not_wrapped() -> None:
+def test_values_outside_the_dtype_range_are_clipped_not_wrapped() -> None:
     model = random_model((32, 32))
     image = noise((32, 32), np.uint8)
     image[:4] = 255
@@ -105,7 +105,7 @@ def test_values_beyond_the_type_are_clipped_not_wrapped() -> None:
     ("shape", "axes"),
     [((3, 24, 20), "ZYX"), ((2, 3, 24, 20), "TCYX"), ((24, 20, 3), "YXS"), ((24, 2, 20), "YZX")],
 )
-def test_each_plane_is_deblurred_by_itself(shape: tuple[int, ...], axes: str) -> None:
+def test_each_plane_is_deblurred_independently(shape: tuple[int, ...], axes: str) -> None:
     model = random_model((24, 20))
     stack = noise(shape)
     restored = deblur(stack, model, axes=axes)
@@ -117,7 +117,7 @@ def test_each_plane_is_deblurred_by_itself(shape: tuple[int, ...], axes: str) ->
         np.testing.assert_array_equal(deblur(plane, model), expected)
 
 
-def test_a_window_is_deblurred_with_its_own_place_in_the_frame() -> None:
+def test_a_window_is_deblurred_with_its_own_frame_coordinates() -> None:
     model = random_model((96, 120))
     image = noise((96, 120))
     image[40, 40], image[41, 41] = 0, 200
@@ -133,7 +133,7 @@ def test_a_window_is_deblurred_with_its_own_place_in_the_frame() -> None:
 
 
 @pytest.mark.parametrize("origin", [(-1, 0), (60, 0), (0, 100)])
-def test_a_window_beyond_the_frame_is_refused(origin: tuple[int, int]) -> None:
+def test_a_window_outside_the_frame_is_an_error(origin: tuple[int, int]) -> None:
     with pytest.raises(FrameMismatchError, match="origin"):
         deblur(noise((40, 40)), random_model((80, 80)), origin=origin)
 
@@ -150,7 +150,7 @@ def test_the_frame_at_another_size_is_resampled_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("shape", "pixel_size_um"), [((30, 90), None), ((48, 48), (0.5, 0.5)), ((96, 95), None)]
 )
-def test_an_image_of_another_view_is_refused(
+def test_an_image_of_another_field_of_view_is_an_error(
     shape: tuple[int, int], pixel_size_um: tuple[float, float] | None
 ) -> None:
     image = Image(noise(shape), "YX", pixel_size_um)
@@ -174,9 +174,7 @@ def with_nan(image: Pixels) -> Pixels:
         (lambda image: image[:1, :1], "2 x 2"),
     ],
 )
-def test_an_image_that_holds_nothing_is_refused(
-    spoil: Callable[[Pixels], Pixels], complaint: str
-) -> None:
+def test_an_invalid_image_is_an_error(spoil: Callable[[Pixels], Pixels], complaint: str) -> None:
     image = spoil(noise((24, 24)))
     frame = (image.shape[0], image.shape[1]) if image.ndim == 2 and image.size else (24, 24)
     with pytest.raises(ImageError, match=complaint) as caught:
@@ -191,7 +189,7 @@ def test_an_error_names_the_plane() -> None:
         deblur(stack, random_model((24, 24)))
 
 
-def test_events_count_the_tiles_and_end_once() -> None:
+def test_events_count_the_tiles_and_planes() -> None:
     model = random_model((90, 90), depth=2)
     runtime = DeblurRuntime(tile=64)
     events = list(deblur_events(noise((2, 90, 90)), model, runtime=runtime))
@@ -202,7 +200,7 @@ def test_events_count_the_tiles_and_end_once() -> None:
     assert [event.index for event in events if isinstance(event, PlaneDone)] == [(0,), (1,)]
 
 
-def test_cancel_ends_the_work_after_a_tile() -> None:
+def test_a_cancel_stops_the_job_after_a_tile() -> None:
     cancel = threading.Event()
     model = random_model((90, 90), depth=2)
     runtime = DeblurRuntime(tile=64)
@@ -215,7 +213,7 @@ def test_cancel_ends_the_work_after_a_tile() -> None:
         deblur(noise((90, 90)), model, runtime=runtime, cancel=cancel)
 
 
-def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
+def test_the_result_can_be_written_to_a_memory_map(tmp_path: Path) -> None:
     model = random_model((60, 60), depth=2)
     image = noise((60, 60), np.uint16)
     np.save(tmp_path / "image.npy", image)
@@ -227,7 +225,7 @@ def test_results_go_to_a_mapped_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), deblur(image, model), atol=1e-2)
 
 
-def test_pixels_of_another_size_than_the_frames_are_warned_of() -> None:
+def test_another_pixel_size_than_that_of_the_model_gives_a_warning() -> None:
     model = random_model((32, 32))
     with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
         deblur(Image(noise((32, 32)), "YX", (1.3, 1.3)), model)
@@ -235,13 +233,13 @@ def test_pixels_of_another_size_than_the_frames_are_warned_of() -> None:
         deblur(Image(noise((24, 16)), "YX", (1.3, 1.3)), model, origin=(0, 4))
 
 
-def test_axes_overrule_those_of_the_image() -> None:
+def test_given_axes_override_those_of_the_image() -> None:
     image = Image(noise((3, 24, 20)), "CYX")
     model = random_model((24, 20))
     np.testing.assert_array_equal(deblur(image, model, axes="ZYX"), deblur(image.data, model))
 
 
-def test_the_checkpoints_own_network_is_left_alone() -> None:
+def test_the_network_of_the_model_is_not_changed() -> None:
     model = random_model((24, 24))
     predictor = Predictor(model, DeblurConfig())
     assert predictor.network is not model.network
@@ -261,7 +259,7 @@ def test_a_lazy_stack_is_loaded_plane_by_plane() -> None:
     assert lazy.loaded == [(24, 20)]
 
 
-def test_cancel_ends_the_work_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_stops_the_job_within_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     cancel, layers = threading.Event(), []
     convolve = torch.nn.Conv2d.forward
 
@@ -289,14 +287,14 @@ def done_planes(events: Iterable[Event]) -> list[tuple[int, ...]]:
         ((2, 24, 20, 2), "TYXS", [(0, 0), (0, 1), (1, 0), (1, 1)]),
     ],
 )
-def test_each_plane_is_told_when_it_is_whole(
+def test_each_plane_has_an_event_when_it_is_done(
     shape: tuple[int, ...], axes: str, expected: list[tuple[int, ...]]
 ) -> None:
     events = deblur_events(noise(shape), random_model((24, 20)), axes=axes)
     assert done_planes(events) == expected
 
 
-def test_a_plane_that_is_told_of_is_final() -> None:
+def test_a_plane_that_is_reported_as_done_is_final() -> None:
     model, stack = random_model((90, 90), depth=2), noise((3, 90, 90))
     out, runtime = np.zeros_like(stack), DeblurRuntime(tile=64)
     expected = deblur(stack, model, runtime=runtime)
@@ -311,7 +309,7 @@ def test_a_plane_that_is_told_of_is_final() -> None:
     lengths=st.lists(st.integers(1, 4), min_size=0, max_size=2).map(tuple),
     wishes=st.lists(st.tuples(st.integers(-1, 5), st.integers(-1, 5)), min_size=1),
 )
-def test_every_plane_is_done_once_whatever_is_wanted_first(
+def test_every_plane_is_deblurred_once_for_any_priority(
     lengths: tuple[int, ...], wishes: list[tuple[int, int]]
 ) -> None:
     wish = itertools.cycle(wishes)
@@ -324,13 +322,13 @@ def test_every_plane_is_done_once_whatever_is_wanted_first(
     assert sorted(done_planes(events)) == list(np.ndindex(lengths))
 
 
-def test_the_plane_that_is_wanted_comes_first_and_then_its_neighbors_in_order() -> None:
+def test_the_prioritized_plane_comes_first_and_then_its_neighbors() -> None:
     model = identity_model((8, 8))
     order = done_planes(deblur_events(noise((6, 8, 8)), model, first=lambda: (3,)))
     assert order == [(3,), (2,), (4,), (1,), (5,), (0,)]
 
 
-def test_what_is_wanted_may_change_meanwhile() -> None:
+def test_the_priority_may_change_between_planes() -> None:
     wanted, seen = [4], []
     model = identity_model((8, 8))
     for event in deblur_events(noise((6, 8, 8)), model, first=lambda: (wanted[0],)):
@@ -340,7 +338,7 @@ def test_what_is_wanted_may_change_meanwhile() -> None:
     assert seen == [(4,), (0,), (1,), (2,), (3,), (5,)]
 
 
-def test_a_canceled_job_tells_of_the_plane_it_has_just_done() -> None:
+def test_a_canceled_job_reports_the_plane_that_it_finished() -> None:
     cancel = threading.Event()
     model = identity_model((8, 8))
     seen = []

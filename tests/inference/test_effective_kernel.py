@@ -1,4 +1,4 @@
-"""Effective kernels are the derivative of the network, wherever in the frame."""
+"""Effective kernels are the derivative of the network at any pixel of the frame."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,7 @@ def test_a_small_change_of_the_image_changes_the_output_by_its_sum_with_the_kern
     assert difference == pytest.approx(float(np.sum(kernel * change[around])), rel=1e-3)
 
 
-def test_the_kernel_of_a_network_that_changes_nothing_is_one_pixel() -> None:
+def test_the_kernel_of_an_identity_network_is_one_pixel() -> None:
     model = model_of(residual=True)
     torch.nn.init.zeros_(model.network.get_parameter("head.weight"))
     kernel = effective_kernel(model, 50, 20, image_of_a_frame())
@@ -87,7 +87,7 @@ def test_the_kernel_of_a_network_that_changes_nothing_is_one_pixel() -> None:
     np.testing.assert_array_equal(kernel, expected)
 
 
-def test_gates_make_a_kernel_that_depends_on_its_place() -> None:
+def test_the_kernel_of_a_gated_network_depends_on_the_position() -> None:
     gated, plain = model_of(2), model_of(2, "unet")
     one, other = (effective_kernel(gated, *place) for place in ((40, 20), (44, 60)))
     assert np.abs(one - other).max() > 1e-3 * np.abs(one).max()
@@ -102,7 +102,7 @@ def test_the_units_of_the_image_do_not_matter() -> None:
     np.testing.assert_allclose(rescaled, kernel, atol=1e-4 * np.abs(kernel).max())
 
 
-def test_a_kernel_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+def test_computing_a_kernel_does_not_change_the_network(tmp_path: Path) -> None:
     model = model_of()
     before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     with torch.no_grad():  # as a caller may have it
@@ -115,12 +115,12 @@ def test_a_kernel_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [(-1, 0), (0, -1), (90, 0), (0, 77)])
-def test_a_place_outside_the_frame_is_refused(place: tuple[int, int]) -> None:
+def test_a_pixel_outside_the_frame_is_an_error(place: tuple[int, int]) -> None:
     with pytest.raises(FrameMismatchError, match="90x77"):
         effective_kernel(model_of(), *place)
 
 
-def test_an_image_that_cannot_serve_is_refused() -> None:
+def test_an_image_of_another_shape_or_without_contrast_is_an_error() -> None:
     with pytest.raises(FrameMismatchError, match="77x90"):
         effective_kernel(model_of(), 1, 1, image_of_a_frame(FRAME[::-1]))
     with pytest.raises(ImageError, match="constant"):

@@ -1,4 +1,4 @@
-"""Gating maps: those of the network, kept, ordered and drawn."""
+"""Gating maps: values, cache, order and figure."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def gated_model(frame: tuple[int, int]) -> Model:
     return Model(TrainingConfig(network=settings), network.state_dict(), frame)
 
 
-def test_gating_maps_are_kept_from_their_second_use_on_within_the_memory() -> None:
+def test_gating_maps_are_cached_from_their_second_use_on_while_memory_lasts() -> None:
     network = gated_model((64, 64)).network
     windows = [Window(0, 0, 32, 32), Window(32, 0, 32, 32)]
     coordinates = [torch.from_numpy(frame_coordinates((64, 64), w))[None] for w in windows]
@@ -58,7 +58,7 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     assert gating_maps(Model(config, plain.state_dict(), (40, 56))) == {}
 
 
-def test_maps_of_a_large_frame_show_the_same_view_in_fewer_pixels() -> None:
+def test_maps_of_a_large_frame_can_be_reduced_to_fewer_pixels() -> None:
     model = gated_model((96, 160))
     maps, small = gating_maps(model), gating_maps(model, longest_side=40)
     assert {name: gate.shape for name, gate in small.items()} == {
@@ -71,13 +71,13 @@ def test_maps_of_a_large_frame_show_the_same_view_in_fewer_pixels() -> None:
     np.testing.assert_allclose(small["down 1"], pooled, atol=0.05)
 
 
-def test_the_liveliest_map_is_the_one_that_varies_most() -> None:
+def test_maps_are_sorted_by_variance() -> None:
     ramp = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 6)
     gate = np.stack([0.1 * ramp + 7, -3 * ramp, 0 * ramp, ramp])
     assert by_variance(gate).tolist() == [1, 3, 0, 2]
 
 
-def test_a_contact_sheet_has_a_row_for_each_gate() -> None:
+def test_the_figure_has_a_row_for_each_gate() -> None:
     maps = gating_maps(gated_model((24, 32)))
     figure = plot_gating_maps(maps, columns=6)
     drawn = [cell for cell in figure.axes if cell.images]

@@ -1,4 +1,4 @@
-"""Laws of tiles that obey a limit of memory by themselves."""
+"""Tiles adapt to the memory limit."""
 
 import subprocess
 import sys
@@ -56,9 +56,7 @@ print(predictor.tile_size)
 
 @pytest.mark.parametrize("kind", ["AS", "DATA"])
 @pytest.mark.parametrize("moment", ["before", "later"])
-def test_a_limited_process_makes_what_an_unlimited_one_does(
-    tmp_path: Path, kind: str, moment: str
-) -> None:
+def test_a_memory_limit_does_not_change_the_result(tmp_path: Path, kind: str, moment: str) -> None:
     model, image = random_model((700, 700), depth=2, channels=16), noise((700, 700))
     model.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "in.npy", image)
@@ -73,7 +71,7 @@ def test_a_limited_process_makes_what_an_unlimited_one_does(
     np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
 
 
-def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tile_uses_a_safe_fraction_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model((700, 700), depth=2)
     sizes = []
     for free in (10**10, 10**8, 10**7, 0):
@@ -88,7 +86,7 @@ def test_a_tile_takes_a_safe_part_of_the_free_memory(monkeypatch: pytest.MonkeyP
     assert FEATURES_PER_PIXEL * 4 * 4 * sizes[2] ** 2 < 10**7 / 2
 
 
-def test_an_image_whose_result_no_memory_holds_is_told() -> None:
+def test_a_result_larger_than_the_memory_is_an_error() -> None:
     huge = np.broadcast_to(noise((1, 24, 24)), (2**40, 24, 24))
     with pytest.raises(DeviceMemoryError, match="result to a file"):
         deblur(Image(huge, "ZYX"), random_model((24, 24)))
@@ -112,7 +110,7 @@ class SmallMemory:
         monkeypatch.setattr(UNet, "forward", forward)
 
 
-def test_tiles_that_the_memory_does_not_hold_become_smaller(
+def test_tiles_shrink_when_memory_runs_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, stack = random_model((200, 160), depth=2), noise((2, 200, 160))
@@ -127,7 +125,7 @@ def test_tiles_that_the_memory_does_not_hold_become_smaller(
     assert predictor.tile_size <= 60
 
 
-def test_a_memory_that_holds_not_even_the_smallest_tile_is_told(
+def test_too_little_memory_for_the_smallest_tile_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     SmallMemory(0).install(monkeypatch)
@@ -135,7 +133,7 @@ def test_a_memory_that_holds_not_even_the_smallest_tile_is_told(
         deblur(noise((400, 300)), random_model((400, 300)))
 
 
-def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
+def test_a_configured_tile_is_not_shrunk_but_a_smaller_one_suggested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory = SmallMemory(90)
@@ -145,7 +143,7 @@ def test_a_tile_that_is_configured_is_kept_and_a_smaller_one_named(
     assert memory.tried == [120]
 
 
-def test_a_plane_whose_resampling_the_memory_does_not_hold_is_told(
+def test_too_little_memory_for_resampling_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("napari_coordgate.inference.alignment.free_host_memory", lambda: 100_000)

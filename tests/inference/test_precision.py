@@ -1,4 +1,4 @@
-"""Laws of computing in bfloat16."""
+"""Inference in bfloat16."""
 
 from typing import Literal, get_args
 
@@ -29,7 +29,7 @@ def test_bfloat16_changes_little_and_scaling_and_residual_stay_float32() -> None
 
 
 @pytest.mark.parametrize("gains", [True, False])
-def test_auto_is_bfloat16_only_where_the_processor_gains(
+def test_auto_precision_is_bfloat16_only_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, gains: bool
 ) -> None:
     model, image = random_model((40, 40)), noise((40, 40))
@@ -39,7 +39,9 @@ def test_auto_is_bfloat16_only_where_the_processor_gains(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_kept_gating_maps_are_those_of_float32_in_either_precision(precision: Precision) -> None:
+def test_cached_gating_maps_do_not_change_the_result_in_either_precision(
+    precision: Precision,
+) -> None:
     model, image = random_model((64, 24)), (noise((64, 24)) / 200).astype(np.float32)
     predictor = Predictor(model, DeblurConfig(precision=precision))
     first, _, kept = (predictor.predict(image, Window.whole((64, 24))) for _ in range(3))

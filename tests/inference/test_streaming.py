@@ -1,4 +1,4 @@
-"""Laws of planes that are larger than the memory, and of threads that share a network."""
+"""Planes that are larger than the memory, and threads that share a predictor."""
 
 import threading
 import time
@@ -65,7 +65,7 @@ def test_a_large_plane_is_read_and_written_by_windows(
     assert max(length for _, length in starts) == max(step)
 
 
-def test_results_go_to_a_zarr_array_in_its_own_chunks(tmp_path: Path) -> None:
+def test_the_result_can_be_written_to_a_zarr_array_by_its_chunks(tmp_path: Path) -> None:
     model, stack = random_model((90, 130), depth=2), noise((2, 90, 130), np.uint16)
     predictor = Predictor(model, DeblurConfig(), DeblurRuntime(tile=64))
     source, target = (
@@ -102,7 +102,9 @@ class Counting:
             self.most = max(self.most, self.running)
 
 
-def test_threads_share_one_network_and_compute_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_a_predictor_and_compute_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = random_model((90, 90), depth=2)
     stacks = [noise((6, 90, 90), seed=seed) for seed in range(4)]
     runtime = DeblurRuntime(tile=64)
