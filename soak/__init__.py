@@ -1,1 +1,1 @@
-"""Faults made on purpose, again and again: what the project promises, tried for real."""
+"""Fault injection: batches and trainings are killed repeatedly and must stay intact."""

@@ -1,9 +1,8 @@
-"""Batches that are killed at random moments, started again, and killed again.
+"""Batches that are killed at random times and restarted.
 
-A round starts the batch as a process of its own and kills it with SIGKILL at a random
-moment of its work. Then every result that has its name is compared, pixel by pixel,
-with what an undisturbed run makes. Once a batch has got to its end in spite of the
-kills, no stray file may be left, and the next round begins with an empty folder.
+Each batch runs in its own process and is killed with SIGKILL at a random time. Then every existing
+result is compared, pixel by pixel, with that of an uninterrupted run. When a batch completes in
+spite of the kills, no temporary file may be left, and the next batch starts with an empty folder.
 """
 
 import os
@@ -42,7 +41,11 @@ def soak(
     files: int = 40,
     file_format: OutputFormat = "ome-tiff",
 ) -> dict[str, Any]:
-    """Kill batches."""
+    """Kill batches of some files; return the counts.
+
+    ``amid_work`` counts the kills after which results were missing, ``strays_found`` the temporary
+    files after kills, ``strays_left`` those after a batch completed.
+    """
     rng = random.Random(seed)
     figures = dict.fromkeys(
         (
@@ -58,10 +61,10 @@ def soak(
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
-        expected = _make_world(folder, model, seed, files, SUFFIX[file_format])
+        expected = _write_inputs(folder, model, seed, files, SUFFIX[file_format])
         flags: tuple[str, ...] = ("--model", str(model), "--device", "cpu")
         flags += ("--precision", "float32", "--workers", str(workers), "--format", file_format)
-        seconds = _undisturbed_seconds(folder, Path(scratch, "undisturbed"), flags)
+        seconds = _uninterrupted_seconds(folder, Path(scratch, "uninterrupted"), flags)
         output, number = Path(scratch, "deblurred-0"), 0
         while figures["killed"] < times:
             status = _killed_run(folder, output, flags, rng.uniform(0, seconds))
@@ -71,7 +74,9 @@ def soak(
                 output = Path(scratch, f"deblurred-{number}")
                 continue
             if status != -signal.SIGKILL:
-                raise RuntimeError(f"a batch failed by itself: {_log(output).read_text()}")
+                raise RuntimeError(
+                    f"a batch failed without being killed: {_log(output).read_text()}"
+                )
             figures["killed"] += 1
             figures["amid_work"] += _check(output, expected, figures) < len(expected)
             figures["strays_found"] += len(_strays(output))
@@ -82,10 +87,10 @@ def soak(
     return figures
 
 
-def _make_world(
+def _write_inputs(
     folder: Path, model: Path, seed: int, files: int, suffix: str
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Write a network and blurred stacks; what is to come of each."""
+    """Write a model and blurred stacks; return the expected results by name."""
     torch.manual_seed(seed)
     settings = NetworkConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
@@ -113,22 +118,22 @@ def _start(folder: Path, output: Path, flags: tuple[str, ...]) -> "subprocess.Po
 
 
 def _log(output: Path) -> Path:
-    """What the last batch on these results had to say."""
+    """Return the log file of the last batch with this output folder."""
     return output.with_name(f"{output.name}.log")
 
 
-def _undisturbed_seconds(folder: Path, output: Path, flags: tuple[str, ...]) -> float:
-    """Time from the first line of the report to the end."""
+def _uninterrupted_seconds(folder: Path, output: Path, flags: tuple[str, ...]) -> float:
+    """Return the time from the first line of the report to the end."""
     process = _start(folder, output, flags)
     _wait_for_report(output, process, 0)
     start = time.perf_counter()
     if process.wait() != 0:
-        raise RuntimeError(f"a batch failed without being disturbed: {_log(output).read_text()}")
+        raise RuntimeError(f"a batch failed without being killed: {_log(output).read_text()}")
     return time.perf_counter() - start
 
 
 def _killed_run(folder: Path, output: Path, flags: tuple[str, ...], delay: float) -> int:
-    """Start a batch and kill it some time after it began its work; its exit status."""
+    """Start a batch, kill it some time after it began to work, and return its exit status."""
     size = _report_size(output)
     process = _start(folder, output, flags)
     _wait_for_report(output, process, size)
@@ -154,24 +159,24 @@ def _strays(output: Path) -> list[Path]:
 
 
 def _check_finished(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> None:
-    """Note a batch that got to its end, which must leave all results and nothing else."""
+    """Count a completed batch, which must leave all results and nothing else."""
     figures["finished"] += 1
     figures["strays_left"] += len(_strays(output))
     figures["damaged"] += len(expected) - _check(output, expected, figures)
 
 
 def _check(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> int:
-    """Compare every result that is there; how many there are."""
-    there = 0
+    """Compare every existing result; return how many exist."""
+    existing = 0
     for name, pixels in expected.items():
         path = output / name
         if not path.exists():
             continue
-        there += 1
+        existing += 1
         figures["results_checked"] += 1
         try:
             is_whole = np.allclose(read_image(path).pixels, pixels, rtol=1e-4, atol=0.05)
-        except Exception:  # whatever makes it unreadable, it is damaged
+        except Exception:  # unreadable for any reason means damaged
             is_whole = False
         figures["damaged"] += not is_whole
-    return there
+    return existing

@@ -1,4 +1,4 @@
-"""Trainings that are killed at random moments, gone on with, and compared with one that was not."""
+"""Trainings that are killed at random times, resumed, and compared with an uninterrupted one."""
 
 import os
 import random
@@ -28,24 +28,28 @@ SETTINGS = (
     *("--batch-size", "2", "--window-size", "32", "--steps", "60", "--validate-every", "7"),
     *("--autosave-minutes", "0.0002"),
 )
-"""A step takes some hundredths of a second, and nearly each of them is saved."""
-LONGEST_SECONDS = 2.0
-"""Time within which a kill comes, once a run has begun: about as long as a run takes."""
+"""A step takes a few hundredths of a second, and almost every step is saved."""
+MAX_SECONDS = 2.0
+"""Maximum time from the start of a run to its kill, about the duration of a run."""
 
 
 def soak(times: int, seed: int) -> dict[str, Any]:
-    """Kill trainings at random moments, and go on with each until it is whole."""
-    moments, figures = random.Random(seed), Counter(dict.fromkeys(FIGURES, 0))
+    """Kill trainings at random times and resume each until it completes; return the counts.
+
+    ``strays_found`` counts temporary files after kills, ``strays_left`` those after completed runs,
+    ``damaged`` unreadable files, ``mismatches`` runs that differ from the uninterrupted one.
+    """
+    times_rng, figures = random.Random(seed), Counter(dict.fromkeys(FIGURES, 0))
     with TemporaryDirectory() as name:
         folder = Path(name)
-        _make_world(folder)
+        _write_inputs(folder)
         whole = folder / "whole" / "model.safetensors"
-        let_alone = _run(whole)
+        uninterrupted = _run(whole)
         while figures["killed"] < times:
             output = folder / f"run{figures['runs']}" / "model.safetensors"
             figures["runs"] += 1
-            _run_with_kills(output, times, moments, figures)
-            let_alone.wait()
+            _run_with_kills(output, times, times_rng, figures)
+            uninterrupted.wait()
             figures["strays_left"] += len(_strays(output.parent))
             figures["mismatches"] += not _are_same(whole, output)
     return dict(figures)
@@ -55,11 +59,11 @@ FIGURES = ("killed", "resumed", "runs", "strays_found", "strays_left", "damaged"
 
 
 def _run_with_kills(
-    output: Path, times: int, moments: random.Random, figures: Counter[str]
+    output: Path, times: int, times_rng: random.Random, figures: Counter[str]
 ) -> None:
-    """Start a run as often as it takes until it ends by itself."""
+    """Restart a run until it completes."""
     process = _run(output)
-    while figures["killed"] < times and _is_killed(process, output.parent, moments):
+    while figures["killed"] < times and _is_killed(process, output.parent, times_rng):
         figures["killed"] += 1
         figures["strays_found"] += len(_strays(output.parent))
         figures["damaged"] += sum(map(_is_damaged, (output, last_checkpoint_path(output))))
@@ -70,9 +74,9 @@ def _run_with_kills(
 
 
 def _run(output: Path) -> "subprocess.Popen[bytes]":
-    """Begin a run, or go on with it if there is one; its words are not shown."""
-    folder, going_on = output.parents[1], last_checkpoint_path(output).exists()
-    how = ("--resume",) if going_on else (*SETTINGS, "--psf", str(folder / "field.tif"))
+    """Start a run, or resume it if there is a checkpoint; its output is discarded."""
+    folder, can_resume = output.parents[1], last_checkpoint_path(output).exists()
+    how = ("--resume",) if can_resume else (*SETTINGS, "--psf", str(folder / "field.tif"))
     training = ("train", str(folder / "sharp"), "-o", str(output), "--overwrite", *how)
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *training],
@@ -81,30 +85,30 @@ def _run(output: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def _is_killed(process: "subprocess.Popen[bytes]", folder: Path, moments: random.Random) -> bool:
-    """Kill a run at a random moment of its work; False if it had ended before."""
-    before = _state(folder)
-    while process.poll() is None and _state(folder) == before:
+def _is_killed(process: "subprocess.Popen[bytes]", folder: Path, times_rng: random.Random) -> bool:
+    """Kill a run at a random time; return False if it had ended before."""
+    before = _snapshot(folder)
+    while process.poll() is None and _snapshot(folder) == before:
         time.sleep(0.005)
-    time.sleep(moments.uniform(0, LONGEST_SECONDS))
+    time.sleep(times_rng.uniform(0, MAX_SECONDS))
     process.kill()
     return process.wait() < 0
 
 
-def _state(folder: Path) -> set[tuple[str, int]]:
-    """Files of a folder, and when they were written."""
-    with suppress(FileNotFoundError):  # one of them was renamed meanwhile, or the folder is to come
+def _snapshot(folder: Path) -> set[tuple[str, int]]:
+    """Return the files of a folder with their modification times."""
+    with suppress(FileNotFoundError):  # a file was just renamed, or the folder does not exist yet
         return {(path.name, path.stat().st_mtime_ns) for path in folder.iterdir()}
     return set()
 
 
 def _strays(folder: Path) -> list[Path]:
-    """Files that were being written."""
+    """Return the temporary files."""
     return list(folder.glob(".napari-coordgate-*"))
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether there is a checkpoint that cannot be read."""
+    """Return whether a file exists and cannot be read."""
     try:
         return path.exists() and not Model.load(path).weights
     except ModelError:
@@ -112,7 +116,7 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    """Whether two runs have left the same, to the last bit."""
+    """Return whether two runs left the same files, bit by bit."""
     for path in (Path, last_checkpoint_path):
         (a_header, a), (b_header, b) = read_tensors(path(one)), read_tensors(path(other))
         same = all(torch.equal(a[name], b[name]) for name in {**a, **b})
@@ -121,8 +125,8 @@ def _are_same(one: Path, other: Path) -> bool:
     return True
 
 
-def _make_world(folder: Path) -> None:
-    """Sharp images and a PSF field."""
+def _write_inputs(folder: Path) -> None:
+    """Write sharp images and a PSF field."""
     PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME).save(folder / "field.tif")
     (folder / "sharp").mkdir()
     for number, image in enumerate(np.random.default_rng(0).random((IMAGES, *FRAME))):

@@ -1,7 +1,6 @@
-"""Spoil files and read them, thousands of times; write what came of it.
+"""Corrupt files and read them, thousands of times, and write the counts.
 
-Run: ``python -m tests.fuzz``. An input that was neither read nor refused is kept in the
-folder that is named.
+Run: ``python -m tests.fuzz``. Inputs that are neither read nor refused are kept in a folder.
 """
 
 import argparse
@@ -20,15 +19,15 @@ FIGURES = Path(__file__).parents[2] / "docs" / "measurements" / "fuzz.json"
 
 
 def main() -> None:
-    """Try the readers that the command line names, or all."""
+    """Test the readers named on the command line, or all."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}")
-    parser.add_argument("--inputs", type=int, default=20_000, help="inputs for all readers")
-    parser.add_argument("--seed", type=int, default=1, help="other inputs for another seed")
-    parser.add_argument("--keep", type=Path, default=Path("spoiled"), help="folder for failures")
+    parser.add_argument("readers", nargs="*", metavar="READER", help=f"any of {', '.join(READERS)}")
+    parser.add_argument("--inputs", type=int, default=20_000, help="number of inputs in total")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the inputs")
+    parser.add_argument("--keep", type=Path, default=Path("corrupted"), help="folder for failures")
     options = parser.parse_args()
     if unknown := set(options.readers) - READERS.keys():
-        parser.error(f"no reader is called {', '.join(sorted(unknown))}")
+        parser.error(f"unknown reader: {', '.join(sorted(unknown))}")
     names = options.readers or list(READERS)
     share = -(-options.inputs // len(names))
     trials = dict(_trials(names, share, options.seed))
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def keep(failure: Failure, folder: Path) -> None:
-    """Write the input of a failure into a folder of its own."""
+    """Write the input of a failure to its own folder."""
     for name, content in failure.files.items():
         path = folder / f"{failure.reader} {failure.seed} {failure.number}" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Readers that do what none may do, to see that it is noticed."""
+"""Readers that do forbidden things, to test that this is detected."""
 
 import os
 import pickle
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from tests.fuzz.reader import Reader
 
-WHOLE = b"1234567890"
+ORIGINAL = b"1234567890"
 
 
-def spoiled_only(harm: Callable[[], object]) -> Reader:
-    """A reader that does harm where it gets anything but the whole file."""
+def harmful_if_corrupted(harm: Callable[[], object]) -> Reader:
+    """Return a reader that does harm unless it gets the original file."""
 
     def read(path: Path) -> None:
-        if not path.is_file() or path.read_bytes() != WHOLE:
+        if not path.is_file() or path.read_bytes() != ORIGINAL:
             harm()
 
-    return Reader(read, {"file.bin": lambda path: path.write_bytes(WHOLE)})
+    return Reader(read, {"file.bin": lambda path: path.write_bytes(ORIGINAL)})
 
 
 def loop() -> None:
@@ -28,11 +28,11 @@ def loop() -> None:
 
 
 READERS: Mapping[str, Reader] = {
-    "abort": spoiled_only(os.abort),
-    "loop": spoiled_only(loop),
-    "swallow": spoiled_only(lambda: bytearray(2**32)),
-    "stumble": spoiled_only(lambda: {"a": 1}["b"]),
-    "unpickle": spoiled_only(lambda: pickle.loads(pickle.dumps(Path))),
-    "run": spoiled_only(lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
-    "write": spoiled_only(lambda: Path("trace").write_text("I was here.")),
+    "abort": harmful_if_corrupted(os.abort),
+    "loop": harmful_if_corrupted(loop),
+    "swallow": harmful_if_corrupted(lambda: bytearray(2**32)),
+    "stumble": harmful_if_corrupted(lambda: {"a": 1}["b"]),
+    "unpickle": harmful_if_corrupted(lambda: pickle.loads(pickle.dumps(Path))),
+    "run": harmful_if_corrupted(lambda: subprocess.run([sys.executable, "-c", ""], check=True)),
+    "write": harmful_if_corrupted(lambda: Path("trace").write_text("I was here.")),
 }

@@ -1,7 +1,7 @@
-"""Ways to spoil a file, blind ones and such as know what the file is made of.
+"""Mutations that corrupt files, with and without knowledge of the file format.
 
-A document is one file or a folder of files: names and contents. Spoiling is a function of a
-random generator alone, so that an input can be made again from its number.
+A document is a file or a folder of files: contents by name. Mutations depend on a random generator
+alone, so that an input can be reproduced from its number.
 """
 
 import json
@@ -31,8 +31,8 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
-def spoil(rng: random.Random, documents: Sequence[Document]) -> dict[str, bytes]:
-    """One of the documents, changed in one place or a few."""
+def corrupt(rng: random.Random, documents: Sequence[Document]) -> dict[str, bytes]:
+    """Return one of the documents with one or a few mutations."""
     document = dict(rng.choice(documents))
     other = rng.choice(documents)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
@@ -49,16 +49,16 @@ def spoil(rng: random.Random, documents: Sequence[Document]) -> dict[str, bytes]
 
 
 def _operators(name: str) -> Sequence[Operator]:
-    """Ways to spoil a file of that name; those that know it count as much as the blind ones."""
-    knowing = next((ways for end, ways in _KNOWING.items() if name.endswith(end)), ())
-    return (*_BLIND, *(knowing * (len(_BLIND) // len(knowing) if knowing else 0)))
+    """Return the mutations of a file; format-aware ones are as likely as the generic ones."""
+    aware = next((ways for end, ways in _FORMAT_AWARE.items() if name.endswith(end)), ())
+    return (*_GENERIC, *(aware * (len(_GENERIC) // len(aware) if aware else 0)))
 
 
-# Blind
+# Generic
 
 
 def _part(rng: random.Random, content: bytes, longest: int = 4096) -> tuple[int, int]:
-    """Begin and end of some part of the content."""
+    """Return the start and end of a random part of the content."""
     begin = rng.randrange(len(content) + 1)
     length = min(int(rng.expovariate(1 / 32)), longest)
     return begin, min(begin + length, len(content))
@@ -67,10 +67,10 @@ def _part(rng: random.Random, content: bytes, longest: int = 4096) -> tuple[int,
 def _flip(rng: random.Random, content: bytes) -> bytes:
     changed = bytearray(content)
     for _ in range(rng.randint(1, 8) if changed else 0):
-        # Headers stand in front, and sometimes at the end.
+        # Headers are at the start, and sometimes at the end.
         reach = rng.choice((len(changed), min(len(changed), 64), min(len(changed), 512)))
-        place = rng.randrange(reach)
-        changed[place if rng.random() < 0.8 else -1 - place] ^= 1 << rng.randrange(8)
+        position = rng.randrange(reach)
+        changed[position if rng.random() < 0.8 else -1 - position] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
@@ -89,8 +89,8 @@ def _repeat(rng: random.Random, content: bytes) -> bytes:
 
 
 def _insert(rng: random.Random, content: bytes) -> bytes:
-    place = rng.randrange(len(content) + 1)
-    return content[:place] + rng.randbytes(rng.randint(1, 64)) + content[place:]
+    position = rng.randrange(len(content) + 1)
+    return content[:position] + rng.randbytes(rng.randint(1, 64)) + content[position:]
 
 
 def _swap(rng: random.Random, content: bytes) -> bytes:
@@ -106,19 +106,19 @@ def _integer(rng: random.Random, size: int, order: Literal["little", "big"]) -> 
 def _set_integer(rng: random.Random, content: bytes) -> bytes:
     value = _integer(rng, rng.choice((1, 2, 4, 8)), rng.choice(("little", "big")))
     reach = rng.choice((len(content), min(len(content), 512)))
-    place = rng.randrange(reach + 1)
-    return content[:place] + value + content[place + len(value) :]
+    position = rng.randrange(reach + 1)
+    return content[:position] + value + content[position + len(value) :]
 
 
 def _set_number(rng: random.Random, content: bytes) -> bytes:
-    """Put another number in place of one that is written out, be it in UTF-8 or UTF-16."""
+    """Replace a decimal number, in UTF-8 or UTF-16."""
     numbers = list(re.finditer(rb"\d+(\.\d+)?", content))
     wide = list(re.finditer(rb"(\d\0)+(\.\0(\d\0)+)?", content))
     if not numbers:
         return _flip(rng, content)
     found = rng.choice(wide if wide and rng.random() < 0.8 else numbers)
     number = rng.choice(_NUMBERS).encode("utf-16-le" if found in wide else "ascii")
-    if rng.random() < 0.5:  # what has its length written elsewhere must keep it
+    if rng.random() < 0.5:  # texts with a stored length must keep it
         width = found.end() - found.start()
         number = number.rjust(width, b"0")[:width]
     return content[: found.start()] + number + content[found.end() :]
@@ -126,26 +126,26 @@ def _set_number(rng: random.Random, content: bytes) -> bytes:
 
 def _nest(rng: random.Random, content: bytes) -> bytes:
     begins = [found.end() for found in re.finditer(rb"[:\[,>(] ?", content)]
-    place = rng.choice(begins) if begins else rng.randrange(len(content) + 1)
+    position = rng.choice(begins) if begins else rng.randrange(len(content) + 1)
     deep = rng.choice((b"[", b'{"a":', b"<a>", b"- ", b"(")) * rng.choice((50, 2000, 100_000))
-    return content[:place] + deep + content[place:]
+    return content[:position] + deep + content[position:]
 
 
 def _spliced(rng: random.Random, one: bytes, other: bytes) -> bytes:
     return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
-_BLIND: tuple[Operator, ...] = (
-    *(_flip, _set_integer, _set_number) * 3,  # the rest of the file stays where it is
+_GENERIC: tuple[Operator, ...] = (
+    *(_flip, _set_integer, _set_number) * 3,  # these do not shift the rest of the file
     *(_cut, _drop, _repeat, _insert, _swap, _nest),
 )
 
 
-# Trees of values, as JSON and YAML hold them
+# Trees of values, as in JSON and YAML
 
 
-def _spoiled_tree(rng: random.Random, tree: Any) -> Any:
-    """A copy of a tree with another value somewhere, or less, or more."""
+def _corrupted_tree(rng: random.Random, tree: Any) -> Any:
+    """Return a copy of a tree with a changed, removed or added value."""
     if isinstance(tree, (dict, list)) and tree and rng.random() < 0.85:
         keys = list(tree) if isinstance(tree, dict) else range(len(tree))
         key = rng.choice(keys)
@@ -155,7 +155,7 @@ def _spoiled_tree(rng: random.Random, tree: Any) -> Any:
         elif isinstance(changed, dict) and rng.random() < 0.05:
             changed[rng.choice(("", "x", "__class__", str(key) * 2))] = changed[key]
         else:
-            changed[key] = _spoiled_tree(rng, changed[key])
+            changed[key] = _corrupted_tree(rng, changed[key])
         return changed
     if isinstance(tree, str) and rng.random() < 0.3:
         return _flip(rng, tree.encode()).decode(errors="replace")
@@ -166,32 +166,32 @@ def _spoiled_tree(rng: random.Random, tree: Any) -> Any:
     return [value] * many if rng.random() < 0.1 else value
 
 
-def _spoil_json(rng: random.Random, content: bytes) -> bytes:
+def _corrupt_json(rng: random.Random, content: bytes) -> bytes:
     try:
         tree = json.loads(content)
-    except (ValueError, RecursionError):  # it was spoiled before
+    except (ValueError, RecursionError):  # it is already corrupted
         return _flip(rng, content)
-    return json.dumps(_spoiled_tree(rng, tree)).encode()
+    return json.dumps(_corrupted_tree(rng, tree)).encode()
 
 
-def _spoil_json_line(rng: random.Random, content: bytes) -> bytes:
+def _corrupt_json_line(rng: random.Random, content: bytes) -> bytes:
     lines = content.split(b"\n")
     number = rng.randrange(len(lines))
-    lines[number] = _spoil_json(rng, lines[number])
+    lines[number] = _corrupt_json(rng, lines[number])
     return b"\n".join(lines)
 
 
-def _spoil_yaml(rng: random.Random, content: bytes) -> bytes:
+def _corrupt_yaml(rng: random.Random, content: bytes) -> bytes:
     try:
         tree = None if b"&" in content else yaml.safe_load(content)
     except (ValueError, yaml.YAMLError, RecursionError):
         return _flip(rng, content)
-    text: str = yaml.safe_dump(_spoiled_tree(rng, tree))
+    text: str = yaml.safe_dump(_corrupted_tree(rng, tree))
     return text.encode()
 
 
-def _laugh(rng: random.Random, content: bytes) -> bytes:
-    """Aliases of aliases: few lines that stand for billions of values."""
+def _add_billion_laughs(rng: random.Random, content: bytes) -> bytes:
+    """Add nested aliases: a few lines that expand to billions of values."""
     first, form = rng.choice((("[lol]", "[{}]"), ("{na: 1}", "{{<<: [{}]}}")))
     lines = [f"a0: &a0 {first}"]
     lines += [f"a{n}: &a{n} {form.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 12)]
@@ -201,29 +201,29 @@ def _laugh(rng: random.Random, content: bytes) -> bytes:
 # Files with a header of known layout
 
 
-def _spoil_safetensors(rng: random.Random, content: bytes) -> bytes:
-    """Change the header, or the JSON within it, and keep its length right."""
+def _corrupt_safetensors(rng: random.Random, content: bytes) -> bytes:
+    """Change the header or the JSON within it, with a correct length."""
     try:
         (length,) = struct.unpack_from("<Q", content)
         header = json.loads(content[8 : 8 + length])
         texts = header.get("__metadata__", {})
         if texts and rng.random() < 0.6:
             name = rng.choice(list(texts))
-            texts[name] = json.dumps(_spoiled_tree(rng, json.loads(texts[name])))
+            texts[name] = json.dumps(_corrupted_tree(rng, json.loads(texts[name])))
         else:
-            header = _spoiled_tree(rng, header)
+            header = _corrupted_tree(rng, header)
     except (AttributeError, ValueError, RecursionError, struct.error, TypeError):
         return _flip(rng, content)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
-def _spoil_tag(rng: random.Random, content: bytes) -> bytes:
+def _corrupt_tag(rng: random.Random, content: bytes) -> bytes:
     """Change the type, count or value of one tag of a little-endian TIFF file."""
     big = content[2:3] == b"+"
-    place, width, entry, form = (8, 8, 20, "<Q") if big else (4, 2, 12, "<H")
+    position, width, entry, form = (8, 8, 20, "<Q") if big else (4, 2, 12, "<H")
     try:
-        (offset,) = struct.unpack_from("<Q" if big else "<I", content, place)
+        (offset,) = struct.unpack_from("<Q" if big else "<I", content, position)
         (count,) = struct.unpack_from(form, content, offset)
     except struct.error:
         return _flip(rng, content)
@@ -235,13 +235,15 @@ def _spoil_tag(rng: random.Random, content: bytes) -> bytes:
     return content[: at + field] + value + content[at + field + size :]
 
 
-def _spoil_chunk(rng: random.Random, content: bytes) -> bytes:
-    """Change a chunk of a PNG file, with a check sum that fits."""
-    chunks, place = [], 8
-    while place + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
-        place += 12 + length
+def _corrupt_chunk(rng: random.Random, content: bytes) -> bytes:
+    """Change a chunk of a PNG file, with a correct checksum."""
+    chunks, position = [], 8
+    while position + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        chunks.append(
+            (content[position + 4 : position + 8], content[position + 8 : position + 8 + length])
+        )
+        position += 12 + length
     if not chunks:
         return _flip(rng, content)
     number = rng.choice((0, rng.randrange(len(chunks))))
@@ -255,15 +257,15 @@ def _spoil_chunk(rng: random.Random, content: bytes) -> bytes:
     )
 
 
-_KNOWING: Mapping[str, tuple[Operator, ...]] = {
-    ".json": (_spoil_json,),
-    ".zarray": (_spoil_json,),
-    ".zattrs": (_spoil_json,),
-    ".zgroup": (_spoil_json,),
-    ".jsonl": (_spoil_json_line,),
-    ".yaml": (_spoil_yaml, _spoil_yaml, _spoil_yaml, _laugh),
-    ".safetensors": (_spoil_safetensors,),
-    ".tif": (_spoil_tag, _set_number),
-    ".png": (_spoil_chunk,),
+_FORMAT_AWARE: Mapping[str, tuple[Operator, ...]] = {
+    ".json": (_corrupt_json,),
+    ".zarray": (_corrupt_json,),
+    ".zattrs": (_corrupt_json,),
+    ".zgroup": (_corrupt_json,),
+    ".jsonl": (_corrupt_json_line,),
+    ".yaml": (_corrupt_yaml, _corrupt_yaml, _corrupt_yaml, _add_billion_laughs),
+    ".safetensors": (_corrupt_safetensors,),
+    ".tif": (_corrupt_tag, _set_number),
+    ".png": (_corrupt_chunk,),
     ".npy": (_set_number,),
 }

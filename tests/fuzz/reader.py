@@ -1,4 +1,4 @@
-"""What is tried: a way to read files, and what whole files are."""
+"""What is tested: a function that reads files, and functions that write valid files."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,13 +9,13 @@ from tests.fuzz.mutations import Document
 
 
 class Reader(NamedTuple):
-    """A way into the program for files."""
+    """A reading function with writers of valid files by name."""
 
     read: Callable[[Path], object]
     writers: Mapping[str, Callable[[Path], object]]
 
     def seeds(self) -> list[Document]:
-        """Make the whole files."""
+        """Return the valid files."""
         documents: list[Document] = []
         for name, write in self.writers.items():
             with tempfile.TemporaryDirectory() as folder:

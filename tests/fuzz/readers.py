@@ -1,4 +1,4 @@
-"""The readers that are tried, and whole files for each to begin with."""
+"""The tested readers, with valid files for each."""
 
 import json
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def write(axes: str, path: Path, dtype: str = "u2") -> None:
 
 
 def use_image(path: Path) -> None:
-    """Read a window of a plane, and a whole plane if it is no larger than a camera's."""
+    """Read a window of a plane, and the whole plane unless it is very large."""
     image = read_image(path)
     index = next(plane_indices(image))
     view = image.view(index)

@@ -1,7 +1,4 @@
-"""Whatever a file holds: it is read, or it is refused in one line. A few inputs for each reader.
-
-`python -m tests.fuzz` tries as many as you like.
-"""
+"""Corrupted files are read or refused in one line; ``python -m tests.fuzz`` tests more inputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +14,16 @@ SECONDS, MEMORY_MB = 5, 768
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    with Workers(tmp_path_factory.mktemp("spoiled")) as workers:
+    with Workers(tmp_path_factory.mktemp("corrupted")) as workers:
         yield workers
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_spoiled_file_is_read_or_refused(workers: Workers, reader: str) -> None:
+def test_a_corrupted_file_is_read_or_refused(workers: Workers, reader: str) -> None:
     trial = workers.run(reader, INPUTS, seed=0)
     assert trial.failures == []
     assert trial.kinds.total() == INPUTS
-    # A report is read around what is spoiled in it, so it is hardly ever refused.
+    # Corrupted lines of a report are skipped, so it is rarely refused.
     fewest = 1 if reader == "batch report" else INPUTS / 50
     assert min(trial.kinds[kind] for kind in GOOD) >= fewest
     assert trial.slowest_seconds < SECONDS
@@ -45,7 +42,9 @@ def test_a_spoiled_file_is_read_or_refused(workers: Workers, reader: str) -> Non
         ("write", "forbidden", "open"),
     ],
 )
-def test_what_no_reader_may_do_is_noticed(tmp_path: Path, reader: str, kind: str, why: str) -> None:
+def test_forbidden_actions_of_a_reader_are_detected(
+    tmp_path: Path, reader: str, kind: str, why: str
+) -> None:
     with Workers(tmp_path, "tests.fuzz.bad_readers", cpu_seconds=1) as workers:
         trial = workers.run(reader, 2, seed=0)
     failure = trial.failures[0]

@@ -1,4 +1,4 @@
-"""Many inputs for a reader, in processes of their own, and what came of them."""
+"""Many inputs for a reader, in separate processes, and their outcomes."""
 
 import itertools
 import json
@@ -19,10 +19,10 @@ from tests.fuzz.mutations import Document
 from tests.fuzz.worker import SEEDS, document
 
 GOOD = ("loaded", "refused")
-"""What may come of an input."""
+"""Allowed outcomes of an input."""
 
-PATIENCE_SECONDS = 300
-"""After which a process that uses no time of the processor hangs."""
+HANG_SECONDS = 300
+"""Time after which a process without CPU use is considered hanging."""
 
 READERS = "tests.fuzz.readers"
 Note = Callable[[int, str, str], None]
@@ -30,7 +30,7 @@ Note = Callable[[int, str, str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """An input at which a reader did neither of what it may."""
+    """An input that a reader neither loaded nor refused."""
 
     reader: str
     seed: int
@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass
 class Trial:
-    """What came of the inputs of one reader."""
+    """The outcomes of the inputs of one reader, with the largest CPU time and memory growth."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
@@ -51,7 +51,7 @@ class Trial:
 
 
 class Workers:
-    """A process that reads spoiled files; another takes its place when it dies."""
+    """A process that reads corrupted files; it is replaced when it dies."""
 
     def __init__(self, folder: Path, module: str = READERS, cpu_seconds: int = 10) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ class Workers:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, reader: str, count: int, seed: int) -> Trial:
-        """Try inputs 0 to ``count`` of a reader."""
+        """Test inputs 0 to ``count`` of a reader."""
         seeds = import_module(self._module).READERS[reader].seeds()
         (self._folder / SEEDS).write_bytes(pickle.dumps(seeds))
         trial, first = Trial(), 0
@@ -76,7 +76,7 @@ class Workers:
             if died is None:
                 break
             if began < 0:
-                raise RuntimeError(f"The whole files of {reader} are not read: {died}")
+                raise RuntimeError(f"The valid files of {reader} are not read: {died}")
             note(began, "crash", died)
             first = began + 1
         return trial
@@ -84,7 +84,7 @@ class Workers:
     def _run(
         self, reader: str, numbers: range, seed: int, trial: Trial, note: Note
     ) -> tuple[int, str | None]:
-        """Try inputs until the end or a crash: the last one begun, and what the process died of."""
+        """Test inputs until the end or a crash; return the last input and the cause of death."""
         process = self._started()
         order = {
             "module": self._module,
@@ -122,10 +122,10 @@ class Workers:
         return self._process
 
     def _answers(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-        """What the process says, as long as it lives; one that says nothing is killed."""
+        """Yield the answers of the process while it lives; a silent one is killed."""
         assert process.stdout is not None
         for _ in itertools.count():
-            watch = threading.Timer(PATIENCE_SECONDS, process.kill)
+            watch = threading.Timer(HANG_SECONDS, process.kill)
             watch.start()
             line = process.stdout.readline()
             watch.cancel()
@@ -134,7 +134,7 @@ class Workers:
             yield json.loads(line)
 
     def _ended(self, process: subprocess.Popen[str]) -> str:
-        """What a process died of, or its exit code."""
+        """Return the signal or exit code with which a process ended."""
         self._process = None
         with process:
             code = process.wait()

@@ -1,7 +1,7 @@
-"""A process in which spoiled files are read, within limits, one after the other.
+"""A process that reads corrupted files one by one, within limits.
 
-It is told what to do on its standard input, and answers with a line of JSON before each
-input and after it: whoever started it knows at which input it died, if it does.
+It gets orders on its standard input and writes a line of JSON before and after each input, so that
+the parent process knows at which input it died.
 """
 
 import json
@@ -22,14 +22,14 @@ from typing import Any
 import psutil
 
 from napari_coordgate.errors import CoordGateError
-from tests.fuzz.mutations import Document, spoil
+from tests.fuzz.mutations import Document, corrupt
 from tests.fuzz.reader import Reader
 
 SEEDS = "seeds.pickle"
-"""The whole files, as they were made for this trial."""
+"""The valid files of this trial."""
 
 MEMORY_MB = 1024
-"""Above what a process takes that has read whole files of the kind."""
+"""Limit above the memory of a process that has read the valid files."""
 
 _FORBIDDEN = (
     *("pickle.find_class", "subprocess.", "socket.", "ctypes.dlopen", "shutil."),
@@ -38,17 +38,17 @@ _FORBIDDEN = (
 
 
 class ForbiddenError(BaseException):
-    """A reader did what reading does not need."""
+    """A reader did something that reading does not need."""
 
 
 class Guard:
-    """Refuses, while it is on, what no reader has to do: run, send, write or remove anything."""
+    """Forbids, while on, to run, send, write or remove anything."""
 
     def __init__(self) -> None:
         self.is_on = False
-        sys.addaudithook(self._look)
+        sys.addaudithook(self._audit)
 
-    def _look(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.is_on:
             return
         writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
@@ -57,15 +57,15 @@ class Guard:
 
 
 def document(name: str, seed: int, number: int, seeds: list[Document]) -> dict[str, bytes]:
-    """Input of a number: the same whenever it is asked for."""
-    return spoil(random.Random(f"{name} {seed} {number}"), seeds)
+    """Return the input of a number, the same at every call."""
+    return corrupt(random.Random(f"{name} {seed} {number}"), seeds)
 
 
 def main() -> None:
-    """Read the inputs that the lines on the standard input name, until there are no more."""
+    """Read the inputs ordered on the standard input until it ends."""
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # ours alone: libraries are silenced
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # not for libraries, which are silenced
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -78,29 +78,29 @@ def main() -> None:
 
 
 def _read_many(
-    order: dict[str, Any], folder: Path, guard: Guard, tell: Callable[[str], object]
+    order: dict[str, Any], folder: Path, guard: Guard, report: Callable[[str], object]
 ) -> None:
     reader: Reader = import_module(order["module"]).READERS[order["reader"]]
     seeds: list[Document] = pickle.loads((folder.parent / SEEDS).read_bytes())
-    for whole in seeds:
-        reader.read(write(whole, folder))
+    for valid in seeds:
+        reader.read(write(valid, folder))
     _limit_memory(MEMORY_MB)
     grown = 0.0
     for number in range(order["first"], order["end"]):
-        spoiled = document(order["reader"], order["seed"], number, seeds)
-        path = write(spoiled, folder)
-        tell(json.dumps({"began": number}) + "\n")
+        corrupted = document(order["reader"], order["seed"], number, seeds)
+        path = write(corrupted, folder)
+        report(json.dumps({"began": number}) + "\n")
         _limit_seconds(order["cpu_seconds"])
         start, before = time.process_time(), _peak_memory_mb()
         kind, why = _outcome(reader.read, path, guard)
         seconds = time.process_time() - start
         grown += _peak_memory_mb() - before
         answer = {"number": number, "kind": kind, "why": why, "seconds": seconds, "grown_mb": grown}
-        tell(json.dumps(answer) + "\n")
+        report(json.dumps(answer) + "\n")
 
 
 def _outcome(read: Callable[[Path], object], path: Path, guard: Guard) -> tuple[str, str]:
-    """What came of one input: loaded, refused, or what should not be."""
+    """Return the outcome of one input: loaded, refused, or a failure."""
     try:
         guard.is_on = True
         read(path)
@@ -117,7 +117,7 @@ def _outcome(read: Callable[[Path], object], path: Path, guard: Guard) -> tuple[
 
 
 def write(files: Document, folder: Path) -> Path:
-    """Lay a document down in place of the one before it."""
+    """Write a document in place of the previous one."""
     root = folder / next(iter(sorted(files))).split("/")[0] if files else folder / "missing"
     for old in folder.iterdir():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -128,7 +128,7 @@ def write(files: Document, folder: Path) -> Path:
 
 
 def _limit_seconds(seconds: int) -> None:
-    """Let the process live that much longer, in time of the processor."""
+    """Limit the additional CPU time of the process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime) + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -136,14 +136,14 @@ def _limit_seconds(seconds: int) -> None:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Let the process have that much more than it has."""
+    """Limit the additional memory of the process."""
     limit = psutil.Process().memory_info().vms + megabytes * 2**20
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _peak_memory_mb() -> float:
-    """Largest resident set of this process so far."""
+    """Return the peak resident set of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
