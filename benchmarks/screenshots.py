@@ -24,7 +24,7 @@ from napari_coordgate.io import Image, write_image
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.compare import CompareWidget
-from napari_coordgate.widgets.contributions.samples import (
+from napari_coordgate.widgets.contributions import (
     nuclei_blurred,
     nuclei_sharp,
     nuclei_to_train_on,
@@ -33,7 +33,6 @@ from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
 from napari_coordgate.widgets.panel import JobBar
-from napari_coordgate.widgets.shared_files import load_checkpoint_file
 from napari_coordgate.widgets.train import TrainWidget
 
 WINDOW = (1280, 760)
@@ -99,7 +98,7 @@ def lens(album: Album) -> None:
     album.close()
     widget = album.open(LensPSFWidget, "Lens PSF", nuclei_to_train_on)
     widget.set_lens(load_lens(sample_data_folder() / "lens.yaml"))
-    until(lambda: not widget.latest.is_busy)
+    until(lambda: not widget.preview.is_busy)
     album.take("lens-filled")
     widget.forms["pupil"].editors["na"].set_value(1.2)
     album.take("lens-mistake")
@@ -120,7 +119,7 @@ def train(album: Album) -> None:
     widget = album.open(TrainWidget, "Train", nuclei_to_train_on)
     field = PSFField.from_lens(load_lens(sample_data_folder() / "lens.yaml"), (256, 256))
     widget.session.psf_fields["20x 0.5"] = field
-    widget.inputs.layers.tick(widget.viewer.layers)
+    widget.inputs.layers.tick(*widget.viewer.layers)
     widget.camera.set_settings(Camera(photons=5000, read_noise=3))
     settings = PRESETS["quick"].model_copy(update={"steps": STEPS, "validate_every": 40})
     widget.form.set_settings(settings)
@@ -134,7 +133,7 @@ def train(album: Album) -> None:
         end_of(widget.bar)
         album.take("train-stopped")
         flat = widget.viewer.add_image(np.ones((256, 256)), name="flat", contrast_limits=(0, 1))
-        widget.inputs.layers.tick([flat])
+        widget.inputs.layers.tick(flat)
         widget.output.value = Path(folder) / "other.safetensors"
         widget.bar.run.click()
         end_of(widget.bar)
@@ -146,11 +145,11 @@ def gates(album: Album) -> None:
     """Gating maps: empty, filled."""
     widget: GatingMapsWidget = album.open(GatingMapsWidget, "Gating maps", nuclei_blurred)
     album.take("gates-empty")
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
     until(lambda: widget.maps)
     widget.show_maps.click()
-    widget.look_at(20, 200)
-    until(lambda: not widget.at_place.is_busy)
+    widget.inspect(20, 200)
+    until(lambda: not widget.inspection.is_busy)
     album.take("gates-filled")
     album.close()
 
@@ -161,13 +160,13 @@ def deblur(album: Album) -> None:
     album.take("deblur-empty")
     album.close()
     widget = album.open(DeblurWidget, "Deblur", nuclei_to_train_on)
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.checkpoint.value is not None)
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.model.value is not None)
     album.take("deblur-mismatch")
     album.close()
     widget = album.open(DeblurWidget, "Deblur", nuclei_blurred)
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.checkpoint.value is not None)
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
+    until(lambda: widget.model.value is not None)
     album.take("deblur-filled")
     widget.bar.run.click()
     end_of(widget.bar)
@@ -180,7 +179,7 @@ def batch(album: Album) -> None:
     """Batch deblur: empty, filled, running with an opened file, done, with errors."""
     widget: BatchWidget = album.open(BatchWidget, "Batch deblur")
     album.take("batch-empty")
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
     until(lambda: widget.network.value is not None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "night"
@@ -230,7 +229,7 @@ def compare(album: Album) -> None:
     album.take("compare-empty")
     album.close()
     widget = album.open(CompareWidget, "Compare", nuclei_sharp)
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
     until(lambda: widget.field.value is not None)
     widget.state.setCurrentIndex(1)
     album.take("compare-filled")
@@ -244,14 +243,14 @@ def compare(album: Album) -> None:
     album.take("compare-one")
     album.close()
     widget = album.open(CompareWidget, "Compare", nuclei_to_train_on)
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
     until(lambda: widget.field.value is not None)
     widget.bar.run.click()
     end_of(widget.bar)
     album.take("compare-failed")
     album.close()
     widget = album.open(CompareWidget, "Compare", nuclei_blurred)
-    load_checkpoint_file(widget.session, sample_data_folder() / "starter.safetensors")
+    widget.session.load_model(sample_data_folder() / "starter.safetensors")
     until(lambda: widget.field.value is not None)
     widget.bar.run.click()
     end_of(widget.bar)

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from benchmarks.figures import Figure
 from benchmarks.training import SAMPLE_LENS
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.samples import nuclei_to_train_on
+from napari_coordgate.widgets.contributions import nuclei_to_train_on
 from napari_coordgate.widgets.train import TrainWidget
 
 FRAME = (256, 256)
@@ -57,7 +57,7 @@ def measure(seconds: float = 60.0, idle_seconds: float = 5.0) -> list[Figure]:
     wait(int(1000 * idle_seconds))
     with tempfile.TemporaryDirectory() as folder:
         widget.session.psf_fields["lens"] = PSFField.from_lens(SAMPLE_LENS, FRAME)
-        widget.inputs.layers.tick(layer for layer in viewer.layers)
+        widget.inputs.layers.tick(*viewer.layers)
         widget.output.value = Path(folder) / "model.safetensors"
         training = Latency()
         widget.bar.run.click()

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton
 
-    from napari_coordgate.events import Finished
+    from napari_coordgate.widgets.jobs import JobEnd
     from napari_coordgate.widgets.panel import JobBar
 
 WAIT_MS = 120_000
@@ -25,7 +25,7 @@ def click(button: QAbstractButton) -> None:
     QtBot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def wait_for_end(qtbot: QtBot, bar: JobBar) -> Finished:
+def wait_for_end(qtbot: QtBot, bar: JobBar) -> JobEnd:
     """Wait until the job of a bar has ended."""
     job = bar.job
     assert job is not None

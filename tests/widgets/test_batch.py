@@ -23,9 +23,9 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.batch.files import FILE, STATE, TIME, WHY
 from napari_coordgate.widgets.choices import path_of
-from napari_coordgate.widgets.layers.provenance import provenance
+from napari_coordgate.widgets.jobs import JobEnd
+from napari_coordgate.widgets.layers import provenance
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.shared_files import load_checkpoint_file
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def folder(tmp_path: Path, blurred: NDArray[np.float32]) -> Path:
 def widget(qtbot: QtBot, viewer: Viewer, checkpoint_file: Path) -> BatchWidget:
     """The widget in a dock, with a network to choose."""
     widget = opened(viewer)
-    load_checkpoint_file(widget.session, checkpoint_file)
+    widget.session.load_model(checkpoint_file)
     qtbot.waitUntil(lambda: widget.network.value is not None, timeout=WAIT_MS)
     return widget
 
@@ -94,7 +94,7 @@ def click_row(qtbot: QtBot, widget: BatchWidget, name: str, *, double: bool = Fa
         qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
 
-def run_to_end(qtbot: QtBot, widget: BatchWidget, folder: Path) -> Finished:
+def run_to_end(qtbot: QtBot, widget: BatchWidget, folder: Path) -> JobEnd:
     widget.folder.value = folder
     click(widget.bar.run)
     return wait_for_end(qtbot, widget.bar)
@@ -272,7 +272,7 @@ def test_a_batch_is_seen_again_when_its_widget_was_closed_and_opened(
     viewer.window.remove_dock_widget(widget)
     again = opened(viewer)
     assert list(rows(again).values()) == ["failed", "waiting", "waiting", "waiting"]
-    assert again.network.value is session_of(viewer).checkpoints["tiny"]
+    assert again.network.value is session_of(viewer).models["tiny"]
     batch.gate.release(2)
     assert wait_for_end(qtbot, again.bar).reason == "completed"
     assert list(rows(again).values()) == ["failed", "done", "done", "waiting"]
@@ -317,7 +317,7 @@ def test_what_hinders_the_start_stands_below_the_button(
     widget.folder.value = folder
     widget.names.editors["pattern"].line.clear()  # type: ignore[attr-defined]
     assert "at least" in problem()
-    session_of(viewer).checkpoints.clear()
+    session_of(viewer).models.clear()
     assert "Choose a network" in problem()
 
 
@@ -342,7 +342,7 @@ def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     widget = opened(viewer)
-    widget.session.checkpoints["fresh"] = checkpoint
+    widget.session.models["fresh"] = checkpoint
     widget.folder.value = folder
     assert "save it first" in widget.bar.message.text()
     chosen = (str(tmp_path / "fresh"), "")

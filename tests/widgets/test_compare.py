@@ -25,7 +25,7 @@ from napari_coordgate.simulation import simulate
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.compare.table import COLUMNS, NO_TRUTH
 from napari_coordgate.widgets.compare.widget import SHARP
-from napari_coordgate.widgets.layers.provenance import provenance
+from napari_coordgate.widgets.layers import provenance
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -43,7 +43,7 @@ def widget(viewer: Viewer, checkpoint: Model, field: PSFField) -> CompareWidget:
     """The widget in a dock, with a network and a PSF field to choose."""
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Compare")
-    session_of(viewer).checkpoints["tiny"] = checkpoint
+    session_of(viewer).models["tiny"] = checkpoint
     session_of(viewer).psf_fields["lens"] = field
     widget.camera.set_settings(CAMERA)
     return widget
@@ -312,9 +312,9 @@ def test_unchecked_methods_stay_unchecked_when_models_are_added_or_removed(
 ) -> None:
     assert widget.methods.ticked == ["tiny", *CLASSICAL]
     widget.methods.tick("tiny", "RL, mean PSF")
-    session_of(viewer).checkpoints["newer"] = checkpoint
+    session_of(viewer).models["newer"] = checkpoint
     assert widget.methods.ticked == ["newer", "tiny", "RL, mean PSF"]
-    del session_of(viewer).checkpoints["newer"]
+    del session_of(viewer).models["newer"]
     assert widget.methods.ticked == ["tiny", "RL, mean PSF"]
 
 
@@ -355,7 +355,7 @@ def test_deconvolution_needs_a_psf_field_and_models_do_not(
     assert widget.field.value is None
     assert "Choose a PSF field" in widget.bar.message.text()
     measured = Model(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
-    session_of(viewer).checkpoints["measured"] = measured
+    session_of(viewer).models["measured"] = measured
     widget.methods.tick("measured")
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
@@ -363,14 +363,12 @@ def test_deconvolution_needs_a_psf_field_and_models_do_not(
 
 def test_the_default_camera_is_that_of_the_newest_model(viewer: Viewer, checkpoint: Model) -> None:
     known = checkpoint.config.model_copy(update={"camera": CAMERA})
-    session_of(viewer).checkpoints["known"] = Model(
-        known, checkpoint.weights, checkpoint.frame_shape
-    )
+    session_of(viewer).models["known"] = Model(known, checkpoint.weights, checkpoint.frame_shape)
     widget = CompareWidget(viewer)
     assert widget.camera.settings == CAMERA
     assert widget.forms["RL"].values()["discrepancy"]
     widget.camera.editors["photons"].set_value(77)
-    session_of(viewer).checkpoints["other"] = checkpoint
+    session_of(viewer).models["other"] = checkpoint
     assert widget.camera.settings == Camera(photons=77)
 
 

@@ -18,9 +18,8 @@ from napari_coordgate.inference import deblur
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.deblur import DeblurWidget
-from napari_coordgate.widgets.deblur.request import result_array
-from napari_coordgate.widgets.layers.provenance import provenance
+from napari_coordgate.widgets.deblur import DeblurWidget, result_array
+from napari_coordgate.widgets.layers import provenance
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -41,7 +40,7 @@ def widget(viewer: Viewer, checkpoint: Model) -> DeblurWidget:
     """The widget in a dock, with a network to choose."""
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
-    session_of(viewer).checkpoints["tiny"] = checkpoint
+    session_of(viewer).models["tiny"] = checkpoint
     return widget
 
 
@@ -70,7 +69,7 @@ def test_a_stack_becomes_a_sharper_layer_that_lies_where_it_does(
     assert (result.units, result.axis_labels) == (source.units, source.axis_labels)
     assert result.contrast_limits == source.contrast_limits
     how = provenance(result.metadata)
-    assert (how["kind"], how["network"], how["axes"]) == ("deblurred", "tiny", "TYX")
+    assert (how["kind"], how["model"], how["axes"]) == ("deblurred", "tiny", "TYX")
     assert "Completed" in widget.bar.message.text()
 
 
@@ -285,7 +284,7 @@ def test_a_running_job_is_followed_by_a_widget_that_is_opened_later(
 
 
 def test_a_large_result_goes_to_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_coordgate.widgets.deblur.request.LARGEST_IN_MEMORY", 100)
+    monkeypatch.setattr("napari_coordgate.widgets.deblur.MAX_BYTES_IN_MEMORY", 100)
     large = result_array((4, 48, 48), np.float32)
     assert isinstance(large, np.memmap)
     large[2] = 7
@@ -318,11 +317,11 @@ def test_a_checkpoint_is_loaded_from_its_file(
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
     qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
-    assert widget.checkpoint.value is None
+    assert widget.model.value is None
     chosen = (str(checkpoint_file), "")
     monkeypatch.setattr(
         "napari_coordgate.widgets.choices.QFileDialog.getOpenFileName", lambda *_: chosen
     )
-    click(widget.checkpoint.button)
-    qtbot.waitUntil(lambda: widget.checkpoint.value is not None, timeout=WAIT_MS)
-    assert widget.checkpoint.name == "tiny"
+    click(widget.model.button)
+    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=WAIT_MS)
+    assert widget.model.name == "tiny"

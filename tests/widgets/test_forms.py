@@ -65,8 +65,8 @@ def test_a_form_can_show_other_settings_of_its_kind(qtbot: QtBot, given_settings
 def test_a_number_is_kept_to_six_digits_whatever_its_size(qtbot: QtBot, rate: float) -> None:
     form = SettingsForm(TrainingConfig(), {"learning_rate"})
     qtbot.addWidget(form)
-    form.editors["learning_rate"].box.setValue(rate)  # type: ignore[attr-defined]
-    assert form.settings.learning_rate == pytest.approx(rate, abs=1e-9)  # type: ignore[union-attr]
+    form.editors["learning_rate"].boxes[0].setValue(rate)  # type: ignore[attr-defined]
+    assert form.settings.learning_rate == pytest.approx(rate, abs=1e-9)
 
 
 @pytest.mark.parametrize("typed", ["0.325", "0,325", "0.325 µm"])
@@ -76,7 +76,7 @@ def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, ty
     try:
         form = SettingsForm(Lens(pixel_size_um=1.0), {"pixel_size_um"})
         qtbot.addWidget(form)
-        box = form.editors["pixel_size_um"].box  # type: ignore[attr-defined]
+        box = form.editors["pixel_size_um"].boxes[0]  # type: ignore[attr-defined]
         box.selectAll()
         qtbot.keyClicks(box, typed)
         qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -88,7 +88,7 @@ def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, ty
 def test_an_empty_line_is_none_and_says_what_that_means(qtbot: QtBot) -> None:
     form = SettingsForm(Selection(channels="DAPI"))
     qtbot.addWidget(form)
-    line = form.editors["channels"].line  # type: ignore[attr-defined]
+    line = form.editors["channels"].widget.native  # type: ignore[attr-defined]
     line.clear()
     assert form.settings == Selection()
     assert line.placeholderText() == "all"
@@ -109,7 +109,7 @@ def test_a_change_is_told_once_and_a_new_setting_is_not(qtbot: QtBot) -> None:
     form.changed.connect(lambda: told.append(form.settings))
     form.set_settings(Camera(photons=9))
     assert told == []
-    form.editors["photons"].box.setValue(10)  # type: ignore[attr-defined]
+    form.editors["photons"].boxes[0].setValue(10)  # type: ignore[attr-defined]
     assert told == [Camera(photons=10)]
 
 
@@ -146,7 +146,7 @@ def test_a_section_tells_what_is_wrong_in_it(qtbot: QtBot) -> None:
 def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
     form = SettingsForm(Lens())
     qtbot.addWidget(form)
-    assert form.editors["wavelength_nm"].box.suffix() == " nm"  # type: ignore[attr-defined]
+    assert form.editors["wavelength_nm"].boxes[0].suffix() == " nm"  # type: ignore[attr-defined]
     assert form.labels["field_curvature_um"].text() == "Field curvature"
     tooltip = form.editors["wavelength_nm"].toolTip()
     assert "vacuum" in tooltip

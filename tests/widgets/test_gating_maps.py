@@ -16,10 +16,8 @@ from napari_coordgate.inference import effective_kernel, gating_maps
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.gating_maps import GatingMapsWidget
-from napari_coordgate.widgets.gating_maps.at_place import gate_values
-from napari_coordgate.widgets.gating_maps.pictures import around_center
-from napari_coordgate.widgets.layers.gates import gate_layers, pitch_px
+from napari_coordgate.widgets.gating_maps import GatingMapsWidget, around_center, gate_values
+from napari_coordgate.widgets.layers import gate_layers, map_pitch_px
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, click
 
@@ -38,7 +36,7 @@ def widget(viewer: Viewer) -> GatingMapsWidget:
 @pytest.fixture
 def filled(qtbot: QtBot, widget: GatingMapsWidget, checkpoint: Model) -> GatingMapsWidget:
     """The widget with a network whose maps have been computed."""
-    widget.session.checkpoints["tiny"] = checkpoint
+    widget.session.models["tiny"] = checkpoint
     qtbot.waitUntil(lambda: bool(widget.maps), timeout=WAIT_MS)
     return widget
 
@@ -52,10 +50,10 @@ def bars_of(widget: GatingMapsWidget) -> NDArray[np.float64]:
     return np.asarray(bars.opts["height"])
 
 
-def test_without_a_network_nothing_can_be_shown(widget: GatingMapsWidget) -> None:
+def test_without_a_model_nothing_can_be_shown(widget: GatingMapsWidget) -> None:
     assert not widget.show_maps.isEnabled()
     assert not widget.sheet.isEnabled()
-    assert "Choose a network" in widget.show_maps.toolTip()
+    assert "Choose a model" in widget.show_maps.toolTip()
 
 
 def test_each_gate_becomes_a_layer_over_the_image(
@@ -93,7 +91,7 @@ def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
 def test_the_bars_are_the_gates_values_at_the_place(
     filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
-    filled.look_at(3, 44)
+    filled.inspect(3, 44)
     filled.gate.setCurrentText("up 1")
     np.testing.assert_allclose(bars_of(filled), gating_maps(checkpoint)["up 1"][:, 3, 44])
 
@@ -101,8 +99,8 @@ def test_the_bars_are_the_gates_values_at_the_place(
 def test_the_kernel_and_the_psf_of_the_place_are_shown(
     qtbot: QtBot, filled: GatingMapsWidget, checkpoint: Model, field: PSFField
 ) -> None:
-    filled.look_at(40, 5)
-    qtbot.waitUntil(lambda: not filled.at_place.is_busy, timeout=WAIT_MS)
+    filled.inspect(40, 5)
+    qtbot.waitUntil(lambda: not filled.inspection.is_busy, timeout=WAIT_MS)
     kernel = around_center(effective_kernel(checkpoint, 40, 5), 12)
     np.testing.assert_allclose(filled.kernels.kernel.item.image, kernel, atol=1e-6)
     psf = around_center(field.psf_at(40, 5), 12)
@@ -114,12 +112,12 @@ def test_the_cursor_over_the_image_moves_the_place(
 ) -> None:
     viewer.add_image(np.random.default_rng(0).random((2, 48, 48)), scale=(1, 0.5, 0.5))
     viewer.cursor.position = (0, 5.0, 7.0)
-    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+    assert (filled.pixel[0].value(), filled.pixel[1].value()) == (10, 14)
     viewer.cursor.position = (0, -5.0, 7.0)
-    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+    assert (filled.pixel[0].value(), filled.pixel[1].value()) == (10, 14)
     filled.follows.setChecked(False)
     viewer.cursor.position = (0, 1.0, 1.0)
-    assert (filled.place[0].value(), filled.place[1].value()) == (10, 14)
+    assert (filled.pixel[0].value(), filled.pixel[1].value()) == (10, 14)
 
 
 def test_the_contact_sheet_is_written(
@@ -147,10 +145,10 @@ def test_a_network_without_gates_says_so(
     settings = NetworkConfig(architecture="unet", depth=2, base_channels=4)
     network = UNet.from_config(settings)
     plain = Model(TrainingConfig(network=settings), network.state_dict(), (48, 48))
-    session_of(viewer).checkpoints["plain"] = plain
+    session_of(viewer).models["plain"] = plain
     qtbot.waitUntil(lambda: "no gates" in widget.note.text(), timeout=WAIT_MS)
-    widget.look_at(3, 4)  # a look at a place does not take the note away
-    qtbot.waitUntil(lambda: not widget.at_place.is_busy, timeout=WAIT_MS)
+    widget.inspect(3, 4)  # a look at a place does not take the note away
+    qtbot.waitUntil(lambda: not widget.inspection.is_busy, timeout=WAIT_MS)
     assert "no gates" in widget.note.text()
     assert not widget.show_maps.isEnabled()
 
@@ -171,7 +169,7 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
         layer = ImageLayer(pixels, scale=options["scale"], translate=options["translate"])
         for row, column in ((0, 0), (33, 20), (60, 44)):
             _, y, x = np.round(layer.world_to_data((0, row, column))).astype(int)
-            values = gate_values(gate, pitch_px(name, maps, frame), row, column)
+            values = gate_values(gate, map_pitch_px(name, maps, frame), row, column)
             np.testing.assert_array_equal(values, gate[:, y, x])
 
 

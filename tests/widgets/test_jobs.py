@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_coordgate.errors import CanceledError, SettingsError
-from napari_coordgate.events import (
-    Event,
-    FileChanged,
-    Finished,
-    Progress,
-    Stopwatch,
-    reporting_end,
-)
-from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.events import Event, FileChanged, Progress, Stopwatch
+from napari_coordgate.widgets.jobs import Job, JobEnd
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -27,10 +20,11 @@ if TYPE_CHECKING:
 WAIT_MS = 10_000
 
 
-def counting(total: int, seconds: float = 0.0) -> Callable[[Job], Iterator[Event]]:
+def counting(total: int, seconds: float = 0.0) -> Callable[[Job], Generator[Event, None, int]]:
     """A job that counts."""
 
-    def work(job: Job) -> Iterator[Event]:
+    def work(job: Job) -> Generator[Event, None, int]:
+        done = 0
         stopwatch = Stopwatch("counting", total)
         for done in range(1, total + 1):
             if job.cancel_requested.is_set():
@@ -39,9 +33,9 @@ def counting(total: int, seconds: float = 0.0) -> Callable[[Job], Iterator[Event
                 break
             time.sleep(seconds)
             yield stopwatch.progress(done, value=float(done))
-        yield Finished("completed", f"Counted to {done}.", result=done)
+        return done
 
-    return lambda job: reporting_end(work(job))
+    return work
 
 
 @pytest.fixture
@@ -51,9 +45,9 @@ def seen() -> list[Event]:
 
 def run(
     qtbot: QtBot, job: Job, seen: list[Event], after: Callable[[], object] | None = None
-) -> Finished:
+) -> JobEnd:
     """Start a job and wait for its end as a window does."""
-    ends: list[Finished] = []
+    ends: list[JobEnd] = []
     job.happened.connect(seen.append)
     job.finished.connect(ends.append)
     job.start()
@@ -63,12 +57,12 @@ def run(
     qtbot.waitUntil(lambda: bool(ends), timeout=WAIT_MS)
     qtbot.wait(50)
     assert len(ends) == 1
-    assert seen[-1] is ends[0]
+    assert job.end is ends[0]
     assert not job.is_running
     return ends[0]
 
 
-def test_its_events_come_in_the_main_thread(qtbot: QtBot, seen: list[Event]) -> None:
+def test_events_are_emitted_in_the_main_thread(qtbot: QtBot, seen: list[Event]) -> None:
     threads = []
     job = Job("Count", counting(3))
     job.happened.connect(lambda _: threads.append(threading.current_thread()))
@@ -76,7 +70,7 @@ def test_its_events_come_in_the_main_thread(qtbot: QtBot, seen: list[Event]) -> 
     assert set(threads) == {threading.main_thread()}
 
 
-def test_quick_steps_are_drawn_a_few_times_a_second_and_lose_no_figure(
+def test_fast_steps_are_emitted_a_few_times_a_second_with_all_metrics(
     qtbot: QtBot, seen: list[Event]
 ) -> None:
     run(qtbot, Job("Count", counting(2000, 1e-4)), seen)
@@ -86,34 +80,34 @@ def test_quick_steps_are_drawn_a_few_times_a_second_and_lose_no_figure(
     assert steps[-1].metrics["value"] == 2000
 
 
-def test_files_in_their_thousands_come_in_a_few_handfuls_and_all_of_them(qtbot: QtBot) -> None:
+def test_thousands_of_files_are_emitted_in_a_few_batches(qtbot: QtBot) -> None:
     def work(_: Job) -> Iterator[Event]:
         for number in range(5000):
             yield FileChanged(Path(str(number)), "waiting")
-        yield Finished("completed", "Told of all.")
 
-    job, handfuls = Job("Tell", work), list[list[Event]]()
-    job.handed_over.connect(handfuls.append)
+    job, batches = Job("Report", work), list[list[Event]]()
+    job.batched.connect(batches.append)
     seen: list[Event] = []
     run(qtbot, job, seen)
-    assert len(handfuls) < 50
-    assert [event for handful in handfuls for event in handful] == seen
-    assert len(seen) == 5001
+    assert len(batches) < 50
+    assert [event for batch in batches for event in batch] == seen
+    assert len(seen) == 5000
 
 
-def test_canceled_it_ends_as_canceled(qtbot: QtBot, seen: list[Event]) -> None:
+def test_a_canceled_job_ends_as_canceled(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.01))
     assert run(qtbot, job, seen, job.cancel).reason == "canceled"
 
 
-def test_stopped_it_keeps_what_it_reached(qtbot: QtBot, seen: list[Event]) -> None:
+def test_a_stopped_job_keeps_its_result_so_far(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.01))
     end = run(qtbot, job, seen, job.stop)
     assert end.reason == "completed"
+    assert end.result is not None
     assert 0 < end.result < 10_000
 
 
-def test_paused_it_rests_and_its_clock_too(qtbot: QtBot, seen: list[Event]) -> None:
+def test_a_paused_job_waits_and_the_pause_is_not_counted(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(60, 0.01))
     told: list[bool] = []
     job.paused_changed.connect(told.append)
@@ -132,7 +126,7 @@ def test_paused_it_rests_and_its_clock_too(qtbot: QtBot, seen: list[Event]) -> N
     assert 0.5 < last.seconds < 1.3
 
 
-def test_canceled_while_it_rests_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
+def test_a_paused_job_can_be_canceled(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.01))
     told: list[bool] = []
     job.paused_changed.connect(told.append)
@@ -153,7 +147,7 @@ def test_canceled_while_it_rests_it_ends(qtbot: QtBot, seen: list[Event]) -> Non
         (ValueError("boom"), "ValueError: boom"),
     ],
 )
-def test_an_error_is_its_end_also_one_that_workers_swallow(
+def test_an_error_ends_the_job_even_if_workers_swallow_it(
     qtbot: QtBot, seen: list[Event], error: Exception, words: str
 ) -> None:
     def work(_: Job) -> Iterator[Event]:
@@ -166,7 +160,7 @@ def test_an_error_is_its_end_also_one_that_workers_swallow(
     assert end.error is not None
 
 
-def test_paused_and_canceled_at_once_it_ends(qtbot: QtBot, seen: list[Event]) -> None:
+def test_a_job_paused_and_canceled_at_once_ends(qtbot: QtBot, seen: list[Event]) -> None:
     job = Job("Count", counting(10_000, 0.05))
 
     def at_once() -> None:
@@ -176,7 +170,7 @@ def test_paused_and_canceled_at_once_it_ends(qtbot: QtBot, seen: list[Event]) ->
     assert run(qtbot, job, seen, at_once).reason == "canceled"
 
 
-def test_its_clock_rests_for_all_stages_that_the_rest_lies_in(
+def test_a_pause_is_not_counted_in_any_stage_that_contains_it(
     qtbot: QtBot, seen: list[Event]
 ) -> None:
     def work(_: Job) -> Iterator[Event]:
@@ -186,7 +180,6 @@ def test_its_clock_rests_for_all_stages_that_the_rest_lies_in(
             if done == 30:
                 yield Progress("inner", 1, 1, 0.01)
             yield outer.progress(done)
-        yield Finished("completed", "")
 
     job = Job("Count", work)
 
@@ -201,27 +194,23 @@ def test_its_clock_rests_for_all_stages_that_the_rest_lies_in(
     assert 0.35 < last.seconds < 0.8
 
 
-def test_a_job_that_does_not_say_how_it_ended_has_failed(qtbot: QtBot, seen: list[Event]) -> None:
-    def work(_: Job) -> Iterator[Event]:
-        yield Progress("counting", 1, 2, 0.1)
-
-    end = run(qtbot, Job("Count", work, is_quiet=True), seen)
-    assert (end.reason, "without saying why" in end.message) == ("failed", True)
+def test_a_message_about_the_result_is_part_of_the_end(qtbot: QtBot, seen: list[Event]) -> None:
+    job = Job("Count", counting(3), done_message=lambda done: f"Counted to {done}.")
+    end = run(qtbot, job, seen)
+    assert (end.reason, end.message, end.result) == ("completed", "Counted to 3.", 3)
 
 
-def test_what_comes_after_its_end_is_passed_over(qtbot: QtBot, seen: list[Event]) -> None:
-    def work(_: Job) -> Iterator[Event]:
-        yield Finished("completed", "done")
-        raise ValueError
-
-    assert run(qtbot, Job("Count", work), seen).message == "done"
+def test_a_function_is_a_job_without_events(qtbot: QtBot, seen: list[Event]) -> None:
+    job = Job.from_function("Name", lambda job: job.title)
+    assert run(qtbot, job, seen).result == "Name"
+    assert seen == []
 
 
-def test_a_listener_that_fails_hides_the_end_from_nobody(qtbot: QtBot) -> None:
+def test_a_slot_that_fails_does_not_hide_the_end(qtbot: QtBot) -> None:
     def fail(_: Event) -> None:
         raise ValueError("cannot draw this")
 
-    ends: list[Finished] = []
+    ends: list[JobEnd] = []
     job = Job("Count", counting(3))
     job.happened.connect(fail)
     job.finished.connect(ends.append)
@@ -232,13 +221,12 @@ def test_a_listener_that_fails_hides_the_end_from_nobody(qtbot: QtBot) -> None:
     assert job.end is ends[0]
 
 
-def test_the_first_event_of_a_stage_is_shown_at_once(qtbot: QtBot, seen: list[Event]) -> None:
+def test_the_first_event_of_a_stage_is_emitted_at_once(qtbot: QtBot, seen: list[Event]) -> None:
     go_on = threading.Event()
 
     def work(_: Job) -> Iterator[Event]:
         yield Progress("reading", 1, 2, 0.1)
         go_on.wait(10)
-        yield Finished("completed", "")
 
     run(qtbot, Job("Read", work), seen, go_on.set)
     assert seen[0] == Progress("reading", 1, 2, 0.1)

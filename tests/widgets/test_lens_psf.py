@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.optics import PSFField, PSFGrid
-from napari_coordgate.widgets.layers.provenance import field_of
+from napari_coordgate.widgets.layers import psf_field_of
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
@@ -37,7 +37,7 @@ def widget(qtbot: QtBot, viewer: Viewer) -> LensPSFWidget:
 
 def rest(qtbot: QtBot, widget: LensPSFWidget) -> None:
     """Wait until all that was asked for is shown."""
-    qtbot.waitUntil(lambda: not widget.latest.is_busy, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=WAIT_MS)
 
 
 def test_the_psfs_are_shown_over_the_frame_and_their_width_against_field_radius(
@@ -108,14 +108,14 @@ def test_used_for_training_its_field_is_offered_at_once(
     field = widget.session.psf_fields["my lens"]
     expected = PSFField.from_lens(LENS, (48, 48))
     np.testing.assert_array_equal(field.kernels, expected.kernels)
-    assert field_of(viewer.layers["lens PSFs"].metadata) is field
+    assert psf_field_of(viewer.layers["lens PSFs"].metadata) is field
 
 
 def test_it_is_saved_and_loaded_again(
     qtbot: QtBot, widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.psf.tif"
-    dialog = "napari_coordgate.widgets.lens_psf.widget.QFileDialog"
+    dialog = "napari_coordgate.widgets.lens_psf.QFileDialog"
     monkeypatch.setattr(f"{dialog}.getSaveFileName", lambda *_: (str(path), ""))
     click(widget.save)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
@@ -133,7 +133,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
 ) -> None:
     precious = tmp_path / "precious.psf.tif"
     precious.write_bytes(b"precious")
-    dialog = "napari_coordgate.widgets.lens_psf.widget.QFileDialog"
+    dialog = "napari_coordgate.widgets.lens_psf.QFileDialog"
     monkeypatch.setattr(f"{dialog}.getSaveFileName", lambda *_: (str(tmp_path / "precious"), ""))
     click(widget.save)
     end = wait_for_end(qtbot, widget.bar)
@@ -174,7 +174,7 @@ def test_a_layer_carries_only_the_field_of_the_lens_that_it_shows(
     widget.forms["gaussian"].editors["sigma_edge_px"].set_value(1.2)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     rest(qtbot, widget)
-    assert field_of(viewer.layers["lens PSFs"].metadata) is None
+    assert psf_field_of(viewer.layers["lens PSFs"].metadata) is None
 
 
 def test_a_lens_file_fills_in_the_form(widget: LensPSFWidget, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_broken_lens_file_changes_nothing_and_says_what_is_wrong(
     widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("napari_coordgate.widgets.lens_psf.widget.show_error", told.append)
+    monkeypatch.setattr("napari_coordgate.widgets.lens_psf.show_error", told.append)
     (tmp_path / "lens.yaml").write_text("na: [")
     widget.load_file(tmp_path / "lens.yaml")
     assert widget.lens == LENS

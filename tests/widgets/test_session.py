@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_coordgate.events import Event, Finished
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.choices import Choice
+from napari_coordgate.widgets.choices import Choice, psf_field_choice
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.shared_files import field_choice
 from napari_coordgate.widgets.train import TrainWidget
 from tests.widgets.acting import WAIT_MS
 
@@ -50,11 +47,11 @@ def test_files_that_readers_opened_are_offered_in_the_widgets(
     viewer.open(tmp_path / "mine.psf.tif", plugin=PLUGIN)
     widget = TrainWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Train")
-    assert widget.inputs.field.name == "mine"
+    assert widget.inputs.psf_field.name == "mine"
     viewer.open(checkpoint_file, plugin=PLUGIN)
-    checkpoints = session_of(viewer).checkpoints
-    qtbot.waitUntil(lambda: "tiny" in checkpoints, timeout=WAIT_MS)
-    assert len(checkpoints) == 1
+    models = session_of(viewer).models
+    qtbot.waitUntil(lambda: "tiny" in models, timeout=WAIT_MS)
+    assert len(models) == 1
     assert widget.inputs.layers.count() == 0  # pictures of lens and network are no images
 
 
@@ -62,15 +59,15 @@ def test_what_is_made_anew_under_its_name_stays_chosen(
     viewer: Viewer, qtbot: QtBot, field: PSFField, checkpoint: Model
 ) -> None:
     session = session_of(viewer)
-    choice = field_choice(session)
+    choice = psf_field_choice(session)
     qtbot.addWidget(choice)
-    session.checkpoints["net"] = checkpoint
+    session.models["net"] = checkpoint
     session.psf_fields["lens"] = field
-    choice.renew()
+    choice.refresh()
     assert choice.name == "lens"
     remade = PSFField(field.kernels, field.coefficients, field.frame_shape)
     session.psf_fields["lens"] = remade
-    choice.renew()
+    choice.refresh()
     assert (choice.name, choice.value) == ("lens", remade)
 
 
@@ -79,12 +76,12 @@ def test_a_choice_of_nothing_gives_way_to_what_comes_unless_a_person_made_it(qtb
     choice = Choice(lambda: options)
     qtbot.addWidget(choice)
     options.insert(0, ("first", 1))
-    choice.renew()
+    choice.refresh()
     assert choice.value == 1
     choice.box.setCurrentIndex(1)
     choice.box.activated.emit(1)
     options.insert(0, ("second", 2))
-    choice.renew()
+    choice.refresh()
     assert choice.value is None
 
 
@@ -92,14 +89,11 @@ def test_ended_jobs_and_their_results_are_let_go(qtbot: QtBot, viewer: Viewer) -
     class Large:
         pass
 
-    def work(_: Job) -> Iterator[Event]:
-        yield Finished("completed", "", result=Large())
-
     session = session_of(viewer)
     results: list[weakref.ref[Large]] = []
 
     def make() -> None:
-        job = Job("Make something large", work)
+        job = Job.from_function("Make something large", lambda _: Large())
         job.finished.connect(lambda end: results.append(weakref.ref(end.result)))
         session.start(job)
 

@@ -12,7 +12,7 @@ import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.config import PRESETS, Camera
+from napari_coordgate.config import PRESETS, Camera, RuntimeConfig
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.io.files import last_checkpoint_path
@@ -21,10 +21,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.train import TrainWidget
-from napari_coordgate.widgets.train.inputs import MEASURED
-from napari_coordgate.widgets.train.request import free_name
-from napari_coordgate.widgets.train.widget import TRAINING
+from napari_coordgate.widgets.train import MEASURED, TRAINING, TrainWidget, free_name
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 from tests.widgets.conftest import TINY
 
@@ -46,9 +43,9 @@ def widget(viewer: Viewer, cells: ImageLayer, field: PSFField, tmp_path: Path) -
     widget = TrainWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Train")
     session_of(viewer).psf_fields["lens"] = field
-    widget.inputs.layers.tick([cells])
+    widget.inputs.layers.tick(cells)
     widget.form.set_settings(TINY)
-    widget.device.set_settings(TINY)
+    widget.device.set_settings(RuntimeConfig(device="cpu"))
     widget.output.value = tmp_path / "model.safetensors"
     return widget
 
@@ -79,7 +76,7 @@ def test_it_trains_draws_previews_and_offers_the_network(
     assert end.reason == "completed"
     saved = Model.load(output)
     assert saved.config.network == TINY.network
-    assert session_of(viewer).checkpoints["model"] is end.result
+    assert session_of(viewer).models["model"] is end.result
     curves = {item.name(): item.getData() for item in widget.curves.loss.listDataItems()}
     assert set(curves) == {"training", "validation"}
     assert curves["validation"][0].tolist() == [50, 100, 150]
@@ -120,7 +117,7 @@ def test_stopped_it_keeps_what_it_learned(
     end = wait_for_end(qtbot, widget.bar)
     assert (end.reason, end.message.startswith("Stopped")) == ("completed", True)
     assert Model.load(tmp_path / "model.safetensors").step > 0
-    assert "model" in widget.session.checkpoints
+    assert "model" in widget.session.models
 
 
 def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
@@ -171,7 +168,7 @@ def test_it_fine_tunes_a_network_with_that_networks_settings(
     qtbot: QtBot, widget: TrainWidget, checkpoint: Model
 ) -> None:
     widget.form.set_settings(PRESETS["balanced"])
-    widget.session.checkpoints["tiny"] = checkpoint
+    widget.session.models["tiny"] = checkpoint
     widget.start_from.set_value(checkpoint)
     request = widget.request()
     assert request.config.network == checkpoint.config.network
@@ -185,18 +182,18 @@ def test_measured_pairs_of_layers_train_as_well(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
 ) -> None:
     measured = viewer.add_image(field.blur(sharp.astype(np.float32)), name="measured")
-    widget.inputs.field.set_value(MEASURED)
+    widget.inputs.psf_field.set_value(MEASURED)
     assert widget.inputs.blurred.isVisible()
     assert not widget.bar.run.isEnabled()
-    widget.inputs.blurred.tick([measured])
+    widget.inputs.blurred.tick(measured)
     widget.form.set_settings(TINY.model_copy(update={"steps": 20}))
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
 def test_one_layer_cannot_be_both_sharp_and_blurred(widget: TrainWidget, cells: ImageLayer) -> None:
-    widget.inputs.field.set_value(MEASURED)
-    widget.inputs.blurred.tick([cells])
+    widget.inputs.psf_field.set_value(MEASURED)
+    widget.inputs.blurred.tick(cells)
     assert not widget.bar.run.isEnabled()
     assert "as sharp and as blurred" in widget.bar.message.text()
 
@@ -234,7 +231,7 @@ def test_what_is_missing_is_said_and_forbids_the_start(
     viewer.add_image(np.zeros((8, 8, 3)), rgb=True)
     assert widget.inputs.layers.count() == 1
     assert "tick layers" in widget.bar.message.text()
-    widget.inputs.layers.tick([cells])
+    widget.inputs.layers.tick(cells)
     assert "Lens PSF" in widget.bar.message.text()
     assert not widget.bar.run.isEnabled()
 
@@ -250,7 +247,7 @@ def test_images_that_cannot_be_trained_on_end_it_with_their_name(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget
 ) -> None:
     flat = viewer.add_image(np.full((48, 48), 3.0), name="flat", contrast_limits=(0, 1))
-    widget.inputs.layers.tick([flat])
+    widget.inputs.layers.tick(flat)
     click(widget.bar.run)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "failed"
@@ -322,7 +319,7 @@ def test_a_training_outlives_its_layer_its_preview_and_its_widget(
     qtbot.waitUntil(lambda: again.bar.bar.value() > 0, timeout=WAIT_MS)
     click(again.bar.stop)
     assert wait_for_end(qtbot, again.bar).reason == "completed"
-    assert "model" in session_of(viewer).checkpoints
+    assert "model" in session_of(viewer).models
 
 
 def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_nothing(
@@ -346,7 +343,7 @@ def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_no
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's own
 def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: TrainWidget) -> None:
     empty = viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
-    widget.inputs.layers.tick([empty])
+    widget.inputs.layers.tick(empty)
     assert not widget.bar.run.isEnabled()
     assert "empty has no pixels" in widget.bar.message.text()
 
@@ -381,7 +378,7 @@ def test_a_training_that_fails_says_why_until_its_cause_is_gone(
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"
     assert "lower learning rate" in widget.bar.message.text()
-    widget.form.editors["learning_rate"].box.setValue(1e-4)  # type: ignore[attr-defined]
+    widget.form.editors["learning_rate"].boxes[0].setValue(1e-4)  # type: ignore[attr-defined]
     assert widget.bar.message.text() == ""
 
 

@@ -14,8 +14,7 @@ from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
-from napari_coordgate.widgets.train import TrainWidget
-from napari_coordgate.widgets.train.widget import TRAINING
+from napari_coordgate.widgets.train import TRAINING, TrainWidget
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 from tests.widgets.conftest import TINY
 
@@ -47,9 +46,9 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     click(lens.bar.run)
     wait_for_end(qtbot, lens.bar)
     # Two widgets are open at once: the lens made in one is chosen in the other.
-    assert train.inputs.field.name == "lens"
+    assert train.inputs.psf_field.name == "lens"
 
-    train.inputs.layers.tick(sharp)
+    train.inputs.layers.tick(*sharp)
     network = NetworkConfig(depth=2, base_channels=8)
     train.form.set_settings(TINY.model_copy(update={"network": network, "steps": 600}))
     train.output.value = tmp_path / "nuclei.safetensors"
@@ -59,13 +58,13 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
 
     gates: GatingMapsWidget = open_widget(viewer, "Gating maps")
     qtbot.waitUntil(lambda: bool(gates.maps), timeout=WAIT_MS)
-    assert gates.checkpoint.name == "nuclei"
+    assert gates.model.name == "nuclei"
     before = len(viewer.layers)
     click(gates.show_maps)
     assert len(viewer.layers) == before + len(gates.maps)
 
     batch: BatchWidget = open_widget(viewer, "Batch deblur")
-    assert batch.session.files[batch.network.value] == tmp_path / "nuclei.safetensors"
+    assert batch.session.model_files[batch.network.value] == tmp_path / "nuclei.safetensors"
 
     # An image that the network never saw.
     viewer.open_sample(PLUGIN, "nuclei_sharp")
@@ -73,7 +72,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     blurred = PSFField.from_lens(LENS, FRAME).blur(truth)
     viewer.add_image(blurred, name="blurred nuclei", scale=(0.325, 0.325), units=("um", "um"))
     deblur: DeblurWidget = open_widget(viewer, "Deblur")
-    assert (deblur.image.name, deblur.checkpoint.name) == ("blurred nuclei", "nuclei")
+    assert (deblur.image.name, deblur.model.name) == ("blurred nuclei", "nuclei")
     click(deblur.bar.run)
     assert wait_for_end(qtbot, deblur.bar).reason == "completed"
     result = viewer.layers["blurred nuclei deblurred"].data

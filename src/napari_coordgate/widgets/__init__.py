@@ -1,5 +1,4 @@
-"""napari's door: what the manifest `napari.yaml` names.
+"""The napari plugin, as named by the manifest ``napari.yaml``.
 
-napari imports a module when one of its commands is first used, so this package
-imports nothing by itself.
+napari imports a module when one of its commands is first used, so this package imports nothing.
 """

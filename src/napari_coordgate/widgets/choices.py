@@ -1,6 +1,6 @@
-"""Choices among what exists in a viewer at the moment: layers, PSF fields, checkpoints, files."""
+"""Choices among what exists in a viewer at the moment: layers, PSF fields, models, files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.widgets.layers.provenance import is_picture
-
-__all__ = ["Choice", "LayerChecklist", "ask_where_to_save", "file_edit", "image_layers", "path_of"]
+from napari_coordgate.widgets.layers import is_visualization
+from napari_coordgate.widgets.session import Session
 
 Option = tuple[str, Any]
-NARROWEST = 64
+"""Name and value."""
+MIN_WIDTH = 64
 NOTHING: Option = ("none yet", None)
-LAYER = Qt.ItemDataRole.UserRole
+NO_PSF_FIELD: Option = ("no PSF field yet", None)
+MODEL_FILES = "Models (*.safetensors)"
+PSF_FIELD_FILES = "PSF fields (*.tif *.tiff)"
 
 
 class Choice(QWidget):
-    """One of what exists, and perhaps a button for what lies in a file.
+    """One of the options that exist at the moment, with an optional button to load a file.
 
-    Parameters
-    ----------
-    options : callable
-        Names and values that exist at the moment.
-    load : callable, optional
-        Takes the path of a file that its user has chosen.
-    files : str
-        Kinds of file to load, as Qt's file dialog wants them.
-    takes_newest : bool
-        Whether what has just come to exist, the first option, is chosen at once.
+    With ``takes_newest``, an option that has just appeared, the first one, is chosen at once.
     """
 
     changed = Signal()
@@ -60,7 +53,7 @@ class Choice(QWidget):
         self._takes_newest, self._is_users = takes_newest, False
         self._offered: list[Option] = []
         self.box = QComboBox()
-        self.box.setMinimumWidth(NARROWEST)
+        self.box.setMinimumWidth(MIN_WIDTH)
         self.box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -70,53 +63,52 @@ class Choice(QWidget):
             self.button.clicked.connect(self._ask_for_file)
             layout.addWidget(self.button)
         self.setFocusProxy(self.box)
-        self.renew()
+        self.refresh()
         self.box.activated.connect(self._note_user)
         self.box.currentIndexChanged.connect(self.changed)
 
     @property
     def value(self) -> Any:
-        """What is chosen; None where there is nothing."""
+        """Value of the chosen option; None where there is none."""
         index = self.box.currentIndex()
         return self._offered[index][1] if index >= 0 else None
 
     def set_value(self, value: Any) -> None:
-        """Choose one of the options."""
+        """Choose the option with this value."""
         self.box.setCurrentIndex(self._index_of(value))
 
     @property
     def name(self) -> str:
-        """Name of what is chosen."""
+        """Name of the chosen option."""
         return str(self.box.currentText())
 
-    def renew(self) -> None:
-        """Offer what exists by now; what is chosen stays chosen while it exists."""
+    def refresh(self) -> None:
+        """Offer the options that exist now; the chosen one stays chosen while it exists."""
         before, name, newest = self.value, self.name, self._newest
         self._offered = list(self._options()) or [NOTHING]
         with QSignalBlocker(self.box):
             self.box.clear()
             self.box.addItems([name for name, _ in self._offered])
-            came = self._newest is not newest
+            is_new = self._newest is not newest
             was_open = before is None and not self._is_users
-            takes = came and (self._takes_newest or was_open)
-            # What was made anew under its name stands in for what was chosen.
+            takes_new = is_new and (self._takes_newest or was_open)
+            # An option that was remade under the name of the chosen one replaces it.
             kept = [self._index_of(before), self.box.findText(name), 0]
-            self.box.setCurrentIndex(0 if takes else next(n for n in kept if n >= 0))
+            self.box.setCurrentIndex(0 if takes_new else next(n for n in kept if n >= 0))
         if self.value is not before:
             self.changed.emit()
 
     @property
     def _newest(self) -> Any:
-        """First of the options on offer."""
         return self._offered[0][1] if self._offered else None
 
     def _index_of(self, value: Any) -> int:
-        """Place of an option; -1 where it is not on offer."""
+        """Index of an option; -1 where it is not offered."""
         values = [option for _, option in self._offered]
         return next((n for n, option in enumerate(values) if option is value), -1)
 
     def _note_user(self, _: int) -> None:
-        """A choice of nothing that its user has made stays, whatever comes later."""
+        """Keep the user's choice of nothing, whatever is added later."""
         self._is_users = True
 
     def _ask_for_file(self) -> None:
@@ -125,77 +117,112 @@ class Choice(QWidget):
             self._load(Path(name))
 
 
-class LayerChecklist(QListWidget):
-    """Layers to tick.
+class Checklist(QListWidget):
+    """Options to tick; what is ticked stays so when the options change.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose gray image layers are offered.
+    With ``starts_ticked``, new options are ticked, and those that the user unticked are remembered
+    also while they are not offered.
     """
 
     changed = Signal()
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(
+        self,
+        options: Callable[[], Iterable[Option]],
+        *,
+        starts_ticked: bool = False,
+        max_rows: int = 4,
+    ) -> None:
         super().__init__()
-        self.viewer = viewer
-        self.setFixedHeight(84)
-        self.itemChanged.connect(self.changed)
-        self.renew()
+        self._options, self._starts_ticked, self._max_rows = options, starts_ticked, max_rows
+        self._offered: list[Option] = []
+        self._unticked: list[Any] = []
+        self.itemChanged.connect(self._note_user)
+        self.refresh()
 
     @property
-    def layers(self) -> list[ImageLayer]:
-        """Layers that are ticked, from top to bottom."""
+    def ticked(self) -> list[Option]:
+        """Names and values of the ticked options, from top to bottom."""
         checked = Qt.CheckState.Checked
-        return [item.data(LAYER) for item in self._items() if item.checkState() == checked]
+        return [
+            option
+            for row, option in enumerate(self._offered)
+            if (item := self.item(row)) is not None and item.checkState() == checked
+        ]
 
-    def tick(self, layers: Iterable[ImageLayer]) -> None:
-        """Tick these layers, and no others."""
-        wanted = list(layers)
-        for item in self._items():
-            is_wanted = any(item.data(LAYER) is layer for layer in wanted)
-            item.setCheckState(Qt.CheckState.Checked if is_wanted else Qt.CheckState.Unchecked)
+    @property
+    def values(self) -> list[Any]:
+        """Values of the ticked options, from top to bottom."""
+        return [value for _, value in self.ticked]
 
-    def _items(self) -> Iterator[QListWidgetItem]:
-        for row in range(self.count()):
+    def tick(self, *values: Any) -> None:
+        """Tick the options with these values, and no others."""
+        for row, (_, value) in enumerate(self._offered):
             item = self.item(row)
             assert item is not None
-            yield item
+            item.setCheckState(_check_state(value in values))
 
-    def renew(self) -> None:
-        """Offer the layers that exist by now; ticked ones stay ticked."""
-        ticked = self.layers
+    def refresh(self) -> None:
+        """Offer the options that exist now."""
+        before = self.values
+        self._offered = list(self._options())
         with QSignalBlocker(self):
             self.clear()
-            for name, layer in image_layers(self.viewer):
+            for name, value in self._offered:
                 item = QListWidgetItem(name)
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-                item.setCheckState(Qt.CheckState.Unchecked)
-                item.setData(LAYER, layer)
+                is_ticked = value not in self._unticked if self._starts_ticked else value in before
+                item.setCheckState(_check_state(is_ticked))
                 self.addItem(item)
-            self.tick(ticked)
-        if self.layers != ticked:
+        row_height = max(self.sizeHintForRow(0), 18)
+        rows = min(len(self._offered), self._max_rows) if self._starts_ticked else self._max_rows
+        self.setFixedHeight(row_height * rows + 2 * self.frameWidth())
+        if self.values != before:
             self.changed.emit()
+
+    def _note_user(self, item: QListWidgetItem) -> None:
+        _, value = self._offered[self.row(item)]
+        if value in self._unticked:
+            self._unticked.remove(value)
+        if self._starts_ticked and item.checkState() != Qt.CheckState.Checked:
+            self._unticked.append(value)
+        self.changed.emit()
+
+
+def _check_state(is_ticked: bool) -> Qt.CheckState:
+    return Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked
 
 
 def image_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
-    """Names and layers of the images of a viewer, the latest first.
+    """Names and gray (and color) image layers of a viewer, the latest first.
 
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer.
-    color : bool
-        Whether color images are wanted as well as gray ones.
-
-    Returns
-    -------
-    list of (str, Image layer)
-        Labels are no images, and neither are pictures of a lens or network.
+    Labels are no images, and neither are our visualizations of a lens or model.
     """
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, ImageLayer)]
-    fit = [layer for layer in layers if not is_picture(layer.metadata)]
-    return [(layer.name, layer) for layer in fit if color or not layer.rgb]
+    images = [layer for layer in layers if not is_visualization(layer.metadata)]
+    return [(layer.name, layer) for layer in images if color or not layer.rgb]
+
+
+def model_choice(session: Session, *first: Option) -> Choice:
+    """Choice among ``first`` and the session's models, with a button to load one."""
+    return Choice(
+        lambda: [*first, *reversed(list(session.models.items()))],
+        session.load_model,
+        MODEL_FILES,
+        takes_newest=not first,
+    )
+
+
+def psf_field_choice(session: Session, *last: Option) -> Choice:
+    """Choice among the PSF fields of the session and its models, and ``last``; can load one."""
+
+    def options() -> list[Option]:
+        of_models = [(f"{name}'s lens", model.psf_field) for name, model in session.models.items()]
+        fields = list(reversed(list(session.psf_fields.items())))
+        fields += [(name, psf_field) for name, psf_field in of_models if psf_field is not None]
+        return [*(fields or [NO_PSF_FIELD]), *last]
+
+    return Choice(options, session.load_psf_field, PSF_FIELD_FILES, takes_newest=True)
 
 
 def file_edit(mode: FileDialogMode, files: str = "") -> FileEdit:
@@ -204,40 +231,24 @@ def file_edit(mode: FileDialogMode, files: str = "") -> FileEdit:
 
 
 def path_of(edit: FileEdit) -> Path | None:
-    """Path that stands in the line; None where it is empty, which magicgui takes for here."""
+    """Path in the line; None where it is empty, for which magicgui returns the working folder."""
     text = edit.line_edit.value.strip()
     try:
         return Path(text).expanduser() if text else None
-    except RuntimeError:  # the home of somebody whom nobody knows, perhaps of a name half typed
+    except RuntimeError:  # the home of an unknown user, perhaps of a half typed name
         return Path(text)
 
 
 def ask_where_to_save(
     parent: QWidget, title: str, name: str, files: str, endings: tuple[str, ...]
 ) -> tuple[Path, bool] | None:
-    """Path to save to, and whether a file there may be replaced.
+    """Ask for a path, and whether a file there may be replaced; None where nothing was chosen.
 
-    Parameters
-    ----------
-    parent : QWidget
-        Who asks.
-    title : str
-        What the dialog is called.
-    name : str
-        Name that is offered.
-    files : str
-        Kinds of file, as Qt's file dialog wants them.
-    endings : tuple of str
-        Endings that serve; the first is added where the typed name has none of them.
-
-    Returns
-    -------
-    tuple of (Path, bool), or None
-        The dialog has asked before replacing the file that was typed, but of none whose
-        name was completed here. None where its user chose nothing.
+    The first of the endings is added to a name that has none of them. The dialog asked before
+    replacing the name that was typed, but not the completed one.
     """
     typed, _ = QFileDialog.getSaveFileName(parent, title, name, files)
     if not typed:
         return None
-    serves = typed.lower().endswith(endings)
-    return Path(typed if serves else f"{typed}{endings[0]}"), serves
+    is_complete = typed.lower().endswith(endings)
+    return Path(typed if is_complete else f"{typed}{endings[0]}"), is_complete

@@ -6,12 +6,11 @@ Run: ``python -m napari_coordgate.widgets.demo``, or ``napari-coordgate demo``.
 import napari
 from napari.viewer import Viewer
 
-from napari_coordgate.events import Finished
 from napari_coordgate.io.files import sample_data_folder
-from napari_coordgate.widgets.contributions.samples import nuclei_blurred
+from napari_coordgate.widgets.contributions import nuclei_blurred
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.jobs import JobEnd
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
-from napari_coordgate.widgets.shared_files import load_checkpoint_file
 
 __all__ = ["main", "show_demo"]
 
@@ -42,12 +41,12 @@ def show_demo(viewer: Viewer) -> DeblurWidget:
     _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
     assert isinstance(deblur, DeblurWidget)
 
-    def go_on(end: Finished) -> None:
+    def start(end: JobEnd[object]) -> None:
         if end.reason == "completed":
-            deblur.deblur()
+            deblur.run()
 
     starter = sample_data_folder() / "starter.safetensors"
-    load_checkpoint_file(deblur.session, starter).finished.connect(go_on)
+    deblur.session.load_model(starter).finished.connect(start)
     return deblur
 
 

@@ -1,9 +1,8 @@
-"""Long jobs in a background thread: the one place where workers are made.
+"""Long jobs in a background thread: the only place where workers are created.
 
-A job of the core is a generator of events. Here it runs in a thread of napari's,
-which hands its events over to the main thread a few times a second. The thread
-never touches a widget or a layer: whoever starts a job gives it a frozen snapshot
-of what it needs, and draws the events that come back.
+A job of the core is a generator of events. Here it runs in one of napari's threads, which
+passes its events to the main thread a few times a second. The thread never touches a widget
+or a layer: a job gets a frozen snapshot of its input, and slots of the main thread draw its events.
 """
 
 import functools
@@ -11,90 +10,109 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
+from weakref import WeakMethod
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import Signal as QtSignal
+from typing_extensions import TypeVar
 
 from napari_coordgate.errors import CanceledError, CoordGateError
 from napari_coordgate.events import FileChanged, Finished, Progress
 
-__all__ = ["Job"]
+if TYPE_CHECKING:
+    from napari_coordgate.widgets.session import Session
 
-HANDOVER_SECONDS = 0.1
-"""Time between handovers: what a person still sees as at once, and what a window draws in time."""
+BATCH_SECONDS = 0.1
+"""Time between batches of events: short for a person, long enough to draw them."""
 CLOSING_SECONDS = 2.0
-"""Longest that a closing window waits for a job to save what it has."""
+"""Longest time that a closing window waits for a job to save its work."""
+DEBOUNCE_MS = 120
+"""Time without a further change after which a debounced job starts."""
 
+R = TypeVar("R", default=Any)
 Work = Callable[["Job"], Iterator[Any]]
-"""Yields events of the core, a widget's own among them, and one `Finished` at the end."""
+"""Returns a generator that yields events, returns its result and raises errors."""
 
 
-class Job:
-    """A long job, as its widgets see it.
+@dataclass(frozen=True, eq=False)
+class JobEnd(Generic[R]):
+    """How a job ended: a message for the user, and its result or error."""
 
-    All signals are emitted in the main thread; `finished` exactly once, whatever
-    happens to the job.
+    reason: Literal["completed", "canceled", "failed"]
+    message: str = ""
+    result: R | None = None
+    error: CoordGateError | None = None
 
-    Parameters
-    ----------
-    title : str
-        What the job does, for the user.
-    work : callable
-        Takes this job and returns its events. It runs in the background thread, and
-        hands `cancel_requested`, and `stop_requested` if it knows it, to the core.
-    subject : object
-        What the job works on, for those who find it running. The job keeps it alive,
-        which its signals do not do for those who listen.
-    is_quiet : bool
-        Whether its failure is shown by its widget alone, without a notification.
 
-    Attributes
-    ----------
-    end : Finished or None
-        How it ended, once it has.
-    companions : list of Job
-        Jobs that end with it when the window closes.
+class Job(Generic[R]):
+    """A long job, as widgets see it; all its signals are emitted in the main thread.
+
+    ``work`` takes this job and passes its `cancel_requested`, and `stop_requested` if it can stop
+    early, to the core. ``done_message`` describes the result to the user. ``context`` is kept for
+    widgets that find the job running. A quiet job fails without a notification.
     """
 
-    handed_over = Signal(list)
-    """Events of one handover, just before `happened` tells of each: for those who draw many."""
+    batched = Signal(list)
+    """All events of a batch, just before `happened` is emitted for each of them."""
     happened = Signal(object)
-    """An event of the job, the `Finished` too. Of steps that follow each other faster than
-    they can be drawn only the last one comes, with the figures of all."""
-    finished = Signal(Finished)
+    """An event. Of fast steps only the last one is emitted, with the metrics of all."""
+    finished = Signal(JobEnd)
+    """Emitted exactly once, whatever happens to the job."""
     paused_changed = Signal(bool)
 
     def __init__(
-        self, title: str, work: Work, subject: Any = None, *, is_quiet: bool = False
+        self,
+        title: str,
+        work: Work,
+        context: Any = None,
+        *,
+        done_message: Callable[[R], str] | None = None,
+        is_quiet: bool = False,
     ) -> None:
         self.title = title
         self.work = work
-        self.subject = subject
+        self.context = context
+        self.done_message = done_message
         self.is_quiet = is_quiet
         self.cancel_requested = threading.Event()
         self.stop_requested = threading.Event()
-        self.may_go_on = threading.Event()
-        self.may_go_on.set()
-        self.end: Finished | None = None
-        self.companions: list[Job] = [self]
+        self._resume = threading.Event()
+        self._resume.set()
+        self.end: JobEnd[R] | None = None
+        self.siblings: list[Job] = [self]  # canceled together when the window closes
         self._worker: _Worker | None = None
+
+    @classmethod
+    def from_function(
+        cls, title: str, function: Callable[["Job[R]"], R], context: Any = None, **options: Any
+    ) -> Self:
+        """Create a job without progress from a function that takes the job."""
+
+        def work(job: Job[R]) -> Generator[Any, None, R]:
+            yield from ()
+            return function(job)
+
+        return cls(title, work, context, **options)
 
     @property
     def is_running(self) -> bool:
-        """Whether the job has begun and not ended."""
+        """Whether the job has started and not ended."""
         return self._worker is not None and self.end is None
 
     @property
     def is_paused(self) -> bool:
-        """Whether the job rests, or will after the event at hand, until it is resumed."""
-        return self.is_running and not self.may_go_on.is_set()
+        """Whether the job waits, or will after its current event, until it is resumed."""
+        return self.is_running and not self._resume.is_set()
 
     def start(self) -> None:
-        """Begin, in a background thread."""
-        function = _Titled(_handovers)
+        """Start the job in a background thread."""
+        function = _TitledFunction(_event_batches)
         function.title = self.title
         worker: _Worker = create_worker(function, self, _worker_class=_Worker)
         worker.yielded.connect(self._receive)
@@ -102,18 +120,24 @@ class Job:
         worker.start()
 
     def pause(self) -> None:
-        """Rest after the event at hand."""
-        self.may_go_on.clear()
+        """Wait after the current event."""
+        self._resume.clear()
         self.paused_changed.emit(True)
 
     def resume(self) -> None:
-        """Go on after a rest."""
-        if not self.may_go_on.is_set():
-            self.may_go_on.set()
+        """Continue after a pause."""
+        if not self._resume.is_set():
+            self._resume.set()
             self.paused_changed.emit(False)
 
+    def wait_while_paused(self) -> bool:
+        """Wait in the background thread until the job is resumed; returns whether it was paused."""
+        paused = not self._resume.is_set()
+        self._resume.wait()
+        return paused
+
     def stop(self) -> None:
-        """End early, but keep what was reached; for jobs that know how to."""
+        """End early and keep the result so far, for jobs that can."""
         self.stop_requested.set()
         self.resume()
 
@@ -123,23 +147,23 @@ class Job:
         self.resume()
 
     def _receive(self, events: list[Any]) -> None:
-        last = events[-1]
-        if isinstance(last, Finished):
-            self.end = last
+        end = events.pop() if isinstance(events[-1], JobEnd) else None
+        self.end = end
         try:
-            self.handed_over.emit(events)
+            if events:
+                self.batched.emit(events)
             for event in events:
                 self.happened.emit(event)
-        finally:  # one that cannot draw an event hides the end from nobody
-            if isinstance(last, Finished):
-                if last.reason == "failed" and not self.is_quiet:
+        finally:  # a slot that cannot draw an event must not hide the end
+            if end is not None:
+                if end.reason == "failed" and not self.is_quiet:
                     # Under PyQt6 napari is silent about a worker that has its own handlers.
-                    show_error(f"{self.title}: {last.message}")
-                self.finished.emit(last)
+                    show_error(f"{self.title}: {end.message}")
+                self.finished.emit(end)
 
 
-class _Titled(functools.partial):  # type: ignore[type-arg]
-    """Function that napari's dialog on closing shows by the title of its job."""
+class _TitledFunction(functools.partial):  # type: ignore[type-arg]
+    """Function that napari's closing dialog shows by the title of its job."""
 
     title = ""
 
@@ -148,10 +172,10 @@ class _Titled(functools.partial):  # type: ignore[type-arg]
 
 
 class _Worker(GeneratorWorker):  # type: ignore[misc]
-    """Worker that cancels its job where napari quits it: as the window closes.
+    """Worker whose `quit`, which napari calls when the window closes, cancels the job.
 
-    Quitting it as napari does would drop the job where it stands; canceled, it
-    saves what it has and ends itself, which the closing window waits for a moment.
+    napari's own `quit` would drop the job and its result; a canceled job saves its work and ends
+    by itself, and the closing window waits a moment for it.
     """
 
     def __init__(self, function: Any, job: Job) -> None:
@@ -171,39 +195,38 @@ class _Worker(GeneratorWorker):  # type: ignore[misc]
         job = self._job
         if job is None:
             return
-        for companion in job.companions:
-            companion.cancel()
+        for sibling in job.siblings:
+            sibling.cancel()
         self._ended.wait(CLOSING_SECONDS)
 
 
-def _handovers(job: Job) -> Generator[list[Any]]:
-    """Events of a job in handfuls; the time that it rested is taken off their clocks."""
+def _event_batches(job: Job) -> Generator[list[Any]]:
+    """Events of a job in batches, the last one with its `JobEnd`; times do not include pauses."""
     pending: list[Any] = []
-    rests: list[tuple[float, float]] = []
+    pauses: list[tuple[float, float]] = []
     last, stage = time.perf_counter(), ""
-    for event in _to_one_end(job):
-        at_once = not isinstance(event, Progress | FileChanged)  # of files there may be thousands
+    for event in _with_end(job):
+        at_once = not isinstance(event, Progress | FileChanged)  # there may be thousands of files
         if isinstance(event, Progress):
             at_once, stage = event.stage != stage, event.stage
-            event = replace(event, seconds=_without_rests(event.seconds, rests))
-        _add(pending, event)
-        if at_once or time.perf_counter() - last >= HANDOVER_SECONDS:
+            event = replace(event, seconds=_without_pauses(event.seconds, pauses))
+        _append(pending, event)
+        if at_once or time.perf_counter() - last >= BATCH_SECONDS:
             yield pending
             pending, last = [], time.perf_counter()
-        if not (job.may_go_on.is_set() or isinstance(event, Finished)):
-            began = time.perf_counter()
-            job.may_go_on.wait()
-            rests.append((began, time.perf_counter() - began))
+        began = time.perf_counter()
+        if not isinstance(event, JobEnd) and job.wait_while_paused():
+            pauses.append((began, time.perf_counter() - began))
 
 
-def _without_rests(seconds: float, rests: list[tuple[float, float]]) -> float:
-    """Time of a stage without the rests within it, each given by its begin and length."""
+def _without_pauses(seconds: float, pauses: list[tuple[float, float]]) -> float:
+    """Time of a stage without the pauses in it, each given by its start and length."""
     stage_began = time.perf_counter() - seconds
-    return max(0.0, seconds - sum(length for began, length in rests if began >= stage_began))
+    return max(0.0, seconds - sum(length for began, length in pauses if began >= stage_began))
 
 
-def _add(pending: list[Any], event: Any) -> None:
-    """Add an event; a step of the same stage as the one before takes its place."""
+def _append(pending: list[Any], event: Any) -> None:
+    """Append an event; a step of the same stage replaces the one before."""
     last = pending[-1] if pending else None
     if isinstance(event, Progress) and isinstance(last, Progress) and event.stage == last.stage:
         pending[-1] = replace(event, metrics={**last.metrics, **event.metrics})
@@ -211,29 +234,111 @@ def _add(pending: list[Any], event: Any) -> None:
         pending.append(event)
 
 
-def _to_one_end(job: Job) -> Iterator[Any]:
-    """Events of a job up to its one `Finished`; one is made where it fails to bring it.
+def _with_end(job: Job[R]) -> Generator[Any]:
+    """Events of a job, then the one record of how it ended, made here and nowhere else.
 
     A `RuntimeError` that left a worker's generator would fire none of the worker's signals,
-    and the window would wait for ever.
+    and the window would wait forever.
     """
     try:
-        events = iter(job.work(job))
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                yield Finished("completed", "", result=end.value)
-                return
-            yield event
-            if isinstance(event, Finished):
-                return
+        result, message = yield from _until_result(iter(job.work(job)))
+        if not message and job.done_message is not None:
+            message = job.done_message(result)
+        yield JobEnd("completed", message, result=result)
     except CanceledError as error:
-        yield Finished("canceled", str(error))
+        yield JobEnd("canceled", str(error))
     except CoordGateError as error:
-        yield Finished("failed", str(error), error=error)
+        yield JobEnd("failed", str(error), error=error)
     except Exception as error:
         logging.getLogger(__name__).exception("%s failed", job.title)
         kind = type(error).__name__
         message = f"An unexpected error ({kind}: {error}); please report it with napari's log."
-        yield Finished("failed", message, error=CoordGateError(message))
+        yield JobEnd("failed", message, error=CoordGateError(message))
+
+
+def _until_result(events: Iterator[Any]) -> Generator[Any, None, tuple[Any, str]]:
+    """Pass on events; returns the result, and the message of jobs that still yield `Finished`."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value, ""
+        if isinstance(event, Finished):
+            event.raise_unless_completed()
+            return event.result, event.message
+        yield event
+
+
+def weak_connect(signal: SignalInstance, slot: Callable[..., object]) -> None:
+    """Connect a method of a widget to a signal that may outlive the widget.
+
+    A closed window deletes its widgets although Python may still hold them, and a signal must
+    not keep a widget alive.
+    """
+    method = WeakMethod(slot)
+
+    def call(*values: object) -> None:
+        alive = method()
+        owner = getattr(alive, "__self__", None)
+        if alive is None or not (isinstance(owner, QObject) and isalive(owner)):
+            signal.disconnect(call, missing_ok=True)
+        else:
+            alive(*values)
+
+    signal.connect(call)
+
+
+class DebouncedJob(QObject):
+    """Runs one job at a time: the one requested last, once the requests pause for a moment.
+
+    An outdated job is canceled, and its events and end are ignored.
+    """
+
+    happened = QtSignal(object)
+    finished = QtSignal(object)
+
+    def __init__(self, session: "Session", parent: QObject) -> None:
+        super().__init__(parent)
+        self.session = session
+        self._next: Job | None = None
+        self._current: Job | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DEBOUNCE_MS)
+        self._timer.timeout.connect(self._start)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is running or waiting."""
+        return self._next is not None or self._current is not None
+
+    def request(self, job: Job) -> None:
+        """Run this job instead of any requested before."""
+        self.cancel()
+        self._next = job
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Drop what was requested."""
+        self._next = None
+        if self._current is not None:
+            self._current.cancel()
+
+    def _start(self) -> None:
+        if self._current is not None or self._next is None:
+            return
+        self._current, self._next = self._next, None
+        weak_connect(self._current.happened, self._forward)
+        weak_connect(self._current.finished, self._end)
+        self.session.start(self._current)
+
+    def _forward(self, event: object) -> None:
+        if self._current is not None and not self._current.cancel_requested.is_set():
+            self.happened.emit(event)
+
+    def _end(self, end: JobEnd) -> None:
+        job, self._current = self._current, None
+        if job is not None and not job.cancel_requested.is_set():
+            self.finished.emit(end)
+        if not self._timer.isActive():
+            self._start()

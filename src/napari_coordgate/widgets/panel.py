@@ -1,6 +1,8 @@
-"""What all widgets of the plugin share: a form that scrolls, and its job's controls below."""
+"""Base of all dock widgets: a form that scrolls, and below it the controls of a job."""
 
+from abc import abstractmethod
 from datetime import timedelta
+from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
@@ -14,43 +16,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.events import Event, Finished, Progress, format_count
+from napari_coordgate.errors import CoordGateError
+from napari_coordgate.events import Progress, format_count
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
-from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.listening import listen
+from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.shared_files import adopt_layers
 
-__all__ = ["COLORS", "JobBar", "Panel"]
-
-WIDTH = 340
-"""Least width, pixels: forms are read without scrolling sideways."""
-MOST = 2**31 - 1
+MIN_WIDTH = 340
+"""Minimum width, pixels: forms need no horizontal scrolling."""
+MAX_COUNT = 2**31 - 1
 """Largest number of Qt's progress bars."""
-ENDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
+END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
 COLORS = {"completed": "#3fa45b", "canceled": "#d8a200", "failed": BAD_COLOR}
 
 
 class Panel(QWidget):
-    """A dock widget of one viewer.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer.
-
-    Attributes
-    ----------
-    session : Session
-        What the widgets of this viewer share.
-    rows : QFormLayout
-        Rows at the top of the part that scrolls.
-    body, foot : QVBoxLayout
-        What scrolls, and what stays below it.
-    area : QScrollArea
-        Where it scrolls.
-    """
+    """A dock widget of one viewer: `rows` on top of a `body` that scrolls, above a fixed `foot`."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -69,12 +51,12 @@ class Panel(QWidget):
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.area, 1)
         layout.addLayout(self.foot)
-        self.setMinimumWidth(WIDTH)
-        adopt_layers(viewer, self.session)
-        listen(self.session.changed, self.reset_choices)
+        self.setMinimumWidth(MIN_WIDTH)
+        self.session.adopt_layers(viewer)
+        weak_connect(self.session.changed, self.reset_choices)
 
     def add_row(self, label: str, widget: QWidget, tooltip: str = "") -> None:
-        """Add a row with its label to `rows`."""
+        """Add a labeled row to `rows`."""
         add_row(self.rows, label, widget, tooltip)
 
     def add_choice(self, label: str, choice: Choice, tooltip: str = "") -> None:
@@ -82,22 +64,20 @@ class Panel(QWidget):
         self._choices.append(choice)
         self.add_row(label, choice, tooltip)
 
+    def add_note(self) -> QLabel:
+        """Add a line of text below the rows so far."""
+        note = word_wrapped_label()
+        self.body.addWidget(note)
+        return note
+
     def reset_choices(self, *_: object) -> None:
-        """Offer what exists by now; napari calls this as layers come and go."""
+        """Offer what exists now; napari calls this when layers are added or removed."""
         for choice in self._choices:
-            choice.renew()
+            choice.refresh()
 
 
 class JobBar(QWidget):
-    """Buttons of a job, how far it is, and how it ended.
-
-    Parameters
-    ----------
-    verb : str
-        What the button says that starts the job.
-    can_pause, can_stop : bool
-        Whether the job can rest, or end early and keep what it reached.
-    """
+    """Buttons, progress bar and message of a job."""
 
     run_clicked = Signal()
 
@@ -107,9 +87,8 @@ class JobBar(QWidget):
         self._problem, self._shows_problem = "", True
         self.run, self.pause = QPushButton(verb), QPushButton("Pause")
         self.stop, self.cancel = QPushButton("Stop and keep"), QPushButton("Cancel")
-        self.bar, self.message = QProgressBar(), QLabel()
+        self.bar, self.message = QProgressBar(), word_wrapped_label()
         self.bar.setTextVisible(True)
-        self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         layout, row = QVBoxLayout(self), QHBoxLayout()
         layout.setContentsMargins(0, 0, 0, 0)
@@ -126,20 +105,20 @@ class JobBar(QWidget):
         self._refresh()
 
     def set_problem(self, problem: str) -> None:
-        """Say why the job cannot start; empty where it can."""
+        """Show why the job cannot start; empty where it can."""
         self._problem = problem
         self._refresh()
         if self.job is not None and self.job.end is None:
             return
         if problem or self._shows_problem:
-            self.tell(problem)
+            self.show_message(problem)
             self._shows_problem = True
 
-    def complain(self, text: str) -> None:
-        """Show below the buttons why something could not be done."""
-        self.tell(text, BAD_COLOR)
+    def show_error(self, text: str) -> None:
+        """Show below the buttons why something failed."""
+        self.show_message(text, BAD_COLOR)
 
-    def tell(self, text: str, color: str = "") -> None:
+    def show_message(self, text: str, color: str = "") -> None:
         """Show a sentence below the buttons."""
         self._shows_problem = False
         self.message.setText(text)
@@ -147,50 +126,50 @@ class JobBar(QWidget):
         self.message.setVisible(bool(text))
 
     def follow(self, job: Job) -> None:
-        """Show a job from now on."""
+        """Show this job from now on."""
         self.job = job
-        listen(job.happened, self._show)
-        listen(job.finished, self._end)
-        listen(job.paused_changed, self._refresh)
+        weak_connect(job.happened, self._show)
+        weak_connect(job.finished, self._end)
+        weak_connect(job.paused_changed, self._refresh)
         self.bar.setRange(0, 0)
         self.bar.setFormat("starting")
-        self.tell("")
+        self.show_message("")
         self._refresh()
         if job.end is not None:
             self._end(job.end)
 
     def _refresh(self, *_: object) -> None:
-        """Show what can be done with the job as it stands."""
+        """Show the buttons that apply to the current status of the job."""
         job = self.job
         running = job is not None and job.end is None
-        ending = job is not None and job.cancel_requested.is_set()
-        stopping = ending or (job is not None and job.stop_requested.is_set())
+        canceling = job is not None and job.cancel_requested.is_set()
+        stopping = canceling or (job is not None and job.stop_requested.is_set())
         self.run.setVisible(not running)
         self.run.setEnabled(not self._problem)
         self.run.setToolTip(self._problem)
-        for button, waits in ((self.pause, stopping), (self.stop, stopping), (self.cancel, ending)):
+        for button in (self.pause, self.stop, self.cancel):
             button.setVisible(running and button in self._while_running)
-            button.setEnabled(not waits)
+            button.setEnabled(not (canceling if button is self.cancel else stopping))
         paused = job is not None and job.is_paused
         self.pause.setText("Resume" if paused else "Pause")
         self.bar.setVisible(running)
         if running and (paused or stopping):
-            self.bar.setFormat("canceling" if ending else "stopping" if stopping else "paused")
+            self.bar.setFormat("canceling" if canceling else "stopping" if stopping else "paused")
 
-    def _show(self, event: Event) -> None:
+    def _show(self, event: object) -> None:
         if isinstance(event, Progress):
-            unit = 1 + event.total // MOST  # bytes of a folder are more than Qt counts
+            unit = 1 + event.total // MAX_COUNT  # bytes of a folder exceed Qt's range
             self.bar.setRange(0, event.total // unit)
             self.bar.setValue(event.done // unit)
             self.bar.setFormat(progress_text(event))
 
-    def _end(self, end: Finished) -> None:
+    def _end(self, end: JobEnd) -> None:
         self._refresh()
         stopped = self.job is not None and self.job.stop_requested.is_set()
         is_early = stopped and end.reason == "completed"  # its message begins with "Stopped"
-        word = "" if is_early else f"{ENDS[end.reason]}: "
-        self.tell(f"{word}{end.message}", COLORS[end.reason])
-        self._shows_problem = end.reason == "failed"  # gone once its cause is
+        word = "" if is_early else f"{END_WORDS[end.reason]}: "
+        self.show_message(f"{word}{end.message}", COLORS[end.reason])
+        self._shows_problem = end.reason == "failed"  # until its cause is gone
 
     def _toggle_pause(self) -> None:
         if self.job is not None:
@@ -207,8 +186,77 @@ class JobBar(QWidget):
             self._refresh()
 
 
+class JobWidget(Panel):
+    """A dock widget that checks its form, runs it as a job in the background, and shows the job.
+
+    A subclass adds `bar` to its foot, connects the parts of its form to `check`, and implements
+    `request` and `start`; it may extend `check`, `on_event` and `on_end`.
+    """
+
+    def __init__(self, viewer: Viewer, verb: str, **bar_options: bool) -> None:
+        super().__init__(viewer)
+        self.bar = JobBar(verb, **bar_options)
+        self.bar.run_clicked.connect(self.run)
+
+    @abstractmethod
+    def request(self) -> Any:
+        """Frozen snapshot of the form; raises a CoordGateError if something is missing or wrong."""
+
+    @abstractmethod
+    def start(self, request: Any) -> None:
+        """Start what was requested, see `start_job`."""
+
+    def check(self, *_: object) -> None:
+        """Allow the start, or show what is missing or wrong."""
+        try:
+            self.request()
+        except CoordGateError as error:
+            self.bar.set_problem(str(error))
+        else:
+            self.bar.set_problem("")
+
+    def run(self) -> None:
+        """Start what the form says, or show why that is not possible."""
+        try:
+            self.start(self.request())
+        except CoordGateError as error:
+            self.show_error(str(error))
+
+    def start_job(self, job: Job) -> None:
+        """Start a job and show it."""
+        self.follow(job)
+        self.session.start(job)
+
+    def follow(self, job: Job) -> None:
+        """Show a job from now on: this widget's own, or one that was started before."""
+        weak_connect(job.happened, self.on_event)
+        weak_connect(job.finished, self.on_end)
+        self.bar.follow(job)  # last: its message about the end stays
+
+    def on_event(self, event: Any) -> None:
+        """Show an event of the job."""
+
+    def on_end(self, end: JobEnd) -> None:
+        """Show the end of the job, before the bar does."""
+
+    def show_message(self, text: str, color: str = "") -> None:
+        """Show a sentence below the buttons."""
+        self.bar.show_message(text, color)
+
+    def show_error(self, text: str) -> None:
+        """Show below the buttons why something failed."""
+        self.bar.show_error(text)
+
+
+def word_wrapped_label(text: str = "") -> QLabel:
+    """Label that breaks long lines."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
+
+
 def progress_text(event: Progress) -> str:
-    """Words of a progress bar: stage, units done, and time left."""
+    """Text of a progress bar: stage, units done, and time left."""
     text = (
         format_count(event) if "files" in event.metrics else f"{event.stage} {format_count(event)}"
     )

@@ -1,4 +1,4 @@
-"""Plots beside the forms, in the colors of napari's theme."""
+"""Plots and small images below the forms, in the colors of napari's theme."""
 
 from collections.abc import Sequence
 
@@ -9,41 +9,29 @@ from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 from qtpy.QtWidgets import QSizePolicy
 
-__all__ = ["Plot"]
-
 HEIGHT = 150
 COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
-"""Of the curves in turn; told apart also by those who see red and green alike."""
+"""Colors of the curves, also distinct for color-blind users."""
 
 
 class _Decades(pyqtgraph.AxisItem):  # type: ignore[misc]
-    """Logarithmic axis with labels at 1, 2 and 5 of each power of ten; more would overlap."""
+    """Logarithmic axis with labels at 1, 2 and 5 times powers of ten; more would overlap."""
 
     def tickValues(  # noqa: N802 - pyqtgraph's name
         self, low: float, high: float, _: float
     ) -> list[tuple[None, list[float]]]:
         decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-        places = [decade + np.log10(digit) for decade in decades for digit in (1, 2, 5)]
-        return [(None, [float(place) for place in places if low <= place <= high])]
+        ticks = [decade + np.log10(digit) for decade in decades for digit in (1, 2, 5)]
+        return [(None, [float(tick) for tick in ticks if low <= tick <= high])]
 
     def tickStrings(  # noqa: N802 - pyqtgraph's name
-        self, places: list[float], *_: object
+        self, values: list[float], *_: object
     ) -> list[str]:
-        return [f"{10**place:.1g}" for place in places]
+        return [f"{10**value:.1g}" for value in values]
 
 
 class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
-    """Axes with a few named curves.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Whose theme it follows.
-    x_label, y_label : str
-        Labels of the axes.
-    log : bool
-        Draw y on a logarithmic scale.
-    """
+    """Axes with a few named curves; with ``log``, y is on a logarithmic scale."""
 
     def __init__(self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False) -> None:
         super().__init__(axisItems={"left": _Decades("left")} if log else {})
@@ -65,17 +53,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
     def draw(
         self, name: str, x: ArrayLike, y: ArrayLike, *, line: bool = True, points: bool = False
     ) -> None:
-        """Draw a curve, or draw it anew.
-
-        Parameters
-        ----------
-        name : str
-            The curve, for the legend.
-        x, y : array_like, shape (N,)
-            Its points.
-        line, points : bool
-            Join them by a line; mark each by a dot.
-        """
+        """Draw or redraw a curve through points (N,), as a line, as points, or both."""
         if name not in self._items:
             color = COLORS[len(self._items) % len(COLORS)]
             style = {"pen": pyqtgraph.mkPen(color, width=2) if line else None}
@@ -87,14 +65,13 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self._items[name].setData(np.asarray(x, float), np.asarray(y, float))
 
     def draw_bars(self, heights: Sequence[float]) -> None:
-        """Draw bars side by side in place of what was drawn before."""
-        self.clear()
-        self._items.clear()
+        """Draw bars side by side instead of what was drawn before."""
+        self.clear_curves()
         x = np.arange(len(heights))
         self.addItem(pyqtgraph.BarGraphItem(x=x, height=heights, width=0.8, brush=COLORS[0]))
 
     def clear_curves(self) -> None:
-        """Take all curves away."""
+        """Remove all curves."""
         self.clear()
         self._items.clear()
 

@@ -1,11 +1,9 @@
-"""What a user has set once for all widgets, in napari's preferences."""
+"""Preferences that a user set once for all widgets, in napari's preferences."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_coordgate.config import DeblurRuntime, Device
-
-__all__ = ["Preferences", "load_preferences"]
+from napari_coordgate.config import DeblurRuntime, DeblurSettings, Device
 
 PLUGIN = "napari-coordgate"
 DEFAULTS = DeblurRuntime()
@@ -13,31 +11,19 @@ DEFAULTS = DeblurRuntime()
 
 @dataclass(frozen=True)
 class Preferences:
-    """Settings of the machine rather than of a job.
-
-    Attributes
-    ----------
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    memory_gb : float
-        Memory for a tile's features, GB.
-    model_folder : Path
-        Where new checkpoints are offered to be saved; the home folder where none is set.
-    """
+    """Settings of the computer, and the folder in which new models are saved."""
 
     device: Device = DEFAULTS.device
     memory_gb: float = DEFAULTS.memory_gb
     model_folder: Path = field(default_factory=Path.home)
 
+    def deblur_settings(self) -> DeblurSettings:
+        """Settings of a deblurring on this computer."""
+        return DeblurSettings(device=self.device, memory_gb=self.memory_gb)
+
 
 def load_preferences() -> Preferences:
-    """Read the preferences as they are now.
-
-    Returns
-    -------
-    Preferences
-        The defaults where napari knows nothing of this plugin, as in a test.
-    """
+    """Read the current preferences; the defaults where napari does not know this plugin."""
     from napari.settings import get_plugin_settings
 
     try:

@@ -1,127 +1,146 @@
-"""What exists in one viewer, shared by all widgets in it."""
+"""PSF fields, models and running jobs of one viewer, shared by all its widgets."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from napari.layers import Layer
+from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from psygnal import Signal
 from psygnal.containers import EventedDict
 
-from napari_coordgate.events import Finished
-from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.jobs import Job, JobEnd
+from napari_coordgate.widgets.layers import model_path_of, psf_field_of
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
 
-__all__ = ["Session", "session_of", "shelve", "shelve_checkpoint"]
-
 
 class Session:
-    """PSF fields, checkpoints and running jobs of one viewer.
-
-    What a widget adds is offered in all others at once.
-
-    Attributes
-    ----------
-    psf_fields : evented dict of str to PSFField
-        By the names that users see.
-    checkpoints : evented dict of str to Checkpoint
-        Likewise.
-    opened : set of Path
-        Files of checkpoints that have been loaded.
-    files : weak mapping of Checkpoint to Path
-        The file of each checkpoint that has one.
-    kept : dict of str to Job
-        By their titles, the last of those jobs that are looked at also when they have ended.
-    adopts_layers : bool
-        Whether layers of the viewer bring in what lies behind them.
-    """
+    """PSF fields and models by the names that users see, and the jobs of one viewer."""
 
     changed = Signal()
-    """A PSF field or checkpoint has come or gone."""
+    """A PSF field or model was added, replaced or removed."""
 
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
-        self.checkpoints: EventedDict[str, Model] = EventedDict()
-        self.opened: set[Path] = set()
-        self.files: WeakKeyDictionary[Model, Path] = WeakKeyDictionary()
-        self.kept: dict[str, Job] = {}
-        self.adopts_layers = False
+        self.models: EventedDict[str, Model] = EventedDict()
+        self.model_files: WeakKeyDictionary[Model, Path] = WeakKeyDictionary()
+        self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
+        self._opened: set[Path] = set()
+        self._adopts_layers = False
         self._jobs: list[Job] = []
-        for shared in (self.psf_fields, self.checkpoints):
+        for shared in (self.psf_fields, self.models):
             for signal in (shared.events.added, shared.events.removed, shared.events.changed):
-                signal.connect(self._tell)
+                signal.connect(self._emit_changed)
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self.changed.emit()
 
     def start(self, job: Job) -> None:
-        """Start a job, and know of it until it ends."""
+        """Start a job and keep it until it ends."""
         self._jobs.append(job)
-        job.companions = self._jobs
+        job.siblings = self._jobs
         job.finished.connect(self._forget_ended)
         job.start()
 
     def running(self, title: str) -> Iterator[Job]:
-        """Jobs of this title that are running, the latest last."""
+        """Running jobs of this title, the latest last."""
         return (job for job in self._jobs if job.title == title and job.is_running)
 
     def _forget_ended(self) -> None:
         self._jobs[:] = [job for job in self._jobs if job.is_running]
 
+    def load_model(self, path: Path) -> "Job[Model]":
+        """Load a model in the background; every widget offers it once it is loaded."""
+        self._opened.add(path)
 
-def shelve(job: Job, shelf: MutableMapping[str, Any], name: str) -> None:
-    """Put the result of a job on a shelf of a session, whatever becomes of who started it.
+        def load(_: object) -> "Model":
+            from napari_coordgate.model import Model  # imports torch
 
-    Parameters
-    ----------
-    job : Job
-        A job that has not begun.
-    shelf : mutable mapping
-        PSF fields or checkpoints of a session.
-    name : str
-        The name that users see.
-    """
+            return Model.load(path)
 
-    def keep(end: Finished) -> None:
+        job = _reading_job(path, load)
+        store_model(job, self, _free_name(path, self.models), path)
+        self.start(job)
+        return job
+
+    def load_psf_field(self, path: Path) -> "Job[PSFField]":
+        """Load a PSF field in the background; every widget offers it once it is loaded."""
+
+        def load(_: object) -> "PSFField":
+            from napari_coordgate.optics import PSFField  # imports torch
+
+            return PSFField.load(path)
+
+        job = _reading_job(path, load)
+        store_result(job, self.psf_fields, _free_name(path, self.psf_fields))
+        self.start(job)
+        return job
+
+    def adopt_layers(self, viewer: Viewer) -> None:
+        """Offer the PSF fields and models of layers that our readers opened, now and later."""
+        if self._adopts_layers:
+            return
+        self._adopts_layers = True
+        viewer.layers.events.inserted.connect(lambda event: self._adopt(event.value))
+        for layer in viewer.layers:
+            self._adopt(layer)
+
+    def _adopt(self, layer: Layer) -> None:
+        psf_field, path = psf_field_of(layer.metadata), model_path_of(layer.metadata)
+        if psf_field is not None and all(
+            psf_field is not known for known in self.psf_fields.values()
+        ):
+            self.psf_fields[layer.name.removesuffix(" psf field")] = psf_field
+        if path is not None and path not in self._opened:
+            self.load_model(path)
+
+
+def store_result(job: Job, collection: MutableMapping[str, Any], name: str) -> None:
+    """Store the result of a job that has not started in a session, even if its widget is closed."""
+
+    def store(end: JobEnd) -> None:
         if end.reason == "completed":
-            shelf[name] = end.result
+            collection[name] = end.result
 
-    job.finished.connect(keep)
+    job.finished.connect(store)
 
 
-def shelve_checkpoint(job: Job, session: Session, name: str, path: Path) -> None:
-    """Put the checkpoint that a job brings into a session, with the file in which it stands.
+def store_model(job: Job, session: Session, name: str, path: Path) -> None:
+    """Store the model that a job reads or writes in a session, together with its file."""
 
-    Parameters
-    ----------
-    job : Job
-        A job that has not begun.
-    session : Session
-        The session.
-    name : str
-        The name that users see.
-    path : Path
-        The file that the job reads or writes.
-    """
+    def store_path(end: JobEnd) -> None:
+        if end.result is not None:
+            session.model_files[end.result] = path
 
-    def note_file(end: Finished) -> None:
-        if end.reason == "completed":
-            session.files[end.result] = path
+    job.finished.connect(store_path)  # first: whoever sees the model may need its file
+    store_result(job, session.models, name)
 
-    job.finished.connect(note_file)  # before those who are told of the checkpoint ask for it
-    shelve(job, session.checkpoints, name)
+
+def _reading_job(path: Path, load: Callable[[object], Any]) -> Job:
+    job = Job.from_function(
+        f"Load {path.name}", load, done_message=lambda _: f"Loaded {path.name}."
+    )
+    job.finished.connect(lambda end: end.error or show_info(end.message))
+    return job
+
+
+def _free_name(path: Path, collection: MutableMapping[str, Any]) -> str:
+    """Name of a file in a collection; with its folder where another file has that name."""
+    name = path.stem.removesuffix(".psf")
+    return f"{name} ({path.parent.name})" if name in collection else name
 
 
 _sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
 
 
 def session_of(viewer: Viewer) -> Session:
-    """Session of a viewer; made when it is first asked for."""
-    # Each widget that napari's menu opens gets a stand-in of its own for the viewer.
+    """Session of a viewer, created on first use."""
+    # Each widget that napari's menu opens gets a wrapper of its own around the viewer.
     viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _sessions:
         _sessions[viewer] = Session()

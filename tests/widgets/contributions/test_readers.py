@@ -16,9 +16,8 @@ from napari_coordgate.inference import gating_maps
 from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.readers import get_checkpoint_reader, get_field_reader
-from napari_coordgate.widgets.layers.gates import gate_layers
-from napari_coordgate.widgets.layers.provenance import LayerData, field_of, provenance
+from napari_coordgate.widgets.contributions import get_model_reader, get_psf_field_reader
+from napari_coordgate.widgets.layers import LayerData, gate_layers, provenance, psf_field_of
 
 FRAME = (48, 64)
 
@@ -40,16 +39,16 @@ def checkpoint(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRA
 
 
 def read(path: Path) -> list[LayerData]:
-    reader = get_checkpoint_reader(str(path))
+    reader = get_model_reader(str(path))
     assert reader is not None
     return reader(str(path))
 
 
-def test_looking_at_a_tiff_file_and_opening_a_sample_bring_in_no_torch() -> None:
+def test_checking_a_tiff_file_and_opening_a_sample_import_no_torch() -> None:
     code = (
         "import sys\n"
-        "from napari_coordgate.widgets.contributions import readers, samples, writers\n"
-        "readers.get_field_reader('cells.psf.tif'), samples.nuclei_sharp()\n"
+        "from napari_coordgate.widgets import contributions\n"
+        "contributions.get_psf_field_reader('cells.psf.tif'), contributions.nuclei_sharp()\n"
         "print(sorted({'torch', 'napari', 'qtpy'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
@@ -58,7 +57,7 @@ def test_looking_at_a_tiff_file_and_opening_a_sample_bring_in_no_torch() -> None
 
 
 def test_a_psf_field_becomes_a_layer_over_its_frame(field_file: Path) -> None:
-    reader = get_field_reader(str(field_file))
+    reader = get_psf_field_reader(str(field_file))
     assert reader is not None
     ((pixels, options, kind),) = reader(str(field_file))
     layer = Image(pixels, **options)
@@ -66,14 +65,14 @@ def test_a_psf_field_becomes_a_layer_over_its_frame(field_file: Path) -> None:
     assert layer.data.shape == FRAME
     np.testing.assert_allclose(layer.scale, 0.2)
     assert provenance(layer.metadata)["path"] == str(field_file)
-    field = field_of(layer.metadata)
+    field = psf_field_of(layer.metadata)
     assert field is not None
     assert field.description() == PSFField.load(field_file).description()
 
 
 def test_several_psf_fields_become_as_many_layers(field_file: Path) -> None:
     paths = [str(field_file)] * 2
-    reader = get_field_reader(paths)
+    reader = get_psf_field_reader(paths)
     assert reader is not None and len(reader(paths)) == 2
 
 
@@ -84,8 +83,8 @@ def test_other_tiff_files_are_left_to_napari(tmp_path: Path, content: bytes | No
         tifffile.imwrite(path, np.zeros((4, 5), np.uint8))
     else:
         path.write_bytes(content)
-    assert get_field_reader(str(path)) is None
-    assert get_field_reader(str(tmp_path / "missing.psf.tif")) is None
+    assert get_psf_field_reader(str(path)) is None
+    assert get_psf_field_reader(str(tmp_path / "missing.psf.tif")) is None
 
 
 def test_a_checkpoint_becomes_a_layer_for_each_gate(tmp_path: Path) -> None:
@@ -134,7 +133,7 @@ def test_maps_that_are_computed_coarsely_cover_the_same_frame() -> None:
 def test_tensors_of_other_programs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weights": torch.zeros(3)}, path)
-    assert get_checkpoint_reader(str(path)) is None
+    assert get_model_reader(str(path)) is None
 
 
 def test_of_a_damaged_checkpoint_the_reader_says_what_is_wrong(tmp_path: Path) -> None:
@@ -147,5 +146,5 @@ def test_of_a_damaged_checkpoint_the_reader_says_what_is_wrong(tmp_path: Path) -
 
 def test_a_network_without_gates_has_nothing_to_show(tmp_path: Path) -> None:
     checkpoint("unet").save(tmp_path / "plain.safetensors")
-    with pytest.raises(ModelError, match="without gates"):
+    with pytest.raises(ModelError, match="no gates"):
         read(tmp_path / "plain.safetensors")

@@ -13,10 +13,15 @@ from napari_coordgate.geometry import field_radius
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import quality
-from napari_coordgate.widgets.contributions import samples
-from napari_coordgate.widgets.layers.provenance import LayerData
+from napari_coordgate.widgets import contributions as samples
+from napari_coordgate.widgets.layers import LayerData
 
-ALL = [getattr(samples, name) for name in samples.__all__]
+ALL = [
+    samples.nuclei_to_train_on,
+    samples.nuclei_sharp,
+    samples.nuclei_blurred,
+    samples.beads_blurred,
+]
 
 
 @pytest.mark.parametrize("sample", ALL)

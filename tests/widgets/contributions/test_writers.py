@@ -6,8 +6,8 @@ from napari.layers import Image, Points
 
 from napari_coordgate.errors import OutputError
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions.writers import write_field
-from napari_coordgate.widgets.layers.provenance import LayerData, field_metadata
+from napari_coordgate.widgets.contributions import write_psf_field
+from napari_coordgate.widgets.layers import LayerData, psf_field_metadata
 
 
 @pytest.fixture
@@ -17,21 +17,21 @@ def field() -> PSFField:
 
 @pytest.fixture
 def layers(field: PSFField) -> list[LayerData]:
-    image = Image(np.zeros((8, 8)), name="lens", metadata=field_metadata(field))
+    image = Image(np.zeros((8, 8)), name="lens", metadata=psf_field_metadata(field))
     return [layer.as_layer_data_tuple() for layer in (Points(np.zeros((1, 2))), image)]
 
 
 def test_what_is_saved_is_the_field_that_the_layer_carries(
     tmp_path: Path, field: PSFField, layers: list[LayerData]
 ) -> None:
-    (path,) = write_field(str(tmp_path / "lens.psf.tif"), layers)
+    (path,) = write_psf_field(str(tmp_path / "lens.psf.tif"), layers)
     saved = PSFField.load(path)
     assert saved.description() == field.description()
     np.testing.assert_array_equal(saved.kernels, field.kernels)
 
 
 def test_a_name_without_a_suffix_gets_one(tmp_path: Path, layers: list[LayerData]) -> None:
-    assert write_field(str(tmp_path / "lens"), layers) == [str(tmp_path / "lens.psf.tif")]
+    assert write_psf_field(str(tmp_path / "lens"), layers) == [str(tmp_path / "lens.psf.tif")]
 
 
 def test_a_file_that_napari_did_not_ask_about_is_not_replaced(
@@ -39,12 +39,12 @@ def test_a_file_that_napari_did_not_ask_about_is_not_replaced(
 ) -> None:
     (tmp_path / "lens.psf.tif").write_text("precious")
     with pytest.raises(OutputError, match="already exists; choose another name"):
-        write_field(str(tmp_path / "lens"), layers)
+        write_psf_field(str(tmp_path / "lens"), layers)
     assert (tmp_path / "lens.psf.tif").read_text() == "precious"
 
 
 def test_an_image_without_a_field_is_refused(tmp_path: Path) -> None:
     layer = Image(np.zeros((8, 8)), name="cells").as_layer_data_tuple()
     with pytest.raises(OutputError, match="cells carries no PSF field"):
-        write_field(str(tmp_path / "lens.psf.tif"), [layer])
+        write_psf_field(str(tmp_path / "lens.psf.tif"), [layer])
     assert not list(tmp_path.iterdir())

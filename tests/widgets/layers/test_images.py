@@ -7,8 +7,13 @@ import pytest
 from napari.layers import Image as ImageLayer
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.widgets.layers.images import guess_axes, image_of, pixel_size_um
-from napari_coordgate.widgets.layers.places import look_of, place_of
+from napari_coordgate.widgets.layers import (
+    copy_appearance,
+    copy_transform,
+    guess_axes,
+    image_of,
+    pixel_size_um,
+)
 
 UM = {"scale": (0.5, 0.25), "units": ("um", "um")}
 
@@ -76,7 +81,7 @@ def test_a_result_lies_and_looks_like_its_source() -> None:
         contrast_limits=(0.2, 0.7),
         colormap="magma",
     )
-    result = ImageLayer(np.ones((2, 4, 5)), **place_of(source), **look_of(source))
+    result = ImageLayer(np.ones((2, 4, 5)), **copy_transform(source), **copy_appearance(source))
     np.testing.assert_allclose(result.extent.world, source.extent.world)
     np.testing.assert_allclose(result.data_to_world((1, 2, 3)), source.data_to_world((1, 2, 3)))
     assert result.units == source.units
@@ -87,5 +92,5 @@ def test_a_result_lies_and_looks_like_its_source() -> None:
 
 def test_a_plane_of_a_stack_lies_where_the_stack_does() -> None:
     source = ImageLayer(np.zeros((2, 4, 5)), scale=(3, 0.5, 0.25), translate=(1, 2, 3))
-    plane = ImageLayer(np.ones((4, 5)), **place_of(source, 2))
+    plane = ImageLayer(np.ones((4, 5)), **copy_transform(source, 2))
     np.testing.assert_allclose(plane.extent.world, source.extent.world[:, 1:])

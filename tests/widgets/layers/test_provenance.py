@@ -3,20 +3,20 @@ import pytest
 from napari.layers import Image
 
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.layers.places import on_frame
-from napari_coordgate.widgets.layers.provenance import (
-    field_metadata,
-    field_of,
+from napari_coordgate.widgets.layers import (
+    frame_transform,
     metadata,
     provenance,
+    psf_field_metadata,
+    psf_field_of,
 )
 
 
 @pytest.mark.parametrize("pitch", [(1.0, 1.0), (2.0, 2.0), (4.0, 3.0)])
 def test_the_outer_edges_of_an_image_are_those_of_the_frame(pitch: tuple[float, float]) -> None:
-    frame = Image(np.zeros((12, 24)), **on_frame((), 0.325))
+    frame = Image(np.zeros((12, 24)), **frame_transform((), 0.325))
     shape = tuple(int(n / p) for n, p in zip((12, 24), pitch, strict=True))
-    image = Image(np.zeros(shape), **on_frame((), 0.325, pitch))
+    image = Image(np.zeros(shape), **frame_transform((), 0.325, pitch))
     half = np.array(frame.scale) / 2
     edges = [frame.extent.world[0] - half, frame.extent.world[1] + half]
     half = np.array(image.scale) / 2
@@ -25,7 +25,7 @@ def test_the_outer_edges_of_an_image_are_those_of_the_frame(pitch: tuple[float, 
 
 
 def test_without_a_pixel_size_pixels_are_the_unit() -> None:
-    layer = Image(np.zeros((3, 4, 5)), **on_frame(("channel",), None))
+    layer = Image(np.zeros((3, 4, 5)), **frame_transform(("channel",), None))
     assert [str(unit) for unit in layer.units] == ["pixel"] * 3
     assert layer.axis_labels == ("channel", "y", "x")
 
@@ -33,15 +33,15 @@ def test_without_a_pixel_size_pixels_are_the_unit() -> None:
 def test_a_layer_tells_how_it_came_about() -> None:
     layer = Image(np.zeros((4, 5)), metadata=metadata("sample", source="here"))
     assert provenance(layer.metadata) == {"kind": "sample", "source": "here"}
-    assert field_of(layer.metadata) is None
+    assert psf_field_of(layer.metadata) is None
 
 
 @pytest.mark.parametrize("foreign", [{}, {"napari_coordgate": 3}, {"other": {"kind": "psf field"}}])
 def test_other_layers_tell_nothing(foreign: dict[str, object]) -> None:
     assert provenance(foreign) == {}
-    assert field_of(foreign) is None
+    assert psf_field_of(foreign) is None
 
 
 def test_a_layer_carries_its_psf_field() -> None:
     field = PSFField.from_psfs(np.ones((1, 3, 3)), [(4, 4)], (8, 8))
-    assert field_of(field_metadata(field)) is field
+    assert psf_field_of(psf_field_metadata(field)) is field

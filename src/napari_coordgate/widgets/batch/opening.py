@@ -12,8 +12,7 @@ from napari_coordgate.io import Image, middle_plane_index, read_image, subsample
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.request import BatchRequest
 from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.layers.places import of_image
-from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, LayerData, metadata
+from napari_coordgate.widgets.layers import BLURRED, DEBLURRED, LayerData, image_transform, metadata
 
 __all__ = ["OpenRequest"]
 
@@ -76,7 +75,7 @@ class OpenRequest:
 
 
 def _layer(image: Image, look: dict[str, Any], name: str, made: dict[str, Any]) -> LayerData:
-    return image.data, {**of_image(image), **look, "name": name, "metadata": made}, "image"
+    return image.data, {**image_transform(image), **look, "name": name, "metadata": made}, "image"
 
 
 def _contrast(image: Image) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_coordgate.events import FileChanged, FileStatus, Finished
+from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.request import BatchRequest
 
 __all__ = ["STATES", "ShownBatch"]
@@ -56,10 +56,14 @@ class ShownBatch:
                 changed[event.source] = replace(event, thumbnails=None)
                 if event.thumbnails is not None:
                     self.latest = event
-            elif isinstance(event, Finished):  # nobody works any more on what was not done by then
-                for source, file in (self.files | changed).items():
-                    if file.status == "running":
-                        changed[source] = replace(file, status="waiting")
+        self._update(changed)
+
+    def end(self, _: object) -> None:
+        """Mark files that were not done when the job ended."""
+        running = ((path, file) for path, file in self.files.items() if file.status == "running")
+        self._update({path: replace(file, status="waiting") for path, file in running})
+
+    def _update(self, changed: dict[Path, FileChanged]) -> None:
         self.files |= changed
         if changed:
             self.changed.emit(list(changed.values()))

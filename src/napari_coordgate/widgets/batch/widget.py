@@ -10,19 +10,22 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_coordgate.config import BatchSettings
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.events import FileChanged, Finished
+from napari_coordgate.events import FileChanged
 from napari_coordgate.widgets.batch.opening import OpenRequest
 from napari_coordgate.widgets.batch.request import BatchRequest, results_folder
 from napari_coordgate.widgets.batch.shown import ShownBatch
 from napari_coordgate.widgets.batch.table import FileTable
-from napari_coordgate.widgets.choices import ask_where_to_save, file_edit, path_of
-from napari_coordgate.widgets.forms import SettingsForm, collapsible, form_rows
-from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.listening import listen
-from napari_coordgate.widgets.origin import OriginRows
+from napari_coordgate.widgets.choices import (
+    MODEL_FILES,
+    ask_where_to_save,
+    file_edit,
+    model_choice,
+    path_of,
+)
+from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, form_rows
+from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.panel import COLORS, JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
-from napari_coordgate.widgets.shared_files import CHECKPOINT_FILES, checkpoint_choice
 
 __all__ = ["BatchWidget"]
 
@@ -47,7 +50,7 @@ class BatchWidget(Panel):
         self.setMinimumWidth(WIDTH)
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.output = file_edit(FileDialogMode.EXISTING_DIRECTORY)
-        self.network = checkpoint_choice(self.session)
+        self.network = model_choice(self.session)
         self.save_network = QPushButton("Save the network…")
         self.overwrite = QCheckBox("Overwrite what is there")
         self.add_row("Images", self.folder.native, "Folder, with all folders in it.")
@@ -62,9 +65,9 @@ class BatchWidget(Panel):
         self._offered = Path()
         self._connect()
         self._check()
-        if BATCH in self.session.kept:
-            self._show_request(self.session.kept[BATCH].subject.request)
-            self._follow(self.session.kept[BATCH])
+        if BATCH in self.session.last_jobs:
+            self._show_request(self.session.last_jobs[BATCH].context.request)
+            self._follow(self.session.last_jobs[BATCH])
 
     def _add_settings(self) -> None:
         preferences = load_preferences()
@@ -78,7 +81,7 @@ class BatchWidget(Panel):
         layout.addWidget(self.axes)
         layout.addWidget(self.part)
         layout.addLayout(rows)
-        self.origin = OriginRows(rows)
+        self.origin = RoiOrigin(rows)
         self.body.addWidget(self.names)
         self.body.addWidget(collapsible("Axes and parts", section))
         self.body.addWidget(collapsible("Settings", self.form))
@@ -118,7 +121,7 @@ class BatchWidget(Panel):
     def _network_file(self) -> Path | None:
         """File in which the chosen network stands."""
         checkpoint = self.network.value
-        return None if checkpoint is None else self.session.files.get(checkpoint)
+        return None if checkpoint is None else self.session.model_files.get(checkpoint)
 
     def _request(self) -> BatchRequest:
         """What stands in the form.
@@ -166,14 +169,14 @@ class BatchWidget(Panel):
             form.set_settings(request.config)
         self.part.set_settings(request.config.selection)
         self.origin.set_value(request.config.origin)
-        for checkpoint, path in self.session.files.items():
+        for checkpoint, path in self.session.model_files.items():
             if path == request.checkpoint:
                 self.network.set_value(checkpoint)
 
     def _ask_where_to_save(self) -> None:
         name = str(load_preferences().model_folder / f"{self.network.name}.safetensors")
         endings = (".safetensors",)
-        chosen = ask_where_to_save(self, "Save the network", name, CHECKPOINT_FILES, endings)
+        chosen = ask_where_to_save(self, "Save the network", name, MODEL_FILES, endings)
         if chosen is not None:
             self._save_network(*chosen)
 
@@ -181,9 +184,9 @@ class BatchWidget(Panel):
         try:
             self.network.value.save(path, overwrite=overwrite)
         except CoordGateError as error:
-            self.bar.complain(str(error))
+            self.bar.show_error(str(error))
             return
-        self.session.files[self.network.value] = path
+        self.session.model_files[self.network.value] = path
         self._check()
 
     def deblur(self) -> None:
@@ -191,7 +194,7 @@ class BatchWidget(Panel):
         try:
             request = self._request()
         except CoordGateError as error:
-            self.bar.complain(str(error))
+            self.bar.show_error(str(error))
         else:
             self._start(request)
 
@@ -202,26 +205,27 @@ class BatchWidget(Panel):
 
     def _start(self, request: BatchRequest) -> None:
         shown = ShownBatch(request)
-        job = Job(BATCH, request.events, shown)
-        job.handed_over.connect(shown.take)
-        self.session.kept[BATCH] = job
+        job = Job(BATCH, request.events, shown, done_message=str)
+        job.batched.connect(shown.take)
+        job.finished.connect(shown.end)
+        self.session.last_jobs[BATCH] = job
         self._follow(job)
         self.session.start(job)
 
     def _follow(self, job: Job) -> None:
         """Show a batch from now on, this widget's own or one that was started before."""
-        self.table.show_batch(job.subject)
-        listen(job.subject.changed, self.table.take)
+        self.table.show_batch(job.context)
+        weak_connect(job.context.changed, self.table.take)
         self.bar.follow(job)
-        listen(job.finished, self._end)
+        weak_connect(job.finished, self._end)
         self._end(job.end)
 
-    def _end(self, end: Finished | None) -> None:
+    def _end(self, end: JobEnd | None) -> None:
         """Say how a batch ended; while it goes on there is nothing to retry."""
         failed = self.table.batch.failed if self.table.batch is not None else 0
         self.table.retry.setEnabled(end is not None and failed > 0)
         if end is not None and end.reason == "completed" and failed:
-            self.bar.tell(end.message, COLORS["canceled"])
+            self.bar.show_message(end.message, COLORS["canceled"])
 
     def _open(self, file: FileChanged) -> None:
         """Open a file of the batch that is shown; its headers are read in the background."""
@@ -232,7 +236,7 @@ class BatchWidget(Panel):
         self.session.start(job)
 
 
-def _add_layers(viewer: Viewer, end: Finished) -> None:
+def _add_layers(viewer: Viewer, end: JobEnd) -> None:
     """Add what was opened to the viewer."""
     layers: list[Any] = end.result or []
     for pixels, options, _ in layers:

@@ -29,7 +29,7 @@ class MethodChecklist(QListWidget):
         self.session = session
         self._unticked: set[Key] = set()
         self.itemChanged.connect(self._note_user)
-        self.renew()
+        self.refresh()
 
     @property
     def ticked(self) -> list[str]:
@@ -44,7 +44,7 @@ class MethodChecklist(QListWidget):
             if kind in CLASSICAL:
                 found[item.text()] = settings[kind].model_copy(update={"psf": which})
             else:
-                found[item.text()] = self.session.checkpoints[which]
+                found[item.text()] = self.session.models[which]
         return found
 
     def tick(self, *names: str) -> None:
@@ -53,10 +53,10 @@ class MethodChecklist(QListWidget):
             state = Qt.CheckState.Checked if item.text() in names else Qt.CheckState.Unchecked
             item.setCheckState(state)
 
-    def renew(self) -> None:
+    def refresh(self) -> None:
         """Update the list of models; checks of the user are kept."""
         before = self.ticked
-        keys = [("network", name) for name in reversed(list(self.session.checkpoints))]
+        keys = [("network", name) for name in reversed(list(self.session.models))]
         keys += [(method, which) for method in CLASSICAL for which in PSF_NAMES]
         with QSignalBlocker(self):
             self.clear()

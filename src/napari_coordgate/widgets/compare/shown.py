@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 from napari_coordgate.config import Settings
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.compare.request import CompareRequest
-from napari_coordgate.widgets.layers.places import look_of, place_of
-from napari_coordgate.widgets.layers.provenance import BLURRED, DEBLURRED, metadata
+from napari_coordgate.widgets.layers import (
+    BLURRED,
+    DEBLURRED,
+    copy_appearance,
+    copy_transform,
+    metadata,
+)
 
 if TYPE_CHECKING:
     from napari_coordgate.comparison import Row
@@ -39,7 +44,7 @@ class ShownComparison:
         if before is not None:
             before.set_visible(False)
             self.fitted_view = before.fitted_view
-        self._options = {**place_of(source, 2), **look_of(source)}
+        self._options = {**copy_transform(source, 2), **copy_appearance(source)}
         self._facts: dict[str, Any] = {
             "image": source.name,
             "plane": request.plane.index,

@@ -9,18 +9,16 @@ from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_coordgate.config import Camera, DeblurRuntime, Settings
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.widgets.choices import Choice, image_layers
+from napari_coordgate.widgets.choices import Choice, image_layers, psf_field_choice
 from napari_coordgate.widgets.compare.checklist import CLASSICAL, MethodChecklist
 from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.compare.table import ResultsTable
 from napari_coordgate.widgets.forms import SettingsForm, collapsible
-from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.layers.images import image_of, plane_on_view
-from napari_coordgate.widgets.listening import listen
+from napari_coordgate.widgets.jobs import Job, weak_connect
+from napari_coordgate.widgets.layers import image_of, plane_on_view
 from napari_coordgate.widgets.panel import JobBar, Panel
 from napari_coordgate.widgets.preferences import load_preferences
-from napari_coordgate.widgets.shared_files import field_choice
 
 COMPARING = "Comparing"
 BLURRED, SHARP = "blurred", "sharp (blur it first)"
@@ -38,7 +36,7 @@ class CompareWidget(Panel):
         self.state = QComboBox()
         self.state.addItems([BLURRED, SHARP])
         self.truth = Choice(lambda: [("unknown", None), *image_layers(viewer)])
-        self.field = field_choice(self.session)
+        self.field = psf_field_choice(self.session)
         self.methods = MethodChecklist(self.session)
         self.add_choice(
             "Image", self.image, "Image to compare methods on; its current plane is used."
@@ -90,11 +88,11 @@ class CompareWidget(Panel):
         """Update the choices; napari calls this when layers are added or removed."""
         super().reset_choices()
         self._take_camera()
-        self.methods.renew()
+        self.methods.refresh()
 
     def _take_camera(self) -> None:
         """Set the camera of the newest model, unless the user has changed the camera."""
-        networks = list(self.session.checkpoints.values())
+        networks = list(self.session.models.values())
         if networks and not self._camera_is_known:
             camera = networks[-1].config.camera
             self.camera.set_settings(camera)
@@ -153,7 +151,7 @@ class CompareWidget(Panel):
         try:
             request = self._request()
         except CoordGateError as error:
-            self.bar.complain(str(error))
+            self.bar.show_error(str(error))
             return
         field = self.field.name if request.field is not None else ""
         before = self.results.shown
@@ -166,12 +164,12 @@ class CompareWidget(Panel):
 
     def _follow(self, job: Job) -> None:
         """Show the results of a job."""
-        self.results.show_results(job.subject)
+        self.results.show_results(job.context)
         self.bar.follow(job)
-        listen(job.happened, self._show)
+        weak_connect(job.happened, self._show)
 
     def _show(self, _: Any) -> None:
-        shown = self.bar.job.subject if self.bar.job is not None else None
+        shown = self.bar.job.context if self.bar.job is not None else None
         if isinstance(shown, ShownComparison) and len(shown.rows) != self.results.table.rowCount():
             self.results.show_results(shown)
 

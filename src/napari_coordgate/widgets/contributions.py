@@ -1,0 +1,167 @@
+"""Samples, readers and writers, which napari's menus use without a widget."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_coordgate.config import load_lens
+from napari_coordgate.errors import ModelError, OutputError
+from napari_coordgate.io import find_images, read_image
+from napari_coordgate.io.files import check_not_exists, sample_data_folder
+from napari_coordgate.io.tiff import coordgate_tiff_kind
+from napari_coordgate.widgets.layers import (
+    MAX_MAP_SIDE,
+    LayerData,
+    frame_transform,
+    gate_layers,
+    metadata,
+    psf_field_metadata,
+    psf_field_of,
+)
+
+Paths = str | list[str]
+Reader = Callable[[Paths], list[LayerData]]
+Pixels = NDArray[Any]
+
+PSF_FIELD_SUFFIX = ".psf.tif"
+
+
+def nuclei_to_train_on() -> list[LayerData]:
+    """Sharp images to train on, as one stack for each image size."""
+    found = find_images(sample_data_folder() / "train")
+    images = sorted((read_image(path).pixels for path in found), key=np.shape)
+    stacks = [np.stack(list(same)) for _, same in groupby(images, np.shape)]
+    return [
+        _sample_layer(stack, f"nuclei to train on, {stack.shape[1]} x {stack.shape[2]}", "train")
+        for stack in stacks
+    ]
+
+
+def nuclei_sharp() -> list[LayerData]:
+    """Four images that the starter model was not trained on: `nuclei_blurred` without blur."""
+    frame_shape = _sample_pixels("blurred/nuclei.tif").shape[-2:]
+    images = [read_image(path).pixels for path in find_images(sample_data_folder() / "test")]
+    stack = np.stack([_center_crop(image, frame_shape) for image in images])
+    return [_sample_layer(stack, "nuclei, sharp", "test")]
+
+
+def nuclei_blurred() -> list[LayerData]:
+    """Four images as a camera records them through the demo lens."""
+    source = "blurred/nuclei.tif"
+    return [_sample_layer(_sample_pixels(source), "nuclei behind the demo lens", source)]
+
+
+def beads_blurred() -> list[LayerData]:
+    """Beads (points of light) through the demo lens, each an image of the PSF at its position."""
+    source = "blurred/beads.tif"
+    return [_sample_layer(_sample_pixels(source), "beads behind the demo lens", source)]
+
+
+def _sample_pixels(source: str) -> Pixels:
+    pixels: Pixels = read_image(sample_data_folder() / source).pixels
+    return pixels
+
+
+def _center_crop(image: Pixels, shape: tuple[int, ...]) -> Pixels:
+    y0, x0 = ((n - m) // 2 for n, m in zip(image.shape, shape, strict=True))
+    return image[y0 : y0 + shape[0], x0 : x0 + shape[1]]
+
+
+def _sample_layer(pixels: Pixels, name: str, source: str) -> LayerData:
+    """Layer of an image or a stack, with the pixel size of the demo lens."""
+    lens = load_lens(sample_data_folder() / "lens.yaml")
+    options = {
+        **frame_transform(("plane",) * (pixels.ndim - 2), lens.pixel_size_um),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": (float(pixels.min()), float(np.percentile(pixels, 99.8))),
+        "metadata": metadata("sample", source=source),
+    }
+    return np.asarray(pixels), options, "image"
+
+
+def get_psf_field_reader(path: Paths) -> Reader | None:
+    """Reader of PSF fields as images of their PSFs; None for any other TIFF file."""
+    are_fields = all(coordgate_tiff_kind(file) == "PSF field" for file in _files(path))
+    return _read_psf_fields if are_fields else None
+
+
+def get_model_reader(path: Paths) -> Reader | None:
+    """Reader of models as their gating maps; None for intact files of other programs.
+
+    Of a damaged file the reader says what is wrong.
+    """
+    return None if any(map(_is_foreign, _files(path))) else _read_models
+
+
+def _files(path: Paths) -> list[Path]:
+    return [Path(name) for name in ([path] if isinstance(path, str) else path)]
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether a file is intact, and holds the tensors of another program."""
+    from safetensors import SafetensorError, safe_open
+
+    from napari_coordgate.model import FORMAT, FORMER_FORMAT  # imports torch
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {FORMAT, FORMER_FORMAT}.isdisjoint(opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def _read_psf_fields(path: Paths) -> list[LayerData]:
+    from napari_coordgate.optics import PSFField, PSFGrid
+
+    layers: list[LayerData] = []
+    for file in _files(path):
+        psf_field = PSFField.load(file)
+        options = {
+            **frame_transform((), psf_field.pixel_size_um),
+            "name": f"{file.stem.removesuffix('.psf')} psf field",
+            "colormap": "gray",
+            "contrast_limits": (0.0, 1.0),
+            "metadata": psf_field_metadata(psf_field, file),
+        }
+        layers.append((PSFGrid.from_psf_field(psf_field).montage(), options, "image"))
+    return layers
+
+
+def _read_models(path: Paths) -> list[LayerData]:
+    from napari_coordgate.inference import gating_maps
+    from napari_coordgate.model import Model
+
+    layers: list[LayerData] = []
+    for file in _files(path):
+        model = Model.load(file)
+        maps = gating_maps(model, longest_side=MAX_MAP_SIDE)
+        if not maps:
+            raise ModelError(
+                f"{file}: its network has no gates to show; load it in the Deblur widget instead."
+            )
+        layers += gate_layers(model, maps, file.stem, str(file))
+    return layers
+
+
+def write_psf_field(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Save the PSF field that an image layer carries; returns the file written.
+
+    napari has asked before ``path`` replaces another file; a name completed here replaces none.
+    """
+    options = next(options for _, options, kind in layers if kind == "image")
+    psf_field = psf_field_of(options.get("metadata", {}))
+    if psf_field is None:
+        raise OutputError(
+            f"{options.get('name', 'The layer')} carries no PSF field; save the layer that Lens "
+            "PSF makes, or choose another format."
+        )
+    is_named = Path(path).suffix.lower() in (".tif", ".tiff")
+    target = path if is_named else path + PSF_FIELD_SUFFIX
+    check_not_exists([target], overwrite=is_named, hint="choose another name")
+    psf_field.save(target, overwrite=is_named)
+    return [target]

@@ -1,1 +1,0 @@
-"""What napari's menus reach without a widget: samples, readers, writers, preferences."""

@@ -1,0 +1,248 @@
+"""The Deblur widget: deblur an image layer with a trained model."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from numpy.typing import DTypeLike, NDArray
+from qtpy.QtWidgets import QLineEdit
+
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
+from napari_coordgate.errors import CoordGateError, ImageError, OutputError, SettingsError
+from napari_coordgate.events import Event, PlaneDone
+from napari_coordgate.io import Image
+from napari_coordgate.io.files import allocate
+from napari_coordgate.version import __version__
+from napari_coordgate.widgets.choices import Choice, image_layers, model_choice
+from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.jobs import Job, JobEnd
+from napari_coordgate.widgets.layers import (
+    DEBLURRED,
+    LiveLayer,
+    copy_appearance,
+    copy_transform,
+    guess_axes,
+    image_of,
+    metadata,
+    plane_on_view,
+)
+from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
+from napari_coordgate.widgets.preferences import load_preferences
+
+if TYPE_CHECKING:
+    from napari_coordgate.inference import FrameAlignment
+    from napari_coordgate.model import Model
+
+DEBLURRING = "Deblurring"
+NO_MODEL = "Choose a model: load one, or train one."
+MAX_BYTES_IN_MEMORY = 2 * 2**30
+"""Size of a result above which it is kept in a temporary file."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeblurRequest:
+    """An image, a model, and how to run it; ``first_plane`` returns the plane to deblur next."""
+
+    image: Image
+    model: "Model"
+    settings: DeblurSettings
+    alignment: "FrameAlignment"
+    out: NDArray[Any]
+    first_plane: Callable[[], tuple[int, ...]]
+
+    def events(self, job: Job) -> Generator[Event, None, Any]:
+        """Events of the deblurring, for the background thread."""
+        from napari_coordgate.inference import deblur_events  # imports torch
+
+        return deblur_events(
+            self.image,
+            self.model,
+            origin=self.alignment,
+            config=self.settings.select(DeblurConfig),
+            runtime=self.settings.select(DeblurRuntime),
+            out=self.out,
+            first=self.first_plane,
+            cancel=job.cancel_requested,
+        )
+
+
+class DeblurWidget(JobWidget):
+    """Deblur an image layer: the visible plane first, then the rest."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer, "Deblur")
+        self.image = Choice(lambda: image_layers(viewer, color=True))
+        self.model = model_choice(self.session)
+        self.axes = QLineEdit()
+        self.note = word_wrapped_label()
+        self.add_choice("Image", self.image, "The blurred image or stack.")
+        self.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
+        self.add_row(
+            "Axes",
+            self.axes,
+            "One letter per axis: T time, C channel, Z depth, Y height, X width, S color.",
+        )
+        self.origin = RoiOrigin(self.rows)
+        self.rows.addRow(self.note)
+        self.form = SettingsForm(load_preferences().deblur_settings())
+        self.body.addWidget(collapsible("Settings", self.form))
+        self.body.addStretch(1)
+        self.foot.addWidget(self.bar)
+        self.image.changed.connect(self._guess_axes)
+        self.axes.textChanged.connect(self.check)
+        for part in (self.model, self.origin, self.form):
+            part.changed.connect(self.check)
+        self._guess_axes()
+        for job in self.session.running(DEBLURRING):
+            self.follow(job)
+
+    def _guess_axes(self) -> None:
+        layer = self.image.value
+        try:
+            self.axes.setText("" if layer is None else guess_axes(layer))
+        except ImageError:
+            self.axes.setText("")
+        self.check()
+
+    def check(self, *_: object) -> None:
+        """Allow the start if the image fits the model, and show how it fits."""
+        try:
+            note, problem = self._alignment().note, ""
+        except CoordGateError as error:
+            note, problem = "", str(error)
+        self.note.setText(note)
+        self.bar.set_problem(problem)
+
+    def _alignment(self) -> "FrameAlignment":
+        """How the image fits the model's frame; raises a CoordGateError if it does not."""
+        image, model = self._image(), self.model.value
+        if model is None:
+            raise SettingsError(NO_MODEL)
+        if problems := problems_of(self.form):
+            raise SettingsError(problems)
+        from napari_coordgate.inference import align_to_frame  # the model has imported torch
+
+        return align_to_frame(image, model, self.origin.value)
+
+    def _image(self) -> Image:
+        layer: ImageLayer | None = self.image.value
+        if layer is None:
+            raise SettingsError("Choose an image; open one first.")
+        return image_of(layer, self.axes.text().upper().strip())
+
+    def request(self) -> DeblurRequest:
+        """Snapshot of the form, with an array for the result."""
+        image, alignment, settings = self._image(), self._alignment(), self.form.settings
+        dtype = image.data.dtype if settings.keep_dtype else np.float32
+        return DeblurRequest(
+            image=image,
+            model=self.model.value,
+            settings=settings,
+            alignment=alignment,
+            out=result_array(image.data.shape, dtype),
+            first_plane=VisiblePlane(self.viewer, self.image.value),
+        )
+
+    def start(self, request: DeblurRequest) -> None:
+        """Deblur in the background, into a new layer."""
+        shown = DeblurredLayer(self.viewer, self.image.value, request, self.model.name)
+        name = request.image.name
+        job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
+        job.happened.connect(shown.show)
+        job.finished.connect(shown.end)
+        self.start_job(job)
+
+
+def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros for a result: in memory, or in a temporary file that is deleted with its last layer."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size <= MAX_BYTES_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    folder = tempfile.gettempdir()
+    if shutil.disk_usage(folder).free < size:
+        raise OutputError(
+            f"The result takes {size / 1e9:.1f} GB, more than is free in {folder}; free some "
+            "space, or deblur a part of the image."
+        )
+    with tempfile.TemporaryFile() as file:
+        allocate(file.fileno(), size)
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+class VisiblePlane:
+    """Index of the visible plane of a layer, as a plain tuple for the background thread.
+
+    The main thread updates it; if the layer is removed, the last plane stays.
+    """
+
+    def __init__(self, viewer: Viewer, layer: ImageLayer) -> None:
+        self.viewer, self.layer = viewer, layer
+        self._update()
+        viewer.dims.events.point.connect(self._update)
+
+    def __call__(self) -> tuple[int, ...]:
+        """Index over all axes but height and width."""
+        return self.index
+
+    def _update(self, _: object = None) -> None:
+        if self.layer in self.viewer.layers:
+            samples = (0,) if self.layer.rgb else ()
+            self.index = (*plane_on_view(self.viewer, self.layer), *samples)
+
+
+class DeblurredLayer:
+    """The result of one job, with the transform and colors of the layer it was made from.
+
+    Planes that are not deblurred yet are dark. The metadata say how the layer was made.
+    """
+
+    def __init__(
+        self, viewer: Viewer, blurred: ImageLayer, request: DeblurRequest, model_name: str
+    ) -> None:
+        self.layer = LiveLayer(viewer)
+        self.request = request
+        self.options: dict[str, Any] = {
+            **copy_transform(blurred),
+            **copy_appearance(blurred),
+            "name": f"{blurred.name} deblurred",
+            "rgb": blurred.rgb,
+            "metadata": metadata(
+                DEBLURRED,
+                image=blurred.name,
+                axes=request.image.axes,
+                window=tuple(request.alignment.window),
+                **model_facts(model_name, request.model),
+                settings=request.settings.model_dump(mode="json"),
+                version=__version__,
+            ),
+        }
+
+    def show(self, event: Event) -> None:
+        """Show the planes that are done."""
+        if isinstance(event, PlaneDone):
+            if self.layer.layer is None:
+                self.layer.show(self.request.out, **self.options)
+            else:
+                self.layer.layer.refresh()
+
+    def end(self, end: JobEnd) -> None:
+        """Mark the result of a job that did not complete."""
+        if self.layer.layer is not None:
+            self.layer.layer.refresh()
+            if end.reason != "completed":
+                self.layer.layer.name += " (unfinished)"
+
+
+def model_facts(name: str, model: "Model") -> dict[str, Any]:
+    """What a layer's metadata say about the model that made it."""
+    return {
+        "model": name,
+        "network_settings": model.config.network.model_dump(mode="json"),
+        "model_step": model.step,
+        "model_metrics": dict(model.metrics),
+    }

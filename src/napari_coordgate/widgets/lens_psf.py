@@ -1,0 +1,417 @@
+"""The Lens PSF widget: describe or load a lens, see how it blurs, and use it for training."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.utils.notifications import show_error
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+)
+
+from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
+from napari_coordgate.errors import FrameMismatchError, SettingsError
+from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
+from napari_coordgate.widgets.forms import (
+    SettingsForm,
+    collapsible,
+    pair_boxes,
+    pair_row,
+    problems_of,
+)
+from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
+from napari_coordgate.widgets.layers import (
+    BLURRED,
+    LENS,
+    LiveLayer,
+    copy_appearance,
+    copy_transform,
+    frame_transform,
+    metadata,
+    pixel_size_um,
+    pixels_of,
+    plane_on_view,
+    psf_field_metadata,
+)
+from napari_coordgate.widgets.panel import JobWidget
+from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.session import store_result
+
+if TYPE_CHECKING:
+    from napari_coordgate.optics import PSFField, PSFGrid
+
+AnyLens = Lens | GaussianLens
+FIRST_PRESET = "20x 0.5 air"
+MAX_FRAME_SIDE = 100_000
+BLUR_TOLERANCE = 0.03
+"""Relative error of the blur in the preview; it is not visible."""
+FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
+
+
+@dataclass(frozen=True, eq=False)
+class PSFPreview:
+    """PSFs over the frame, also as an image (H, W); ``origin`` is the frame's in the image."""
+
+    grid: "PSFGrid"
+    montage: NDArray[np.float32]
+    lens: AnyLens
+    origin: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class BlurPreview:
+    """An image (H, W) as blurred by the lens, in its own units, at ``origin`` of the sharp one."""
+
+    pixels: NDArray[np.float32]
+    origin: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PreviewRequest:
+    """A lens, its frame, and optionally a plane of an image (..., H, W) of at least that size."""
+
+    lens: AnyLens
+    frame_shape: tuple[int, int]
+    pixels: Any = None
+    plane: tuple[int, ...] = ()
+    image_name: str = ""
+
+    def events(self, job: Job) -> Generator[PSFPreview | BlurPreview, None, str]:
+        """PSFs first, then the blurred image; returns why an image does not fit, if so."""
+        from napari_coordgate.optics import PSFField, PSFGrid  # import torch
+        from napari_coordgate.simulation import center_crop_window
+
+        origin, sharp, note = (0, 0), None, ""
+        if self.pixels is not None:
+            sharp = np.asarray(self.pixels[self.plane], np.float32)
+            try:
+                origin = center_crop_window(sharp.shape, self.frame_shape, self.image_name).origin
+            except FrameMismatchError as error:
+                sharp, note = None, str(error)
+        grid = PSFGrid.from_lens(self.lens, self.frame_shape)
+        yield PSFPreview(grid, grid.montage(), self.lens, origin)
+        if sharp is not None:
+            psf_field = PSFField.from_lens(
+                self.lens, self.frame_shape, BLUR_TOLERANCE, cancel=job.cancel_requested
+            )
+            before = -origin[0], -origin[1]
+            yield BlurPreview(psf_field.blur(sharp, origin=before), origin)
+        return note
+
+
+@dataclass(frozen=True, eq=False)
+class PSFFieldRequest:
+    """A PSF field to compute under a name, and a file to save it in, if any."""
+
+    lens: AnyLens
+    frame_shape: tuple[int, int]
+    accuracy: PSFFieldConfig
+    name: str
+    path: Path | None = None
+    overwrite: bool = False
+
+    def compute(self, job: Job) -> "PSFField":
+        """Compute and save the PSF field, for the background thread."""
+        from napari_coordgate.optics import PSFField  # imports torch
+
+        psf_field = PSFField.from_lens(
+            self.lens,
+            self.frame_shape,
+            self.accuracy.tolerance,
+            self.accuracy.enclosed_energy,
+            cancel=job.cancel_requested,
+        )
+        if self.path is not None:
+            psf_field.save(self.path, overwrite=self.overwrite)
+        return psf_field
+
+    def done_message(self, _: object) -> str:
+        """What to do with the result."""
+        saved = f", saved as {self.path.name}" if self.path else ""
+        return f"{self.name} can be chosen in Train{saved}."
+
+
+class LensPSFWidget(JobWidget):
+    """Describe a lens, see how it blurs, and compute its PSF field."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer, "Use for training")
+        self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
+        self.preset = QComboBox()
+        self.preset.addItems(list(LENS_PRESETS))
+        self.preset.setCurrentText(FIRST_PRESET)
+        self.frame = pair_boxes(2, MAX_FRAME_SIDE, 512)
+        for box in self.frame:
+            box.setKeyboardTracking(False)
+        self.name = QLineEdit("lens")
+        self.add_choice("Image", self.image, "Sets frame and pixel size, and is shown blurred.")
+        self.add_row("Objective", self.preset, "Fills in the values below, which you can change.")
+        self.add_row("Camera frame", pair_row(*self.frame), "Height and width, pixels.")
+        self.forms = {
+            "pupil": SettingsForm(Lens(), folded=_zero_by_default(Lens)),
+            "gaussian": SettingsForm(GaussianLens()),
+        }
+        self.pages = QStackedWidget()
+        for form in self.forms.values():
+            self.pages.addWidget(form)
+        self.body.addWidget(self.pages)
+        self.accuracy = SettingsForm(PSFFieldConfig())
+        self.body.addWidget(collapsible("Accuracy", self.accuracy))
+        self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")
+        self.body.addWidget(self.plot)
+        self.note = self.add_note()
+        self.body.addStretch(1)
+        self._add_foot()
+        self.layers = LensLayers(viewer)
+        self.preview = DebouncedJob(self.session, self)
+        self.set_lens(LENS_PRESETS[FIRST_PRESET])
+        self._take_image()
+        self._connect()
+        self._update_preview()
+
+    def _add_foot(self) -> None:
+        self.show_psfs, self.show_blurred = QCheckBox("Show PSFs"), QCheckBox("Show image blurred")
+        self.load, self.save = QPushButton("Load…"), QPushButton("Save…")
+        shown, files = QHBoxLayout(), QHBoxLayout()
+        for box in (self.show_psfs, self.show_blurred):
+            box.setChecked(True)
+            shown.addWidget(box)
+        for part in (QLabel("Name"), self.name, self.load, self.save):
+            files.addWidget(part)
+        self.foot.addLayout(shown)
+        self.foot.addLayout(files)
+        self.foot.addWidget(self.bar)
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._take_image)
+        self.preset.currentTextChanged.connect(self._take_preset)
+        for box in self.frame:
+            box.valueChanged.connect(self._update_preview)
+        for form in (*self.forms.values(), self.accuracy):
+            form.changed.connect(self._update_preview)
+        self.show_psfs.toggled.connect(self._toggle_psfs)
+        self.show_blurred.toggled.connect(self._toggle_blurred)
+        self.name.textEdited.connect(self.layers.rename_psfs)
+        self.load.clicked.connect(self._ask_what_to_load)
+        self.save.clicked.connect(self._ask_where_to_save)
+        self.preview.happened.connect(self._show_preview)
+        self.preview.finished.connect(self._end_preview)
+        self.viewer.dims.events.point.connect(self._show_another_plane)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """(height, width) of the frame, in pixels."""
+        return self.frame[0].value(), self.frame[1].value()
+
+    @property
+    def form(self) -> SettingsForm:
+        """Form of the chosen kind of lens."""
+        return self.forms["pupil" if self.pages.currentIndex() == 0 else "gaussian"]
+
+    @property
+    def lens(self) -> AnyLens | None:
+        """Lens in the form; None while one of its values is invalid."""
+        lens: AnyLens | None = self.form.settings
+        return lens
+
+    def set_lens(self, lens: AnyLens) -> None:
+        """Show a lens in the form."""
+        form = self.forms[lens.kind]
+        form.set_settings(lens)
+        self.pages.setCurrentWidget(form)
+        # A stack is as high as its highest page: make it as high as the visible one.
+        for page in self.forms.values():
+            page.setVisible(page is form)
+        self._update_preview()
+
+    def _take_preset(self, name: str) -> None:
+        self.set_lens(LENS_PRESETS[name])
+        self._take_pixel_size()
+
+    def _take_image(self) -> None:
+        """Take frame and pixel size from another image, where they are known."""
+        layer: ImageLayer | None = self.image.value
+        if layer is not None:
+            for box, length in zip(self.frame, pixels_of(layer).shape[-2:], strict=True):
+                with QSignalBlocker(box):
+                    box.setValue(length)
+        self._take_pixel_size()
+        self.layers.blurred.remove()
+        self._update_preview()
+
+    def _take_pixel_size(self) -> None:
+        layer, lens = self.image.value, self.lens
+        size = None if layer is None else pixel_size_um(layer)
+        if size is not None and lens is not None:
+            self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+
+    def _show_another_plane(self, _: object) -> None:
+        layer = self.image.value
+        if layer is not None and layer.ndim > 2 and self.show_blurred.isChecked():
+            self._update_preview()
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Compute the preview once the widget is visible."""
+        super().showEvent(event)
+        self._update_preview()
+
+    def _update_preview(self, *_: object) -> None:
+        lens = self.lens
+        self.check()
+        self.save.setEnabled(self.bar.run.isEnabled())
+        if lens is None or not self.isVisible():
+            self.preview.cancel()
+            return
+        request = PreviewRequest(lens, self.frame_shape)
+        layer = self.image.value if self.show_blurred.isChecked() else None
+        if layer is not None:
+            plane = plane_on_view(self.viewer, layer)
+            request = PreviewRequest(
+                lens, self.frame_shape, pixels_of(layer), plane, image_name=layer.name
+            )
+        self.preview.request(Job("Preview a lens", request.events, request, is_quiet=True))
+
+    def _show_preview(self, event: PSFPreview | BlurPreview) -> None:
+        if isinstance(event, PSFPreview):
+            grid = event.grid
+            self.plot.draw("PSFs", grid.field_radius, grid.fwhm_px, line=False, points=True)
+            self.note.setText(
+                f"Blur of {grid.fwhm_px.min():.1f} to {grid.fwhm_px.max():.1f} px "
+                f"(full width at half maximum)."
+            )
+            if self.show_psfs.isChecked():
+                self.layers.show_psfs(event, self.name.text(), self.image.value)
+        else:
+            layer, lens = self.image.value, self.lens
+            if layer is not None and lens is not None and self.show_blurred.isChecked():
+                self.layers.show_blurred(event, layer, lens)
+
+    def _end_preview(self, end: JobEnd[str]) -> None:
+        if problem := end.result or end.message:
+            self.note.setText(problem)
+            self.layers.blurred.remove()
+
+    def _toggle_psfs(self, shown: bool) -> None:
+        self.layers.psfs.remove()
+        if shown:
+            self._update_preview()
+
+    def _toggle_blurred(self, shown: bool) -> None:
+        self.layers.blurred.remove()
+        if shown:
+            self._update_preview()
+
+    def request(self) -> PSFFieldRequest:
+        """Snapshot of the lens, its frame and accuracy."""
+        if problems := problems_of(self.form, self.accuracy):
+            raise SettingsError(problems)
+        lens = self.lens
+        assert lens is not None
+        accuracy, name = self.accuracy.settings, self.name.text() or "lens"
+        return PSFFieldRequest(lens, self.frame_shape, accuracy, name)
+
+    def start(self, request: PSFFieldRequest) -> None:
+        """Compute the PSF field in the background, and offer it in the other widgets."""
+        layers = self.layers
+        job = Job.from_function(
+            "Compute a PSF field", request.compute, request, done_message=request.done_message
+        )
+        store_result(job, self.session.psf_fields, request.name)
+        job.finished.connect(lambda end: layers.attach_psf_field(end.result, request.lens))
+        self.start_job(job)
+
+    def _ask_where_to_save(self) -> None:
+        name, endings = f"{self.name.text()}.psf.tif", (".psf.tif", ".tif", ".tiff")
+        chosen = ask_where_to_save(self, "Save the PSF field", name, "PSF fields (*.tif)", endings)
+        if chosen is not None:
+            path, overwrite = chosen
+            self.start(replace(self.request(), path=path, overwrite=overwrite))
+
+    def _ask_what_to_load(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Load a lens or PSF field", "", FILES)
+        if name:
+            self.load_file(Path(name))
+
+    def load_file(self, path: Path) -> None:
+        """Load a lens into the form, or a PSF field into the session."""
+        if path.suffix.lower() in (".tif", ".tiff"):
+            self.session.load_psf_field(path)
+            return
+        try:
+            self.set_lens(load_lens(path))
+            with QSignalBlocker(self.preset):
+                self.preset.setCurrentIndex(-1)
+        except SettingsError as error:
+            show_error(str(error))
+
+
+class LensLayers:
+    """The two layers of a lens: its PSFs over the frame, and an image blurred by it."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.psfs, self.blurred = LiveLayer(viewer), LiveLayer(viewer)
+        self.lens: AnyLens | None = None
+
+    def show_psfs(self, preview: PSFPreview, name: str, over: ImageLayer | None) -> None:
+        """Show the PSFs over the frame, or over the image if there is one."""
+        lens = preview.lens
+        transform = frame_transform((), lens.pixel_size_um)
+        if over is not None:
+            transform = _window_transform(over, preview.origin)
+        self.psfs.show(
+            preview.montage,
+            name=f"{name} PSFs",
+            colormap="magma",
+            blending="additive",
+            contrast_limits=(0, 1),
+            metadata=metadata(LENS, lens=lens.model_dump(mode="json")),
+            **transform,
+        )
+        self.lens = lens
+
+    def rename_psfs(self, name: str) -> None:
+        """Name the layer of PSFs after the lens."""
+        if self.psfs.layer is not None:
+            self.psfs.layer.name = f"{name} PSFs"
+
+    def attach_psf_field(self, psf_field: "PSFField | None", lens: AnyLens) -> None:
+        """Attach the PSF field of the lens to its layer, which can then be saved as one."""
+        if psf_field is not None and self.psfs.layer is not None and self.lens == lens:
+            self.psfs.layer.metadata = psf_field_metadata(psf_field)
+
+    def show_blurred(self, blurred: BlurPreview, sharp: ImageLayer, lens: AnyLens) -> None:
+        """Show the blurred image over the sharp one."""
+        is_new = self.blurred.show(
+            blurred.pixels,
+            name=f"{sharp.name} blurred",
+            metadata=metadata(BLURRED, image=sharp.name, lens=lens.model_dump(mode="json")),
+            **_window_transform(sharp, blurred.origin),
+            **copy_appearance(sharp),
+        )
+        if is_new:
+            self.psfs.move_to_top()
+
+
+def _window_transform(layer: ImageLayer, origin: tuple[int, int]) -> dict[str, Any]:
+    """Transform of a window of a layer that begins at this pixel."""
+    transform = copy_transform(layer, 2)
+    return transform | {"translate": transform["translate"] + transform["scale"] * origin}
+
+
+def _zero_by_default(kind: type[Lens]) -> set[str]:
+    """Settings that are 0 by default: aberrations, which few users know for their lens."""
+    return {name for name, field in kind.model_fields.items() if not np.any(field.default)}

@@ -1,0 +1,540 @@
+"""The Train widget: train a model on sharp images, and watch how it learns."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.types import FileDialogMode
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_coordgate.config import (
+    PRESET_DESCRIPTIONS,
+    PRESETS,
+    Camera,
+    RuntimeConfig,
+    TrainingConfig,
+)
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import Event, Preview, Progress
+from napari_coordgate.io import Image
+from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.widgets.choices import (
+    MODEL_FILES,
+    Checklist,
+    Choice,
+    file_edit,
+    image_layers,
+    model_choice,
+    path_of,
+    psf_field_choice,
+)
+from napari_coordgate.widgets.forms import (
+    SettingsForm,
+    add_row,
+    collapsible,
+    form_rows,
+    problems_of,
+)
+from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.layers import (
+    PREVIEW,
+    LiveLayer,
+    copy_transform,
+    frame_transform,
+    image_of,
+    metadata,
+)
+from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
+from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.session import Session, store_model
+
+if TYPE_CHECKING:
+    from napari_coordgate.model import Model
+    from napari_coordgate.optics import PSFField
+    from napari_coordgate.training import ResourceEstimate
+
+ESTIMATE, TRAINING = "Estimate", "Training"
+NEW_MODEL = ("a new model", None)
+MEASURED = "measured blurred images"
+HELD_BACK = "a part of the sharp images"
+INTERRUPTED_LENS = "lens of the interrupted run"
+NO_NOISE = (
+    "Without the noise of your camera (photons in a bright pixel), the model amplifies the noise "
+    "of your images."
+)
+PREVIEW_SECONDS = 3.0
+"""Approximate time between previews."""
+GAP_PX = 4
+MAX_POINTS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRequest:
+    """Everything that one training needs; measured ``blurred`` images replace the PSF field."""
+
+    config: TrainingConfig
+    runtime: RuntimeConfig
+    sharp: Path | list[Image]
+    psf_field: "PSFField | None"
+    blurred: list[Image] | None
+    validation: list[Image] | None
+    init: "Model | None"
+    output: Path
+    resume: bool = False
+
+    def estimate_resources(self, job: Job) -> Generator[Event, None, "ResourceEstimate"]:
+        """Events of the estimate, for the background thread."""
+        from napari_coordgate.training import estimate_resources_events  # imports torch
+
+        return estimate_resources_events(
+            **self._data(), init=self.init, cancel=job.cancel_requested
+        )
+
+    def train(self, job: Job) -> Generator[Event, None, "Model"]:
+        """Events of the training, for the background thread."""
+        from napari_coordgate.training import train_events  # imports torch
+
+        return train_events(
+            **self._data(),
+            init=self.init,
+            output=self.output,
+            resume=self.resume,
+            cancel=job.cancel_requested,
+            stop=job.stop_requested,
+            preview_seconds=PREVIEW_SECONDS,
+        )
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "config": self.config,
+            "runtime": self.runtime,
+            "sharp": self.sharp,
+            "psf_field": self.psf_field,
+            "blurred": self.blurred,
+            "validation": self.validation,
+        }
+
+    def check(self) -> None:
+        """Raise a SettingsError if images, their blur or the output are missing or wrong."""
+        if not self.sharp:
+            raise SettingsError("Choose sharp images: tick layers, or choose a folder.")
+        if isinstance(self.sharp, Path) and not self.sharp.is_dir():
+            raise SettingsError(f"{self.sharp} is no folder; choose one with sharp images.")
+        if self.psf_field is None and not self.blurred:
+            raise SettingsError(
+                "Choose how the lens blurs (a PSF field); the Lens PSF widget makes one."
+            )
+        sharp = [] if isinstance(self.sharp, Path) else [image.data for image in self.sharp]
+        if any(image.data is array for image in self.blurred or [] for array in sharp):
+            raise SettingsError("A layer is ticked as sharp and as blurred; untick one of them.")
+        if self.output.suffix != ".safetensors":
+            raise SettingsError("Name the file of the new model; its name ends in .safetensors.")
+        if not self.resume:
+            self._check_output()
+
+    def _check_output(self) -> None:
+        """Raise a SettingsError if the model's file, or one of an interrupted run, exists."""
+        name, interrupted = self.output.name, last_checkpoint_path(self.output).exists()
+        if not (self.output.exists() or interrupted):
+            return
+        what = f"{name} already exists" if self.output.exists() else f"{name} was interrupted"
+        advice = "resume its run, or choose another name" if interrupted else "choose another name"
+        raise SettingsError(f"{what}; {advice}.")
+
+
+def free_name(folder: Path, stem: str = "model") -> Path:
+    """First name for a new model that is not in use: ``model.safetensors``, ``model-2...``."""
+    path, number = folder / f"{stem}.safetensors", 1
+    while path.exists() or last_checkpoint_path(path).exists():
+        number += 1
+        path = folder / f"{stem}-{number}.safetensors"
+    return path
+
+
+class TrainWidget(JobWidget):
+    """Train a model on sharp images."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer, "Train", can_pause=True, can_stop=True)
+        self.inputs = TrainingInputs(viewer, self.session)
+        self.body.insertWidget(0, self.inputs)
+        self.start_from = model_choice(self.session, NEW_MODEL)
+        self.preset = QComboBox()
+        self.preset.addItems(list(PRESETS))
+        self.preset.setCurrentText("balanced")
+        self.output = file_edit(FileDialogMode.OPTIONAL_FILE, MODEL_FILES)
+        self.resume = QCheckBox("Resume this run")
+        self.preset_note = word_wrapped_label(PRESET_DESCRIPTIONS["balanced"])
+        self.add_choice("Start from", self.start_from, "A new model, or one to fine-tune.")
+        self.add_row("Preset", self.preset, "How long to train; fills in the settings below.")
+        self.add_row("", self.preset_note)
+        self.add_row("Save as", self.output.native, "File of the model; never overwritten.")
+        self.add_row("", self.resume, "A run that writes this file was interrupted.")
+        self._add_settings()
+        self.curves = TrainingCurves(viewer)
+        self.curves.setVisible(False)
+        self.body.addWidget(self.curves)
+        self.body.addStretch(1)
+        self._add_foot()
+        self._is_reading = False
+        self._pending: TrainingRequest | None = None
+        self._preview: TrainingPreview | None = None
+        self.output.value = free_name(load_preferences().model_folder)
+        self._connect()
+        self.check()
+        for job in self.session.running(TRAINING):
+            self.follow(job)
+
+    def _add_settings(self) -> None:
+        self.camera = SettingsForm(Camera())
+        runtime = RuntimeConfig(device=load_preferences().device)
+        self.device = SettingsForm(runtime, {"device"})
+        # napari trains in one process on one computer.
+        self.runtime = SettingsForm(runtime, hidden={"device", "devices", "nodes"})
+        self.form = SettingsForm(self._preset_config, hidden={"camera"})
+        self.noise_note = word_wrapped_label(NO_NOISE)
+        for part in (self.device, self.camera, self.noise_note):
+            self.body.addWidget(part)
+        section = collapsible("All settings", self.form)
+        section.addWidget(self.runtime)
+        self.body.addWidget(section)
+
+    def _add_foot(self) -> None:
+        self.anyway, self.estimate = QPushButton("Train anyway"), word_wrapped_label()
+        self.anyway.setVisible(False)
+        for part in (self.bar, self.estimate, self.anyway):
+            self.foot.addWidget(part)
+
+    def _connect(self) -> None:
+        self.anyway.clicked.connect(self._train)
+        self.preset.currentTextChanged.connect(self._show_preset)
+        self.start_from.changed.connect(self._show_initial_model)
+        self.output.changed.connect(self.check)
+        self.resume.toggled.connect(self._toggle_resume)
+        for part in (self.inputs, self.camera, self.device, self.form, self.runtime):
+            part.changed.connect(self.check)
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists now."""
+        super().reset_choices()
+        self.inputs.refresh()
+
+    def request(self) -> TrainingRequest:
+        """Snapshot of the form."""
+        if self._is_reading:
+            raise SettingsError("The interrupted run is being read.")
+        if problems := problems_of(self.camera, self.form, self.runtime):
+            raise SettingsError(problems)
+        config: TrainingConfig = self.form.settings
+        device = self.device.editors["device"].value()
+        request = TrainingRequest(
+            config=config.model_copy(update={"camera": self.camera.settings}),
+            runtime=self.runtime.settings.model_copy(update={"device": device}),
+            sharp=self.inputs.sharp,
+            psf_field=self.inputs.chosen_psf_field,
+            blurred=self.inputs.measured,
+            validation=self.inputs.held_out,
+            init=None if self._resumes else self.start_from.value,
+            output=self._output() or Path(),
+            resume=self._resumes,
+        )
+        request.check()
+        return request
+
+    def _output(self) -> Path | None:
+        """File of the model; the checkpoint of an interrupted run stands for its model."""
+        path = path_of(self.output)
+        return path and path.with_name(path.name.replace(".last.safetensors", ".safetensors"))
+
+    @property
+    def _resumes(self) -> bool:
+        return self.resume.isVisibleTo(self) and self.resume.isChecked()
+
+    def _toggle_resume(self, wanted: bool) -> None:
+        """Read the settings of the interrupted run, which it needs to continue."""
+        output = self._output()
+        self._is_reading = wanted and output is not None
+        self.check()
+        if not wanted or output is None:
+            return
+        path = last_checkpoint_path(output)
+
+        def load(_: object) -> "Model":
+            from napari_coordgate.model import Model  # imports torch
+
+            return Model.load(path)
+
+        job = Job.from_function("Read the interrupted run", load)
+        weak_connect(job.finished, self._take_interrupted)
+        self.session.start(job)
+
+    def _take_interrupted(self, end: JobEnd["Model"]) -> None:
+        self._is_reading = False
+        if end.result is not None:
+            config, psf_field = end.result.config, end.result.psf_field
+            self.form.set_settings(config)
+            self.camera.set_settings(config.camera)
+            if psf_field is not None:
+                self.session.psf_fields[INTERRUPTED_LENS] = psf_field
+        self.check()
+
+    def check(self, *_: object) -> None:
+        """Allow the start, or show what is missing or wrong."""
+        self.anyway.setVisible(False)  # it would train what was requested before
+        output = self._output()
+        interrupted = output is not None and last_checkpoint_path(output).exists()
+        self.rows.setRowVisible(self.resume, interrupted)
+        self.bar.run.setText("Resume" if self._resumes else "Train")
+        camera: Camera | None = self.camera.settings
+        self.noise_note.setVisible(camera is not None and camera.photons is None)
+        super().check()
+
+    @property
+    def _preset_config(self) -> TrainingConfig:
+        return PRESETS[self.preset.currentText()]
+
+    def _show_preset(self, name: str) -> None:
+        self.preset_note.setText(PRESET_DESCRIPTIONS[name])
+        self._show_config(self._preset_config)
+
+    def _show_initial_model(self) -> None:
+        self._show_config(self.form.settings or self._preset_config)
+
+    def _show_config(self, config: TrainingConfig) -> None:
+        """Show settings, with the network and scaling of the model to fine-tune."""
+        if self.start_from.value is not None:
+            trained: TrainingConfig = self.start_from.value.config
+            kept = {"network": trained.network, "scaling": trained.scaling}
+            config = config.model_copy(update=kept)
+        self.form.set_settings(config)
+        self.check()
+
+    def start(self, request: TrainingRequest) -> None:
+        """Estimate time and memory, then train if it fits; a resumed run has shown that it does."""
+        self._pending = request
+        self.estimate.setText("")
+        if request.resume:
+            self._train()
+            return
+        job = Job(ESTIMATE, request.estimate_resources, request, done_message=str)
+        weak_connect(job.finished, self._end_estimate)
+        self.bar.follow(job)
+        self.session.start(job)
+
+    def _end_estimate(self, end: JobEnd["ResourceEstimate"]) -> None:
+        job = self.bar.job
+        if end.result is None or job is None or job.stop_requested.is_set():
+            return
+        self.estimate.setText(end.message)
+        if end.result.fits:
+            self._train()
+        else:
+            self.anyway.setVisible(True)
+
+    def _train(self) -> None:
+        self.anyway.setVisible(False)
+        request = self._pending
+        assert request is not None
+        job = Job(TRAINING, request.train, request)
+        job.done_message = lambda model: _done_message(model, job.stop_requested.is_set())
+        store_model(job, self.session, request.output.stem, request.output)
+        self.start_job(job)
+
+    def follow(self, job: Job) -> None:
+        """Show a training: this widget's own, or one that is running already."""
+        request: TrainingRequest = job.context
+        if not request.resume:
+            self.curves.clear()
+        self.curves.setVisible(True)
+        name = f"{request.output.stem} preview"
+        if self._preview is None or self._preview.options["name"] != name:
+            psf_field, layers = request.psf_field, self.inputs.layers.values
+            pixel_size_um = None if psf_field is None else psf_field.pixel_size_um
+            like = layers[0] if layers else None
+            self._preview = TrainingPreview(self.viewer, name, pixel_size_um, like)
+        super().follow(job)
+
+    def on_event(self, event: Event) -> None:
+        """Draw curves and preview."""
+        if isinstance(event, Progress) and event.stage == "training":
+            if event.done <= 1:
+                self.area.ensureWidgetVisible(self.curves)
+            self.curves.add(event)
+        elif isinstance(event, Preview) and self._preview is not None:
+            self._preview.show(event)
+
+    def on_end(self, end: JobEnd["Model"]) -> None:
+        """Offer a free name for the next run."""
+        output = self._output()
+        if end.reason == "completed" and output is not None:
+            self.resume.setChecked(False)
+            self.output.value = free_name(output.parent, output.stem)
+        self.check()
+
+
+def _done_message(model: "Model", stopped: bool) -> str:
+    psnr = model.metrics.get("psnr", float("nan"))
+    config = model.config
+    length = f"{config.steps} steps" if config.epochs is None else f"{config.epochs} epochs"
+    start = "Stopped early" if stopped else f"Trained {length}"
+    return f"{start}; best validation PSNR {psnr:.2f} dB at step {model.step}."
+
+
+class TrainingInputs(QWidget):
+    """Part of the form for the images: sharp ones, what blurs them, and what to validate on."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer, session: Session) -> None:
+        super().__init__()
+        self.source = QComboBox()
+        self.source.addItems(["Layers", "Folder"])
+        self.layers, self.blurred = (Checklist(lambda: image_layers(viewer)) for _ in range(2))
+        self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
+        self.folder.line_edit.value = ""
+        self.psf_field = psf_field_choice(session, (MEASURED, MEASURED))
+        self.validation = Choice(lambda: [(HELD_BACK, None), *image_layers(viewer)])
+        self._rows = form_rows()
+        self.setLayout(self._rows)
+        for label, widget, tooltip in (
+            ("Sharp images", self.source, "Where the sharp images come from."),
+            ("", self.layers, "Sharp images, stacks or time series; all planes are used."),
+            ("", self.folder.native, "Folder whose images are all used."),
+            ("Blurred by", self.psf_field, "A PSF field, which says how the lens blurs."),
+            ("", self.blurred, "Blurred images of the same scenes, in the same order."),
+            ("Validate on", self.validation, "Images that measure how good the model is."),
+        ):
+            add_row(self._rows, label, widget, tooltip)
+        self.source.currentTextChanged.connect(self._update)
+        self.folder.changed.connect(self._update)
+        self._lists = (self.layers, self.blurred, self.psf_field, self.validation)
+        for part in self._lists:
+            part.changed.connect(self._update)
+        self._update()
+
+    @property
+    def sharp(self) -> Path | list[Image]:
+        """Folder of sharp images, or those of the layers."""
+        if self.source.currentText() == "Folder":
+            return path_of(self.folder) or []
+        return [image_of(layer) for layer in self.layers.values]
+
+    @property
+    def chosen_psf_field(self) -> "PSFField | None":
+        """PSF field that blurs the images, if any."""
+        chosen: PSFField | None = None if self._uses_measured else self.psf_field.value
+        return chosen
+
+    @property
+    def measured(self) -> list[Image] | None:
+        """Measured blurred images, if they replace the PSF field."""
+        if not self._uses_measured:
+            return None
+        return [image_of(layer) for layer in self.blurred.values]
+
+    @property
+    def held_out(self) -> list[Image] | None:
+        """Images to validate on; None for a part of the sharp ones."""
+        layer = self.validation.value
+        return None if layer is None else [image_of(layer)]
+
+    @property
+    def _uses_measured(self) -> bool:
+        return self.psf_field.value is MEASURED
+
+    def refresh(self) -> None:
+        """Offer what exists now."""
+        for part in self._lists:
+            part.refresh()
+
+    def _update(self, *_: object) -> None:
+        from_layers = self.source.currentText() == "Layers"
+        self._rows.setRowVisible(self.layers, from_layers)
+        self._rows.setRowVisible(self.folder.native, not from_layers)
+        self._rows.setRowVisible(self.blurred, self._uses_measured)
+        self._rows.setRowVisible(self.validation, not self._uses_measured)
+        self.changed.emit()
+
+
+class TrainingCurves(QWidget):
+    """Training and validation loss, and validation PSNR, by step."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.loss = Plot(viewer, "step", "loss", log=True)
+        self.psnr = Plot(viewer, "step", "PSNR, dB")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.loss)
+        layout.addWidget(self.psnr)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the curves of the last training."""
+        self._series: dict[str, list[tuple[float, float]]] = {}
+        for plot in (self.loss, self.psnr):
+            plot.clear_curves()
+
+    def add(self, event: Progress) -> None:
+        """Draw the metrics of a step."""
+        curves = (
+            ("loss", "training", self.loss),
+            ("validation_loss", "validation", self.loss),
+            ("psnr", "validation", self.psnr),
+        )
+        for metric, name, plot in curves:
+            if metric in event.metrics:
+                series = self._series.setdefault(metric, [])
+                series.append((event.metrics["step"], event.metrics[metric]))
+                if len(series) > MAX_POINTS:  # keep the shape of long runs, not each point
+                    del series[1:-1:2]
+                plot.draw(name, *np.transpose(series), points=metric != "loss")
+
+
+class TrainingPreview:
+    """A validation image deblurred by the model so far, as a layer beside the others.
+
+    Its units are those of the layer ``like``, if given, or of the pixel size.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        name: str,
+        pixel_size_um: float | None,
+        like: ImageLayer | None = None,
+    ) -> None:
+        self.viewer = viewer
+        self.layer = LiveLayer(viewer)
+        self._view = self._camera()
+        transform = frame_transform((), pixel_size_um) if like is None else copy_transform(like, 2)
+        self.options = transform | {"name": name, "contrast_limits": (0, 1)}
+        if len(viewer.layers):
+            right = viewer.layers.extent.world[1][-1]
+            self.options["translate"] = (0, right + GAP_PX * self.options["scale"][1])
+
+    def show(self, preview: Preview) -> None:
+        """Show blurred, deblurred and sharp image side by side."""
+        panels = side_by_side(preview.blurred, preview.deblurred, preview.sharp)
+        facts = metadata(PREVIEW, columns="blurred, deblurred, sharp", step=preview.step)
+        is_new = self.layer.show(panels, metadata=facts, **self.options)
+        if is_new and self._camera() == self._view:  # the user has not moved the view
+            self.viewer.reset_view()
+
+    def _camera(self) -> tuple[object, ...]:
+        camera = self.viewer.scene.camera
+        return (*camera.center, camera.zoom)
+
+
+def side_by_side(*images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images (H, W) in a row, with a gap between them."""
+    gap = np.zeros((images[0].shape[0], GAP_PX), np.float32)
+    parts = [part for image in images for part in (image, gap)]
+    return np.concatenate(parts[:-1], axis=1)
