@@ -49,7 +49,7 @@ def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
     return field.blur(sharp.astype(np.float32))
 
 
-def test_a_stack_becomes_a_sharper_layer_that_lies_where_it_does(
+def test_a_stack_is_deblurred_into_a_sharper_layer_with_the_same_transform(
     qtbot: QtBot,
     viewer: Viewer,
     widget: DeblurWidget,
@@ -73,7 +73,7 @@ def test_a_stack_becomes_a_sharper_layer_that_lies_where_it_does(
     assert "Completed" in widget.bar.message.text()
 
 
-def test_what_is_visible_is_deblurred_first(
+def test_the_visible_plane_is_deblurred_first(
     qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred, name="cells", **PLACE)
@@ -93,7 +93,7 @@ def test_what_is_visible_is_deblurred_first(
     assert np.all(viewer.layers["cells deblurred"].data.std(axis=(1, 2)) > 0)
 
 
-def test_an_image_of_another_frame_says_so_before_it_starts(
+def test_an_image_of_another_frame_shape_is_refused_before_the_start(
     viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred[0, :30, :40], name="part")
@@ -108,7 +108,7 @@ def test_an_image_of_another_frame_says_so_before_it_starts(
     assert "exceeds the model's frame" in widget.bar.message.text()
 
 
-def test_a_part_of_the_frame_is_deblurred_at_its_place(
+def test_a_part_of_the_frame_is_deblurred_at_its_origin(
     qtbot: QtBot,
     viewer: Viewer,
     widget: DeblurWidget,
@@ -137,7 +137,7 @@ def test_the_frame_at_another_size_is_deblurred_with_a_note(
     assert viewer.layers["binned deblurred"].data.shape == (24, 24)
 
 
-def test_wrong_axes_are_told_and_forbid_the_start(
+def test_wrong_axes_are_reported_and_prevent_the_start(
     viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred, name="cells")
@@ -148,7 +148,7 @@ def test_wrong_axes_are_told_and_forbid_the_start(
     assert widget.bar.run.isEnabled()
 
 
-def test_labels_are_not_offered_and_nothing_can_start_without_an_image(
+def test_labels_are_not_offered_and_no_job_starts_without_an_image(
     viewer: Viewer, widget: DeblurWidget
 ) -> None:
     viewer.add_labels(np.ones((48, 48), int))
@@ -164,7 +164,7 @@ def test_labels_are_not_offered_and_nothing_can_start_without_an_image(
         (np.full((48, 48), np.nan), "NaN"),
     ],
 )
-def test_a_plane_without_an_image_ends_as_failed_and_leaves_no_layer(
+def test_a_constant_or_nan_plane_fails_and_leaves_no_layer(
     qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, pixels: NDArray[Any], words: str
 ) -> None:
     viewer.add_image(pixels, name="nothing", contrast_limits=(0, 1))
@@ -174,7 +174,7 @@ def test_a_plane_without_an_image_ends_as_failed_and_leaves_no_layer(
     assert [layer.name for layer in viewer.layers] == ["nothing"]
 
 
-def test_running_out_of_memory_names_what_would_fit(
+def test_an_out_of_memory_error_names_a_size_that_fits(
     qtbot: QtBot,
     viewer: Viewer,
     widget: DeblurWidget,
@@ -212,7 +212,7 @@ class SlowStack:
         return plane
 
 
-def test_lazy_pixels_are_read_plane_by_plane_and_a_cancel_keeps_what_is_done(
+def test_lazy_pixels_are_read_plane_by_plane_and_a_canceled_job_keeps_finished_planes(
     qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     stack = SlowStack(np.concatenate([blurred] * 5))
@@ -248,7 +248,7 @@ def test_dask_layers_stay_lazy(
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's own
-def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: DeblurWidget) -> None:
+def test_an_empty_layer_is_refused(viewer: Viewer, widget: DeblurWidget) -> None:
     viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
     assert not widget.bar.run.isEnabled()
     assert "empty has no pixels" in widget.bar.message.text()
@@ -271,7 +271,7 @@ def test_a_color_image_is_deblurred_sample_by_sample(
     np.testing.assert_allclose(result.data, deblur(color, checkpoint, axes="YXS"), atol=1e-6)
 
 
-def test_a_running_job_is_followed_by_a_widget_that_is_opened_later(
+def test_a_widget_opened_later_follows_the_running_job(
     qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(np.concatenate([blurred] * 20), name="cells")
@@ -283,7 +283,7 @@ def test_a_running_job_is_followed_by_a_widget_that_is_opened_later(
     assert "Completed" in again.bar.message.text()
 
 
-def test_a_large_result_goes_to_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_result_is_kept_in_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_coordgate.widgets.deblur.MAX_BYTES_IN_MEMORY", 100)
     large = result_array((4, 48, 48), np.float32)
     assert isinstance(large, np.memmap)
@@ -292,7 +292,7 @@ def test_a_large_result_goes_to_a_file_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert not isinstance(result_array((5, 5), np.float32), np.memmap)
 
 
-def test_a_result_that_no_disk_holds_is_refused() -> None:
+def test_a_result_larger_than_the_disk_is_refused() -> None:
     with pytest.raises(OutputError, match="more than is free"):
         result_array((10**6, 10**5, 10**5), np.float32)
 
@@ -311,7 +311,7 @@ def test_a_job_outlives_its_layer_and_its_widget(
     assert "cells deblurred" in viewer.layers
 
 
-def test_a_checkpoint_is_loaded_from_its_file(
+def test_a_model_is_loaded_from_its_file(
     qtbot: QtBot, viewer: Viewer, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widget = DeblurWidget(viewer)

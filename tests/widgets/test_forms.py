@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from qtpy.QtCore import QLocale, Qt
+from pydantic import Field
+from qtpy.QtCore import QLocale, QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.config import (
     LENS_PRESETS,
@@ -21,12 +24,37 @@ from napari_coordgate.config import (
     Settings,
     TrainingConfig,
 )
-from napari_coordgate.widgets.forms import SettingsForm
+from napari_coordgate.widgets.forms import SettingsForm, UnionForm
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
+
+class Plain(Settings):
+    """Settings of one type."""
+
+    kind_of_network: Literal["plain", "residual"] = "plain"
+    depth: int = Field(3, ge=1)
+
+
+class Filters(Settings):
+    """Settings of another type."""
+
+    kind_of_network: Literal["filters"] = "filters"
+    depth: int = Field(2, ge=1)
+    side: int = Field(3, ge=2)
+
+
+class Outer(Settings):
+    """Settings of which one is of either type."""
+
+    network: Plain | Filters = Plain()
+
+
 EVERY = [
+    Outer(),
+    Outer(network=Plain(kind_of_network="residual", depth=7)),
+    Outer(network=Filters(depth=5, side=4)),
     Lens(),
     GaussianLens(),
     GaussianLens(pixel_size_um=0.1),
@@ -45,7 +73,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("given_settings", EVERY, ids=lambda s: type(s).__name__)
-def test_every_config_survives_its_form(qtbot: QtBot, given_settings: Settings) -> None:
+def test_a_form_returns_the_settings_that_it_shows(qtbot: QtBot, given_settings: Settings) -> None:
     form = SettingsForm(given_settings)
     qtbot.addWidget(form)
     assert form.settings == given_settings
@@ -53,7 +81,7 @@ def test_every_config_survives_its_form(qtbot: QtBot, given_settings: Settings) 
 
 
 @pytest.mark.parametrize("given_settings", EVERY, ids=lambda s: type(s).__name__)
-def test_a_form_can_show_other_settings_of_its_kind(qtbot: QtBot, given_settings: Settings) -> None:
+def test_a_form_can_show_other_settings(qtbot: QtBot, given_settings: Settings) -> None:
     form = SettingsForm(type(given_settings)())
     qtbot.addWidget(form)
     form.set_settings(given_settings)
@@ -62,7 +90,7 @@ def test_a_form_can_show_other_settings_of_its_kind(qtbot: QtBot, given_settings
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(1e-6, 1, allow_subnormal=False))
-def test_a_number_is_kept_to_six_digits_whatever_its_size(qtbot: QtBot, rate: float) -> None:
+def test_small_and_large_numbers_keep_six_digits(qtbot: QtBot, rate: float) -> None:
     form = SettingsForm(TrainingConfig(), {"learning_rate"})
     qtbot.addWidget(form)
     form.editors["learning_rate"].boxes[0].setValue(rate)  # type: ignore[attr-defined]
@@ -70,7 +98,7 @@ def test_a_number_is_kept_to_six_digits_whatever_its_size(qtbot: QtBot, rate: fl
 
 
 @pytest.mark.parametrize("typed", ["0.325", "0,325", "0.325 µm"])
-def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, typed: str) -> None:
+def test_a_number_is_read_with_a_point_or_comma_in_any_locale(qtbot: QtBot, typed: str) -> None:
     before = QLocale()
     QLocale.setDefault(QLocale("de_DE"))
     try:
@@ -85,7 +113,7 @@ def test_a_number_is_read_with_point_or_comma_in_every_language(qtbot: QtBot, ty
         QLocale.setDefault(before)
 
 
-def test_an_empty_line_is_none_and_says_what_that_means(qtbot: QtBot) -> None:
+def test_an_empty_line_is_none_and_its_placeholder_says_what_that_means(qtbot: QtBot) -> None:
     form = SettingsForm(Selection(channels="DAPI"))
     qtbot.addWidget(form)
     line = form.editors["channels"].widget.native  # type: ignore[attr-defined]
@@ -94,7 +122,7 @@ def test_an_empty_line_is_none_and_says_what_that_means(qtbot: QtBot) -> None:
     assert line.placeholderText() == "all"
 
 
-def test_fields_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:
+def test_settings_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:
     config = TrainingConfig(camera=Camera(photons=7), seed=5)
     form = SettingsForm(config, {"steps"})
     qtbot.addWidget(form)
@@ -102,7 +130,7 @@ def test_fields_that_are_not_shown_keep_their_values(qtbot: QtBot) -> None:
     assert form.settings == config.model_copy(update={"steps": 77})
 
 
-def test_a_change_is_told_once_and_a_new_setting_is_not(qtbot: QtBot) -> None:
+def test_a_change_by_the_user_is_emitted_once_and_new_settings_are_not(qtbot: QtBot) -> None:
     form = SettingsForm(Camera())
     qtbot.addWidget(form)
     told = []
@@ -113,7 +141,7 @@ def test_a_change_is_told_once_and_a_new_setting_is_not(qtbot: QtBot) -> None:
     assert told == [Camera(photons=10)]
 
 
-def test_a_rule_over_several_fields_marks_those_that_it_names(qtbot: QtBot) -> None:
+def test_a_rule_over_several_settings_marks_those_that_it_names(qtbot: QtBot) -> None:
     form = SettingsForm(Lens())
     qtbot.addWidget(form)
     form.editors["na"].set_value(1.2)
@@ -135,7 +163,7 @@ def test_a_value_at_an_excluded_bound_is_marked_with_its_reason(qtbot: QtBot) ->
     assert form.settings is None
 
 
-def test_a_section_tells_what_is_wrong_in_it(qtbot: QtBot) -> None:
+def test_a_problem_in_a_section_is_reported_by_the_form(qtbot: QtBot) -> None:
     form = SettingsForm(TrainingConfig())
     qtbot.addWidget(form)
     form.sections["network"].editors["kernel_size"].set_value(4)
@@ -151,3 +179,39 @@ def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
     tooltip = form.editors["wavelength_nm"].toolTip()
     assert "vacuum" in tooltip
     assert "Allowed: above 100 and below 3000." in tooltip
+
+
+def test_a_type_choice_shows_only_the_settings_of_that_type(qtbot: QtBot) -> None:
+    form = SettingsForm(Outer(network=Plain(depth=5)))
+    qtbot.addWidget(form)
+    section = form.sections["network"]
+    assert isinstance(section, UnionForm)
+    assert "side" not in section.editors
+    changes: list[object] = []
+    form.changed.connect(lambda: changes.append(form.settings))
+    section.choice.set_value("filters")
+    assert changes == [Outer(network=Filters(depth=5))]  # a shared setting keeps its value
+    assert {"depth", "side"} <= section.editors.keys()
+    section.editors["side"].set_value(6)
+    assert form.settings == Outer(network=Filters(depth=5, side=6))
+    section.choice.set_value("residual")
+    assert form.settings == Outer(network=Plain(kind_of_network="residual", depth=5))
+
+
+def test_the_wheel_over_an_editor_without_focus_changes_nothing(qtbot: QtBot) -> None:
+    form = SettingsForm(TrainingConfig(), {"steps", "schedule"})
+    qtbot.addWidget(form)
+    for part in (form.editors["steps"].boxes[0], form.editors["schedule"].widget.native):  # type: ignore[attr-defined]
+        position = QPointF(3, 3)
+        wheel = QWheelEvent(
+            position,
+            position,
+            QPoint(),
+            QPoint(0, -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(part, wheel)
+    assert form.settings == TrainingConfig()

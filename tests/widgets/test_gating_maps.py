@@ -76,7 +76,7 @@ def test_each_gate_becomes_a_layer_over_the_image(
         np.testing.assert_allclose(layer.extent.world[:, 1:], image.extent.world)
 
 
-def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
+def test_maps_are_sorted_by_their_variation_or_kept_in_order(
     viewer: Viewer, filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
     click(filled.show_maps)
@@ -88,7 +88,7 @@ def test_maps_are_sorted_by_how_much_they_vary_or_left_in_order(
     np.testing.assert_array_equal(viewer.layers[0].data, gating_maps(checkpoint)["down 1"])
 
 
-def test_the_bars_are_the_gates_values_at_the_place(
+def test_the_bars_are_the_values_of_the_gate_at_the_pixel(
     filled: GatingMapsWidget, checkpoint: Model
 ) -> None:
     filled.inspect(3, 44)
@@ -96,7 +96,7 @@ def test_the_bars_are_the_gates_values_at_the_place(
     np.testing.assert_allclose(bars_of(filled), gating_maps(checkpoint)["up 1"][:, 3, 44])
 
 
-def test_the_kernel_and_the_psf_of_the_place_are_shown(
+def test_the_kernel_and_the_psf_of_the_pixel_are_shown(
     qtbot: QtBot, filled: GatingMapsWidget, checkpoint: Model, field: PSFField
 ) -> None:
     filled.inspect(40, 5)
@@ -107,7 +107,7 @@ def test_the_kernel_and_the_psf_of_the_place_are_shown(
     np.testing.assert_allclose(filled.kernels.psf.item.image, psf, atol=1e-6)
 
 
-def test_the_cursor_over_the_image_moves_the_place(
+def test_the_cursor_over_the_image_selects_the_pixel(
     viewer: Viewer, filled: GatingMapsWidget
 ) -> None:
     viewer.add_image(np.random.default_rng(0).random((2, 48, 48)), scale=(1, 0.5, 0.5))
@@ -120,7 +120,7 @@ def test_the_cursor_over_the_image_moves_the_place(
     assert (filled.pixel[0].value(), filled.pixel[1].value()) == (10, 14)
 
 
-def test_the_contact_sheet_is_written(
+def test_the_overview_of_the_maps_is_saved(
     qtbot: QtBot, filled: GatingMapsWidget, tmp_path: Path
 ) -> None:
     sheet = tmp_path / "sheet.png"
@@ -129,9 +129,7 @@ def test_the_contact_sheet_is_written(
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
-def test_shown_again_the_maps_stay_in_their_layers(
-    viewer: Viewer, filled: GatingMapsWidget
-) -> None:
+def test_maps_shown_again_reuse_their_layers(viewer: Viewer, filled: GatingMapsWidget) -> None:
     click(filled.show_maps)
     before = list(viewer.layers)
     filled.order.setCurrentText("as in the network")
@@ -139,7 +137,7 @@ def test_shown_again_the_maps_stay_in_their_layers(
     assert list(viewer.layers) == before
 
 
-def test_a_network_without_gates_says_so(
+def test_a_model_without_gates_is_reported(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
 ) -> None:
     settings = NetworkConfig(architecture="unet", depth=2, base_channels=4)
@@ -154,7 +152,9 @@ def test_a_network_without_gates_says_so(
 
 
 @pytest.mark.parametrize("longest_side", [None, 16])
-def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -> None:
+def test_gate_values_are_those_of_the_map_at_the_frame_pixel(
+    longest_side: int | None,
+) -> None:
     """Also where the frame is padded to a multiple of what a coarsest feature covers."""
     config = NetworkConfig(depth=4, base_channels=2)
     frame = (61, 45)
@@ -173,7 +173,7 @@ def test_a_frame_pixel_lies_in_the_map_pixel_over_it(longest_side: int | None) -
             np.testing.assert_array_equal(values, gate[:, y, x])
 
 
-def test_a_small_kernel_stands_amid_zeros_and_a_large_one_is_cut() -> None:
+def test_a_small_kernel_is_padded_with_zeros_and_a_large_one_is_cropped() -> None:
     image = np.arange(25.0).reshape(5, 5)
     np.testing.assert_array_equal(around_center(image, 1), image[1:4, 1:4])
     assert around_center(image, 4)[4, 4] == image[2, 2]

@@ -40,7 +40,7 @@ def rest(qtbot: QtBot, widget: LensPSFWidget) -> None:
     qtbot.waitUntil(lambda: not widget.preview.is_busy, timeout=WAIT_MS)
 
 
-def test_the_psfs_are_shown_over_the_frame_and_their_width_against_field_radius(
+def test_psfs_are_shown_over_the_frame_and_their_width_is_plotted_by_field_radius(
     viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     grid = PSFGrid.from_lens(LENS, (48, 48))
@@ -50,7 +50,7 @@ def test_the_psfs_are_shown_over_the_frame_and_their_width_against_field_radius(
     assert f"{grid.fwhm_px.max():.1f} px" in widget.note.text()
 
 
-def test_a_changed_value_is_shown_and_the_last_one_wins(
+def test_the_preview_shows_the_last_of_several_quick_changes(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     box = widget.forms["gaussian"].editors["sigma_edge_px"]
@@ -63,7 +63,7 @@ def test_a_changed_value_is_shown_and_the_last_one_wins(
     assert [layer.name for layer in viewer.layers] == ["lens PSFs"]
 
 
-def test_an_image_fills_in_frame_and_pixel_size_and_is_shown_blurred(
+def test_an_image_sets_frame_and_pixel_size_and_is_shown_blurred(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
 ) -> None:
     layer = viewer.add_image(
@@ -86,7 +86,7 @@ def test_an_image_fills_in_frame_and_pixel_size_and_is_shown_blurred(
     assert np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact) < 0.03
 
 
-def test_a_lens_that_cannot_be_says_why_and_cannot_be_used(
+def test_an_impossible_lens_is_reported_and_cannot_be_used(
     qtbot: QtBot, widget: LensPSFWidget
 ) -> None:
     widget.set_lens(Lens(field_curvature_um=1))
@@ -99,7 +99,7 @@ def test_a_lens_that_cannot_be_says_why_and_cannot_be_used(
     assert "more than the frame" in widget.note.text()
 
 
-def test_used_for_training_its_field_is_offered_at_once(
+def test_a_psf_field_for_training_is_offered_at_once(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     widget.name.setText("my lens")
@@ -111,7 +111,7 @@ def test_used_for_training_its_field_is_offered_at_once(
     assert psf_field_of(viewer.layers["lens PSFs"].metadata) is field
 
 
-def test_it_is_saved_and_loaded_again(
+def test_a_psf_field_is_saved_and_loaded_again(
     qtbot: QtBot, widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.psf.tif"
@@ -141,7 +141,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
     assert precious.read_bytes() == b"precious"
 
 
-def test_an_image_smaller_than_the_frame_says_so_and_is_not_shown_blurred(
+def test_an_image_smaller_than_the_frame_is_reported_and_not_blurred(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
 ) -> None:
     viewer.add_image(sharp[0], name="cells")
@@ -154,7 +154,7 @@ def test_an_image_smaller_than_the_frame_says_so_and_is_not_shown_blurred(
     assert viewer.layers["lens PSFs"].data.shape == (64, 48)
 
 
-def test_psfs_and_blurred_image_lie_where_the_frame_is_in_a_larger_image(
+def test_psfs_and_blurred_image_are_centered_in_a_larger_image(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     image = np.random.default_rng(0).random((64, 80))
@@ -167,7 +167,7 @@ def test_psfs_and_blurred_image_lie_where_the_frame_is_in_a_larger_image(
         assert viewer.layers[name].units == viewer.layers["large"].units
 
 
-def test_a_layer_carries_only_the_field_of_the_lens_that_it_shows(
+def test_a_layer_carries_only_the_psf_field_of_the_lens_that_it_shows(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     click(widget.bar.run)
@@ -185,7 +185,7 @@ def test_a_lens_file_fills_in_the_form(widget: LensPSFWidget, tmp_path: Path) ->
     assert widget.pages.currentWidget() is widget.forms["pupil"]
 
 
-def test_a_broken_lens_file_changes_nothing_and_says_what_is_wrong(
+def test_a_broken_lens_file_is_reported_and_changes_nothing(
     widget: LensPSFWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
@@ -196,7 +196,7 @@ def test_a_broken_lens_file_changes_nothing_and_says_what_is_wrong(
     assert "lens.yaml" in told[0]
 
 
-def test_a_preset_fills_in_the_form_but_for_what_the_image_tells(
+def test_a_preset_fills_in_the_form_except_for_the_pixel_size_of_the_image(
     viewer: Viewer, widget: LensPSFWidget, sharp: NDArray[np.uint8]
 ) -> None:
     viewer.add_image(sharp[0], scale=(0.3, 0.3), units=("um", "um"))
@@ -206,7 +206,7 @@ def test_a_preset_fills_in_the_form_but_for_what_the_image_tells(
     assert widget.lens.pixel_size_um == pytest.approx(0.3)
 
 
-def test_a_layer_that_its_user_removed_does_not_come_back_until_asked_for(
+def test_a_layer_that_the_user_removed_returns_only_on_request(
     qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
 ) -> None:
     viewer.layers.remove("lens PSFs")

@@ -31,14 +31,14 @@ def plugins() -> PluginManager:
     return manager
 
 
-def test_npe2_finds_nothing_to_complain_of() -> None:
+def test_npe2_validates_the_manifest() -> None:
     command = [sys.executable, "-m", "npe2", "validate", str(MANIFEST)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout
     assert not finished.stderr
 
 
-def test_the_package_says_where_its_manifest_is() -> None:
+def test_the_entry_point_names_the_manifest() -> None:
     (entry,) = (
         e for e in metadata.distribution(PLUGIN).entry_points if e.group != "console_scripts"
     )
@@ -49,7 +49,7 @@ def test_the_package_says_where_its_manifest_is() -> None:
     )
 
 
-def test_every_command_has_its_module(contributions: ContributionPoints) -> None:
+def test_every_command_has_a_module(contributions: ContributionPoints) -> None:
     for command in contributions.commands or []:
         module, _, _ = str(command.python_name).partition(":")
         assert importlib.util.find_spec(module), command.python_name

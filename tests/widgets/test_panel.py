@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 
-def test_a_bar_counts_more_bytes_than_qt_does(qtbot: QtBot) -> None:
+def test_a_progress_bar_counts_more_bytes_than_a_32_bit_integer(qtbot: QtBot) -> None:
     bar = JobBar("Deblur")
     qtbot.addWidget(bar)
     bar._show(Progress("deblurring", 2 * 10**12, 8 * 10**12, 60.0, {"files": 1, "of": 4}))  # noqa: SLF001

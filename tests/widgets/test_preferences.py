@@ -29,7 +29,7 @@ def properties() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["device", "memory_gb"])
-def test_a_preference_says_what_the_setting_says(name: str) -> None:
+def test_a_preference_has_the_default_and_description_of_its_setting(name: str) -> None:
     field, entry = DeblurRuntime.model_fields[name], properties()[name]
     assert (entry.default, entry.description) == (field.default, field.description)
     schema = DeblurRuntime.model_json_schema()["properties"][name]
@@ -48,7 +48,7 @@ def test_untouched_preferences_are_the_defaults(settings: Any) -> None:
     assert load_preferences() == Preferences()
 
 
-def test_what_the_user_sets_is_read(settings: Any, tmp_path: Path) -> None:
+def test_changed_preferences_are_read(settings: Any, tmp_path: Path) -> None:
     settings.computing.device = "cpu"
     settings.computing.memory_gb = 2.5
     settings.models.folder = str(tmp_path)

@@ -40,7 +40,7 @@ def test_the_session_outlives_the_widgets_that_the_menu_opened(
     assert again.session is session is session_of(viewer)
 
 
-def test_files_that_readers_opened_are_offered_in_the_widgets(
+def test_files_opened_by_readers_are_offered_in_the_widgets(
     qtbot: QtBot, viewer: Viewer, field: PSFField, checkpoint_file: Path, tmp_path: Path
 ) -> None:
     field.save(tmp_path / "mine.psf.tif")
@@ -71,7 +71,9 @@ def test_what_is_made_anew_under_its_name_stays_chosen(
     assert (choice.name, choice.value) == ("lens", remade)
 
 
-def test_a_choice_of_nothing_gives_way_to_what_comes_unless_a_person_made_it(qtbot: QtBot) -> None:
+def test_new_options_replace_a_choice_of_nothing_unless_the_user_made_it(
+    qtbot: QtBot,
+) -> None:
     options: list[tuple[str, Any]] = [("nothing", None)]
     choice = Choice(lambda: options)
     qtbot.addWidget(choice)
@@ -85,7 +87,7 @@ def test_a_choice_of_nothing_gives_way_to_what_comes_unless_a_person_made_it(qtb
     assert choice.value is None
 
 
-def test_ended_jobs_and_their_results_are_let_go(qtbot: QtBot, viewer: Viewer) -> None:
+def test_ended_jobs_and_their_results_are_released(qtbot: QtBot, viewer: Viewer) -> None:
     class Large:
         pass
 

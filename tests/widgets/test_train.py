@@ -67,7 +67,7 @@ def steps_begin(qtbot: QtBot, widget: TrainWidget) -> None:
     qtbot.waitUntil(lambda: len(widget.curves.psnr.listDataItems()) > 0, timeout=WAIT_MS)
 
 
-def test_it_trains_draws_previews_and_offers_the_network(
+def test_a_training_draws_curves_and_previews_and_offers_the_model(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
 ) -> None:
     output = output_of(widget)
@@ -94,7 +94,7 @@ def test_it_trains_draws_previews_and_offers_the_network(
     assert "already exists" in widget.bar.run.toolTip()
 
 
-def test_settings_of_the_form_are_those_of_the_run(qtbot: QtBot, widget: TrainWidget) -> None:
+def test_the_run_uses_the_settings_of_the_form(qtbot: QtBot, widget: TrainWidget) -> None:
     widget.camera.set_settings(Camera(photons=4000, read_noise=2))
     request = widget.request()
     assert request.config == TINY.model_copy(update={"camera": Camera(photons=4000, read_noise=2)})
@@ -107,7 +107,7 @@ def test_a_preset_fills_in_the_form(widget: TrainWidget, name: str) -> None:
     assert widget.form.settings == PRESETS[name]
 
 
-def test_stopped_it_keeps_what_it_learned(
+def test_a_stopped_training_keeps_its_model(
     qtbot: QtBot, widget: TrainWidget, tmp_path: Path
 ) -> None:
     widget.form.set_settings(ENDLESS)
@@ -120,7 +120,7 @@ def test_stopped_it_keeps_what_it_learned(
     assert "model" in widget.session.models
 
 
-def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
+def test_a_paused_training_waits_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
     steps_begin(qtbot, widget)
@@ -136,7 +136,7 @@ def test_paused_it_rests_until_it_is_resumed(qtbot: QtBot, widget: TrainWidget) 
     assert wait_for_end(qtbot, widget.bar).reason == "canceled"
 
 
-def test_canceled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
+def test_a_canceled_training_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
     steps_begin(qtbot, widget)
@@ -164,7 +164,7 @@ def test_canceled_it_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -> None:
     assert training.getData()[0][-1] == stopped_at + 20
 
 
-def test_it_fine_tunes_a_network_with_that_networks_settings(
+def test_a_model_is_fine_tuned_with_the_settings_of_its_network(
     qtbot: QtBot, widget: TrainWidget, checkpoint: Model
 ) -> None:
     widget.form.set_settings(PRESETS["balanced"])
@@ -178,7 +178,7 @@ def test_it_fine_tunes_a_network_with_that_networks_settings(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
-def test_measured_pairs_of_layers_train_as_well(
+def test_measured_pairs_of_layers_can_be_used_for_training(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
 ) -> None:
     measured = viewer.add_image(field.blur(sharp.astype(np.float32)), name="measured")
@@ -198,7 +198,7 @@ def test_one_layer_cannot_be_both_sharp_and_blurred(widget: TrainWidget, cells: 
     assert "as sharp and as blurred" in widget.bar.message.text()
 
 
-def test_a_layer_can_be_validated_on(
+def test_a_layer_can_be_used_for_validation(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8]
 ) -> None:
     held_out = viewer.add_image(sharp[:1, ::-1], name="held out")
@@ -211,7 +211,7 @@ def test_a_layer_can_be_validated_on(
     assert np.corrcoef(shown.ravel(), sharp[0, ::-1].ravel())[0, 1] > 0.999
 
 
-def test_a_folder_of_images_trains_as_well(widget: TrainWidget, tmp_path: Path) -> None:
+def test_a_folder_of_images_can_be_used_for_training(widget: TrainWidget, tmp_path: Path) -> None:
     widget.inputs.source.setCurrentText("Folder")
     assert not widget.bar.run.isEnabled()
     assert not widget.inputs.layers.isVisible()
@@ -222,7 +222,7 @@ def test_a_folder_of_images_trains_as_well(widget: TrainWidget, tmp_path: Path) 
     assert "no folder" in widget.bar.message.text()
 
 
-def test_what_is_missing_is_said_and_forbids_the_start(
+def test_missing_inputs_are_reported_and_prevent_the_start(
     viewer: Viewer, cells: ImageLayer, tmp_path: Path
 ) -> None:
     widget = TrainWidget(viewer)
@@ -236,14 +236,14 @@ def test_what_is_missing_is_said_and_forbids_the_start(
     assert not widget.bar.run.isEnabled()
 
 
-def test_a_bad_field_is_marked_and_forbids_the_start(widget: TrainWidget) -> None:
+def test_an_invalid_setting_is_reported_and_prevents_the_start(widget: TrainWidget) -> None:
     assert widget.bar.run.isEnabled()
     widget.form.sections["network"].editors["kernel_size"].set_value(4)
     assert not widget.bar.run.isEnabled()
     assert "odd" in widget.bar.run.toolTip()
 
 
-def test_images_that_cannot_be_trained_on_end_it_with_their_name(
+def test_an_error_about_an_image_names_it(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget
 ) -> None:
     flat = viewer.add_image(np.full((48, 48), 3.0), name="flat", contrast_limits=(0, 1))
@@ -256,7 +256,7 @@ def test_images_that_cannot_be_trained_on_end_it_with_their_name(
     assert not output_of(widget).exists()
 
 
-def test_running_out_of_memory_names_what_would_fit(
+def test_an_out_of_memory_error_names_a_batch_size_that_fits(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_memory(*_: object, **__: object) -> Iterator[Event]:
@@ -272,7 +272,7 @@ def test_running_out_of_memory_names_what_would_fit(
     assert "batch_size 2 fits" in widget.bar.message.text()
 
 
-def test_what_does_not_fit_is_started_only_when_asked_for_again(
+def test_a_training_that_does_not_fit_starts_only_after_confirmation(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     too_large = ResourceEstimate(
@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_started_only_when_asked_for_again(
     wait_for_end(qtbot, widget.bar)
 
 
-def test_a_training_outlives_its_layer_its_preview_and_its_widget(
+def test_a_training_continues_without_its_layer_preview_and_widget(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget
 ) -> None:
     widget.form.set_settings(ENDLESS)
@@ -322,7 +322,7 @@ def test_a_training_outlives_its_layer_its_preview_and_its_widget(
     assert "model" in session_of(viewer).models
 
 
-def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_nothing(
+def test_closing_the_window_ends_a_training_within_two_seconds_and_saves_it(
     qtbot: QtBot, viewer: Viewer, widget: TrainWidget
 ) -> None:
     widget.form.set_settings(ENDLESS)
@@ -341,14 +341,14 @@ def test_a_window_closed_in_mid_training_ends_it_within_two_seconds_and_loses_no
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # napari's own
-def test_an_empty_layer_says_that_it_holds_nothing(viewer: Viewer, widget: TrainWidget) -> None:
+def test_an_empty_layer_is_refused(viewer: Viewer, widget: TrainWidget) -> None:
     empty = viewer.add_image(np.zeros((0, 48, 48)), name="empty", contrast_limits=(0, 1))
     widget.inputs.layers.tick(empty)
     assert not widget.bar.run.isEnabled()
     assert "empty has no pixels" in widget.bar.message.text()
 
 
-def test_stopped_before_it_begins_it_does_not_begin(
+def test_a_training_stopped_during_its_estimate_does_not_start(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits = ResourceEstimate(0.1, 10, 2**20, 2**30, "cpu")
@@ -367,7 +367,7 @@ def test_stopped_before_it_begins_it_does_not_begin(
     assert not any(widget.session.running(TRAINING))
 
 
-def test_a_training_that_fails_says_why_until_its_cause_is_gone(
+def test_the_error_of_a_failed_training_is_shown_until_its_cause_is_gone(
     qtbot: QtBot, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(*_: object, **__: object) -> Iterator[Event]:
