@@ -524,7 +524,7 @@ class RoiOrigin(QObject):
     def __init__(self, rows: QFormLayout) -> None:
         super().__init__(rows)
         self._rows = rows
-        self.is_part = QCheckBox("A part of the camera frame")
+        self.is_part = QCheckBox("Part of the frame")
         self.boxes = pair_boxes(0, MAX_ORIGIN)
         for box in self.boxes:
             box.valueChanged.connect(self.changed)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 OPACITY = 0.7
 """Opacity of maps over an image, so that both are visible."""
-ORDERS = ("strongest variation first", "as in the network")
+ORDERS = ("most variable first", "as in the network")
 KERNEL_VIEW_HEIGHT = 150
 KERNEL_RADIUS_PX = 12
 """Radius that is shown of kernel and PSF, so that they compare."""
