@@ -387,3 +387,10 @@ def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     (tmp_path / "model-2.last.safetensors").touch()
     assert free_name(tmp_path).name == "model-3.safetensors"
+
+
+@pytest.mark.parametrize("typed", ["/", ".", "", "~nobody/"])
+def test_a_half_typed_path_is_no_error(widget: TrainWidget, typed: str) -> None:
+    widget.output.line_edit.value = typed
+    assert not widget.bar.run.isEnabled()
+    assert "Name the file" in widget.bar.message.text()

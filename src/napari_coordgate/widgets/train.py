@@ -251,7 +251,9 @@ class TrainWidget(JobWidget):
     def _output(self) -> Path | None:
         """File of the model; the checkpoint of an interrupted run stands for its model."""
         path = path_of(self.output)
-        return path and path.with_name(path.name.replace(".last.safetensors", ".safetensors"))
+        if path is None or not path.name:  # such as / at the start of typing a path
+            return None
+        return path.with_name(path.name.replace(".last.safetensors", ".safetensors"))
 
     @property
     def _resumes(self) -> bool:

@@ -36,14 +36,14 @@ def test_sharp_and_blurred_nuclei_share_their_axes(viewer: Any) -> None:
     assert viewer.dims.axis_labels == ("plane", "y", "x")
 
 
-def test_a_checkpoint_opens_as_if_dropped_on_the_window(viewer: Any) -> None:
+def test_a_model_opens_as_if_dropped_on_the_window(viewer: Any) -> None:
     path = sample_data_folder() / "starter.safetensors"
     viewer.window._qt_viewer._qt_open([str(path)], stack=False)  # noqa: SLF001 - what a drop calls
     assert viewer.layers[0].name == "starter down 1 (32 channels)"
     assert len(viewer.layers) == 4
 
 
-def test_a_psf_field_goes_to_a_file_and_comes_back(viewer: Any, tmp_path: Path) -> None:
+def test_a_psf_field_is_saved_and_opened_again(viewer: Any, tmp_path: Path) -> None:
     lens = GaussianLens(sigma_edge_px=1.5, pixel_size_um=0.2)
     PSFField.from_lens(lens, (48, 64), tolerance=0.03).save(tmp_path / "lens.psf.tif")
     viewer.open(tmp_path / "lens.psf.tif", plugin=PLUGIN)

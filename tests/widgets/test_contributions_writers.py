@@ -21,7 +21,7 @@ def layers(field: PSFField) -> list[LayerData]:
     return [layer.as_layer_data_tuple() for layer in (Points(np.zeros((1, 2))), image)]
 
 
-def test_what_is_saved_is_the_field_that_the_layer_carries(
+def test_the_psf_field_of_the_layer_is_saved(
     tmp_path: Path, field: PSFField, layers: list[LayerData]
 ) -> None:
     (path,) = write_psf_field(str(tmp_path / "lens.psf.tif"), layers)
@@ -30,7 +30,7 @@ def test_what_is_saved_is_the_field_that_the_layer_carries(
     np.testing.assert_array_equal(saved.kernels, field.kernels)
 
 
-def test_a_name_without_a_suffix_gets_one(tmp_path: Path, layers: list[LayerData]) -> None:
+def test_a_missing_suffix_is_added(tmp_path: Path, layers: list[LayerData]) -> None:
     assert write_psf_field(str(tmp_path / "lens"), layers) == [str(tmp_path / "lens.psf.tif")]
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_napari_did_not_ask_about_is_not_replaced(
     assert (tmp_path / "lens.psf.tif").read_text() == "precious"
 
 
-def test_an_image_without_a_field_is_refused(tmp_path: Path) -> None:
+def test_an_image_without_a_psf_field_is_refused(tmp_path: Path) -> None:
     layer = Image(np.zeros((8, 8)), name="cells").as_layer_data_tuple()
     with pytest.raises(OutputError, match="cells carries no PSF field"):
         write_psf_field(str(tmp_path / "lens.psf.tif"), [layer])

@@ -25,7 +25,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("sample", ALL)
-def test_a_sample_makes_layers_that_know_their_pixel_size(
+def test_layers_of_a_sample_have_a_pixel_size(
     sample: Callable[[], list[LayerData]],
 ) -> None:
     for pixels, options, kind in sample():
@@ -42,7 +42,7 @@ def test_the_training_sample_holds_every_pixel_of_its_files() -> None:
     assert [stack.shape for stack in stacks] == [(2, 360, 360), (4, 520, 696)]
 
 
-def test_no_sample_to_train_on_is_one_to_test_on() -> None:
+def test_training_and_test_samples_are_disjoint() -> None:
     train, test = (
         {path.name for path in find_images(sample_data_folder() / name)}
         for name in ("train", "test")
@@ -50,7 +50,7 @@ def test_no_sample_to_train_on_is_one_to_test_on() -> None:
     assert not train & test
 
 
-def test_the_sharp_nuclei_lie_where_the_blurred_ones_do_and_the_starter_recovers_them() -> None:
+def test_the_starter_model_recovers_the_sharp_nuclei_from_the_blurred_ones() -> None:
     starter = Model.load(sample_data_folder() / "starter.safetensors")
     ((sharp, _, _),), ((blurred, _, _),) = samples.nuclei_sharp(), samples.nuclei_blurred()
     radius = field_radius(starter.frame_shape)
@@ -64,7 +64,7 @@ def test_the_sharp_nuclei_lie_where_the_blurred_ones_do_and_the_starter_recovers
         assert after > before + 4
 
 
-def test_each_bead_shows_the_blur_at_its_place() -> None:
+def test_each_bead_shows_the_blur_at_its_position() -> None:
     field = Model.load(sample_data_folder() / "starter.safetensors").psf_field
     ((beads, _, _),) = samples.beads_blurred()
     assert field is not None and beads.shape == field.frame_shape
@@ -76,7 +76,7 @@ def test_each_bead_shows_the_blur_at_its_place() -> None:
     np.testing.assert_allclose(around / around.max(), psf / psf.max(), atol=0.03)
 
 
-def test_the_blurred_samples_are_made_the_same_again(tmp_path: Path) -> None:
+def test_the_blurred_samples_are_reproducible(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "benchmarks.samples", str(tmp_path)]
     subprocess.run(command, cwd=root, check=True)

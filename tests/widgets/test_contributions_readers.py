@@ -56,7 +56,7 @@ def test_checking_a_tiff_file_and_opening_a_sample_import_no_torch() -> None:
     assert finished.stdout.strip() == "[]"
 
 
-def test_a_psf_field_becomes_a_layer_over_its_frame(field_file: Path) -> None:
+def test_a_psf_field_opens_as_a_layer_over_its_frame(field_file: Path) -> None:
     reader = get_psf_field_reader(str(field_file))
     assert reader is not None
     ((pixels, options, kind),) = reader(str(field_file))
@@ -70,7 +70,7 @@ def test_a_psf_field_becomes_a_layer_over_its_frame(field_file: Path) -> None:
     assert field.description() == PSFField.load(field_file).description()
 
 
-def test_several_psf_fields_become_as_many_layers(field_file: Path) -> None:
+def test_several_psf_fields_open_as_several_layers(field_file: Path) -> None:
     paths = [str(field_file)] * 2
     reader = get_psf_field_reader(paths)
     assert reader is not None and len(reader(paths)) == 2
@@ -87,7 +87,7 @@ def test_other_tiff_files_are_left_to_napari(tmp_path: Path, content: bytes | No
     assert get_psf_field_reader(str(tmp_path / "missing.psf.tif")) is None
 
 
-def test_a_checkpoint_becomes_a_layer_for_each_gate(tmp_path: Path) -> None:
+def test_a_model_opens_as_one_layer_per_gate(tmp_path: Path) -> None:
     model = checkpoint()
     model.save(tmp_path / "mine.safetensors")
     layers = read(tmp_path / "mine.safetensors")
@@ -101,7 +101,7 @@ def test_a_checkpoint_becomes_a_layer_for_each_gate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frame_shape", [FRAME, (50, 67)])
-def test_the_pixels_of_a_gate_lie_where_their_pooled_coordinates_do(
+def test_the_pixels_of_a_gating_map_are_at_their_pooled_coordinates(
     tmp_path: Path, frame_shape: tuple[int, int]
 ) -> None:
     checkpoint(frame_shape=frame_shape).save(tmp_path / "mine.safetensors")
@@ -118,7 +118,7 @@ def test_the_pixels_of_a_gate_lie_where_their_pooled_coordinates_do(
             np.testing.assert_allclose(place_um, frame_pixel * pixel_um, atol=1e-5)
 
 
-def test_maps_that_are_computed_coarsely_cover_the_same_frame() -> None:
+def test_coarse_maps_cover_the_same_frame() -> None:
     model, coarse = checkpoint(), checkpoint(frame_shape=(12, 16))
     for (_, fine, _), (_, options, _) in zip(
         gate_layers(model, gating_maps(model), "mine"),
@@ -136,15 +136,15 @@ def test_tensors_of_other_programs_are_refused(tmp_path: Path) -> None:
     assert get_model_reader(str(path)) is None
 
 
-def test_of_a_damaged_checkpoint_the_reader_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_reader_reports_what_is_wrong_with_a_damaged_model(tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
     checkpoint().save(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ModelError, match=r"cut\.safetensors: is no whole checkpoint"):
+    with pytest.raises(ModelError, match=r"cut\.safetensors: is not a complete model"):
         read(path)
 
 
-def test_a_network_without_gates_has_nothing_to_show(tmp_path: Path) -> None:
+def test_a_model_without_gates_is_refused(tmp_path: Path) -> None:
     checkpoint("unet").save(tmp_path / "plain.safetensors")
     with pytest.raises(ModelError, match="no gates"):
         read(tmp_path / "plain.safetensors")
