@@ -110,8 +110,8 @@ class GatingMapsWidget(Panel):
         buttons.addWidget(self.show_maps)
         buttons.addWidget(self.sheet)
         self.foot.addLayout(buttons)
-        self.all_maps = DebouncedJob(self.session, self)
-        self.inspection = DebouncedJob(self.session, self)
+        self.all_maps = DebouncedJob(self.session.start, self)
+        self.inspection = DebouncedJob(self.session.start, self)
         self._connect()
         self._take_model()
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self
+from typing import Any, Generic, Literal, Self
 from weakref import WeakMethod
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -24,9 +24,6 @@ from typing_extensions import TypeVar
 
 from napari_coordgate.errors import CanceledError, CoordGateError
 from napari_coordgate.events import FileChanged, Finished, Progress
-
-if TYPE_CHECKING:
-    from napari_coordgate.widgets.session import Session
 
 BATCH_SECONDS = 0.1
 """Time between batches of events: short for a person, long enough to draw them."""
@@ -297,9 +294,9 @@ class DebouncedJob(QObject):
     happened = QtSignal(object)
     finished = QtSignal(object)
 
-    def __init__(self, session: "Session", parent: QObject) -> None:
+    def __init__(self, start: Callable[[Job], None], parent: QObject) -> None:
         super().__init__(parent)
-        self.session = session
+        self._start_job = start
         self._next: Job | None = None
         self._current: Job | None = None
         self._timer = QTimer(self)
@@ -330,7 +327,7 @@ class DebouncedJob(QObject):
         self._current, self._next = self._next, None
         weak_connect(self._current.happened, self._forward)
         weak_connect(self._current.finished, self._end)
-        self.session.start(self._current)
+        self._start_job(self._current)
 
     def _forward(self, event: object) -> None:
         if self._current is not None and not self._current.cancel_requested.is_set():

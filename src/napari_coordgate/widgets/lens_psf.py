@@ -177,7 +177,7 @@ class LensPSFWidget(JobWidget):
         self.body.addStretch(1)
         self._add_foot()
         self.layers = LensLayers(viewer)
-        self.preview = DebouncedJob(self.session, self)
+        self.preview = DebouncedJob(self.session.start, self)
         self.set_lens(LENS_PRESETS[FIRST_PRESET])
         self._take_image()
         self._connect()
