@@ -269,7 +269,7 @@ def test_an_interrupt_at_any_time_cancels(
     def interrupted(path: Path) -> None:
         signal.raise_signal(number)
 
-    monkeypatch.setattr("napari_coordgate.cli.info.describe", interrupted)
+    monkeypatch.setattr("napari_coordgate.cli.info.file_info", interrupted)
     finished = run("info", world.model)
     assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Canceled.\n")
 
@@ -280,6 +280,6 @@ def test_a_defect_of_ours_keeps_its_traceback(
     def broken(path: Path) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("napari_coordgate.cli.info.describe", broken)
+    monkeypatch.setattr("napari_coordgate.cli.info.file_info", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         run("info", world.model)

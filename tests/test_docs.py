@@ -1,0 +1,68 @@
+"""The documentation: its code runs, its commands exist, its links lead somewhere."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import tifffile
+import typer.main
+
+from napari_coordgate.cli.app import app
+from napari_coordgate.io.files import sample_data_folder
+
+ROOT = Path(__file__).parents[1]
+PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/measurements/*.md"))
+STEPS = re.compile(r"steps=\d+")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Code blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Every call of the program in a shell block, with the page that shows it."""
+    calls = []
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"&&|\|", line):
+                    words = shlex.split(part, comments=True)
+                    if words[:1] == ["napari-coordgate"]:
+                        calls.append((page.name, words[1:]))
+    return calls
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guide.md"])
+def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = sample_data_folder()
+    shutil.copytree(data / "train", "sharp")
+    tifffile.imwrite("blurred.tif", tifffile.imread(data / "blurred" / "nuclei.tif")[0])
+    if name != "README.md":
+        shutil.copy(data / "starter.safetensors", "model.safetensors")
+    (code,) = blocks(ROOT / name, "python")
+    assert STEPS.search(code)
+    exec(compile(STEPS.sub("steps=2", code), name, "exec"), {})
+
+
+def test_commands_and_flags_in_the_docs_exist() -> None:
+    group = typer.main.get_command(app)
+    context = typer.Context(group)
+    calls = commands()
+    assert len(calls) > 15
+    for page, (name, *arguments) in calls:
+        command = group.get_command(context, name)  # type: ignore[attr-defined]
+        assert command is not None, f"{page}: no command {name}"
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        known |= {flag for parameter in command.params for flag in parameter.secondary_opts}
+        used = {word for word in arguments if word.startswith("-") and not word[1:2].isdigit()}
+        assert used <= known | {"--help"}, f"{page}: {name} has no {used - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
