@@ -109,10 +109,10 @@ def compare(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from napari_coordgate import GaussianLens, Method, PSFField, compare
+    >>> from napari_coordgate import GaussianLens, Method, PSFField, WienerConfig, compare
     >>> images = np.random.default_rng(0).random((4, 32, 32))
     >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
-    >>> wiener = Method.model_validate({"name": "Wiener", "wiener": {}})
+    >>> wiener = Method(name="Wiener", wiener=WienerConfig())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     comparison = compare([wiener], images, psf_field, output=folder)
     >>> comparison.names

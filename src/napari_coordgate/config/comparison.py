@@ -12,7 +12,14 @@ from napari_coordgate.config.training import RuntimeConfig, TrainingConfig
 
 
 class Method(Settings):
-    """One way to deblur: a network to train, a trained model, or a classical method."""
+    """One way to deblur: a network to train, a trained model, or a classical method.
+
+    Examples
+    --------
+    >>> from napari_coordgate import Method, NetworkConfig
+    >>> Method(name="CG U-Net(3)", network=NetworkConfig(depth=3)).name
+    'CG U-Net(3)'
+    """
 
     name: str = Field(min_length=1, description="Name of the method in tables and figures.")
     network: NetworkConfig | None = Field(None, description="Network to train.")
