@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napari_coordgate.config import Camera, Lens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import Camera, CGUNetConfig, Lens, TrainingConfig, network_config
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 
 FRAME = (128, 128)
 LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8)
-NETWORK = NetworkConfig(base_channels=16)
+NETWORK = CGUNetConfig(base_channels=16)
 BASE = TrainingConfig(
     network=NETWORK,
     camera=Camera(photons=5000, read_noise=3),
@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def variant(name: str, seed: int) -> TrainingConfig:
     """Return the training settings of a variant."""
     changes = dict(VARIANTS[name])
-    network = NETWORK.model_copy(update=changes.pop("network", {}))
+    network = network_config(**NETWORK.model_dump() | changes.pop("network", {}))
     return BASE.model_copy(update={**changes, "network": network, "seed": seed})
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmarks.figures import Figure
 from benchmarks.measuring import interleaved_seconds, median_ratio
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import network_config
 from napari_coordgate.devices import resolve_device, to_device
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks import Network, build_network
@@ -38,7 +38,7 @@ def measure(size: int = 1024, rounds: int = 9) -> list[Figure]:
 
 
 def _ready(architecture: str, device: torch.device) -> Network:
-    config = NetworkConfig.model_validate({"architecture": architecture})
+    config = network_config(architecture=architecture)
     return to_device(build_network(config).eval().requires_grad_(False), device)
 
 

@@ -20,11 +20,11 @@ from napari_coordgate.config import (
     ComparisonConfig,
     Lens,
     Method,
-    NetworkConfig,
     PSFMode,
     RichardsonLucyConfig,
     TrainingConfig,
     WienerConfig,
+    network_config,
 )
 from napari_coordgate.data import Images, SimulatedPairs, find_planes, prepare_pairs
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
@@ -118,7 +118,7 @@ def networks(base_channels: int) -> list[Method]:
 
 def network(name: str, **settings: Any) -> Method:
     """Return a network to be trained."""
-    return Method(name=name, network=NetworkConfig.model_validate(settings))
+    return Method(name=name, network=network_config(**settings))
 
 
 def _wiener(psf: PSFMode) -> list[WienerConfig]:

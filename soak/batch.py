@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX
-from napari_coordgate.config import DeblurConfig, NetworkConfig, OutputFormat, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, DeblurConfig, OutputFormat, TrainingConfig
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
@@ -92,7 +92,7 @@ def _write_inputs(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Write a model and blurred stacks; return the expected results by name."""
     torch.manual_seed(seed)
-    settings = NetworkConfig(base_channels=4, depth=2)
+    settings = CGUNetConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
     config = TrainingConfig(network=settings)
     Model(config, network.state_dict(), FRAME).save(model)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from napari_coordgate.config import Lens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, Lens, TrainingConfig
 
 LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.65, field_curvature_um=2)
-SMALL = TrainingConfig(network=NetworkConfig(base_channels=2), batch_size=2, window_size=16)
+SMALL = TrainingConfig(network=CGUNetConfig(base_channels=2), batch_size=2, window_size=16)
 TINY: dict[str, dict[str, Any]] = {
     "batch": {"images": 2, "size": 32, "rounds": 1, "turns": 1},
     "blur": {"size": 64, "exact_size": 48, "rounds": 1, "lens": LENS},

@@ -17,9 +17,11 @@ from napari_coordgate.config import (
     LENS_PRESETS,
     PRESET_DESCRIPTIONS,
     PRESETS,
+    Architecture,
     BatchConfig,
     BatchRuntime,
     Camera,
+    CGUNetConfig,
     ComparisonConfig,
     ComparisonFile,
     ComparisonSettings,
@@ -34,10 +36,13 @@ from napari_coordgate.config import (
     Settings,
     TrainingConfig,
     TrainingSettings,
+    UNetConfig,
     WienerConfig,
     load_lens,
     load_settings,
+    network_config,
 )
+from napari_coordgate.config.base import nested_fields
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import PSFField
 
@@ -121,7 +126,7 @@ def test_numbers_in_pairs_are_finite() -> None:
 
 def test_changed_and_nested_settings_survive_a_file(file: Path) -> None:
     settings = TrainingConfig(
-        network=NetworkConfig(architecture="unet", depth=5, residual=False),
+        network=UNetConfig(depth=5, residual=False),
         camera=Camera(photons=1e-3, read_noise=2.5),
         scaling=Scaling(low_percentile=0, high_percentile=100),
         epochs=7,
@@ -238,12 +243,12 @@ def test_a_file_made_to_do_harm_is_refused_in_a_line_of_some_length(
 
 def test_an_alias_is_what_it_stands_for(file: Path) -> None:
     file.write_text("network: &one {depth: 2}\n")
-    assert load_settings(TrainingConfig, file).network.depth == 2
+    assert load_settings(TrainingConfig, file).network == CGUNetConfig(depth=2)
     file.write_text("steps: &one 30\nseed: *one\n")
     assert load_settings(TrainingConfig, file).seed == 30
 
 
-NAMES = [*TrainingConfig.model_fields, *NetworkConfig.model_fields, *Lens.model_fields]
+NAMES = [*TrainingConfig.model_fields, *nested_fields(NetworkConfig), *Lens.model_fields]
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
     PLAIN,
@@ -273,7 +278,7 @@ def test_any_values_are_settings_or_are_refused_in_one_line(
 
 @pytest.mark.parametrize("depth", range(1, 7))
 def test_channels_double_and_windows_snap_to_the_coarsest_pixel(depth: int) -> None:
-    network = NetworkConfig(depth=depth)
+    network = CGUNetConfig(depth=depth)
     assert network.channels == (32, 64, 128, 256, 512, 1024)[:depth]
     assert network.multiple == 2 ** (depth - 1)
 
@@ -328,6 +333,23 @@ def test_wrong_settings_in_python_are_an_error_for_users_with_advice() -> None:
         TrainingConfig(stepz=3)  # type: ignore[call-arg]
     with pytest.raises(SettingsError, match=r"network\.depth: must be at most 6"):
         TrainingConfig(network={"depth": 7})
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_a_network_has_the_settings_of_its_architecture(architecture: str) -> None:
+    network = TrainingConfig.model_validate({"network": {"architecture": architecture}}).network
+    assert network.architecture == architecture
+    assert network == network_config(architecture=architecture)
+    assert TrainingConfig.model_validate({"network": network.model_dump()}).network == network
+
+
+def test_defaults_of_other_architectures_are_dropped_and_other_settings_refused() -> None:
+    every = {name: field.default for name, field in nested_fields(NetworkConfig).items()}
+    assert network_config(**every | {"architecture": "unet"}) == UNetConfig()
+    with pytest.raises(ValidationError, match="architecture unet has no setting wiener_side"):
+        network_config(architecture="unet", wiener_side=5)
+    with pytest.raises(SettingsError, match="architecture must be one of cg-unet, unet"):
+        TrainingConfig(network={"architecture": "x"})
 
 
 def test_a_settings_class_documents_its_fields() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import Camera, CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur, gating_maps
@@ -22,7 +22,7 @@ from napari_coordgate.optics import PSFField
 
 FRAME = (24, 20)
 CONFIG = TrainingConfig(
-    network=NetworkConfig(base_channels=4, depth=2), camera=Camera(photons=77), learning_rate=3e-4
+    network=CGUNetConfig(base_channels=4, depth=2), camera=Camera(photons=77), learning_rate=3e-4
 )
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.0, pixel_size_um=0.3), FRAME)
 
@@ -75,7 +75,9 @@ def test_a_file_of_the_former_format_is_read(file: Path) -> None:
     with safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()[FORMAT])
     runtime = {"device": "cpu", "devices": 2, "nodes": 1, "workers": 3, "autosave_minutes": 1.0}
-    header |= {"version": 1, "progress": {}, "config": header["config"] | runtime}
+    config = header["config"] | runtime
+    config["network"] |= {"wiener_side": 5, "regularisation": 0.01}
+    header |= {"version": 1, "progress": {}, "config": config}
     save_file(load_file(file), file, {FORMER_FORMAT: json.dumps(header)})
     loaded = Model.load(file)
     assert loaded.config == CONFIG
@@ -199,7 +201,7 @@ def test_a_header_nested_beyond_measure_is_refused(file: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused(file: Path) -> None:
-    config = CONFIG.model_copy(update={"network": NetworkConfig(base_channels=8, depth=2)})
+    config = CONFIG.model_copy(update={"network": CGUNetConfig(base_channels=8, depth=2)})
     assert_refused(with_header(file, config=config.model_dump(mode="json")), "do not fit")
 
 

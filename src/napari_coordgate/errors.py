@@ -6,8 +6,10 @@ traceback.
 """
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -190,9 +192,14 @@ def format_error_detail(item: ErrorDetails) -> str:
     return _format_detail(item, {})
 
 
+_UNION_TAG = re.compile("<[a-z-]+>")
+"""Location of a class in a union, which is none of a setting."""
+
+
 def _format_detail(item: ErrorDetails, known: dict[str, str]) -> str:
     """Message for one invalid setting, with a suggestion from the known names."""
-    parts = [str(part) for part in item["loc"] if part not in ("pupil", "gaussian")]
+    loc = [str(part) for part in item["loc"]]
+    parts = [part for part in loc if not _UNION_TAG.fullmatch(part)] or loc
     name, kind, given = ".".join(parts), item["type"], item.get("input")
     if kind == "extra_forbidden":
         similar = difflib.get_close_matches(parts[-1], known, n=1)
@@ -216,5 +223,13 @@ def _dotted_names(model: type[BaseModel]) -> Iterator[str]:
     """Dotted names of the settings of a pydantic model, nested models included."""
     for name, field in model.model_fields.items():
         yield name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from (f"{name}.{path}" for path in _dotted_names(field.annotation))
+        for kind in _models_in(field.annotation):
+            yield from (f"{name}.{path}" for path in _dotted_names(kind))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Pydantic models in a type annotation, such as those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

@@ -27,6 +27,7 @@ from napari_coordgate.config import (
     TrainingConfig,
     TrainingSettings,
 )
+from napari_coordgate.config.networks import own_settings
 from napari_coordgate.errors import ModelError, PSFError, format_validation_error
 from napari_coordgate.events import Event
 from napari_coordgate.geometry import Window
@@ -74,8 +75,8 @@ class Model:
     Examples
     --------
     >>> import numpy as np
-    >>> from napari_coordgate import Model, NetworkConfig, TrainingConfig, build_network
-    >>> config = TrainingConfig(network=NetworkConfig(depth=2, base_channels=4))
+    >>> from napari_coordgate import Model, CGUNetConfig, TrainingConfig, build_network
+    >>> config = TrainingConfig(network=CGUNetConfig(depth=2, base_channels=4))
     >>> model = Model(config, build_network(config.network).state_dict(), (32, 32))
     >>> model
     Model(cg-unet(2), frame 32x32, step 0)
@@ -316,7 +317,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path}: model of format version {version!r}, but this program reads up to version "
             f"{VERSION}; update napari-coordgate."
         )
-    return _with_current_names(header, tensors)
+    return (header, tensors) if key == FORMAT else _with_current_names(header, tensors)
 
 
 RENAMED = {
@@ -341,4 +342,7 @@ def _with_current_names(
     def current(name: str) -> str:
         return ".".join(RENAMED.get(part, part) for part in name.split("."))
 
-    return renamed(header), {current(name): tensor for name, tensor in tensors.items()}
+    header = renamed(header)
+    if isinstance(config := header.get("config"), dict):
+        config["network"] = own_settings(config.get("network"))
+    return header, {current(name): tensor for name, tensor in tensors.items()}

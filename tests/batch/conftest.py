@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
@@ -34,7 +34,7 @@ class World(NamedTuple):
     def train(self, seed: int) -> None:
         """Write a model whose output depends on the position and on the seed."""
         torch.manual_seed(seed)
-        settings = NetworkConfig(base_channels=4, depth=2)
+        settings = CGUNetConfig(base_channels=4, depth=2)
         network = UNet.from_config(settings)
         config = TrainingConfig(network=settings)
         checkpoint = Model(config, network.state_dict(), FRAME, pixel_size_um=0.5)

@@ -18,6 +18,7 @@ from napari_coordgate.config import (
     TrainingConfig,
     TrainingSettings,
 )
+from napari_coordgate.config.base import nested_fields
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -85,7 +86,7 @@ def test_the_version_is_printed(run: Run) -> None:
         (("deblur", "--help"), DeblurSettings.model_fields),
         (("demo", "--help"), DemoConfig.model_fields),
         (("train", "--help-all"), TrainingSettings.model_fields.keys() - {"camera", "scaling"}),
-        (("train", "--help-all"), NetworkConfig.model_fields.keys() - {"architecture"}),
+        (("train", "--help-all"), nested_fields(NetworkConfig).keys() - {"architecture"}),
         (("train", "--help-all"), ["photons", "read_noise", "low_percentile", "high_percentile"]),
         (("train", "--help"), MAIN_TRAINING_SETTINGS),
         (("blur", "--help"), ["photons", "read_noise", "seed", "border", "low_percentile"]),

@@ -6,7 +6,14 @@ import pytest
 import yaml
 
 from napari_coordgate.cli.settings_flags import Given, settings_flags
-from napari_coordgate.config import Camera, NetworkConfig, TrainingConfig, load_settings
+from napari_coordgate.config import (
+    Camera,
+    CGUNetConfig,
+    NetworkConfig,
+    TrainingConfig,
+    load_settings,
+)
+from napari_coordgate.config.base import nested_fields
 from napari_coordgate.errors import SettingsError
 
 
@@ -31,7 +38,7 @@ def test_flags_go_before_the_file_and_the_file_before_other_defaults(file: Path)
     flags = {"network": {"depth": 5}}
     other = {"steps": 7, "seed": 7, "network": {"encoder_layers": 3, "depth": 2}}
     settings = given(flags, file).settings(other)
-    assert settings.network == NetworkConfig(depth=5, base_channels=8, encoder_layers=3)
+    assert settings.network == CGUNetConfig(depth=5, base_channels=8, encoder_layers=3)
     assert (settings.steps, settings.seed) == (30, 7)
 
 
@@ -61,5 +68,8 @@ def test_a_command_gets_flags_for_nested_settings_too() -> None:
     def command(name: str, given: Given[TrainingConfig]) -> None: ...
 
     names = set(inspect.signature(command).parameters)
-    nested = (set(NetworkConfig.model_fields) - {"architecture"}) | {"network"}
+    nested = (nested_fields(NetworkConfig).keys() - {"architecture"}) | {
+        "network",
+        "regularisation",
+    }
     assert names == {"context", "config", "name", "seed"} | nested

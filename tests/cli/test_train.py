@@ -48,8 +48,9 @@ def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> Non
     flags = ("--network", "unet", "--no-residual", "--photons", 100, "--steps", 2)
     assert run(*training, *flags).returncode == 0
     config = Model.load(output).config
-    assert (config.network.architecture, config.network.residual) == ("unet", False)
-    assert (config.network.base_channels, config.camera.photons, config.steps) == (4, 100.0, 2)
+    assert config.network.architecture == "unet"
+    assert not config.network.residual
+    assert (config.network.features, config.camera.photons, config.steps) == (4, 100.0, 2)
 
 
 @pytest.mark.parametrize("place", ["flag", "file"])

@@ -18,7 +18,7 @@ from napari_coordgate.comparison.evaluation import (
     inference_seconds,
 )
 from napari_coordgate.comparison.methods import unchanged
-from napari_coordgate.config import GaussianLens, Method, NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, Method, TrainingConfig
 from napari_coordgate.data import SimulatedPairs, prepare_pairs
 from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import Event, run
@@ -139,6 +139,6 @@ def test_an_evaluation_ends_at_once_when_canceled() -> None:
 
 
 def test_an_untrained_network_is_not_ready() -> None:
-    untrained = Method(name="untrained", network=NetworkConfig())
+    untrained = Method(name="untrained", network=CGUNetConfig())
     with pytest.raises(SettingsError, match="untrained is not trained yet"):
         build_method(untrained, FIELD)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from napari_coordgate.comparison import Comparison, Row, as_table, compare, compare_events
 from napari_coordgate.config import (
     Camera,
+    CGUNetConfig,
     ComparisonConfig,
     GaussianLens,
     Method,
-    NetworkConfig,
     RuntimeConfig,
     TrainingConfig,
+    UNetConfig,
 )
 from napari_coordgate.errors import (
     CanceledError,
@@ -47,8 +48,8 @@ TRAINING = TrainingConfig(
     validate_every=2,
 )
 CONFIG = ComparisonConfig(training=TRAINING, seeds=2)
-UNET = Method(name="U-Net(2)", network=NetworkConfig(architecture="unet", depth=2, base_channels=2))
-GATED = Method(name="CG U-Net(2)", network=NetworkConfig(depth=2, base_channels=2))
+UNET = Method(name="U-Net(2)", network=UNetConfig(depth=2, base_channels=2))
+GATED = Method(name="CG U-Net(2)", network=CGUNetConfig(depth=2, base_channels=2))
 WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
 METHODS = (UNET, WIENER)
 TIMES = {"training_seconds", "inference_seconds"}
@@ -273,7 +274,7 @@ def test_a_comparison_whose_generator_was_closed_can_be_resumed(
         ({"psf_field": PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), FRAME)}, "psf_field"),
         ({"test": spots(1, seed=9)}, "test_images"),
         (
-            {"methods": [UNET.model_copy(update={"network": NetworkConfig(depth=2)})]},
+            {"methods": [UNET.model_copy(update={"network": CGUNetConfig(depth=2)})]},
             "training.network.base_channels (was 2, is 32)",
         ),
     ],
@@ -398,11 +399,11 @@ def test_networks_with_equal_time_take_the_steps_that_their_pace_allows(
         *_: Any, config: TrainingConfig, **__: Any
     ) -> Generator[Event, None, ResourceEstimate]:
         yield from ()
-        pace = 0.08 * config.network.base_channels  # a step without validations, seconds
+        pace = 0.08 * config.network.features  # a step without validations, seconds
         return ResourceEstimate(pace, config.steps * pace, 0, 1, "cpu")
 
     monkeypatch.setattr("napari_coordgate.comparison.context.estimate_resources_events", estimate)
-    network = NetworkConfig(architecture="unet", depth=2, base_channels=4)
+    network = UNetConfig(depth=2, base_channels=4)
     larger = Method(name="large", network=network)
     config = CONFIG.model_copy(update={"minutes": 0.02, "seeds": 1})
     comparison = compared(tmp_path, [UNET, larger], config)

@@ -21,8 +21,8 @@ from napari_coordgate.comparison.on_image import (
 from napari_coordgate.comparison.table import as_csv
 from napari_coordgate.config import (
     Camera,
+    CGUNetConfig,
     GaussianLens,
-    NetworkConfig,
     RichardsonLucyConfig,
     TrainingConfig,
     WienerConfig,
@@ -53,7 +53,7 @@ def field() -> PSFField:
 def network() -> Model:
     """A network of random weights."""
     torch.manual_seed(0)
-    config = TrainingConfig(network=NetworkConfig(depth=2, base_channels=4))
+    config = TrainingConfig(network=CGUNetConfig(depth=2, base_channels=4))
     return Model(config, build_network(config.network).state_dict(), FRAME)
 
 

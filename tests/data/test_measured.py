@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.data import MeasuredPairs, find_planes
 from napari_coordgate.geometry import Window
 from napari_coordgate.normalization import Normalizer
 
 FRAME = (40, 32)
-CONFIG = TrainingConfig(network=NetworkConfig(depth=2), window_size=16, gain=1.0, augment=True)
+CONFIG = TrainingConfig(network=CGUNetConfig(depth=2), window_size=16, gain=1.0, augment=True)
 SHARP = np.random.default_rng(0).random((3, *FRAME), dtype=np.float32)
 BLURRED = -SHARP
 RANGES = [Normalizer(-1.0, 1.0), Normalizer(-2.0, 0.0), Normalizer(0.0, 4.0)]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.data.sampling import (
     RngStream,
     WindowSampler,
@@ -20,7 +20,7 @@ from napari_coordgate.data.sampling import (
 from napari_coordgate.geometry import Window, frame_coordinates
 
 FRAME = (40, 32)
-CONFIG = TrainingConfig(window_size=16, network=NetworkConfig(depth=3))
+CONFIG = TrainingConfig(window_size=16, network=CGUNetConfig(depth=3))
 
 axes = st.tuples(
     st.integers(1, 150), st.integers(1, 150), st.sampled_from([1, 2, 4, 8, 16, 32])

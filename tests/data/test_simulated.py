@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from napari_coordgate.config import Camera, GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import Camera, CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.data import Sample, Samples, SimulatedPairs, find_planes
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.normalization import Normalizer
@@ -33,7 +33,7 @@ def scene(shape: tuple[int, int], seed: int = 0) -> Pixels:
 def pairs_of(*images: Pixels, validation: bool = False, **changes: Any) -> SimulatedPairs:
     """Pairs as unvaried as possible, but for the changes."""
     plain: dict[str, Any] = {"augment": False, "gain": 1.0, "window_size": 16}
-    config = TrainingConfig(network=NetworkConfig(depth=2), **{**plain, **changes})
+    config = TrainingConfig(network=CGUNetConfig(depth=2), **{**plain, **changes})
     planes = find_planes(list(images))
     return SimulatedPairs(planes, FIELD, config, ranges=[UNIT] * len(planes), validation=validation)
 

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.config import (
     Architecture,
+    CGUNetConfig,
     ComparisonFile,
     DeblurConfig,
     GaussianLens,
     Lens,
     Method,
-    NetworkConfig,
     TrainingConfig,
     load_lens,
     load_settings,
+    network_config,
 )
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur
@@ -104,7 +105,10 @@ def field() -> PSFField:
 
 
 def write_checkpoint(architecture: Architecture, path: Path) -> None:
-    config = NetworkConfig(architecture=architecture, base_channels=2, depth=2)
+    config = network_config(
+        architecture=architecture,
+        **({} if architecture == "weighted-wiener" else {"base_channels": 2, "depth": 2}),
+    )
     psfs = torch.zeros(4, 5, 5)
     psfs[:, 2, 2] = 1
     measured = PSFSamples(psfs, torch.zeros(4, 2)) if config.has_wiener_bank else None
@@ -140,7 +144,7 @@ def use_comparison(path: Path) -> None:
 
 
 def write_comparison(path: Path) -> None:
-    methods = (Method(name="net", network=NetworkConfig()), Method(name="old", checkpoint=path))
+    methods = (Method(name="net", network=CGUNetConfig()), Method(name="old", checkpoint=path))
     folder = path.parent
     path.write_text(ComparisonFile(methods=methods, images=folder, psf=folder / "f").to_yaml())
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, Scaling, TrainingConfig
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import Predictor, deblur_planes
 from napari_coordgate.io import Image
@@ -22,7 +22,7 @@ def random_model(
 ) -> Model:
     """Model whose gates vary strongly over the frame."""
     torch.manual_seed(seed)
-    settings = NetworkConfig(base_channels=channels, depth=depth)
+    settings = CGUNetConfig(base_channels=channels, depth=depth)
     network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
@@ -32,7 +32,7 @@ def random_model(
 
 def identity_model(frame: tuple[int, int]) -> Model:
     """Model whose residual is zero, so that it returns its input."""
-    settings = NetworkConfig(base_channels=4, depth=2)
+    settings = CGUNetConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
     torch.nn.init.zeros_(network.head.weight)
     assert network.head.bias is not None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.config import NetworkConfig, Scaling, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, Scaling, TrainingConfig
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import effective_kernel
@@ -25,7 +25,7 @@ def model_of(
     residual: bool = False,  # else the image's own pixel would outweigh all others
 ) -> Model:
     torch.manual_seed(1)
-    settings = NetworkConfig(
+    settings = CGUNetConfig(
         architecture=architecture, base_channels=4, depth=depth, residual=residual
     )
     config = TrainingConfig(

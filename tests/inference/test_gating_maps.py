@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig, UNetConfig
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.predictor import GatingMapCache
@@ -16,7 +16,7 @@ from napari_coordgate.networks import UNet
 def gated_model(frame: tuple[int, int]) -> Model:
     """Model whose gates vary strongly over the frame."""
     torch.manual_seed(0)
-    settings = NetworkConfig(base_channels=4, depth=3)
+    settings = CGUNetConfig(base_channels=4, depth=3)
     network = UNet.from_config(settings)
     for gate in (*network.down_gates, *network.up_gates):
         torch.nn.init.normal_(gate.encoder[-1].weight)
@@ -52,7 +52,7 @@ def test_gating_maps_are_those_of_the_network(tmp_path: Path) -> None:
     }
     window = gating_maps(model, Window(8, 12, 16, 20))
     np.testing.assert_allclose(window["down 2"], maps["down 2"][:, 4:12, 6:16], atol=1e-5)
-    settings = NetworkConfig(architecture="unet", base_channels=4)
+    settings = UNetConfig(base_channels=4)
     plain = UNet.from_config(settings)
     config = TrainingConfig(network=settings)
     assert gating_maps(Model(config, plain.state_dict(), (40, 56))) == {}

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import (
+    CGUNetConfig,
+    CoordConvUNetConfig,
+    UNetConfig,
+    UNetSettings,
+    network_config,
+)
 from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import CoordGate, UNet
 
@@ -19,7 +25,8 @@ WHOLE = Window.whole(FRAME)
 
 def random_network(**changes: Any) -> UNet:
     """Small network in double precision with random gates."""
-    config = NetworkConfig.model_validate({"base_channels": 4, "depth": 2, **changes})
+    config = network_config(**{"base_channels": 4, "depth": 2, **changes})
+    assert isinstance(config, UNetSettings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = UNet.from_config(config).double().requires_grad_(False)
@@ -45,18 +52,15 @@ def parameters(network: nn.Module) -> int:
 @pytest.mark.parametrize(("depth", "expected"), [(3, 465_953), (6, 31_093_921)])
 def test_a_unet_has_the_parameters_of_the_paper(depth: int, expected: int) -> None:
     with torch.device("meta"):
-        assert (
-            parameters(UNet.from_config(NetworkConfig(architecture="unet", depth=depth)))
-            == expected
-        )
+        assert parameters(UNet.from_config(UNetConfig(depth=depth))) == expected
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("depth", [1, 3, 6])
 def test_gates_add_their_encoder_and_mix_at_each_sampling_point(depth: int, layers: int) -> None:
-    config = NetworkConfig(depth=depth, encoder_layers=layers)
+    config = CGUNetConfig(depth=depth, encoder_layers=layers)
     with torch.device("meta"):
-        plain = UNet.from_config(config.model_copy(update={"architecture": "unet"}))
+        plain = UNet.from_config(UNetConfig(depth=depth))
         extra = parameters(UNet.from_config(config)) - parameters(plain)
     assert extra == sum(2 * (3 * c + layers * (c + 1) * c) for c in config.channels[:-1])
 
@@ -170,9 +174,9 @@ def test_only_networks_with_coordinates_depend_on_the_position_of_a_window() -> 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_coordconv_appends_two_features_at_each_level(depth: int) -> None:
-    config = NetworkConfig(architecture="coordconv-unet", depth=depth)
+    config = CoordConvUNetConfig(depth=depth)
     with torch.device("meta"):
-        plain = UNet.from_config(config.model_copy(update={"architecture": "unet"}))
+        plain = UNet.from_config(UNetConfig(depth=depth))
         extra = parameters(UNet.from_config(config)) - parameters(plain)
     levels = [*config.channels, *config.channels[:-1]]  # encoder and decoder
     assert extra == sum(2 * 9 * channels for channels in levels)
@@ -189,7 +193,7 @@ def test_gates_are_applied_at_the_requested_points(points: str, down: int, up: i
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_the_encoder_width_is_that_of_the_hidden_layers(layers: int) -> None:
-    config = NetworkConfig(depth=2, encoder_layers=layers, encoder_width=5)
+    config = CGUNetConfig(depth=2, encoder_layers=layers, encoder_width=5)
     (gate,) = UNet.from_config(config).down_gates
     assert isinstance(gate, CoordGate)
     widths = [2, *[5] * (layers - 1), 32]

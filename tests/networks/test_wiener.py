@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import MultiWienerConfig, UNetConfig, network_config
 from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import (
     MultiWienerNet,
@@ -35,10 +35,11 @@ SAMPLES = PSFSamples(torch.stack([gaussian(s) for s in (0.6, 0.8, 1.0, 1.2)]), P
 
 
 def network(architecture: str, **changes: object) -> Network:
-    settings = {"architecture": architecture, "base_channels": 2, "depth": 2, **changes}
+    unet = {} if architecture == "weighted-wiener" else {"base_channels": 2, "depth": 2}
+    settings = {"architecture": architecture, **unet, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        built = build_network(NetworkConfig.model_validate(settings), SAMPLES)
+        built = build_network(network_config(**settings), SAMPLES)
         for name, parameter in built.named_parameters():
             if "encoder" in name:  # random gates instead of the initial ones
                 nn.init.normal_(parameter, std=0.5)
@@ -172,7 +173,7 @@ def test_at_the_position_of_a_psf_only_its_own_filter_is_used() -> None:
 
 
 def test_the_filters_add_their_psfs_to_the_parameters_of_the_unet() -> None:
-    plain = build_network(NetworkConfig(architecture="unet", base_channels=2, depth=2))
+    plain = build_network(UNetConfig(base_channels=2, depth=2))
     built = network("multi-wiener")
     assert isinstance(built, MultiWienerNet)
     added = sum(p.numel() for p in built.parameters()) - sum(p.numel() for p in plain.parameters())
@@ -196,7 +197,7 @@ def test_psfs_of_unsuitable_shape_are_refused(samples: PSFSamples) -> None:
 
 def test_an_architecture_with_filters_needs_psfs() -> None:
     with pytest.raises(ValueError, match="needs PSF samples"):
-        build_network(NetworkConfig(architecture="multi-wiener"))
+        build_network(MultiWienerConfig())
 
 
 def test_the_gradient_is_zero_beyond_the_receptive_radius() -> None:

@@ -11,8 +11,8 @@ from napari_coordgate.config import (
     Architecture,
     DeblurConfig,
     GaussianLens,
-    NetworkConfig,
     TrainingConfig,
+    network_config,
 )
 from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.geometry import Window, frame_coordinates
@@ -30,9 +30,8 @@ WIENER = [name for name in ARCHITECTURES if "wiener" in name]
 
 
 def settings(architecture: str, **changes: object) -> TrainingConfig:
-    network = NetworkConfig.model_validate(
-        {"architecture": architecture, "base_channels": 4, "depth": 2}
-    )
+    own = {} if architecture == "weighted-wiener" else {"base_channels": 4, "depth": 2}
+    network = network_config(architecture=architecture, **own)
     basis = {"network": network, "sampling": "frame", "batch_size": 2, "steps": 16}
     return TrainingConfig.model_validate(basis | changes)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.networks import build_network
 from napari_coordgate.training.checkpoint import Checkpoint, TrainingFiles
 
-CONFIG = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2))
+CONFIG = TrainingConfig(network=CGUNetConfig(base_channels=4, depth=2))
 
 
 def test_a_claim_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_coordgate.config import (
+    CGUNetConfig,
     GaussianLens,
-    NetworkConfig,
     RuntimeConfig,
     TrainingConfig,
     TrainingSettings,
@@ -26,7 +26,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
 from napari_coordgate.training.distributed import ProcessGroup, rank
 
-SMALL = TrainingConfig(network=NetworkConfig(base_channels=4, depth=2))
+SMALL = TrainingConfig(network=CGUNetConfig(base_channels=4, depth=2))
 ALONE, TWO = RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", devices=2)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
 
@@ -35,7 +35,8 @@ import json, os, sys, threading
 from pathlib import Path
 import numpy as np
 import torch
-from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import UNetConfig
 from napari_coordgate.errors import CoordGateError, ImageError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
@@ -45,7 +46,7 @@ from napari_coordgate.training import train_events
 from napari_coordgate.training.distributed import ProcessGroup
 
 config = TrainingConfig(
-    network=NetworkConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
+    network=CGUNetConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
     validate_every=3,
 )
 sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
@@ -82,7 +83,7 @@ def end(config=config, canceled_after=None):
 found["completed"] = end()
 found["canceled"] = end(canceled_after=2 if mine else None)
 steep = {
-    "network": NetworkConfig(architecture="unet", base_channels=4, depth=6),
+    "network": UNetConfig(base_channels=4, depth=6),
     "schedule": "plateau",
     "learning_rate": 1.0,
 }

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.errors import CanceledError, DeviceMemoryError, SettingsError
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.networks import UNet
@@ -87,7 +87,7 @@ def test_large_frames_count_even_where_the_windows_are_small() -> None:
 
 def test_the_weights_count_five_times() -> None:
     shape = {"base_channels": 64, "depth": 4}
-    network = UNet.from_config(NetworkConfig(**shape))
+    network = UNet.from_config(CGUNetConfig(**shape))
     weights = sum(weight.nbytes for weight in network.parameters())
     counted = estimate(network=shape, batch_size=1, window_size=8).memory_bytes
     assert 5 * weights < counted < 6 * weights

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
@@ -24,7 +24,7 @@ FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
 SHARP = np.random.default_rng(0).random((12, 48, 56)).astype(np.float32)
 COSINE = TrainingConfig(
-    network=NetworkConfig(base_channels=4, depth=2),
+    network=CGUNetConfig(base_channels=4, depth=2),
     window_size=16,
     batch_size=2,
     steps=12,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.errors import CoordGateError, DeviceMemoryError
 from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
@@ -18,7 +18,7 @@ from napari_coordgate.training.learner import try_or_oom
 FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), FRAME)
 SHARP = np.random.default_rng(0).random((8, *FRAME))
-NETWORK = NetworkConfig(base_channels=4, depth=2)
+NETWORK = CGUNetConfig(base_channels=4, depth=2)
 
 
 def run_with(batch_size: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, RuntimeConfig, TrainingConfig
 from napari_coordgate.errors import (
     CanceledError,
     CoordGateError,
@@ -29,7 +29,7 @@ FRAME = (32, 40)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
 OTHER_FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.4), FRAME)
 SMALL = TrainingConfig(
-    network=NetworkConfig(base_channels=4, depth=2),
+    network=CGUNetConfig(base_channels=4, depth=2),
     window_size=16,
     batch_size=2,
     steps=12,

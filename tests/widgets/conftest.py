@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import train
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FRAME = (48, 48)
 TINY = TrainingConfig(
-    network=NetworkConfig(depth=2, base_channels=8),
+    network=CGUNetConfig(depth=2, base_channels=8),
     window_size=32,
     batch_size=4,
     steps=150,

@@ -9,7 +9,7 @@ import torch
 from napari.layers import Image
 from safetensors.torch import save_file
 
-from napari_coordgate.config import GaussianLens, NetworkConfig, TrainingConfig
+from napari_coordgate.config import GaussianLens, TrainingConfig, network_config
 from napari_coordgate.errors import ModelError
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.inference import gating_maps
@@ -32,7 +32,7 @@ def field_file(tmp_path: Path) -> Path:
 
 def checkpoint(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRAME) -> Model:
     torch.manual_seed(0)
-    network = NetworkConfig(architecture=architecture, depth=3, base_channels=2)
+    network = network_config(architecture=architecture, depth=3, base_channels=2)
     weights = build_network(network).state_dict()
     weights = {name: value + 0.1 * torch.randn_like(value) for name, value in weights.items()}
     return Model(TrainingConfig(network=network), weights, frame_shape, 0.2)

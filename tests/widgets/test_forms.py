@@ -16,6 +16,7 @@ from napari_coordgate.config import (
     LENS_PRESETS,
     PRESETS,
     Camera,
+    CGMultiWienerConfig,
     DeblurSettings,
     GaussianLens,
     Lens,
@@ -23,6 +24,7 @@ from napari_coordgate.config import (
     Selection,
     Settings,
     TrainingConfig,
+    UNetConfig,
 )
 from napari_coordgate.widgets.forms import SettingsForm, UnionForm
 
@@ -215,3 +217,18 @@ def test_the_wheel_over_an_editor_without_focus_changes_nothing(qtbot: QtBot) ->
         )
         QApplication.sendEvent(part, wheel)
     assert form.settings == TrainingConfig()
+
+
+def test_another_architecture_has_its_own_settings(qtbot: QtBot) -> None:
+    form = SettingsForm(TrainingConfig())
+    qtbot.addWidget(form)
+    network = form.sections["network"]
+    assert isinstance(network, UnionForm)
+    network.editors["depth"].set_value(2)
+    with qtbot.waitSignal(form.changed):
+        network.choice.set_value("unet")
+    assert "gate_output" not in network.editors
+    assert form.settings == TrainingConfig(network=UNetConfig(depth=2))
+    form.set_settings(TrainingConfig(network=CGMultiWienerConfig(wiener_side=5)))
+    assert network.choice.value() == "cg-multi-wiener"
+    assert form.settings == TrainingConfig(network=CGMultiWienerConfig(wiener_side=5))

@@ -11,7 +11,7 @@ import torch
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.config import NetworkConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, TrainingConfig, UNetConfig
 from napari_coordgate.inference import effective_kernel, gating_maps
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
@@ -140,7 +140,7 @@ def test_maps_shown_again_reuse_their_layers(viewer: Viewer, filled: GatingMapsW
 def test_a_model_without_gates_is_reported(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget
 ) -> None:
-    settings = NetworkConfig(architecture="unet", depth=2, base_channels=4)
+    settings = UNetConfig(depth=2, base_channels=4)
     network = UNet.from_config(settings)
     plain = Model(TrainingConfig(network=settings), network.state_dict(), (48, 48))
     session_of(viewer).models["plain"] = plain
@@ -156,7 +156,7 @@ def test_gate_values_are_those_of_the_map_at_the_frame_pixel(
     longest_side: int | None,
 ) -> None:
     """Also where the frame is padded to a multiple of what a coarsest feature covers."""
-    config = NetworkConfig(depth=4, base_channels=2)
+    config = CGUNetConfig(depth=4, base_channels=2)
     frame = (61, 45)
     torch.manual_seed(0)
     network = UNet.from_config(config)

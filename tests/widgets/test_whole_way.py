@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_coordgate.config import GaussianLens, NetworkConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens
 from napari_coordgate.metrics import psnr
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.batch import BatchWidget
@@ -49,7 +49,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     assert train.inputs.psf_field.name == "lens"
 
     train.inputs.layers.tick(*sharp)
-    network = NetworkConfig(depth=2, base_channels=8)
+    network = CGUNetConfig(depth=2, base_channels=8)
     train.form.set_settings(TINY.model_copy(update={"network": network, "steps": 600}))
     train.output.value = tmp_path / "nuclei.safetensors"
     click(train.bar.run)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from napari_coordgate.config import Settings, load_settings
-from napari_coordgate.config.base import RENAMED
+from napari_coordgate.config.base import RENAMED, nested_fields
 from napari_coordgate.errors import SettingsError, format_validation_error
 
 __all__ = ["Given", "settings_flags"]
@@ -165,8 +165,8 @@ def _flags(fields: Mapping[str, FieldInfo], path: tuple[str, ...] = ()) -> Itera
     """Flags of fields, and of the models nested in them."""
     for name, field in fields.items():
         place = (*path, name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            yield from _flags(field.annotation.model_fields, place)
+        if nested := nested_fields(field.annotation):
+            yield from _flags(nested, place)
         else:
             yield _Flag(_parameter(field, place), place)
             for old in (old for old, new in RENAMED.items() if new == name):

@@ -101,6 +101,30 @@ def _type_text(annotation: Any) -> str:
     return str(annotation).replace("napari_coordgate.config.", "")
 
 
+def variants(annotation: Any) -> tuple[type[Settings], ...]:
+    """Settings classes in a type annotation: of a union all, of any other type none."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return (annotation,)
+    arguments = () if get_origin(annotation) is Literal else get_args(annotation)
+    return tuple(kind for argument in arguments for kind in variants(argument))
+
+
+def nested_fields(annotation: Any) -> dict[str, FieldInfo]:
+    """Fields of the settings class in an annotation, or of all classes of a union."""
+    fields: dict[str, FieldInfo] = {}
+    for kind in variants(annotation):
+        for name, field in kind.model_fields.items():
+            known = fields.setdefault(name, field)
+            if known.annotation != field.annotation:  # which distinguishes the classes
+                choices = (*get_args(known.annotation), *get_args(field.annotation))
+                fields[name] = FieldInfo(
+                    annotation=Literal[*dict.fromkeys(choices)],  # type: ignore[arg-type]
+                    default=known.default,
+                    description=known.description,
+                )
+    return fields
+
+
 class DeviceConfig(Settings):
     """Device of a computation."""
 

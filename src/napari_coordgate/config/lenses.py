@@ -94,12 +94,12 @@ def _lens_kind(value: Any) -> str:
     """Kind of lens meant by a mapping; a sigma tells a Gaussian lens without its kind."""
     if isinstance(value, dict):
         guess = "gaussian" if any(str(key).startswith("sigma_") for key in value) else "pupil"
-        return str(value.get("kind", guess))
-    return str(getattr(value, "kind", "pupil"))
+        return f"<{value.get('kind', guess)}>"
+    return f"<{getattr(value, 'kind', 'pupil')}>"
 
 
 AnyLens = Annotated[
-    Annotated[Lens, Tag("pupil")] | Annotated[GaussianLens, Tag("gaussian")],
+    Annotated[Lens, Tag("<pupil>")] | Annotated[GaussianLens, Tag("<gaussian>")],
     Discriminator(_lens_kind),
 ]
 

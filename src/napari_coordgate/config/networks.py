@@ -1,10 +1,10 @@
-"""What a network is built of."""
+"""Architectures of networks, one settings class for each."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
-from napari_coordgate.config.base import Settings
+from napari_coordgate.config.base import Settings, variants
 
 Architecture = Literal[
     "cg-unet", "unet", "coordconv-unet", "multi-wiener", "cg-multi-wiener", "weighted-wiener"
@@ -14,49 +14,51 @@ GateOutput = Literal["identity", "relu", "one_plus"]
 GatePoints = Literal["both", "down", "up"]
 
 
-class NetworkConfig(Settings):
-    """A network; reading it is reading the architecture."""
+ARCHITECTURE = (
+    "U-Net with coordinate gates, without, or with coordinates as features; one with or without "
+    "gates on a bank of Wiener filters; or the weighted mean of the bank."
+)
 
-    architecture: Architecture = Field(
-        "cg-unet",
-        description="U-Net with coordinate gates, without, or with coordinates as features; "
-        "one with or without gates on a bank of Wiener filters; or the bank's weighted mean.",
-    )
-    depth: int = Field(3, ge=1, le=6, description="Levels d of U-Net(d).")
+
+class _Network(Settings):
+    architecture: Architecture = Field("cg-unet", description=ARCHITECTURE)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether gating maps multiply the features of a U-Net."""
+        return isinstance(self, GateSettings)
+
+    @property
+    def has_wiener_bank(self) -> bool:
+        """Whether the network starts with Wiener filters, which need the PSFs of a field."""
+        return isinstance(self, WienerBankSettings)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each level of the U-Net, finest first; empty without a U-Net."""
+        return ()
+
+    @property
+    def features(self) -> int:
+        """Feature maps at full resolution, by which memory is estimated."""
+        return self.channels[0] if self.channels else 32
+
+    @property
+    def multiple(self) -> int:
+        """Window origins are multiples of this: a pixel of the coarsest level covers so many."""
+        return int(2 ** max(0, len(self.channels) - 1))
+
+
+class UNetSettings(_Network):
+    """Settings of a U-Net."""
+
+    depth: int = Field(3, ge=1, le=6, description="Levels of the U-Net.")
     base_channels: int = Field(
         32, ge=1, le=256, description="Channels at full resolution; they double at each level."
     )
     kernel_size: int = Field(3, ge=1, le=15, description="Side of the convolution kernels, odd.")
     activation: Activation = Field("relu", description="Activation after each convolution.")
-    encoder_layers: int = Field(
-        2, ge=1, le=8, description="Fully connected layers of each coordinate encoder."
-    )
-    encoder_width: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="Width of an encoder's hidden layers; none: that of the features it gates.",
-    )
-    gate_output: GateOutput = Field(
-        "one_plus",
-        description="What multiplies the features: g, ReLU(g), or 1 + g starting at g = 0.",
-    )
-    gate_points: GatePoints = Field(
-        "both", description="Gates before down-sampling, after up-sampling, or at both."
-    )
     residual: bool = Field(True, description="Add the network's input to its output.")
-    wiener_side: int = Field(
-        3,
-        ge=2,
-        le=9,
-        description="PSFs along each side of the frame, of which Wiener filters are made.",
-    )
-    regularization: float = Field(
-        0.01,
-        gt=0,
-        le=10,
-        description="Noise over signal power with which the Wiener filters start to learn.",
-    )
 
     @model_validator(mode="after")
     def _kernel_has_center(self) -> Self:
@@ -65,22 +67,133 @@ class NetworkConfig(Settings):
         return self
 
     @property
-    def is_gated(self) -> bool:
-        """Whether gating maps multiply the features of a U-Net."""
-        return self.architecture in ("cg-unet", "cg-multi-wiener")
-
-    @property
-    def has_wiener_bank(self) -> bool:
-        """Whether Wiener filters come first, which need the PSFs of a field."""
-        return self.architecture in ("multi-wiener", "cg-multi-wiener", "weighted-wiener")
-
-    @property
     def channels(self) -> tuple[int, ...]:
-        """Channels n_c of each level, finest first; none without a U-Net."""
-        levels = 0 if self.architecture == "weighted-wiener" else self.depth
-        return tuple(self.base_channels * 2**level for level in range(levels))
+        """Channels of each level, finest first."""
+        return tuple(self.base_channels * 2**level for level in range(self.depth))
 
-    @property
-    def multiple(self) -> int:
-        """Pixels to whose multiples windows snap: a coarsest feature covers so many."""
-        return int(2 ** max(0, len(self.channels) - 1))
+
+class GateSettings(_Network):
+    """Settings of coordinate gates."""
+
+    encoder_layers: int = Field(
+        2, ge=1, le=8, description="Fully connected layers of each coordinate encoder."
+    )
+    encoder_width: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Hidden layer width of an encoder; none: that of the features it gates.",
+    )
+    gate_output: GateOutput = Field(
+        "one_plus",
+        description="Factor of the features: g, ReLU(g), or 1 + g initialized at g = 0.",
+    )
+    gate_points: GatePoints = Field(
+        "both", description="Position of the gates: before down-sampling, after up-sampling, both."
+    )
+
+
+class WienerBankSettings(_Network):
+    """Settings of a bank of Wiener filters."""
+
+    wiener_side: int = Field(
+        3, ge=2, le=9, description="Wiener filters along each side of the frame, one for each PSF."
+    )
+    regularization: float = Field(
+        0.01,
+        gt=0,
+        le=10,
+        description="Initial ratio of noise power to signal power of the Wiener filters.",
+    )
+
+
+class CGUNetConfig(GateSettings, UNetSettings):
+    """U-Net with coordinate gates (CoordGate)."""
+
+    architecture: Literal["cg-unet"] = Field("cg-unet", description=ARCHITECTURE)
+
+
+class UNetConfig(UNetSettings):
+    """Plain U-Net."""
+
+    architecture: Literal["unet"] = Field("unet", description=ARCHITECTURE)
+
+
+class CoordConvUNetConfig(UNetSettings):
+    """U-Net whose features include the coordinates (CoordConv)."""
+
+    architecture: Literal["coordconv-unet"] = Field("coordconv-unet", description=ARCHITECTURE)
+
+
+class MultiWienerConfig(WienerBankSettings, UNetSettings):
+    """U-Net on the results of a bank of Wiener filters (MultiWienerNet)."""
+
+    architecture: Literal["multi-wiener"] = Field("multi-wiener", description=ARCHITECTURE)
+
+
+class CGMultiWienerConfig(WienerBankSettings, GateSettings, UNetSettings):
+    """U-Net with coordinate gates on the results of a bank of Wiener filters."""
+
+    architecture: Literal["cg-multi-wiener"] = Field("cg-multi-wiener", description=ARCHITECTURE)
+
+
+class WeightedWienerConfig(WienerBankSettings):
+    """Mean of the results of a bank of Wiener filters, weighted by distance."""
+
+    architecture: Literal["weighted-wiener"] = Field("weighted-wiener", description=ARCHITECTURE)
+
+
+def _architecture(value: Any) -> str:
+    """Tag of the class that a value stands for; a U-Net with coordinate gates by default."""
+    if isinstance(value, dict):
+        return f"<{value.get('architecture', 'cg-unet')}>"
+    return f"<{getattr(value, 'architecture', None)}>"
+
+
+def _without_defaults_of_others(value: Any) -> Any:
+    """Settings of one architecture, without defaults of others.
+
+    Files of earlier versions, and settings merged from several sources, hold the settings of
+    all architectures.
+    """
+    if isinstance(value, dict) and value.get("architecture", "cg-unet") not in _KINDS:
+        raise ValueError(f"architecture must be one of {', '.join(_KINDS)}")
+    own = own_settings(value)
+    if own is value:
+        return value
+    others = {name: item for name, item in value.items() if name not in own}
+    if set_ones := [name for name, item in others.items() if item != _SETTINGS[name].default]:
+        raise ValueError(
+            f"architecture {value.get('architecture', 'cg-unet')} has no setting "
+            f"{' or '.join(set_ones)}"
+        )
+    return own
+
+
+def own_settings(value: Any) -> Any:
+    """Settings of a network in a mapping, without those of other architectures."""
+    kind = _KINDS.get(value.get("architecture", "cg-unet")) if isinstance(value, dict) else None
+    others = set() if kind is None else value.keys() & (_SETTINGS.keys() - kind.model_fields)
+    return {n: v for n, v in value.items() if n not in others} if others else value
+
+
+NetworkConfig = Annotated[
+    Annotated[CGUNetConfig, Tag("<cg-unet>")]
+    | Annotated[UNetConfig, Tag("<unet>")]
+    | Annotated[CoordConvUNetConfig, Tag("<coordconv-unet>")]
+    | Annotated[MultiWienerConfig, Tag("<multi-wiener>")]
+    | Annotated[CGMultiWienerConfig, Tag("<cg-multi-wiener>")]
+    | Annotated[WeightedWienerConfig, Tag("<weighted-wiener>")],
+    Discriminator(_architecture),
+    BeforeValidator(_without_defaults_of_others),
+]
+"""Settings of a network; the class tells its architecture."""
+
+_KINDS = dict(zip(get_args(Architecture), variants(NetworkConfig), strict=True))
+_SETTINGS = {name: field for kind in _KINDS.values() for name, field in kind.model_fields.items()}
+_ADAPTER: TypeAdapter[NetworkConfig] = TypeAdapter(NetworkConfig)
+
+
+def network_config(**values: Any) -> NetworkConfig:
+    """Settings of the network that ``architecture`` names, by default of a gated U-Net."""
+    return _ADAPTER.validate_python(values)

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from napari_coordgate.config.base import DeviceConfig, Settings
-from napari_coordgate.config.networks import NetworkConfig
+from napari_coordgate.config.networks import CGUNetConfig, NetworkConfig
 
 Border = Literal["scene", "mirror"]
 
@@ -78,7 +78,7 @@ class TrainingLength(Settings):
 class TrainingConfig(TrainingLength, BlurConfig):
     """Recipe of a training: the weights depend on it, the images and the PSF field alone."""
 
-    network: NetworkConfig = Field(NetworkConfig(), description="Network to train.")
+    network: NetworkConfig = Field(CGUNetConfig(), description="Network to train.")
     sampling: Literal["window", "frame"] = Field(
         "window", description="Train on windows of the frame or on whole frames."
     )

@@ -67,7 +67,7 @@ class Predictor:
         """Side of a tile with its overlap, as configured or as the memory allows."""
         if self.runtime.tile is not None:
             return self.runtime.tile
-        feature_bytes = 4 * self.model.config.network.base_channels
+        feature_bytes = 4 * self.model.config.network.features
         affordable = math.sqrt(self._memory / (FEATURES_PER_PIXEL * feature_bytes))
         fastest = max(math.sqrt(REUSED_BYTES / feature_bytes), 8 * self.overlap)
         return max(int(min(affordable, fastest, self._max_tile)), self._min_tile)

@@ -1,6 +1,12 @@
 """Networks that deblur: U-Net(d), CG U-Net(d), and the networks they are compared with."""
 
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import (
+    CGUNetConfig,
+    CoordConvUNetConfig,
+    NetworkConfig,
+    UNetConfig,
+    WeightedWienerConfig,
+)
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
@@ -49,15 +55,15 @@ def build_network(config: NetworkConfig, psf_samples: PSFSamples | None = None) 
     Examples
     --------
     >>> import torch
-    >>> from napari_coordgate import NetworkConfig, build_network
-    >>> network = build_network(NetworkConfig(depth=2, base_channels=8))
+    >>> from napari_coordgate import CGUNetConfig, build_network
+    >>> network = build_network(CGUNetConfig(depth=2, base_channels=8))
     >>> network(torch.rand(4, 1, 32, 32), torch.zeros(1, 2, 32, 32)).shape
     torch.Size([4, 1, 32, 32])
     """
-    if not config.has_wiener_bank:
+    if isinstance(config, CGUNetConfig | UNetConfig | CoordConvUNetConfig):
         return UNet.from_config(config)
     if psf_samples is None:
         raise ValueError(f"A network of architecture {config.architecture} needs PSF samples.")
-    if config.architecture == "weighted-wiener":
+    if isinstance(config, WeightedWienerConfig):
         return WeightedWiener(config, psf_samples)
     return MultiWienerNet(config, psf_samples)

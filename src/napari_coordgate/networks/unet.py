@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_coordgate.config import Activation, GateOutput, GatePoints, NetworkConfig
+from napari_coordgate.config import (
+    Activation,
+    CGUNetConfig,
+    GateOutput,
+    GatePoints,
+    GateSettings,
+    UNetSettings,
+)
 from napari_coordgate.networks.coordgate import ACTIVATIONS, CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 
@@ -128,19 +135,20 @@ class UNet(Network):
 
     @classmethod
     def from_config(
-        cls, config: NetworkConfig, in_channels: int = 1, *, residual: bool | None = None
+        cls, config: UNetSettings, in_channels: int = 1, *, residual: bool | None = None
     ) -> Self:
         """U-Net of a configuration with one output channel."""
+        gates = config if isinstance(config, GateSettings) else CGUNetConfig()
         return cls(
             in_channels,
             depth=config.depth,
             base_channels=config.base_channels,
             kernel_size=config.kernel_size,
             activation=config.activation,
-            gate_points=config.gate_points if config.is_gated else None,
-            gate_output=config.gate_output,
-            encoder_layers=config.encoder_layers,
-            encoder_width=config.encoder_width,
+            gate_points=gates.gate_points if config.is_gated else None,
+            gate_output=gates.gate_output,
+            encoder_layers=gates.encoder_layers,
+            encoder_width=gates.encoder_width,
             coordinate_features=config.architecture == "coordconv-unet",
             residual=config.residual if residual is None else residual,
         )

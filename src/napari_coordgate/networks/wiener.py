@@ -19,7 +19,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from napari_coordgate.config import NetworkConfig
+from napari_coordgate.config import CGMultiWienerConfig, MultiWienerConfig, WeightedWienerConfig
 from napari_coordgate.geometry import mirror_indices
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import UNet
@@ -104,7 +104,9 @@ class MultiWienerNet(Network):
     network of our own: the physics first, then a choice among the filters by position.
     """
 
-    def __init__(self, config: NetworkConfig, samples: PSFSamples) -> None:
+    def __init__(
+        self, config: MultiWienerConfig | CGMultiWienerConfig, samples: PSFSamples
+    ) -> None:
         super().__init__()
         self.residual = config.residual
         self.bank = WienerBank(samples, config.regularization)
@@ -142,7 +144,7 @@ class WeightedWiener(Network):
     are not learned; the filters may be.
     """
 
-    def __init__(self, config: NetworkConfig, samples: PSFSamples) -> None:
+    def __init__(self, config: WeightedWienerConfig, samples: PSFSamples) -> None:
         super().__init__()
         self.bank = WienerBank(samples, config.regularization)
 

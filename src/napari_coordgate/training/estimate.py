@@ -130,11 +130,11 @@ def estimate_resources(
     --------
     >>> import numpy as np
     >>> from napari_coordgate import (
-    ...     GaussianLens, NetworkConfig, PSFField, TrainingConfig, estimate_resources
+    ...     CGUNetConfig, GaussianLens, PSFField, TrainingConfig, estimate_resources
     ... )
     >>> sharp = np.random.default_rng(0).random((4, 32, 32))
     >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
-    >>> config = TrainingConfig(network=NetworkConfig(depth=2, base_channels=4), window_size=16)
+    >>> config = TrainingConfig(network=CGUNetConfig(depth=2, base_channels=4), window_size=16)
     >>> estimate_resources(sharp, psf_field, config=config).fits
     True
     """
@@ -206,8 +206,7 @@ def _memory_bytes(trainer: Trainer) -> int:
     windows = trainer.config.batch_size * height * width / side**2
     step = one + (windows - 1) * (two - one)
     height, width = trainer.val_pairs.frame_shape
-    channels = trainer.config.network.base_channels
-    frame = FEATURES_PER_PIXEL * 4 * channels * height * width
+    frame = FEATURES_PER_PIXEL * 4 * trainer.config.network.features * height * width
     weights = sum(weight.nbytes for weight in trainer.learner.network.parameters())
     return int(WEIGHT_COPIES * weights + max(step, frame))
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import TrainingConfig, WienerBankSettings
 from napari_coordgate.data import Batch, Sample
 from napari_coordgate.devices import is_out_of_memory, to_device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
@@ -114,6 +114,7 @@ def _psf_samples(psf_field: PSFField | None, config: TrainingConfig) -> PSFSampl
             f"A network of architecture {config.network.architecture} starts from the PSFs of the "
             "lens; train it with a PSF field, or choose another architecture."
         )
+    assert isinstance(config.network, WienerBankSettings)
     grid = PSFGrid.from_psf_field(psf_field, config.network.wiener_side)
     positions = pixel_coordinates(grid.positions, psf_field.frame_shape)
     return PSFSamples(*(torch.from_numpy(array).float() for array in (grid.psfs, positions)))

@@ -130,10 +130,10 @@ def train(
     Examples
     --------
     >>> import numpy as np
-    >>> from napari_coordgate import GaussianLens, NetworkConfig, PSFField, TrainingConfig, train
+    >>> from napari_coordgate import CGUNetConfig, GaussianLens, PSFField, TrainingConfig, train
     >>> sharp = np.random.default_rng(0).random((4, 32, 32))
     >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
-    >>> network = NetworkConfig(depth=2, base_channels=4)
+    >>> network = CGUNetConfig(depth=2, base_channels=4)
     >>> config = TrainingConfig(network=network, steps=2, batch_size=2, window_size=16)
     >>> train(sharp, psf_field, config=config).step
     2
