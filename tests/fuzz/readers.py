@@ -144,7 +144,7 @@ def use_comparison(path: Path) -> None:
 
 
 def write_comparison(path: Path) -> None:
-    methods = (Method(name="net", network=CGUNetConfig()), Method(name="old", checkpoint=path))
+    methods = (Method(name="net", network=CGUNetConfig()), Method(name="old", model=path))
     folder = path.parent
     path.write_text(ComparisonFile(methods=methods, images=folder, psf=folder / "f").to_yaml())
 

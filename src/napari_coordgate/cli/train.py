@@ -23,7 +23,7 @@ from napari_coordgate.config import (
     TrainingSettings,
 )
 from napari_coordgate.errors import CanceledError, SettingsError
-from napari_coordgate.events import Event, Progress
+from napari_coordgate.events import Event, Progress, pluralize
 from napari_coordgate.io.files import (
     check_not_exists,
     last_checkpoint_path,
@@ -124,13 +124,16 @@ def train_network(
             deque(events, maxlen=0)
             return
         try:
-            model: Model = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
+            model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
         except CanceledError as error:
             if not last_checkpoint_path(output).exists():
                 raise
             raise CanceledError(f"{str(error).rstrip('.')}, with --resume.") from None
     psnr = model.metrics.get("psnr", math.nan)
-    typer.echo(f"{output}: best validation PSNR {psnr:.2f} dB, at step {model.step}.")
+    typer.echo(
+        f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB, at step "
+        f"{model.step}."
+    )
 
 
 def _origin(output: Path, start: Start) -> Model | None:
@@ -161,18 +164,20 @@ def _with_own_length(layer: dict[str, Any]) -> dict[str, Any]:
 
 def _with_settings(
     events: Generator[Event, None, Model], output: Path, settings: str, replaced: bool
-) -> Generator[Event, None, Model]:
+) -> Generator[Event, None, tuple[Model, int]]:
     """Pass events on, and write the settings once the run is under way: its input is good."""
-    written = False
+    written, steps = False, 0
     while True:
         try:
             event = next(events)
         except StopIteration as end:
             model: Model = end.value
-            return model
+            return model, steps
         if not written and isinstance(event, Progress) and event.stage != "reading images":
             path = settings_path(output)
             remove_stale_temp_files([path])
             write_settings(path, settings, replaced)
             written = True
+        if isinstance(event, Progress) and event.stage == "training":
+            steps = int(event.metrics["step"])
         yield event

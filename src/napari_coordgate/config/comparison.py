@@ -16,8 +16,8 @@ class Method(Settings):
 
     Examples
     --------
-    >>> from napari_coordgate import Method, NetworkConfig
-    >>> Method(name="CG U-Net(3)", network=NetworkConfig(depth=3)).name
+    >>> from napari_coordgate import Method, CGUNetConfig
+    >>> Method(name="CG U-Net(3)", network=CGUNetConfig(depth=3)).name
     'CG U-Net(3)'
     """
 
