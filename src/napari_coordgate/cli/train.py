@@ -131,8 +131,8 @@ def train_network(
             raise CanceledError(f"{str(error).rstrip('.')}, with --resume.") from None
     psnr = model.metrics.get("psnr", math.nan)
     typer.echo(
-        f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB, at step "
-        f"{model.step}."
+        f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB "
+        f"at step {model.step}."
     )
 
 
