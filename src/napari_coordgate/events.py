@@ -1,13 +1,12 @@
 """Events of long jobs.
 
-A long job is a generator that yields frozen events and returns its result, or raises. The
-command line prints the events, a window draws them, tests collect them; the job does not
-depend on it.
+A long job is a generator that yields frozen events and returns its result, or raises an error.
+The command line and the widgets show the same events in their own way.
 """
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -211,54 +210,3 @@ def run(events: Generator[Event, None, R], callback: Callable[[Event], None] | N
             return result
         if callback is not None:
             callback(event)
-
-
-def reporting_end(events: Iterator[Event], outputs: Sequence[Path] = ()) -> Generator[Event]:
-    """Pass events on, and turn a user's error or cancel into the job's one `Finished`.
-
-    Parameters
-    ----------
-    events : iterator of Event
-        The job. It yields its own `Finished` only when it completes.
-    outputs : sequence of Path
-        Files of the job that are whole on disk; the job may add to it until it ends.
-
-    Yields
-    ------
-    Event
-        The job's events, then exactly one `Finished`.
-    """
-    try:
-        yield from events
-    except CanceledError as error:
-        yield Finished("canceled", str(error), outputs=tuple(outputs))
-    except CoordGateError as error:
-        yield Finished("failed", str(error), outputs=tuple(outputs), error=error)
-
-
-def finish(events: Iterable[Event]) -> Finished:
-    """Run a job to its end without looking at its progress.
-
-    Parameters
-    ----------
-    events : iterable of Event
-        The job.
-
-    Returns
-    -------
-    Finished
-        Its end, when it completed.
-
-    Raises
-    ------
-    CoordGateError
-        The job's own error if it failed; `CanceledError` if it was canceled.
-    """
-    end = None
-    for event in events:
-        if isinstance(event, Finished):
-            end = event
-    if end is None:
-        raise CoordGateError("The job ended without saying why; please report this.")
-    end.raise_unless_completed()
-    return end

@@ -2,17 +2,19 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from napari_coordgate.events import Event, Finished, Progress, format_count, run
+from napari_coordgate.events import Event, Progress, format_count, run
+
+R = TypeVar("R")
 
 _METRIC_FORMATS = {"loss": "loss {:.2e}", "psnr": "PSNR {:.2f} dB"}
 
@@ -38,14 +40,10 @@ def cancel_on_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def follow(events: Any) -> Any:
+def follow(events: Generator[Event, None, R]) -> R:
     """Run a job and return its result, with progress bars if standard error is a terminal."""
-    ends: list[Finished] = []  # of jobs that still yield one
     with _progress_bars() as show:
-        result = run(events, lambda e: ends.append(e) if isinstance(e, Finished) else show(e))
-    if ends:
-        ends[0].raise_unless_completed()
-    return ends[0] if ends else result
+        return run(events, show)
 
 
 @contextmanager
