@@ -15,7 +15,7 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.batch.folder import LOCK_NAME
-from napari_coordgate.events import Event, FileChanged, Finished, Stopwatch
+from napari_coordgate.events import Event, FileChanged, Stopwatch
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
@@ -208,7 +208,6 @@ class HeldBatch:
                 yield stopwatch.progress(10**10 * number, files=number, of=self.files)
             pair = (np.zeros((8, 8), np.float32), np.full((8, 8), number, np.float32))
             yield FileChanged(path, "done" if number else "failed", path, 3.0 - number, "", pair)
-        yield Finished("completed", "Held no more.")
 
 
 @pytest.fixture

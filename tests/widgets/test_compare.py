@@ -310,12 +310,12 @@ def test_the_table_is_saved_without_overwriting_files(
 def test_unchecked_methods_stay_unchecked_when_models_are_added_or_removed(
     viewer: Viewer, widget: CompareWidget, checkpoint: Model
 ) -> None:
-    assert widget.methods.ticked == ["tiny", *CLASSICAL]
+    assert widget.methods.values == ["tiny", *CLASSICAL]
     widget.methods.tick("tiny", "RL, mean PSF")
     session_of(viewer).models["newer"] = checkpoint
-    assert widget.methods.ticked == ["newer", "tiny", "RL, mean PSF"]
+    assert widget.methods.values == ["newer", "tiny", "RL, mean PSF"]
     del session_of(viewer).models["newer"]
-    assert widget.methods.ticked == ["tiny", "RL, mean PSF"]
+    assert widget.methods.values == ["tiny", "RL, mean PSF"]
 
 
 def test_missing_input_is_reported_before_the_start(

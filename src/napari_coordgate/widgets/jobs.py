@@ -9,7 +9,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, Self
 from weakref import WeakMethod
@@ -23,7 +23,7 @@ from qtpy.QtCore import Signal as QtSignal
 from typing_extensions import TypeVar
 
 from napari_coordgate.errors import CanceledError, CoordGateError
-from napari_coordgate.events import FileChanged, Finished, Progress
+from napari_coordgate.events import FileChanged, Progress
 
 BATCH_SECONDS = 0.1
 """Time between batches of events: short for a person, long enough to draw them."""
@@ -33,7 +33,7 @@ DEBOUNCE_MS = 120
 """Time without a further change after which a debounced job starts."""
 
 R = TypeVar("R", default=Any)
-Work = Callable[["Job"], Iterator[Any]]
+Work = Callable[["Job"], Generator[Any, None, Any]]
 """Returns a generator that yields events, returns its result and raises errors."""
 
 
@@ -238,9 +238,8 @@ def _with_end(job: Job[R]) -> Generator[Any]:
     and the window would wait forever.
     """
     try:
-        result, message = yield from _until_result(iter(job.work(job)))
-        if not message and job.done_message is not None:
-            message = job.done_message(result)
+        result = yield from job.work(job)
+        message = "" if job.done_message is None else job.done_message(result)
         yield JobEnd("completed", message, result=result)
     except CanceledError as error:
         yield JobEnd("canceled", str(error))
@@ -251,19 +250,6 @@ def _with_end(job: Job[R]) -> Generator[Any]:
         kind = type(error).__name__
         message = f"An unexpected error ({kind}: {error}); please report it with napari's log."
         yield JobEnd("failed", message, error=CoordGateError(message))
-
-
-def _until_result(events: Iterator[Any]) -> Generator[Any, None, tuple[Any, str]]:
-    """Pass on events; returns the result, and the message of jobs that still yield `Finished`."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return end.value, ""
-        if isinstance(event, Finished):
-            event.raise_unless_completed()
-            return event.result, event.message
-        yield event
 
 
 def weak_connect(signal: SignalInstance, slot: Callable[..., object]) -> None:

@@ -1,13 +1,12 @@
 """A file of a batch as layers: blurred, and deblurred where it is done."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_coordgate.events import Event, FileChanged, Finished
+from napari_coordgate.events import FileChanged
 from napari_coordgate.io import Image, middle_plane_index, read_image, subsample
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.request import BatchRequest
@@ -35,14 +34,8 @@ class OpenRequest:
     file: FileChanged
     batch: BatchRequest
 
-    def events(self, _: Job) -> Iterator[Event]:
-        """Read the headers; the result is a list of layer data. For the background thread.
-
-        Raises
-        ------
-        ImageError
-            If a file cannot be read.
-        """
+    def read(self, _: Job) -> list[LayerData]:
+        """Read the headers and return layers of lazy pixels, in the background thread."""
         blurred = self._blurred()
         look = {"colormap": "gray", **_contrast(blurred)}
         layers = [_layer(blurred, look, self._name, metadata(BLURRED, path=str(self.file.source)))]
@@ -50,7 +43,7 @@ class OpenRequest:
             deblurred = read_image(self.file.output)
             name, how = f"{self._name} deblurred", self._how(blurred, self.file.output)
             layers.append(_layer(deblurred, look, name, how))
-        yield Finished("completed", f"Opened {self._name}.", result=layers)
+        return layers
 
     @property
     def _name(self) -> str:

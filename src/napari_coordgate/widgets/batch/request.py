@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.events import Event, Finished
+from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
 
 __all__ = ["BatchRequest", "results_folder"]
@@ -61,7 +61,7 @@ class BatchRequest:
         """Events of the batch; for the background thread."""
         from napari_coordgate.batch import deblur_folder_events  # brings in torch
 
-        summary = yield from deblur_folder_events(
+        return deblur_folder_events(
             self.folder,
             self.output,
             self.checkpoint,
@@ -71,7 +71,6 @@ class BatchRequest:
             cancel=job.cancel_requested,
             thumbnails=True,
         )
-        yield Finished("completed", str(summary), result=summary)
 
 
 def results_folder(folder: Path) -> Path:

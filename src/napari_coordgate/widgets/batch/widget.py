@@ -231,7 +231,7 @@ class BatchWidget(Panel):
         """Open a file of the batch that is shown; its headers are read in the background."""
         assert self.table.batch is not None
         request = OpenRequest(file, self.table.batch.request)
-        job = Job(f"Open {file.source.name}", request.events, request)
+        job = Job.from_function(f"Open {file.source.name}", request.read, request)
         job.finished.connect(partial(_add_layers, self.viewer))
         self.session.start(job)
 

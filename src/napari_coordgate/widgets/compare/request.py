@@ -1,12 +1,11 @@
 """Input of a comparison, as a frozen snapshot of the form."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_coordgate.config import Camera, DeblurRuntime, RichardsonLucyConfig, WienerConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.events import Finished
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
 
@@ -71,13 +70,12 @@ class CompareRequest:
                 f"{_size(truth.frame_shape)}; choose one of the same part of the specimen."
             )
 
-    def events(self, job: Job) -> Iterator[Any]:
+    def events(self, job: Job) -> Generator[Any, None, list[Any]]:
         """Yield a `Scene`, then the events of the comparison, in the background thread."""
         from napari_coordgate.comparison.on_image import (  # imports torch
             Scene,
             blurred_scene,
             compare_on_image_events,
-            summarize_methods,
         )
 
         image = self.plane.read()
@@ -87,16 +85,22 @@ class CompareRequest:
         else:
             scene = Scene(image, None if self.truth is None else self.truth.read().pixels)
         yield scene
-        done = yield from compare_on_image_events(
-            scene,
-            self.methods,
-            self.field,
-            camera=self.camera,
-            runtime=self.runtime,
-            cancel=job.cancel_requested,
+        return (
+            yield from compare_on_image_events(
+                scene,
+                self.methods,
+                self.field,
+                camera=self.camera,
+                runtime=self.runtime,
+                cancel=job.cancel_requested,
+            )
         )
-        message = summarize_methods(image.name, [one.row for one in done])
-        yield Finished("completed", message, result=done)
+
+    def done_message(self, done: list[Any]) -> str:
+        """Summary of the results."""
+        from napari_coordgate.comparison.on_image import summarize_methods
+
+        return summarize_methods(self.plane.image.name, [one.row for one in done])
 
 
 def _size(shape: tuple[int, int]) -> str:

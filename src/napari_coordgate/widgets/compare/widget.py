@@ -1,6 +1,6 @@
 """The Compare widget."""
 
-from typing import Any, cast
+from typing import cast
 
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
@@ -8,16 +8,16 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox
 
 from napari_coordgate.config import Camera, DeblurRuntime, Settings
-from napari_coordgate.errors import CoordGateError, SettingsError
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.widgets.choices import Choice, image_layers, psf_field_choice
 from napari_coordgate.widgets.compare.checklist import CLASSICAL, MethodChecklist
 from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.compare.table import ResultsTable
-from napari_coordgate.widgets.forms import SettingsForm, collapsible
-from napari_coordgate.widgets.jobs import Job, weak_connect
+from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers import image_of, plane_on_view
-from napari_coordgate.widgets.panel import JobBar, Panel
+from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 
 COMPARING = "Comparing"
@@ -26,11 +26,11 @@ WIDTH = 500
 """Minimum width, pixels: the table needs no horizontal scrolling."""
 
 
-class CompareWidget(Panel):
+class CompareWidget(JobWidget):
     """Compare methods on the current plane: images side by side, and a table."""
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+        super().__init__(viewer, "Compare")
         self.setMinimumWidth(WIDTH)
         self.image = Choice(lambda: image_layers(viewer))
         self.state = QComboBox()
@@ -60,7 +60,7 @@ class CompareWidget(Panel):
         for title, form in zip(sections, (self.camera, *self.forms.values()), strict=True):
             self.body.addWidget(collapsible(title, form))
         self.body.addStretch(1)
-        self.results, self.bar = ResultsTable(), JobBar("Compare")
+        self.results = ResultsTable()
         self.side_by_side = QCheckBox("Side by side")
         self.side_by_side.setChecked(True)
         self.results.buttons.addWidget(self.side_by_side)
@@ -68,18 +68,17 @@ class CompareWidget(Panel):
         self.foot.addWidget(self.bar)
         self._connect()
         self._take_camera()
-        self._check()
+        self.check()
         for job in self.session.running(COMPARING):
-            self._follow(job)
+            self.follow(job)
 
     def _connect(self) -> None:
-        self.state.currentTextChanged.connect(self._check)
+        self.state.currentTextChanged.connect(self.check)
         for part in (self.image, self.truth, self.field, self.methods, self.camera):
-            part.changed.connect(self._check)
+            part.changed.connect(self.check)
         for form in self.forms.values():
-            form.changed.connect(self._check)
+            form.changed.connect(self.check)
         self.camera.changed.connect(self._note_camera)
-        self.bar.run_clicked.connect(self.compare)
         self.results.picked.connect(self._reveal)
         self.side_by_side.toggled.connect(self._lay_out)
         self.viewer.canvas.grid.events.enabled.connect(self._note_grid)
@@ -111,23 +110,17 @@ class CompareWidget(Panel):
         """Whether the image is sharp and is blurred first."""
         return bool(self.state.currentText() == SHARP)
 
-    def _check(self, *_: object) -> None:
+    def check(self, *_: object) -> None:
         """Enable the Compare button if nothing is missing."""
         self.rows.setRowVisible(self.truth, not self.is_sharp)
-        try:
-            self._request()
-        except CoordGateError as error:
-            self.bar.set_problem(str(error))
-        else:
-            self.bar.set_problem("")
+        super().check()
 
-    def _request(self) -> CompareRequest:
+    def request(self) -> CompareRequest:
         """Read the form; raises `CoordGateError` if something is missing or wrong."""
         if self.image.value is None:
             raise SettingsError("Choose an image; open one first.")
-        forms = (self.camera, *self.forms.values())
-        if problems := [text for form in forms for text in form.problems.values()]:
-            raise SettingsError("; ".join(problems))
+        if problems := problems_of(self.camera, *self.forms.values()):
+            raise SettingsError(problems)
         truth = None if self.is_sharp else self.truth.value
         preferences = load_preferences()
         settings = {name: cast(Settings, form.settings) for name, form in self.forms.items()}
@@ -146,29 +139,24 @@ class CompareWidget(Panel):
     def _plane(self, layer: ImageLayer) -> OnePlane:
         return OnePlane(image_of(layer), plane_on_view(self.viewer, layer))
 
-    def compare(self) -> None:
+    def start(self, request: CompareRequest) -> None:
         """Run the methods in the background one after the other."""
-        try:
-            request = self._request()
-        except CoordGateError as error:
-            self.bar.show_error(str(error))
-            return
         field = self.field.name if request.field is not None else ""
         before = self.results.shown
         shown = ShownComparison(self.viewer, self.image.value, request, field, before)
-        job = Job(COMPARING, request.events, shown)
+        job = Job(COMPARING, request.events, shown, done_message=request.done_message)
         job.happened.connect(shown.show)
-        self._follow(job)
+        self.follow(job)
         self._lay_out(self.side_by_side.isChecked())
         self.session.start(job)
 
-    def _follow(self, job: Job) -> None:
+    def follow(self, job: Job) -> None:
         """Show the results of a job."""
         self.results.show_results(job.context)
-        self.bar.follow(job)
-        weak_connect(job.happened, self._show)
+        super().follow(job)
 
-    def _show(self, _: Any) -> None:
+    def on_event(self, _: object) -> None:
+        """Show new rows of the table."""
         shown = self.bar.job.context if self.bar.job is not None else None
         if isinstance(shown, ShownComparison) and len(shown.rows) != self.results.table.rowCount():
             self.results.show_results(shown)
