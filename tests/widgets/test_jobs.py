@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ def test_fast_steps_are_emitted_a_few_times_a_second_with_all_metrics(
 
 
 def test_thousands_of_files_are_emitted_in_a_few_batches(qtbot: QtBot) -> None:
-    def work(_: Job) -> Iterator[Event]:
+    def work(_: Job) -> Generator[Event]:
         for number in range(5000):
             yield FileChanged(Path(str(number)), "waiting")
 
@@ -150,7 +150,7 @@ def test_a_paused_job_can_be_canceled(qtbot: QtBot, seen: list[Event]) -> None:
 def test_an_error_ends_the_job_even_if_workers_swallow_it(
     qtbot: QtBot, seen: list[Event], error: Exception, words: str
 ) -> None:
-    def work(_: Job) -> Iterator[Event]:
+    def work(_: Job) -> Generator[Event]:
         yield Progress("counting", 1, 2, 0.1)
         raise error
 
@@ -173,7 +173,7 @@ def test_a_job_paused_and_canceled_at_once_ends(qtbot: QtBot, seen: list[Event])
 def test_a_pause_is_not_counted_in_any_stage_that_contains_it(
     qtbot: QtBot, seen: list[Event]
 ) -> None:
-    def work(_: Job) -> Iterator[Event]:
+    def work(_: Job) -> Generator[Event]:
         outer = Stopwatch("outer", 40)
         for done in range(1, 41):
             time.sleep(0.01)
@@ -224,7 +224,7 @@ def test_a_slot_that_fails_does_not_hide_the_end(qtbot: QtBot) -> None:
 def test_the_first_event_of_a_stage_is_emitted_at_once(qtbot: QtBot, seen: list[Event]) -> None:
     go_on = threading.Event()
 
-    def work(_: Job) -> Iterator[Event]:
+    def work(_: Job) -> Generator[Event]:
         yield Progress("reading", 1, 2, 0.1)
         go_on.wait(10)
 

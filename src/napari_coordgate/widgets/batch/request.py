@@ -1,13 +1,17 @@
 """What a batch is asked to do: a frozen snapshot, taken before it begins."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.widgets.jobs import Job
+
+if TYPE_CHECKING:
+    from napari_coordgate.batch import BatchSummary
 
 __all__ = ["BatchRequest", "results_folder"]
 
@@ -57,7 +61,7 @@ class BatchRequest:
         """The same, for what is not done yet."""
         return replace(self, overwrite=False)
 
-    def events(self, job: Job) -> Iterator[Event]:
+    def events(self, job: Job) -> Generator[Event, None, "BatchSummary"]:
         """Events of the batch; for the background thread."""
         from napari_coordgate.batch import deblur_folder_events  # brings in torch
 
