@@ -119,5 +119,5 @@ def test_several_computers_must_be_told_where_they_meet(monkeypatch: pytest.Monk
 
 def test_a_process_of_a_device_starts_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LAUNCHER, str(os.getppid()))
-    with pytest.raises(SettingsError, match="no others"):
+    with pytest.raises(SettingsError, match="cannot start others"):
         run_on_each_device(2, nodes=1)

@@ -183,7 +183,7 @@ def test_a_run_that_is_past_the_steps_asked_for_says_so(run: Run, world: World) 
     before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
     finished = run("train", world.sharp, "-o", world.model, "--resume", "--steps", 2)
     assert finished.returncode == 2
-    assert "already at step 4; ask for more steps" in finished.stderr
+    assert "already at step 4; set steps to more" in finished.stderr
     assert {path: path.read_bytes() for path in world.model.parent.glob("model*")} == before
 
 
@@ -194,10 +194,10 @@ def test_our_own_products_are_no_images_to_train_on(run: Run, world: World, tmp_
     training = ("train", folder, "--psf", world.field, "-o", tmp_path / "m.safetensors")
     finished = run(*training, "--steps", 1)
     assert finished.returncode == 1
-    assert "gates.tif holds gating maps" in finished.stderr
+    assert "gates.tif contains gating maps" in finished.stderr
     (folder / "gates.tif").unlink()
     (folder / "field.tif").write_bytes(world.field.read_bytes())
-    assert "field.tif holds a PSF field" in run(*training, "--steps", 1).stderr
+    assert "field.tif contains a PSF field" in run(*training, "--steps", 1).stderr
 
 
 def test_a_run_goes_on_or_starts_anew(run: Run, world: World, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Start this very command once for each device of this computer.
+"""Start this command once for each device of this computer.
 
-The process that was called only looks after them: it passes a signal on, once, and ends all
-when one of them fails. They in turn end with it, however it ends.
+The launcher only supervises the processes: it forwards a signal once, and ends all when one
+of them fails. They end with the launcher, however it ends.
 
-Neither PyTorch's launcher nor fabric's would do: once one process has died, the former waits half a
-minute for another that hangs, and hides its status after a signal; the latter kills without a word,
-amid a save. On several computers, where they are at home, torchrun and srun start the same command.
+The launchers of PyTorch and fabric do not suffice: once a process has died, the former waits half
+a minute for another that hangs, and hides its exit status after a signal; the latter kills
+processes during a save. On several computers, torchrun and srun start the same command.
 """
 
 import os
@@ -21,70 +21,51 @@ from contextlib import contextmanager
 from napari_coordgate.cli.job import cancel_on_signal
 from napari_coordgate.errors import SettingsError, TrainingError
 
-__all__ = ["end_with_launcher", "run_on_each_device"]
-
 GRACE_SECONDS = 5.0
-"""Time for the others to notice that one has failed, and to save what there is."""
+"""Time for the other processes to notice a failure, and to save a checkpoint."""
 PAUSE_SECONDS = 0.05
 LAUNCHER = "NAPARI_COORDGATE_LAUNCHER"
-"""Variable that tells a process who has started it."""
-MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+"""Environment variable with the process id of the launcher."""
+RENDEZVOUS_VARS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
 Ranks = Sequence[subprocess.Popen[bytes]]
 
 
 def run_on_each_device(devices: int, nodes: int) -> int:
-    """Run this command as so many processes, and wait for them.
+    """Run this command as so many processes on this computer; returns the status of the first.
 
-    Parameters
-    ----------
-    devices : int
-        Processes on this computer.
-    nodes : int
-        Computers; where there are several, the environment tells where they meet.
-
-    Returns
-    -------
-    int
-        Exit status of the first of the processes.
-
-    Raises
-    ------
-    SettingsError
-        If the environment does not tell where the computers meet, or this process is
-        itself one of those that were started.
-    TrainingError
-        If the first one was ended from outside.
+    With several nodes, the environment must say how they connect.
     """
     if LAUNCHER in os.environ:
-        raise SettingsError("A process that was started for a device is to start no others.")
-    if nodes > 1 and not set(MEETING) <= os.environ.keys():
+        raise SettingsError("A process that was started for a device cannot start others.")
+    if nodes > 1 and not set(RENDEZVOUS_VARS) <= os.environ.keys():
         raise SettingsError(
-            f"On {nodes} computers, start by srun or torchrun, or set {', '.join(MEETING)} on each."
+            f"On {nodes} computers, start with srun or torchrun, or set "
+            f"{', '.join(RENDEZVOUS_VARS)} on each."
         )
     with cancel_on_signal() as cancel, _started(devices) as ranks:
         _wait(ranks, cancel)
     status = ranks[0].returncode
     if status < 0:
-        raise TrainingError("A process of the training was killed; go on with --resume.")
+        raise TrainingError("A process of the training was killed; continue with --resume.")
     return status
 
 
 def end_with_launcher() -> None:
-    """End this process when the one that has started it for a device is gone."""
+    """Exit this process when its launcher has ended."""
     if LAUNCHER in os.environ:
         launcher = int(os.environ[LAUNCHER])
-        threading.Thread(target=_outlive, args=(launcher,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(launcher,), daemon=True).start()
 
 
-def _outlive(launcher: int) -> None:
+def _exit_with_parent(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(PAUSE_SECONDS)
     os._exit(1)
 
 
-def _meeting_here() -> dict[str, str]:
-    """Where processes of this computer alone meet: its own address, and a port that is free."""
+def _local_rendezvous() -> dict[str, str]:
+    """Address and free port at which processes of this computer connect."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address, port = server.getsockname()
     return {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
@@ -92,12 +73,12 @@ def _meeting_here() -> dict[str, str]:
 
 @contextmanager
 def _started(devices: int) -> Iterator[Ranks]:
-    """Processes for the devices of this computer, none of which outlives the block."""
-    environment = _meeting_here() | os.environ | {LAUNCHER: str(os.getpid())}
+    """Start a process for each device; they are killed when the block ends."""
+    environment = _local_rendezvous() | os.environ | {LAUNCHER: str(os.getpid())}
     ranks: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(devices):
-            # In a session of its own, so that Ctrl-C reaches it from here alone, and once.
+            # In its own session, so that Ctrl-C reaches it through the launcher only, and once.
             process = subprocess.Popen(
                 sys.orig_argv, env=environment | {"LOCAL_RANK": str(rank)}, start_new_session=True
             )
@@ -110,11 +91,11 @@ def _started(devices: int) -> Iterator[Ranks]:
 
 
 def _wait(ranks: Ranks, cancel: threading.Event) -> None:
-    """Wait until all have ended, or for a while since the first has, or one has failed."""
-    is_passed_on, deadline = False, float("inf")
+    """Wait until all processes have ended, or for the grace period after a failure."""
+    is_forwarded, deadline = False, float("inf")
     while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
-        if cancel.is_set() and not is_passed_on:
-            is_passed_on = True
+        if cancel.is_set() and not is_forwarded:
+            is_forwarded = True
             for process in ranks:
                 process.send_signal(signal.SIGTERM)
         has_ended = ranks[0].poll() is not None or any(process.poll() for process in ranks)

@@ -1,4 +1,4 @@
-"""From sharp images to a trained network."""
+"""Train a model."""
 
 import math
 import sys
@@ -33,24 +33,10 @@ from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import OUTPUT_EXISTS_HINT, distributed, train_events
 
-__all__ = ["Start", "TrainingImages", "train_network"]
-
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts from, beside its settings.
-
-    Attributes
-    ----------
-    preset : str
-        One of `PRESETS`, followed where the settings do not say otherwise.
-    init : Path or None
-        Checkpoint to fine-tune.
-    resume : bool
-        Go on with the run beside the output.
-    overwrite : bool
-        Replace the output.
-    """
+    """Start of a training: preset, model to fine-tune, or checkpoint to resume from."""
 
     preset: PresetName
     init: Path | None
@@ -60,17 +46,7 @@ class Start:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Where the images lie.
-
-    Attributes
-    ----------
-    sharp : Path
-        Sharp images.
-    blurred : Path or None
-        Measured blurred images of the same scenes.
-    validation : Path or None
-        Sharp images to validate on.
-    """
+    """Files of the training images."""
 
     sharp: Path
     blurred: Path | None
@@ -84,13 +60,13 @@ def train_network(
     start: Start,
     given: Given[TrainingSettings],
 ) -> None:
-    """Train a network on a folder of images, and write its settings beside it.
+    """Train a model on a folder of images, and write the settings beside it.
 
-    On several devices there is a process for each. All train; only the first one speaks.
+    With several devices there is one process for each; only the first one prints.
     """
     end_with_launcher()
     if start.resume and start.init is not None:
-        raise SettingsError("Give either --resume or --init: a run goes on, or starts anew.")
+        raise SettingsError("Give either --resume or --init, not both.")
     origin = _origin(output, start)
     settings = _settings(origin, start, given)
     runtime = settings.select(RuntimeConfig)
@@ -137,7 +113,7 @@ def train_network(
 
 
 def _origin(output: Path, start: Start) -> Model | None:
-    """Checkpoint with which the run begins."""
+    """Model whose settings, and with --init weights, the training starts from."""
     if start.resume:
         return Model.load(last_checkpoint_path(output))
     return None if start.init is None else Model.load(start.init)
@@ -146,7 +122,7 @@ def _origin(output: Path, start: Start) -> Model | None:
 def _settings(
     origin: Model | None, start: Start, given: Given[TrainingSettings]
 ) -> TrainingSettings:
-    """Settings of the run: the origin's and the preset's stand in place of the defaults."""
+    """Settings of the training; the origin and the preset replace the defaults."""
     defaults: list[Mapping[str, Any]] = []
     if origin is not None:
         kept = None if start.resume else {"network", "scaling"}
@@ -158,14 +134,14 @@ def _settings(
 
 
 def _with_own_length(layer: dict[str, Any]) -> dict[str, Any]:
-    """Settings whose steps, if they ask for some, are not outweighed by epochs from elsewhere."""
+    """Settings in which steps, if given, override epochs of other sources."""
     return {"epochs": None, **layer} if "steps" in layer else layer
 
 
 def _with_settings(
     events: Generator[Event, None, Model], output: Path, settings: str, replaced: bool
 ) -> Generator[Event, None, tuple[Model, int]]:
-    """Pass events on, and write the settings once the run is under way: its input is good."""
+    """Write the settings once all images were read, and count the steps."""
     written, steps = False, 0
     while True:
         try:
