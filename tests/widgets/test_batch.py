@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,7 +198,7 @@ class HeldBatch:
         self.files = files
         self.gate = threading.Semaphore(0)
 
-    def __call__(self, folder: Path, *_: object, **__: object) -> Iterator[Event]:
+    def __call__(self, folder: Path, *_: object, **__: object) -> Generator[Event, None, str]:
         stopwatch = Stopwatch("deblurring", 10**10 * self.files)
         paths = [folder.resolve() / f"{number:05}.tif" for number in range(self.files)]
         yield from (FileChanged(path, "waiting") for path in paths)
@@ -208,6 +208,7 @@ class HeldBatch:
                 yield stopwatch.progress(10**10 * number, files=number, of=self.files)
             pair = (np.zeros((8, 8), np.float32), np.full((8, 8), number, np.float32))
             yield FileChanged(path, "done" if number else "failed", path, 3.0 - number, "", pair)
+        return "Held no more."
 
 
 @pytest.fixture
