@@ -315,7 +315,7 @@ def test_what_hinders_the_start_stands_below_the_button(
     widget.folder.line_edit.value = "~nobody-of-this-name"
     assert "is no folder" in problem()
     widget.folder.value = folder
-    widget.names.editors["pattern"].line.clear()  # type: ignore[attr-defined]
+    widget.names.editors["pattern"].widget.native.clear()  # type: ignore[attr-defined]
     assert "at least" in problem()
     session_of(viewer).models.clear()
     assert "Choose a network" in problem()
@@ -356,7 +356,8 @@ def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"), [("*.czi", "holds nothing of the pattern"), ("*", "Another batch")]
+    ("pattern", "words"),
+    [("*.czi", "contains no file that matches the pattern"), ("*", "Another batch")],
 )
 def test_what_ends_a_batch_at_its_start_is_told(
     qtbot: QtBot, widget: BatchWidget, folder: Path, pattern: str, words: str
