@@ -28,7 +28,16 @@ from .config import (
     Camera as Camera,
 )
 from .config import (
+    CGMultiWienerConfig as CGMultiWienerConfig,
+)
+from .config import (
+    CGUNetConfig as CGUNetConfig,
+)
+from .config import (
     ComparisonConfig as ComparisonConfig,
+)
+from .config import (
+    CoordConvUNetConfig as CoordConvUNetConfig,
 )
 from .config import (
     DeblurConfig as DeblurConfig,
@@ -44,6 +53,9 @@ from .config import (
 )
 from .config import (
     Method as Method,
+)
+from .config import (
+    MultiWienerConfig as MultiWienerConfig,
 )
 from .config import (
     NetworkConfig as NetworkConfig,
@@ -62,6 +74,12 @@ from .config import (
 )
 from .config import (
     TrainingConfig as TrainingConfig,
+)
+from .config import (
+    UNetConfig as UNetConfig,
+)
+from .config import (
+    WeightedWienerConfig as WeightedWienerConfig,
 )
 from .config import (
     WienerConfig as WienerConfig,
@@ -207,10 +225,13 @@ __all__ = [
     "BatchConfig",
     "BatchRuntime",
     "BatchSummary",
+    "CGMultiWienerConfig",
+    "CGUNetConfig",
     "Camera",
     "CanceledError",
     "Comparison",
     "ComparisonConfig",
+    "CoordConvUNetConfig",
     "CoordGate",
     "CoordGateError",
     "DeblurConfig",
@@ -226,6 +247,7 @@ __all__ = [
     "Method",
     "Model",
     "ModelError",
+    "MultiWienerConfig",
     "NetworkConfig",
     "OutputError",
     "PSFError",
@@ -244,6 +266,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "UNet",
+    "UNetConfig",
+    "WeightedWienerConfig",
     "WienerConfig",
     "Window",
     "build_network",
