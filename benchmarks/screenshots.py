@@ -180,7 +180,7 @@ def batch(album: Album) -> None:
     widget: BatchWidget = album.open(BatchWidget, "Batch deblur")
     album.take("batch-empty")
     widget.session.load_model(sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.network.value is not None)
+    until(lambda: widget.model.value is not None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "night"
         fill(folder)
@@ -188,7 +188,7 @@ def batch(album: Album) -> None:
         album.take("batch-filled")
         widget.bar.run.click()
         until(lambda: len(done(widget)) > 2)
-        widget.table.open_wanted.emit(done(widget)[-1])
+        widget.table.open_requested.emit(done(widget)[-1])
         until(lambda: len(album.viewer.layers) == 2)
         side_by_side(album.viewer)
         album.take("batch-running")
@@ -219,7 +219,7 @@ def fill(folder: Path) -> None:
 
 def done(widget: BatchWidget) -> list[FileChanged]:
     """Return the files that are done."""
-    files = widget.table.batch.files.values() if widget.table.batch is not None else ()
+    files = widget.status.files.values() if widget.status is not None else ()
     return [file for file in files if file.status == "done"]
 
 

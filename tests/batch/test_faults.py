@@ -42,7 +42,7 @@ PROGRAM = (
 
 
 def run(world: World, **options: Any) -> BatchSummary:
-    options = {"config": FLOAT32, "device": "cpu"} | options
+    options = dict[str, Any](config=FLOAT32, device="cpu") | options
     return deblur_folder(world.folder, world.output, world.model, **options)
 
 
@@ -154,7 +154,7 @@ def test_a_source_that_changes_during_the_batch_fails(world: World) -> None:
         if isinstance(event, FileChanged) and event.status == "running":
             os.utime(path, ns=(1, 1))
 
-    options = {"config": config, "runtime": SMALL_TILES}
+    options = dict[str, Any](config=config, runtime=SMALL_TILES)
     (failed,) = run(world, callback=touch_when_running, **options).failed
     assert "was changed while" in failed.message
     assert not (world.output / "growing.ome.tif").exists()

@@ -29,7 +29,7 @@ FLOAT32 = BatchConfig(precision="float32")
 
 
 def run(world: World, **options: Any) -> BatchSummary:
-    options = {"config": FLOAT32, "device": "cpu"} | options
+    options = dict[str, Any](config=FLOAT32, device="cpu") | options
     return deblur_folder(world.folder, world.output, world.model, **options)
 
 

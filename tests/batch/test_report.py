@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from napari_coordgate.events import FileStatus
 PLATES, OTHERS = Path("/plates"), Path("/others")
 
 
-def result(name: str, status: FileStatus, output: Path | None = None, **values: int) -> TaskResult:
+def result(name: str, status: FileStatus, output: Path | None = None, **values: Any) -> TaskResult:
     return TaskResult(PLATES / name, status, output, **values)
 
 

@@ -1,4 +1,4 @@
-"""The Batch deblur widget, clicked as a person would."""
+"""The Batch deblur widget, operated by mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from filelock import FileLock
 from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLineEdit
 
+from napari_coordgate.batch import BatchSummary
 from napari_coordgate.batch.folder import LOCK_NAME
 from napari_coordgate.events import Event, FileChanged, Stopwatch
 from napari_coordgate.inference import deblur
@@ -21,7 +22,7 @@ from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.batch import BatchWidget
-from napari_coordgate.widgets.batch.files import FILE, STATE, TIME, WHY
+from napari_coordgate.widgets.batch.table import FILE, MESSAGE, STATUS, TIME
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.jobs import JobEnd
 from napari_coordgate.widgets.layers import provenance
@@ -44,7 +45,7 @@ def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
 
 @pytest.fixture
 def folder(tmp_path: Path, blurred: NDArray[np.float32]) -> Path:
-    """Three good images, of which one in a folder, a broken one and a text."""
+    """Three good images, one of them in a subfolder, a broken one and a text file."""
     folder = tmp_path / "night"
     (folder / "plate 1").mkdir(parents=True)
     for name, pixels in zip(GOOD, blurred, strict=False):
@@ -56,10 +57,10 @@ def folder(tmp_path: Path, blurred: NDArray[np.float32]) -> Path:
 
 @pytest.fixture
 def widget(qtbot: QtBot, viewer: Viewer, checkpoint_file: Path) -> BatchWidget:
-    """The widget in a dock, with a network to choose."""
+    """The widget in a dock, with a model to choose."""
     widget = opened(viewer)
     widget.session.load_model(checkpoint_file)
-    qtbot.waitUntil(lambda: widget.network.value is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=WAIT_MS)
     return widget
 
 
@@ -70,10 +71,10 @@ def opened(viewer: Viewer) -> BatchWidget:
 
 
 def rows(widget: BatchWidget) -> dict[str, str]:
-    """State of each file that is seen in the table, by its name, from top to bottom."""
-    shown = widget.table.shown
+    """Status of each visible file by its name, from top to bottom."""
+    shown = widget.table.rows
     texts = [
-        [shown.index(row, column).data() for column in (FILE, STATE)]
+        [shown.index(row, column).data() for column in (FILE, STATUS)]
         for row in range(shown.rowCount())
     ]
     return {name: state.partition(" ")[2] for name, state in texts}
@@ -81,7 +82,7 @@ def rows(widget: BatchWidget) -> dict[str, str]:
 
 def cell(widget: BatchWidget, name: str, column: int) -> QModelIndex:
     row = list(rows(widget)).index(name)
-    return widget.table.shown.index(row, column)
+    return widget.table.rows.index(row, column)
 
 
 def click_row(qtbot: QtBot, widget: BatchWidget, name: str, *, double: bool = False) -> None:
@@ -100,7 +101,7 @@ def run_to_end(qtbot: QtBot, widget: BatchWidget, folder: Path) -> JobEnd:
     return wait_for_end(qtbot, widget.bar)
 
 
-def test_every_good_file_is_deblurred_and_every_bad_one_named(
+def test_good_files_are_deblurred_and_bad_files_have_a_message(
     qtbot: QtBot, widget: BatchWidget, folder: Path, checkpoint: Model
 ) -> None:
     assert run_to_end(qtbot, widget, folder).reason == "completed"
@@ -112,7 +113,7 @@ def test_every_good_file_is_deblurred_and_every_bad_one_named(
         np.testing.assert_array_equal(
             result.data, deblur(read_image(folder / name).pixels, checkpoint)
         )
-    why = cell(widget, BROKEN, WHY)
+    why = cell(widget, BROKEN, MESSAGE)
     assert why.data().startswith("cannot be read")
     tooltip = why.data(Qt.ItemDataRole.ToolTipRole)
     assert str(folder / BROKEN) in tooltip.splitlines()[0]
@@ -122,11 +123,11 @@ def test_every_good_file_is_deblurred_and_every_bad_one_named(
     message = widget.bar.message.text()
     assert "1 failed" in message
     assert str(output / "deblur-report.jsonl") in message
-    assert widget.table.pair.isVisible()
-    assert Path(GOOD[-1]).name in widget.table.pair.name.text()
+    assert widget.table.thumbnails.isVisible()
+    assert Path(GOOD[-1]).name in widget.table.thumbnails.name.text()
 
 
-def test_what_failed_is_tried_again_and_what_is_done_stays(
+def test_failed_files_are_retried_and_finished_files_are_kept(
     qtbot: QtBot, widget: BatchWidget, folder: Path
 ) -> None:
     run_to_end(qtbot, widget, folder)
@@ -138,7 +139,7 @@ def test_what_failed_is_tried_again_and_what_is_done_stays(
     assert not widget.table.retry.isEnabled()
 
 
-def test_a_file_and_its_result_open_as_layers_that_say_what_they_are(
+def test_a_file_and_its_result_open_as_layers_with_provenance(
     qtbot: QtBot, viewer: Viewer, widget: BatchWidget, folder: Path, checkpoint_file: Path
 ) -> None:
     run_to_end(qtbot, widget, folder)
@@ -154,13 +155,13 @@ def test_a_file_and_its_result_open_as_layers_that_say_what_they_are(
         assert layer.axis_labels == ("y", "x")
     assert deblurred.contrast_limits == blurred.contrast_limits
     how = provenance(deblurred.metadata)
-    assert (how["kind"], how["network"]) == ("deblurred", str(checkpoint_file))
+    assert (how["kind"], how["model"]) == ("deblurred", str(checkpoint_file))
     assert how["image"] == str(folder / "a.tif")
     click_row(qtbot, widget, "plate 1/a.tif", double=True)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=WAIT_MS)
 
 
-def test_a_file_without_a_result_opens_alone_and_a_broken_one_says_why(
+def test_a_file_without_a_result_opens_alone_and_a_text_file_does_not(
     qtbot: QtBot, viewer: Viewer, widget: BatchWidget, folder: Path
 ) -> None:
     run_to_end(qtbot, widget, folder)
@@ -173,7 +174,7 @@ def test_a_file_without_a_result_opens_alone_and_a_broken_one_says_why(
     assert len(viewer.layers) == 1
 
 
-def test_a_canceled_batch_goes_on_where_it_stopped(
+def test_a_canceled_batch_resumes_where_it_stopped(
     qtbot: QtBot, widget: BatchWidget, folder: Path, blurred: NDArray[np.float32]
 ) -> None:
     for number in range(60):
@@ -192,13 +193,15 @@ def test_a_canceled_batch_goes_on_where_it_stopped(
 
 
 class HeldBatch:
-    """A batch of many files that does one whenever it is let, and meanwhile tells how far it is."""
+    """A batch of many files that finishes one for each release of its gate."""
 
     def __init__(self, files: int) -> None:
         self.files = files
         self.gate = threading.Semaphore(0)
 
-    def __call__(self, folder: Path, *_: object, **__: object) -> Generator[Event, None, str]:
+    def __call__(
+        self, folder: Path, *_: object, **__: object
+    ) -> Generator[Event, None, BatchSummary]:
         stopwatch = Stopwatch("deblurring", 10**10 * self.files)
         paths = [folder.resolve() / f"{number:05}.tif" for number in range(self.files)]
         yield from (FileChanged(path, "waiting") for path in paths)
@@ -208,12 +211,12 @@ class HeldBatch:
                 yield stopwatch.progress(10**10 * number, files=number, of=self.files)
             pair = (np.zeros((8, 8), np.float32), np.full((8, 8), number, np.float32))
             yield FileChanged(path, "done" if number else "failed", path, 3.0 - number, "", pair)
-        return "Held no more."
+        return BatchSummary((), folder / "report.jsonl", 0.0)
 
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], HeldBatch]:
-    """Replace the batch by one whose pace the test decides."""
+    """Replace the batch by one whose pace the test controls."""
 
     def replace_by(files: int) -> HeldBatch:
         batch = HeldBatch(files)
@@ -223,14 +226,14 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], HeldBatch]:
     return replace_by
 
 
-def test_ten_thousand_files_come_in_a_few_handfuls(
+def test_ten_thousand_files_are_inserted_in_few_batches(
     qtbot: QtBot, widget: BatchWidget, folder: Path, hold: Callable[[int], HeldBatch]
 ) -> None:
     batch, insertions = hold(10_000), list[int]()
     widget.table.files.rowsInserted.connect(lambda _, first, last: insertions.append(last - first))
     widget.folder.value = folder
     click(widget.bar.run)
-    qtbot.waitUntil(lambda: widget.table.shown.rowCount() == 10_000, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.table.rows.rowCount() == 10_000, timeout=WAIT_MS)
     assert len(insertions) < 50
     assert widget.bar.bar.text().startswith("0/10000 files")
     batch.gate.release(3)
@@ -238,7 +241,7 @@ def test_ten_thousand_files_come_in_a_few_handfuls(
     assert "100.0 TB" in widget.bar.bar.text()
 
 
-def test_files_are_sorted_by_a_click_and_those_that_failed_stand_alone_if_wanted(
+def test_files_can_be_sorted_and_filtered(
     qtbot: QtBot, widget: BatchWidget, folder: Path, hold: Callable[[int], HeldBatch]
 ) -> None:
     hold(4).gate.release(3)
@@ -248,7 +251,7 @@ def test_files_are_sorted_by_a_click_and_those_that_failed_stand_alone_if_wanted
     table.view.sortByColumn(TIME, Qt.SortOrder.AscendingOrder)
     times = [cell(widget, name, TIME).data() for name in rows(widget)]
     assert times == ["", "1.0 s", "2.0 s", "3.0 s"]
-    table.view.sortByColumn(STATE, Qt.SortOrder.AscendingOrder)
+    table.view.sortByColumn(STATUS, Qt.SortOrder.AscendingOrder)
     assert list(rows(widget).values()) == ["failed", "waiting", "done", "done"]
     click(table.only_failed)
     assert list(rows(widget).values()) == ["failed"]
@@ -257,7 +260,7 @@ def test_files_are_sorted_by_a_click_and_those_that_failed_stand_alone_if_wanted
     assert list(rows(widget)) == ["00003.tif", "00002.tif", "00001.tif", "00000.tif"]
 
 
-def test_a_batch_is_seen_again_when_its_widget_was_closed_and_opened(
+def test_a_reopened_widget_shows_its_batch(
     qtbot: QtBot,
     viewer: Viewer,
     widget: BatchWidget,
@@ -272,30 +275,30 @@ def test_a_batch_is_seen_again_when_its_widget_was_closed_and_opened(
     viewer.window.remove_dock_widget(widget)
     again = opened(viewer)
     assert list(rows(again).values()) == ["failed", "waiting", "waiting", "waiting"]
-    assert again.network.value is session_of(viewer).models["tiny"]
+    assert again.model.value is session_of(viewer).models["tiny"]
     batch.gate.release(2)
     assert wait_for_end(qtbot, again.bar).reason == "completed"
     assert list(rows(again).values()) == ["failed", "done", "done", "waiting"]
     viewer.window.remove_dock_widget(again)
     late = opened(viewer)
     assert list(rows(late).values()) == ["failed", "done", "done", "waiting"]
-    assert "Held no more" in late.bar.message.text()
+    assert "report.jsonl" in late.bar.message.text()
     assert late.table.retry.isEnabled()
-    assert late.table.pair.name.text().startswith("00002.tif")
+    assert late.table.thumbnails.name.text().startswith("00002.tif")
 
 
-def test_only_the_latest_pictures_are_kept(
+def test_only_the_latest_thumbnails_are_kept(
     qtbot: QtBot, widget: BatchWidget, folder: Path, hold: Callable[[int], HeldBatch]
 ) -> None:
     hold(4).gate.release(3)
     run_to_end(qtbot, widget, folder)
-    batch = widget.table.batch
+    batch = widget.status
     assert batch is not None and batch.latest is not None
     assert batch.latest.source.name == "00002.tif"
     assert all(file.thumbnails is None for file in batch.files.values())
 
 
-def test_what_hinders_the_start_stands_below_the_button(
+def test_the_bar_shows_why_a_batch_cannot_start(
     qtbot: QtBot, viewer: Viewer, widget: BatchWidget, folder: Path, tmp_path: Path
 ) -> None:
     def problem() -> str:
@@ -307,21 +310,23 @@ def test_what_hinders_the_start_stands_below_the_button(
     widget.output.value = folder
     assert "choose another" in problem()
     widget.output.value = folder / "a.tif"
-    assert "is no folder" in problem()
+    assert "is not a folder" in problem()
     widget.output.value = tmp_path / "results"
     assert not problem()
     widget.folder.value = tmp_path / "nowhere"
-    assert "nowhere is no folder" in problem()
+    assert "nowhere is not a folder" in problem()
     widget.folder.line_edit.value = "~nobody-of-this-name"
-    assert "is no folder" in problem()
+    assert "is not a folder" in problem()
     widget.folder.value = folder
-    widget.names.editors["pattern"].widget.native.clear()  # type: ignore[attr-defined]
-    assert "at least" in problem()
+    pattern = widget.names.editors["pattern"].findChild(QLineEdit)
+    assert pattern is not None
+    pattern.clear()
+    assert "Pattern: " in problem()
     session_of(viewer).models.clear()
-    assert "Choose a network" in problem()
+    assert "Choose a model" in problem()
 
 
-def test_an_offered_folder_for_results_follows_the_images_until_another_is_typed(
+def test_the_suggested_output_follows_the_folder_until_it_is_edited(
     qtbot: QtBot, widget: BatchWidget, folder: Path, tmp_path: Path
 ) -> None:
     qtbot.keyClicks(widget.folder.line_edit.native, str(folder))
@@ -333,7 +338,7 @@ def test_an_offered_folder_for_results_follows_the_images_until_another_is_typed
     assert path_of(widget.output) == tmp_path / "mine"
 
 
-def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
+def test_a_model_without_a_file_is_saved_before_the_batch(
     qtbot: QtBot,
     viewer: Viewer,
     folder: Path,
@@ -349,17 +354,16 @@ def test_a_network_that_is_in_no_file_is_saved_before_the_batch(
     monkeypatch.setattr(
         "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName", lambda *_: chosen
     )
-    click(widget.save_network)
+    click(widget.save_model)
     assert Model.load(tmp_path / "fresh.safetensors").step == checkpoint.step
     assert widget.bar.run.isEnabled()
-    assert not widget.save_network.isVisible()
+    assert not widget.save_model.isVisible()
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"),
-    [("*.czi", "contains no file that matches the pattern"), ("*", "Another batch")],
+    ("pattern", "words"), [("*.czi", "contains no file that matches"), ("*", "Another batch")]
 )
-def test_what_ends_a_batch_at_its_start_is_told(
+def test_errors_at_the_start_of_a_batch_are_shown(
     qtbot: QtBot, widget: BatchWidget, folder: Path, pattern: str, words: str
 ) -> None:
     output = folder.with_name("night deblurred")
@@ -372,7 +376,7 @@ def test_what_ends_a_batch_at_its_start_is_told(
     assert widget.bar.run.isEnabled()
 
 
-def test_the_part_the_format_and_an_overwriting_are_those_of_the_form(
+def test_selection_format_and_overwrite_come_from_the_form(
     qtbot: QtBot,
     viewer: Viewer,
     widget: BatchWidget,
@@ -382,7 +386,7 @@ def test_the_part_the_format_and_an_overwriting_are_those_of_the_form(
     write_image(folder / "stack.tif", Image(blurred, "ZYX"))
     widget.names.editors["pattern"].set_value("stack.tif")
     widget.names.editors["format"].set_value("ome-zarr")
-    widget.part.editors["planes"].set_value("1:3")
+    widget.selection.editors["planes"].set_value("1:3")
     run_to_end(qtbot, widget, folder)
     assert rows(widget) == {"stack.tif": "done"}
     result = folder.with_name("night deblurred") / "stack.ome.zarr"

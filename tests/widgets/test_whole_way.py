@@ -64,7 +64,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     assert len(viewer.layers) == before + len(gates.maps)
 
     batch: BatchWidget = open_widget(viewer, "Batch deblur")
-    assert batch.session.model_files[batch.network.value] == tmp_path / "nuclei.safetensors"
+    assert batch.session.model_files[batch.model.value] == tmp_path / "nuclei.safetensors"
 
     # An image that the network never saw.
     viewer.open_sample(PLUGIN, "nuclei_sharp")

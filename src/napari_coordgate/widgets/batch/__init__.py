@@ -1,4 +1,4 @@
-"""Deblur a folder of images, and watch what becomes of each file."""
+"""The Batch deblur widget: deblur a folder of images and watch the status of each file."""
 
 from napari_coordgate.widgets.batch.widget import BatchWidget
 

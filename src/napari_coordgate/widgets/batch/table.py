@@ -1,8 +1,19 @@
-"""The table of a batch's files: to sort, to filter, to open."""
+"""The table of the files of a batch: sort, filter and open them; fast for thousands of files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
 
-from qtpy.QtCore import QModelIndex, Qt, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QObject,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -17,98 +28,209 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.events import FileChanged
-from napari_coordgate.widgets.batch.files import FILE, FailedFilter, FileModel
-from napari_coordgate.widgets.batch.pair import PairView
-from napari_coordgate.widgets.batch.shown import ShownBatch
+from napari_coordgate.events import FileChanged, FileStatus
+from napari_coordgate.widgets.batch.thumbnails import ThumbnailPair
+from napari_coordgate.widgets.panel import COLORS
 
-__all__ = ["FileTable"]
-
-TIGHT = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
+COLUMNS = {
+    "File": "Path within the folder.",
+    "Status": "Status of the file.",
+    "Time": "Processing time.",
+    "Message": "Error or warning.",
+}
+"""Headings and their tooltips."""
+FILE, STATUS, TIME, MESSAGE = range(len(COLUMNS))
+STATUSES: dict[FileStatus, tuple[str, str]] = {
+    "failed": ("✗ failed", COLORS["failed"]),
+    "running": ("▶ running", COLORS["canceled"]),
+    "waiting": ("○ waiting", ""),
+    "done": ("✓ done", COLORS["completed"]),
+    "up_to_date": ("✓ up to date", COLORS["completed"]),
+    "skipped": ("\N{EN DASH} skipped", ""),
+}
+"""Text and color of each status, in sorting order; without a color, the theme decides."""
+STATUS_ORDER = list(STATUSES)
+TOOLTIP_WIDTH = 80
+"""Characters per line."""
+STYLE = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
 ROW_HEIGHT = 22
-WIDTHS = (150, 92, 56)
-"""Of all columns but the last, which takes what is left, pixels."""
-LEAST_ROWS = 5
+COLUMN_WIDTHS = (150, 92, 56)
+"""Of all columns but the last, which takes the remaining width, pixels."""
+MIN_ROWS = 5
+ROOT = QModelIndex()
+
+
+def status_text(status: FileStatus) -> str:
+    """Status in words."""
+    return STATUSES[status][0].partition(" ")[2]
+
+
+class FileModel(QAbstractTableModel):
+    """Files of one batch, in the order of the batch."""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._folder = Path()
+        self._files: list[FileChanged] = []
+        self._rows: dict[Path, int] = {}
+
+    def reset(self, folder: Path, files: Iterable[FileChanged]) -> None:
+        """Show the files of another batch."""
+        self.beginResetModel()
+        self._folder = folder
+        self._files = list(files)
+        self._rows = {file.source: row for row, file in enumerate(self._files)}
+        self.endResetModel()
+
+    def update(self, changed: Sequence[FileChanged]) -> None:
+        """Show changed files, each of them once; new files are appended together."""
+        new = [file for file in changed if file.source not in self._rows]
+        for file in changed:
+            row = self._rows.get(file.source)
+            if row is not None:
+                self._files[row] = file
+                self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
+        if new:
+            first = len(self._files)
+            self.beginInsertRows(ROOT, first, first + len(new) - 1)
+            self._files += new
+            self._rows |= {file.source: first + number for number, file in enumerate(new)}
+            self.endInsertRows()
+
+    def file(self, row: int) -> FileChanged:
+        """File of a row."""
+        return self._files[row]
+
+    def rowCount(self, parent: QModelIndex = ROOT) -> int:  # noqa: N802 - Qt's name
+        """Number of files."""
+        return 0 if parent.isValid() else len(self._files)
+
+    def columnCount(self, parent: QModelIndex = ROOT) -> int:  # noqa: N802 - Qt's name
+        """Number of columns."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(  # noqa: N802 - Qt's name
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Heading of a column, or its tooltip."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return list(COLUMNS)[section]
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return list(COLUMNS.values())[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, color, tooltip or sorting key of a cell."""
+        file, column = self._files[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(file, column)
+        if role == Qt.ItemDataRole.UserRole:
+            keys = (index.row(), STATUS_ORDER.index(file.status), file.seconds, file.message)
+            return keys[column]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{file.source}\n{fill(file.message, TOOLTIP_WIDTH)}".strip()
+        if role == Qt.ItemDataRole.ForegroundRole and column == STATUS:
+            color = STATUSES[file.status][1]
+            return QColor(color) if color else None
+        if role == Qt.ItemDataRole.TextAlignmentRole and column == TIME:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def _text(self, file: FileChanged, column: int) -> str:
+        if column == FILE:
+            return file.source.relative_to(self._folder).as_posix()
+        if column == STATUS:
+            return STATUSES[file.status][0]
+        if column == TIME:
+            return f"{file.seconds:.1f} s" if file.seconds else ""
+        return file.message.removeprefix(str(file.source)).lstrip(": ")  # the row has the name
+
+
+class FailedFilter(QSortFilterProxyModel):
+    """Sorted rows of all files, or of the failed ones."""
+
+    def __init__(self, parent: QObject, files: FileModel) -> None:
+        super().__init__(parent)
+        self._files = files
+        self._only_failed = False
+        self.setSortRole(Qt.ItemDataRole.UserRole)
+        self.setSourceModel(files)
+
+    def set_only_failed(self, only_failed: bool) -> None:
+        """Show only the failed files, or all."""
+        self._only_failed = only_failed
+        self.invalidateFilter()
+
+    def filterAcceptsRow(self, row: int, _: QModelIndex) -> bool:  # noqa: N802 - Qt's name
+        """Whether a row is shown."""
+        return not self._only_failed or self._files.file(row).status == "failed"
 
 
 class FileTable(QWidget):
-    """Files of a batch, the pictures of the one done last, and what can be done with them."""
+    """Files of a batch with buttons, and thumbnails of the latest finished file."""
 
-    open_wanted = Signal(object)
-    """A file, a `FileChanged`, is to be opened."""
+    open_requested = Signal(object)
+    """The user wants to open a file, a `FileChanged`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.batch: ShownBatch | None = None
         self.counts, self.only_failed = QLabel(), QCheckBox("Only failed")
         self.files = FileModel(self)
-        self.shown = FailedFilter(self, self.files)
-        self.view, self.pair = QTableView(), PairView()
+        self.rows = FailedFilter(self, self.files)
+        self.view, self.thumbnails = QTableView(), ThumbnailPair()
         self.open, self.retry = QPushButton("Open in napari"), QPushButton("Retry failed")
-        self.open.setToolTip("Open the selected file and its result as layers, as a double click.")
-        self.retry.setToolTip("Start again; what is done stays.")
+        self.open.setToolTip("Open the selected file and its result as layers (double click).")
+        self.retry.setToolTip("Start the batch again; finished files are kept.")
         top, buttons, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         top.addWidget(self.counts, 1)
         top.addWidget(self.only_failed)
-        for button in (self.open, self.retry):
-            buttons.addWidget(button)
+        buttons.addWidget(self.open)
+        buttons.addWidget(self.retry)
         layout.addLayout(top)
         layout.addWidget(self.view, 1)
         layout.addLayout(buttons)
-        layout.addWidget(self.pair)
+        layout.addWidget(self.thumbnails)
         self._set_up_view()
-        self.only_failed.toggled.connect(self.shown.set_only_failed)
+        self.only_failed.toggled.connect(self.rows.set_only_failed)
         self.open.clicked.connect(self._open_selected)
         self.view.doubleClicked.connect(self._open)
         selection = self.view.selectionModel()
         assert selection is not None
-        selection.selectionChanged.connect(self._allow)
-        self._allow()
+        selection.selectionChanged.connect(self._update_buttons)
+        self._update_buttons()
         self.hide()
 
     def _set_up_view(self) -> None:
         view = self.view
-        view.setModel(self.shown)
+        view.setModel(self.rows)
         view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         view.setWordWrap(False)
-        view.setItemDelegateForColumn(FILE, _FileNames(view))
-        view.setStyleSheet(TIGHT)
+        view.setItemDelegateForColumn(FILE, _FileNameDelegate(view))
+        view.setStyleSheet(STYLE)
         rows, columns = view.verticalHeader(), view.horizontalHeader()
         assert rows is not None and columns is not None
         rows.hide()
-        # Fixed, for Qt would otherwise measure each of thousands of rows.
+        # Fixed, because Qt would otherwise measure each of thousands of rows.
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setMinimumSectionSize(ROW_HEIGHT)
         rows.setDefaultSectionSize(ROW_HEIGHT)
         columns.setStretchLastSection(True)
-        for column, width in enumerate(WIDTHS):
+        for column, width in enumerate(COLUMN_WIDTHS):
             view.setColumnWidth(column, width)
         columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         view.setSortingEnabled(True)
-        view.setMinimumHeight(columns.sizeHint().height() + LEAST_ROWS * ROW_HEIGHT)
+        view.setMinimumHeight(columns.sizeHint().height() + MIN_ROWS * ROW_HEIGHT)
 
-    def show_batch(self, batch: ShownBatch) -> None:
-        """Show a batch as it is by now, in place of what was shown."""
-        self.batch = batch
+    def reset(self, folder: Path, files: Iterable[FileChanged]) -> None:
+        """Show the files of another batch."""
         self.only_failed.setChecked(False)
-        self.files.show_batch(batch)
-        self._show_rest()
+        self.files.reset(folder, files)
+        self._update_buttons()
         self.show()
-
-    def take(self, changed: Sequence[FileChanged]) -> None:
-        """Show what has changed, or is new, in the batch that is shown."""
-        self.files.take(changed)
-        self._show_rest()
-
-    def _show_rest(self) -> None:
-        """What there is beside the rows."""
-        assert self.batch is not None
-        self.counts.setText(str(self.batch))
-        self.pair.show_file(self.batch.latest)
-        self._allow()
 
     @property
     def selected(self) -> FileChanged | None:
@@ -118,21 +240,21 @@ class FileTable(QWidget):
         return self._file(rows[0]) if rows else None
 
     def _file(self, index: QModelIndex) -> FileChanged:
-        return self.files.file(self.shown.mapToSource(index).row())
+        return self.files.file(self.rows.mapToSource(index).row())
 
     def _open(self, index: QModelIndex) -> None:
-        self.open_wanted.emit(self._file(index))
+        self.open_requested.emit(self._file(index))
 
     def _open_selected(self) -> None:
         if self.selected is not None:
-            self.open_wanted.emit(self.selected)
+            self.open_requested.emit(self.selected)
 
-    def _allow(self, *_: object) -> None:
+    def _update_buttons(self, *_: object) -> None:
         self.open.setEnabled(self.selected is not None)
 
 
-class _FileNames(QStyledItemDelegate):
-    """Names that are cut short in the middle: their ends tell them apart."""
+class _FileNameDelegate(QStyledItemDelegate):
+    """Shortens names in the middle, because their ends differ."""
 
     def initStyleOption(  # noqa: N802 - Qt's name
         self, option: QStyleOptionViewItem | None, index: QModelIndex

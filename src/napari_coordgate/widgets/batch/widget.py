@@ -1,8 +1,8 @@
 """The Batch deblur widget."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
@@ -11,9 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 from napari_coordgate.config import BatchSettings
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import FileChanged
-from napari_coordgate.widgets.batch.opening import OpenRequest
-from napari_coordgate.widgets.batch.request import BatchRequest, results_folder
-from napari_coordgate.widgets.batch.shown import ShownBatch
+from napari_coordgate.widgets.batch.job import BatchRequest, BatchStatus, default_output
 from napari_coordgate.widgets.batch.table import FileTable
 from napari_coordgate.widgets.choices import (
     MODEL_FILES,
@@ -22,222 +20,207 @@ from napari_coordgate.widgets.choices import (
     model_choice,
     path_of,
 )
-from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, form_rows
+from napari_coordgate.widgets.forms import (
+    RoiOrigin,
+    SettingsForm,
+    collapsible,
+    form_rows,
+    problems_of,
+)
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
-from napari_coordgate.widgets.panel import COLORS, JobBar, Panel
+from napari_coordgate.widgets.panel import COLORS, JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 
-__all__ = ["BatchWidget"]
-
 BATCH = "Batch deblurring"
-WIDTH = 480
-"""Least width, pixels: names and reasons are read without scrolling sideways."""
-ABOVE, ELSEWHERE = {"pattern", "format"}, {"axes", "origin", "selection"}
-"""Settings at the top, and those in the section of the images' axes and parts."""
+MIN_WIDTH = 480
+"""Minimum width, pixels: names and messages need no horizontal scrolling."""
+FILE_SETTINGS, IMAGE_SETTINGS = {"pattern", "format"}, {"axes", "origin", "selection"}
+"""Settings at the top, and those in the section about axes and selection."""
+OVERWRITE_TOOLTIP = (
+    "Process all files again, and overwrite files that have the names of their results. If it is "
+    "not checked, only results of this batch are replaced, if their image, the model or the "
+    "settings have changed."
+)
 
 
-class BatchWidget(Panel):
-    """Deblur a folder of images, and watch what becomes of each file.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer.
-    """
+class BatchWidget(JobWidget):
+    """Deblur a folder of images and watch the status of each file."""
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
-        self.setMinimumWidth(WIDTH)
+        super().__init__(viewer, "Deblur folder")
+        self.setMinimumWidth(MIN_WIDTH)
+        self.status: BatchStatus | None = None
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.output = file_edit(FileDialogMode.EXISTING_DIRECTORY)
-        self.network = model_choice(self.session)
-        self.save_network = QPushButton("Save the network…")
-        self.overwrite = QCheckBox("Overwrite what is there")
-        self.add_row("Images", self.folder.native, "Folder, with all folders in it.")
-        self.add_row("Results", self.output.native, "Folder; in it, folders of the same names.")
-        self.add_row("", self.overwrite, "Do all anew, and replace whatever has a result's name.")
-        self.add_choice("Network", self.network, "A checkpoint, trained for this frame.")
-        self.add_row("", self.save_network, "A batch reads its network from a file.")
+        self.model = model_choice(self.session)
+        self.save_model = QPushButton("Save the model…")
+        self.overwrite = QCheckBox("Overwrite existing results")
+        self.add_row("Images", self.folder.native, "Folder of images, with its subfolders.")
+        self.add_row("Results", self.output.native, "Folder for results, in the same subfolders.")
+        self.add_row("", self.overwrite, OVERWRITE_TOOLTIP)
+        self.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
+        self.add_row("", self.save_model, "A batch reads its model from a file.")
         self._add_settings()
-        self.table, self.bar = FileTable(), JobBar("Deblur the folder")
+        self.table = FileTable()
         self.foot.addWidget(self.table)
         self.foot.addWidget(self.bar)
-        self._offered = Path()
+        self._suggested_output = Path()
         self._connect()
-        self._check()
+        self.check()
         if BATCH in self.session.last_jobs:
-            self._show_request(self.session.last_jobs[BATCH].context.request)
-            self._follow(self.session.last_jobs[BATCH])
+            job = self.session.last_jobs[BATCH]
+            self._show_request(job.context.request)
+            self.follow(job)
 
     def _add_settings(self) -> None:
         preferences = load_preferences()
-        config = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
-        self.names = SettingsForm(config, ABOVE)
-        self.axes, self.part = SettingsForm(config, {"axes"}), SettingsForm(config.selection)
-        rest = BatchSettings.model_fields.keys() - ABOVE - ELSEWHERE
-        self.form, section, rows = SettingsForm(config, rest), QWidget(), form_rows()
+        settings = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
+        rest = BatchSettings.model_fields.keys() - FILE_SETTINGS - IMAGE_SETTINGS
+        self.names = SettingsForm(settings, FILE_SETTINGS)
+        self.axes = SettingsForm(settings, {"axes"})
+        self.selection = SettingsForm(settings.selection)
+        self.form, section, rows = SettingsForm(settings, rest), QWidget(), form_rows()
         layout = QVBoxLayout(section)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.axes)
-        layout.addWidget(self.part)
+        layout.addWidget(self.selection)
         layout.addLayout(rows)
         self.origin = RoiOrigin(rows)
         self.body.addWidget(self.names)
-        self.body.addWidget(collapsible("Axes and parts", section))
+        self.body.addWidget(collapsible("Axes and selection", section))
         self.body.addWidget(collapsible("Settings", self.form))
         self.body.addStretch(1)
 
     def _connect(self) -> None:
-        self.folder.changed.connect(self._offer_output)
-        self.output.changed.connect(self._check)
-        self.overwrite.toggled.connect(self._check)
-        for part in (self.network, self.names, self.axes, self.part, self.origin, self.form):
-            part.changed.connect(self._check)
-        self.save_network.clicked.connect(self._ask_where_to_save)
-        self.bar.run_clicked.connect(self.deblur)
+        self.folder.changed.connect(self._suggest_output)
+        self.output.changed.connect(self.check)
+        self.overwrite.toggled.connect(self.check)
+        for part in (self.model, self.names, self.axes, self.selection, self.origin, self.form):
+            part.changed.connect(self.check)
+        self.save_model.clicked.connect(self._save_model)
         self.table.retry.clicked.connect(self._retry)
-        self.table.open_wanted.connect(self._open)
+        self.table.open_requested.connect(self._open)
 
-    def _offer_output(self) -> None:
-        """Offer a folder for results beside the images, until their user chooses another."""
+    def _suggest_output(self) -> None:
+        """Suggest a folder for results beside the images, until the user chooses another."""
         folder, output = path_of(self.folder), path_of(self.output)
-        if folder is not None and output in (None, self._offered):
-            self._offered = results_folder(folder)
-            self.output.value = self._offered
-        self._check()
+        if folder is not None and output in (None, self._suggested_output):
+            self._suggested_output = default_output(folder)
+            self.output.value = self._suggested_output
+        self.check()
 
-    def _check(self, *_: object) -> None:
-        """Allow the start if nothing is missing."""
-        file = self._network_file()
-        is_lost = self.network.value is not None and (file is None or not file.is_file())
-        self.rows.setRowVisible(self.save_network, is_lost)
-        try:
-            self._request()
-        except CoordGateError as error:
-            self.bar.set_problem(str(error))
-        else:
-            self.bar.set_problem("")
+    def check(self, *_: object) -> None:
+        """Allow the start if nothing is missing, and offer to save a model that has no file."""
+        file = self._model_file()
+        has_no_file = self.model.value is not None and (file is None or not file.is_file())
+        self.rows.setRowVisible(self.save_model, has_no_file)
+        super().check()
 
-    def _network_file(self) -> Path | None:
-        """File in which the chosen network stands."""
-        checkpoint = self.network.value
-        return None if checkpoint is None else self.session.model_files.get(checkpoint)
+    def _model_file(self) -> Path | None:
+        """File of the chosen model."""
+        model = self.model.value
+        return None if model is None else self.session.model_files.get(model)
 
-    def _request(self) -> BatchRequest:
-        """What stands in the form.
-
-        Raises
-        ------
-        SettingsError
-            If something is missing or wrong.
-        """
-        folder, output, network = path_of(self.folder), path_of(self.output), self._network_file()
+    def request(self) -> BatchRequest:
+        """Snapshot of the form."""
+        folder, output, model = path_of(self.folder), path_of(self.output), self._model_file()
         if folder is None:
             raise SettingsError("Choose the folder of the images.")
         if output is None:
             raise SettingsError("Choose a folder for the results.")
-        if self.network.value is None:
-            raise SettingsError("Choose a network: load a checkpoint, or train one.")
-        if network is None:
-            raise SettingsError(f"The network {self.network.name} is in no file; save it first.")
-        config, overwrite = self._config(), self.overwrite.isChecked()
-        request = BatchRequest(folder, output, network, config, overwrite)
+        if self.model.value is None:
+            raise SettingsError("Choose a model: load one, or train one.")
+        if model is None:
+            raise SettingsError(f"The model {self.model.name} has no file; save it first.")
+        if problems := problems_of(self.names, self.axes, self.selection, self.form):
+            raise SettingsError(problems)
+        values = self.form.values()
+        for form, names in ((self.names, FILE_SETTINGS), (self.axes, {"axes"})):
+            values |= {name: form.editors[name].value() for name in names}
+        values |= {"selection": self.selection.settings, "origin": self.origin.value}
+        settings = BatchSettings.model_validate(values)
+        request = BatchRequest(folder, output, model, settings, self.overwrite.isChecked())
         request.check()
         return request
 
-    def _config(self) -> BatchSettings:
-        """Settings of all forms together.
-
-        Raises
-        ------
-        SettingsError
-            If one of them is wrong.
-        """
-        forms = (self.names, self.axes, self.part, self.form)
-        if problems := [text for form in forms for text in form.problems.values()]:
-            raise SettingsError("; ".join(problems))
-        values = self.form.values()
-        for form, names in ((self.names, ABOVE), (self.axes, {"axes"})):
-            values |= {name: form.editors[name].value() for name in names}
-        values |= {"selection": self.part.settings, "origin": self.origin.value}
-        return BatchSettings.model_validate(values)
-
     def _show_request(self, request: BatchRequest) -> None:
-        """Fill the form with what a batch was asked for."""
+        """Fill the form with a request."""
         self.folder.value, self.output.value = request.folder, request.output
         for form in (self.names, self.axes, self.form):
-            form.set_settings(request.config)
-        self.part.set_settings(request.config.selection)
-        self.origin.set_value(request.config.origin)
-        for checkpoint, path in self.session.model_files.items():
-            if path == request.checkpoint:
-                self.network.set_value(checkpoint)
+            form.set_settings(request.settings)
+        self.selection.set_settings(request.settings.selection)
+        self.origin.set_value(request.settings.origin)
+        for model, path in self.session.model_files.items():
+            if path == request.model:
+                self.model.set_value(model)
 
-    def _ask_where_to_save(self) -> None:
-        name = str(load_preferences().model_folder / f"{self.network.name}.safetensors")
-        endings = (".safetensors",)
-        chosen = ask_where_to_save(self, "Save the network", name, MODEL_FILES, endings)
-        if chosen is not None:
-            self._save_network(*chosen)
-
-    def _save_network(self, path: Path, overwrite: bool) -> None:
-        try:
-            self.network.value.save(path, overwrite=overwrite)
-        except CoordGateError as error:
-            self.bar.show_error(str(error))
+    def _save_model(self) -> None:
+        """Ask where to save the chosen model, and save it."""
+        name = str(load_preferences().model_folder / f"{self.model.name}.safetensors")
+        chosen = ask_where_to_save(self, "Save the model", name, MODEL_FILES, (".safetensors",))
+        if chosen is None:
             return
-        self.session.model_files[self.network.value] = path
-        self._check()
-
-    def deblur(self) -> None:
-        """Deblur the folder in the background."""
+        path, overwrite = chosen
         try:
-            request = self._request()
+            self.model.value.save(path, overwrite=overwrite)
         except CoordGateError as error:
-            self.bar.show_error(str(error))
+            self.show_error(str(error))
         else:
-            self._start(request)
+            self.session.model_files[self.model.value] = path
+            self.check()
 
     def _retry(self) -> None:
-        """Start the batch that is shown again, for what is not done."""
-        if self.table.batch is not None:
-            self._start(self.table.batch.request.again())
+        """Start the shown batch again, for files that are not done."""
+        if self.status is not None:
+            self.start(replace(self.status.request, overwrite=False))
 
-    def _start(self, request: BatchRequest) -> None:
-        shown = ShownBatch(request)
-        job = Job(BATCH, request.events, shown, done_message=str)
-        job.batched.connect(shown.take)
-        job.finished.connect(shown.end)
+    def start(self, request: BatchRequest) -> None:
+        """Deblur a folder in the background."""
+        status = BatchStatus(request)
+        job = Job(BATCH, request.events, status, done_message=str)
+        job.batched.connect(status.update)
+        job.finished.connect(status.end, max_args=0)
         self.session.last_jobs[BATCH] = job
-        self._follow(job)
-        self.session.start(job)
+        self.start_job(job)
 
-    def _follow(self, job: Job) -> None:
-        """Show a batch from now on, this widget's own or one that was started before."""
-        self.table.show_batch(job.context)
-        weak_connect(job.context.changed, self.table.take)
-        self.bar.follow(job)
-        weak_connect(job.finished, self._end)
-        self._end(job.end)
+    def follow(self, job: Job) -> None:
+        """Show a batch from now on: this widget's own, or one that was started before."""
+        self.status = status = job.context
+        self.table.reset(status.request.folder.resolve(), status.files.values())
+        self.table.retry.setEnabled(False)
+        self._show_counts()
+        weak_connect(status.changed, self._update_table)
+        super().follow(job)
+        weak_connect(job.finished, self._show_failures)  # after the bar, whose message it colors
+        if job.end is not None:
+            self._show_failures(job.end)
 
-    def _end(self, end: JobEnd | None) -> None:
-        """Say how a batch ended; while it goes on there is nothing to retry."""
-        failed = self.table.batch.failed if self.table.batch is not None else 0
-        self.table.retry.setEnabled(end is not None and failed > 0)
-        if end is not None and end.reason == "completed" and failed:
-            self.bar.show_message(end.message, COLORS["canceled"])
+    def _update_table(self, changed: list[FileChanged]) -> None:
+        self.table.files.update(changed)
+        self._show_counts()
+
+    def _show_counts(self) -> None:
+        assert self.status is not None
+        self.table.counts.setText(str(self.status))
+        self.table.thumbnails.show_file(self.status.latest)
+
+    def _show_failures(self, end: JobEnd) -> None:
+        """Allow to retry failed files, and mark a completed batch that has some."""
+        has_failures = self.status is not None and self.status.failed > 0
+        self.table.retry.setEnabled(has_failures)
+        if end.reason == "completed" and has_failures:
+            self.show_message(end.message, COLORS["canceled"])
 
     def _open(self, file: FileChanged) -> None:
-        """Open a file of the batch that is shown; its headers are read in the background."""
-        assert self.table.batch is not None
-        request = OpenRequest(file, self.table.batch.request)
-        job = Job.from_function(f"Open {file.source.name}", request.read, request)
+        """Open a file of the shown batch; its headers are read in the background."""
+        assert self.status is not None
+        request = self.status.request
+        job = Job.from_function(f"Open {file.source.name}", lambda _: request.layers(file))
         job.finished.connect(partial(_add_layers, self.viewer))
         self.session.start(job)
 
 
 def _add_layers(viewer: Viewer, end: JobEnd) -> None:
-    """Add what was opened to the viewer."""
-    layers: list[Any] = end.result or []
-    for pixels, options, _ in layers:
+    """Add the opened layers to the viewer."""
+    for pixels, options, _ in end.result or []:
         viewer.add_image(pixels, **options)

@@ -1,0 +1,148 @@
+"""A batch as a job of the window: its request, the status of its files, and files to open."""
+
+from collections import Counter
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import Event, FileChanged
+from napari_coordgate.io import Image, middle_plane_index, read_image, subsample
+from napari_coordgate.version import __version__
+from napari_coordgate.widgets.batch.table import STATUSES, status_text
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.layers import (
+    BLURRED,
+    DEBLURRED,
+    LayerData,
+    image_transform,
+    metadata,
+)
+
+if TYPE_CHECKING:
+    from napari_coordgate.batch import BatchSummary
+
+MAX_SAMPLED_SIDE = 512
+"""Number of pixels along a side from which the contrast limits are computed."""
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A folder of images, a folder for results, a model file, and how to run the batch."""
+
+    folder: Path
+    output: Path
+    model: Path
+    settings: BatchSettings
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Raise SettingsError if a folder or the model is missing, or both folders are the same."""
+        if not self.folder.is_dir():
+            raise SettingsError(f"{self.folder} is not a folder; choose a folder of images.")
+        if self.output.exists() and not self.output.is_dir():
+            raise SettingsError(f"{self.output} is not a folder; choose another for the results.")
+        if self.output.resolve() == self.folder.resolve():
+            raise SettingsError("Images and results are in the same folder; choose another one.")
+        if not self.model.is_file():
+            raise SettingsError(f"The model file {self.model} does not exist; save it again.")
+
+    def events(self, job: Job) -> Generator[Event, None, "BatchSummary"]:
+        """Events of the batch, for the background thread."""
+        from napari_coordgate.batch import deblur_folder_events  # imports torch
+
+        return deblur_folder_events(
+            self.folder,
+            self.output,
+            self.model,
+            config=self.settings.select(BatchConfig),
+            runtime=self.settings.select(BatchRuntime),
+            overwrite=self.overwrite,
+            cancel=job.cancel_requested,
+            thumbnails=True,
+        )
+
+    def layers(self, file: FileChanged) -> list[LayerData]:
+        """Image of a file and its result if there is one, as layers; reads only headers."""
+        settings, name = self.settings, file.source.name
+        blurred = read_image(file.source, settings.axes).select(settings.selection)
+        look = {"colormap": "gray", **_contrast(blurred)}
+        layers = [_layer(blurred, look, name, metadata(BLURRED, path=str(file.source)))]
+        if file.status in ("done", "up_to_date") and file.output is not None:
+            facts = metadata(
+                DEBLURRED,
+                image=str(file.source),
+                path=str(file.output),
+                axes=blurred.axes,
+                model=str(self.model),
+                settings=settings.model_dump(mode="json"),
+                version=__version__,
+            )
+            layers.append(_layer(read_image(file.output), look, f"{name} deblurred", facts))
+        return layers
+
+
+class BatchStatus:
+    """Status of the files of a batch; it is kept when the widget is closed.
+
+    `files` are by their path and without thumbnails, of which there may be many; `latest` is the
+    latest finished file with its thumbnails.
+    """
+
+    changed = Signal(list)
+    """New and changed files."""
+
+    def __init__(self, request: BatchRequest) -> None:
+        self.request = request
+        self.files: dict[Path, FileChanged] = {}
+        self.latest: FileChanged | None = None
+
+    def update(self, events: Iterable[Any]) -> None:
+        """Take a batch of events."""
+        files = [event for event in events if isinstance(event, FileChanged)]
+        self.latest = next((file for file in reversed(files) if file.thumbnails), self.latest)
+        self._set({file.source: replace(file, thumbnails=None) for file in files})
+
+    def end(self) -> None:
+        """Files that were running when the batch ended wait for the next run."""
+        running = [file for file in self.files.values() if file.status == "running"]
+        self._set({file.source: replace(file, status="waiting") for file in running})
+
+    def _set(self, files: dict[Path, FileChanged]) -> None:
+        self.files |= files
+        if files:
+            self.changed.emit(list(files.values()))
+
+    @property
+    def failed(self) -> int:
+        """Number of failed files."""
+        return sum(file.status == "failed" for file in self.files.values())
+
+    def __str__(self) -> str:
+        counts = Counter(file.status for file in self.files.values())
+        known = ((counts[status], status_text(status)) for status in STATUSES)
+        return ", ".join(f"{count} {word}" for count, word in known if count)
+
+
+def default_output(folder: Path) -> Path:
+    """Folder beside another one that is suggested for its results."""
+    return folder.parent / f"{folder.name} deblurred".strip()  # the root of a disk has no name
+
+
+def _layer(
+    image: Image, look: dict[str, Any], name: str, layer_metadata: dict[str, Any]
+) -> LayerData:
+    options = {**image_transform(image), **look, "name": name, "metadata": layer_metadata}
+    return image.data, options, "image"
+
+
+def _contrast(image: Image) -> dict[str, Any]:
+    """Contrast limits from a few pixels of the middle plane; napari would read all of them."""
+    pixels = subsample(image.view(middle_plane_index(image)), MAX_SAMPLED_SIDE)
+    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    return {"contrast_limits": (low, high)} if low < high else {}
