@@ -24,7 +24,10 @@ Compare methods
     `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `Method`, `psnr`, `ssim`,
     `zone_psnr`, `quality`
 Building blocks for your own networks
-    `CoordGate`, `UNet`, `build_network`, `NetworkConfig`, `SimulatedPairs`, `Scaling`, `Window`
+    `CoordGate`, `UNet`, `build_network`, `SimulatedPairs`, `Scaling`, `Window`
+Networks to train
+    `NetworkConfig`, one of `CGUNetConfig`, `UNetConfig`, `CoordConvUNetConfig`,
+    `MultiWienerConfig`, `CGMultiWienerConfig`, `WeightedWienerConfig`
 Images
     `Image`, `read_image`, `write_image`
 Events of long jobs

@@ -43,8 +43,10 @@ class Settings(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """Document the fields in the class's docstring."""
         if text := inspect.cleandoc(cls.__dict__.get("__doc__") or ""):
+            head, examples, tail = text.partition("\nExamples\n")
             parts = (_documented(*item) for item in cls.model_fields.items())
-            cls.__doc__ = "\n".join([text, "", "Parameters", "----------", *parts])
+            section = ["", "Parameters", "----------", *parts, ""] if cls.model_fields else [""]
+            cls.__doc__ = "\n".join([head.rstrip(), *section]) + examples + tail
 
     @model_validator(mode="before")
     @classmethod

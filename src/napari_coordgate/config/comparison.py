@@ -41,7 +41,13 @@ class Method(Settings):
 
 
 class ComparisonConfig(Settings):
-    """Conditions of a comparison, the same for all methods."""
+    """Conditions of a comparison, the same for all methods.
+
+    Examples
+    --------
+    >>> ComparisonConfig(seeds=3, minutes=10).test_fraction
+    0.1
+    """
 
     training: TrainingConfig = Field(
         TrainingConfig(),

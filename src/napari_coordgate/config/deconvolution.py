@@ -11,7 +11,13 @@ PSFMode = Literal["field", "mean"]
 
 
 class WienerConfig(Settings):
-    """Wiener deconvolution: the regularized inverse of the blur."""
+    """Wiener deconvolution: the regularized inverse of the blur.
+
+    Examples
+    --------
+    >>> WienerConfig(regularization=0.003).num_iter
+    30
+    """
 
     psf: PSFMode = Field(
         "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."
@@ -27,7 +33,13 @@ class WienerConfig(Settings):
 
 
 class RichardsonLucyConfig(Settings):
-    """Richardson-Lucy deconvolution: maximum likelihood under Poisson noise."""
+    """Richardson-Lucy deconvolution: maximum likelihood under Poisson noise.
+
+    Examples
+    --------
+    >>> RichardsonLucyConfig(num_iter=20, discrepancy=True).psf
+    'field'
+    """
 
     psf: PSFMode = Field(
         "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."

@@ -10,7 +10,13 @@ OutputFormat = Literal["ome-tiff", "ome-zarr"]
 
 
 class DeblurConfig(Settings):
-    """How a model deblurs an image."""
+    """How a model deblurs an image.
+
+    Examples
+    --------
+    >>> DeblurConfig(keep_dtype=True)
+    DeblurConfig(precision='auto', keep_dtype=True)
+    """
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -22,7 +28,13 @@ class DeblurConfig(Settings):
 
 
 class DeblurRuntime(DeviceConfig):
-    """Device and memory of a deblurring; they do not change the result."""
+    """Device and memory of a deblurring; they do not change the result.
+
+    Examples
+    --------
+    >>> DeblurRuntime(tile=512).memory_gb
+    0.75
+    """
 
     tile: int | None = Field(
         None,
@@ -42,7 +54,13 @@ class DeblurSettings(DeblurConfig, DeblurRuntime):
 
 
 class Selection(Settings):
-    """Part of an image to process; indices start at 0, and the end of a range is excluded."""
+    """Part of an image to process; indices start at 0, and the end of a range is excluded.
+
+    Examples
+    --------
+    >>> Selection(channels="DAPI", times="0:10").planes is None
+    True
+    """
 
     channels: str | None = Field(
         None, description="Channels to deblur, by index or name, such as 0,2 or DAPI; none: all."
@@ -70,7 +88,13 @@ class FileConfig(DeblurConfig):
 
 
 class BatchConfig(FileConfig):
-    """How a folder of images is deblurred."""
+    """How a folder of images is deblurred.
+
+    Examples
+    --------
+    >>> BatchConfig(pattern="*.czi", selection=Selection(channels="0")).format
+    'ome-tiff'
+    """
 
     pattern: str = Field(
         "*",
@@ -82,7 +106,13 @@ class BatchConfig(FileConfig):
 
 
 class BatchRuntime(DeblurRuntime):
-    """Device, memory and processes of a batch; they do not change the results."""
+    """Device, memory and processes of a batch; they do not change the results.
+
+    Examples
+    --------
+    >>> BatchRuntime(workers=4, device="cpu").scheduler is None
+    True
+    """
 
     workers: int = Field(
         1, ge=1, le=1024, description="Number of processes that work on files in parallel."

@@ -17,6 +17,12 @@ class Lens(Settings):
     when the axis is at the center). Off-axis aberrations have the field
     dependence of third-order theory and the pupil shape of the fringe Zernike
     polynomials, so that they neither shift nor defocus the image by themselves.
+
+    Examples
+    --------
+    >>> lens = Lens(na=0.8, wavelength_nm=600, field_curvature_um=3)
+    >>> lens.pixel_size_um
+    0.325
     """
 
     kind: Literal["pupil"] = Field("pupil", description="Lens described by its pupil.")
@@ -64,6 +70,11 @@ class GaussianLens(Settings):
 
     The variance of the Gaussian blur grows in proportion to the squared field
     radius, which is 1 at half the frame's diagonal.
+
+    Examples
+    --------
+    >>> GaussianLens(sigma_center_px=0.8, sigma_edge_px=3).axis
+    (0.0, 0.0)
     """
 
     kind: Literal["gaussian"] = Field("gaussian", description="Lens described by its blur's width.")

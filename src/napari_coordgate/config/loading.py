@@ -59,6 +59,12 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     ------
     SettingsError
         If the file cannot be read, is no YAML mapping, or names a wrong key or value.
+
+    Examples
+    --------
+    >>> from napari_coordgate import load_lens
+    >>> load_lens("sample_data/lens.yaml").na
+    0.5
     """
     adapter = TypeAdapter[Lens | GaussianLens](AnyLens)
     return _validated(adapter, source, Lens, GaussianLens)

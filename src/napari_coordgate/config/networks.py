@@ -108,37 +108,73 @@ class WienerBankSettings(_Network):
 
 
 class CGUNetConfig(GateSettings, UNetSettings):
-    """U-Net with coordinate gates (CoordGate)."""
+    """U-Net with coordinate gates (CoordGate).
+
+    Examples
+    --------
+    >>> CGUNetConfig(depth=2, base_channels=16).channels
+    (16, 32)
+    """
 
     architecture: Literal["cg-unet"] = Field("cg-unet", description=ARCHITECTURE)
 
 
 class UNetConfig(UNetSettings):
-    """Plain U-Net."""
+    """Plain U-Net.
+
+    Examples
+    --------
+    >>> UNetConfig(depth=5).channels
+    (32, 64, 128, 256, 512)
+    """
 
     architecture: Literal["unet"] = Field("unet", description=ARCHITECTURE)
 
 
 class CoordConvUNetConfig(UNetSettings):
-    """U-Net whose features include the coordinates (CoordConv)."""
+    """U-Net whose features include the coordinates (CoordConv).
+
+    Examples
+    --------
+    >>> CoordConvUNetConfig().is_gated
+    False
+    """
 
     architecture: Literal["coordconv-unet"] = Field("coordconv-unet", description=ARCHITECTURE)
 
 
 class MultiWienerConfig(WienerBankSettings, UNetSettings):
-    """U-Net on the results of a bank of Wiener filters (MultiWienerNet)."""
+    """U-Net on the results of a bank of Wiener filters (MultiWienerNet).
+
+    Examples
+    --------
+    >>> MultiWienerConfig(wiener_side=5).has_wiener_bank
+    True
+    """
 
     architecture: Literal["multi-wiener"] = Field("multi-wiener", description=ARCHITECTURE)
 
 
 class CGMultiWienerConfig(WienerBankSettings, GateSettings, UNetSettings):
-    """U-Net with coordinate gates on the results of a bank of Wiener filters."""
+    """U-Net with coordinate gates on the results of a bank of Wiener filters.
+
+    Examples
+    --------
+    >>> CGMultiWienerConfig(gate_output="relu").is_gated
+    True
+    """
 
     architecture: Literal["cg-multi-wiener"] = Field("cg-multi-wiener", description=ARCHITECTURE)
 
 
 class WeightedWienerConfig(WienerBankSettings):
-    """Mean of the results of a bank of Wiener filters, weighted by distance."""
+    """Mean of the results of a bank of Wiener filters, weighted by distance.
+
+    Examples
+    --------
+    >>> WeightedWienerConfig().channels
+    ()
+    """
 
     architecture: Literal["weighted-wiener"] = Field("weighted-wiener", description=ARCHITECTURE)
 

@@ -11,7 +11,13 @@ Border = Literal["scene", "mirror"]
 
 
 class Camera(Settings):
-    """Noise of the camera, added after the blur."""
+    """Noise of the camera, added after the blur.
+
+    Examples
+    --------
+    >>> Camera(photons=5000, read_noise=3)
+    Camera(photons=5000.0, read_noise=3.0)
+    """
 
     photons: float | None = Field(
         None,
@@ -30,7 +36,13 @@ class Camera(Settings):
 
 
 class Scaling(Settings):
-    """Percentiles that scale an image's intensities to the network's range of 0 to 1."""
+    """Percentiles that scale an image's intensities to the network's range of 0 to 1.
+
+    Examples
+    --------
+    >>> Scaling(low_percentile=0.5)
+    Scaling(low_percentile=0.5, high_percentile=99.8)
+    """
 
     low_percentile: float = Field(1.0, ge=0, lt=100, description="Percentile that becomes 0.")
     high_percentile: float = Field(99.8, gt=0, le=100, description="Percentile that becomes 1.")
@@ -76,7 +88,17 @@ class TrainingLength(Settings):
 
 
 class TrainingConfig(TrainingLength, BlurConfig):
-    """Recipe of a training: the weights depend on it, the images and the PSF field alone."""
+    """Recipe of a training: the weights depend on it, the images and the PSF field alone.
+
+    Examples
+    --------
+    >>> config = TrainingConfig(steps=1000, camera=Camera(photons=5000, read_noise=3))
+    >>> config.network
+    CGUNetConfig(...)
+    >>> TrainingConfig(stepz=1000)
+    Traceback (most recent call last):
+    napari_coordgate.errors.SettingsError: unknown setting 'stepz'; did you mean 'steps'?
+    """
 
     network: NetworkConfig = Field(CGUNetConfig(), description="Network to train.")
     sampling: Literal["window", "frame"] = Field(
@@ -130,7 +152,13 @@ class TrainingConfig(TrainingLength, BlurConfig):
 
 
 class RuntimeConfig(DeviceConfig):
-    """Where a training runs; none of it changes what the weights depend on."""
+    """Where a training runs; none of it changes what the weights depend on.
+
+    Examples
+    --------
+    >>> RuntimeConfig(device="cpu", autosave_minutes=1).devices
+    1
+    """
 
     devices: int = Field(
         1, ge=1, description="Devices per computer, one process each; they share each batch."

@@ -51,6 +51,14 @@ class ResourceEstimate:
         Memory that was free.
     device : str
         Device of the training.
+
+    Examples
+    --------
+    >>> estimate = ResourceEstimate(0.1, 500.0, 350_000_000, 8_000_000_000, "cpu")
+    >>> estimate.fits
+    True
+    >>> print(estimate)
+    About 8 minutes on the cpu, at 0.1 s per step, with 0.3 GB of memory (8.0 GB are free).
     """
 
     seconds_per_step: float
