@@ -10,17 +10,16 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
-from napari_coordgate.errors import CanceledError, CoordGateError
+from napari_coordgate.errors import CanceledError
 
 R = TypeVar("R")
 
-Reason = Literal["completed", "canceled", "failed"]
 FileStatus = Literal["waiting", "running", "done", "up_to_date", "failed", "skipped"]
 
 
@@ -122,45 +121,7 @@ class FileChanged:
     )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The one end of a job.
-
-    Attributes
-    ----------
-    reason : {"completed", "canceled", "failed"}
-        Why it ended.
-    message : str
-        One line for the user: what came of it, or what to try.
-    outputs : tuple of Path
-        Files that the job wrote, all whole.
-    result : Any
-        What the job computed, if it was not a file.
-    error : CoordGateError or None
-        The error behind ``reason="failed"``.
-    """
-
-    reason: Reason
-    message: str
-    outputs: tuple[Path, ...] = ()
-    result: Any = None
-    error: CoordGateError | None = None
-
-    def raise_unless_completed(self) -> None:
-        """Turn an end that came too early back into an error.
-
-        Raises
-        ------
-        CoordGateError
-            The job's own error if it failed; `CanceledError` if it was canceled.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.reason == "canceled":
-            raise CanceledError(self.message)
-
-
-Event = Progress | Preview | PlaneDone | FileChanged | Finished
+Event = Progress | Preview | PlaneDone | FileChanged
 
 
 class Stopwatch:
