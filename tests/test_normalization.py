@@ -174,10 +174,10 @@ def test_every_type_of_pixel_passes_the_check(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("plane", "problem"),
     [
-        (np.zeros((0, 5)), "is 0 x 5 pixels"),
-        (np.zeros((1, 1)), "is 1 x 1 pixels"),
-        (np.zeros((1, 50)), "is 1 x 50 pixels"),
-        (np.zeros((2, 2, 2)), "is 2 x 2 x 2 pixels"),
+        (np.zeros((0, 5)), "is 0x5 pixels"),
+        (np.zeros((1, 1)), "is 1x1 pixels"),
+        (np.zeros((1, 50)), "is 1x50 pixels"),
+        (np.zeros((2, 2, 2)), "is 2x2x2 pixels"),
         (np.full((4, 4), 5, np.uint16), r"is constant \(every pixel is 5\)"),
         (np.zeros((4, 4), bool), "is constant"),
         (np.eye(4) + np.nan, "NaN"),

@@ -1,19 +1,24 @@
 """Frame coordinates, and windows in a frame.
 
-Coordinates are data: a tile or patch carries the coordinates of its own pixels in the
-*frame*, so that a network trained on patches applies to any tile of any image of that frame.
-They are (y, x) in [-1, 1] at pixel centers: pixel i of N is at (2i + 1) / N - 1.
+Each tile or patch carries the coordinates of its own pixels in the *frame*, so that a network
+trained on patches applies to any tile of any image of that frame. Coordinates are (y, x) in
+[-1, 1] at pixel centers: pixel i of N is at (2i + 1) / N - 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.errors import FrameMismatchError, SettingsError
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """Shape of an image for messages, such as ``512x640``."""
+    return "x".join(str(length) for length in shape)
 
 
 class Window(NamedTuple):
@@ -77,6 +82,10 @@ class Window(NamedTuple):
             self.width + 2 * margin,
         )
 
+    def shifted(self, offset: tuple[int, int]) -> Window:
+        """Window moved by (y, x) pixels."""
+        return self._replace(y0=self.y0 + offset[0], x0=self.x0 + offset[1])
+
     def snapped(self, multiple: int) -> Window:
         """Smallest window that contains this one and has its sides at multiples of ``multiple``."""
         y0, x0 = (start // multiple * multiple for start in self.origin)
@@ -109,10 +118,7 @@ class Window(NamedTuple):
 
 
 def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np.float64]:
-    """Frame coordinates (2i + 1) / N - 1 of pixels i of N, along one axis or (y, x) in the last.
-
-    Pixels need not be whole numbers.
-    """
+    """Frame coordinates of (fractional) pixels, along one axis, or (y, x) in the last axis."""
     centers = 2.0 * np.asarray(pixels, np.float64) + 1.0
     coordinates: NDArray[np.float64] = centers / np.asarray(frame_lengths) - 1.0
     return coordinates
@@ -134,10 +140,7 @@ def frame_coordinates(
 def field_vectors(
     coordinates: ArrayLike, frame_shape: tuple[int, int], axis: tuple[float, float] = (0.0, 0.0)
 ) -> NDArray[np.float64]:
-    """Vectors (..., 2) from the optical axis to frame coordinates; 1 is half the frame's diagonal.
-
-    Their length is the field radius.
-    """
+    """Vectors (..., 2) from the optical axis to frame coordinates, of length `field_radius`."""
     vectors: NDArray[np.float64] = (
         (np.asarray(coordinates, np.float64) - axis) * frame_shape / np.hypot(*frame_shape)
     )
@@ -149,10 +152,7 @@ def field_radius(
     window: Window | None = None,
     axis: tuple[float, float] = (0.0, 0.0),
 ) -> NDArray[np.float64]:
-    """Distance (H, W) of each pixel of a window from the optical axis, 1 at half the diagonal.
-
-    Quality metrics use the center of the frame as the axis.
-    """
+    """Distance (H, W) of each pixel of a window from the optical axis, 1 at half the diagonal."""
     y, x = _axes(frame_shape, window)
     coordinates = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
     vectors = field_vectors(coordinates, frame_shape, axis)

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Scaling
 from napari_coordgate.errors import ImageError
+from napari_coordgate.geometry import format_shape
 
 STRIP_BYTES = 2**26
 """Planes up to this size are loaded at once, larger ones in strips."""
@@ -87,8 +88,8 @@ def check_plane(plane: PixelArray, name: str) -> None:
 def _check_form(plane: PixelArray, name: str) -> None:
     """Raise ImageError unless the shape and type are those of an image plane."""
     if plane.ndim != 2 or min(plane.shape) < 2:
-        size = " x ".join(str(length) for length in plane.shape)
-        raise ImageError(f"{name} is {size} pixels; use an image of at least 2 x 2 pixels.")
+        shape = format_shape(plane.shape)
+        raise ImageError(f"{name} is {shape} pixels; use an image of at least 2 x 2 pixels.")
     if plane.dtype.kind not in "buif":
         raise ImageError(f"{name} has {plane.dtype} pixels; use real numbers.")
 

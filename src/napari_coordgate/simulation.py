@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.errors import FrameMismatchError, ImageError
-from napari_coordgate.geometry import Window
+from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import PSFField
 
@@ -17,11 +17,11 @@ NO_NOISE = Camera()
 
 
 def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], name: str) -> Window:
-    """Frame at the center of an image of this shape; an error that gives its name if too small."""
+    """Window of the frame at the center of an image; FrameMismatchError if the image is smaller."""
     if shape[0] < frame_shape[0] or shape[1] < frame_shape[1]:
         raise FrameMismatchError(
-            f"{name} has {shape[0]}x{shape[1]} pixels, less than the frame of "
-            f"{frame_shape[0]}x{frame_shape[1]}; create a PSF field for a smaller frame."
+            f"{name} is {format_shape(shape)} pixels, smaller than the frame of "
+            f"{format_shape(frame_shape)}; create a PSF field for a smaller frame."
         )
     y0, x0 = ((n - frame_n) // 2 for n, frame_n in zip(shape, frame_shape, strict=True))
     return Window(y0, x0, *frame_shape)
@@ -36,23 +36,23 @@ def simulate(
     scaling: Scaling | None = None,
     name: str = "The image",
 ) -> NDArray[np.float32]:
-    """Blurred and noisy image that a camera would record of a sharp scene.
+    """Simulate the blurred and noisy image that a camera records of a sharp scene.
 
     Parameters
     ----------
     sharp : ndarray, shape (H, W)
-        Sharp image, at least as large as the frame. The frame is at its center; what
-        surrounds it contributes light, and beyond the image the scene is mirrored.
+        Sharp image, at least as large as the frame, which is at its center. The pixels
+        around the frame contribute light; beyond the image the scene is mirrored.
     psf_field : PSFField
         Blur of the lens.
     camera : Camera
-        Photon count and read noise; the default adds no noise. The photons are those of a
-        pixel of full brightness, the high percentile of the image.
+        Noise of the camera; the default adds none. A pixel of full brightness (the high
+        percentile of the image) collects ``camera.photons``.
     rng : int, numpy.random.Generator or None
         Seed or generator of the noise; None for different noise each time.
     scaling : Scaling, optional
-        Percentiles of zero and full brightness. The low percentile is the camera's offset,
-        which is not blurred.
+        Percentiles that correspond to zero and full brightness. The lower one is the
+        camera's offset, which is not blurred.
     name : str
         Name of the image in error messages.
 
@@ -97,10 +97,10 @@ def simulate(
 
 
 def add_camera_noise(image: Tensor, camera: Camera, seed: int) -> Tensor:
-    """Image with Poisson noise of the light and Gaussian noise of the read-out.
+    """Image with Poisson shot noise and Gaussian read noise; unchanged without a photon count.
 
-    A pixel of value 1 collects ``camera.photons``, one below 0 none; without a photon count the
-    image is returned as it is. The seed determines the noise of an image on a kind of device.
+    A pixel of value 1 collects ``camera.photons``, one below 0 none. Equal seeds give equal noise
+    on devices of one type.
     """
     if camera.photons is None:
         return image

@@ -28,16 +28,9 @@ from napari_coordgate.errors import (
     FrameMismatchWarning,
     ImageError,
 )
-from napari_coordgate.events import (
-    Event,
-    PlaneDone,
-    Stopwatch,
-    pluralize,
-    raise_if_canceled,
-    run,
-)
-from napari_coordgate.geometry import Window
-from napari_coordgate.io import Image, as_image, plane_indices
+from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
+from napari_coordgate.geometry import Window, format_shape
+from napari_coordgate.io import Image, as_image, plane_indices, stack_index
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField
 
@@ -76,8 +69,8 @@ def richardson_lucy(
         x <- x H^T(y / H x) / (H^T 1 - v div(grad x / |grad x|)),
 
     with the weight v of the total variation. The scene extends beyond the image as far as
-    light reaches the image. Read noise of variance s^2 electrons is modeled as as many
-    additional photons, in y and in H x (Snyder et al., 1993).
+    light reaches the image. Read noise of variance s^2 electrons is modeled as s^2
+    additional photons in y and in H x (Snyder et al., 1993).
 
     Parameters
     ----------
@@ -86,17 +79,17 @@ def richardson_lucy(
     psf_field : PSFField
         Blur of the frame.
     num_iter : int
-        Maximum number of iterations; more sharpen the image, then amplify its noise.
+        Maximum number of iterations; too many amplify the noise.
     camera : Camera, optional
         Noise of the image.
     total_variation : float
-        Weight of the total variation, in [0, 0.25), which suppresses noise; 0 disables it.
+        Weight of the total variation, which suppresses noise, in [0, 0.25); 0 disables it.
     accelerate : bool
-        Extrapolate each iteration from the two before it.
+        Extrapolate from the two previous iterations, which converges faster.
     discrepancy : bool
         Stop when the residual is as small as the noise; needs ``camera`` with photons.
     psf : {"field", "mean"}
-        PSF of each pixel, or the mean PSF for all pixels.
+        Use the PSF of each pixel, or the mean PSF for all pixels.
     scaling : Scaling, optional
         Percentiles that correspond to zero and full brightness. The lower one is the
         camera's offset, which the lens does not blur.
@@ -115,7 +108,7 @@ def richardson_lucy(
     Returns
     -------
     ndarray of float32, shape of ``image``
-        Deconvolved image in the units of the input, nowhere below its offset.
+        Deconvolved image in the units of the input, not below the camera's offset.
 
     Raises
     ------
@@ -315,12 +308,10 @@ def deconvolve_events(
     out: Pixels | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event, None, Pixels]:
-    """Deconvolve an image like `deconvolve`, as a generator of events.
+    """Generator form of `deconvolve`, with the same parameters and errors.
 
     Parameters
     ----------
-    image, psf_field, config, camera, scaling, axes, origin, device, cancel
-        As for `deconvolve`.
     out : ndarray, shape of ``image``, optional
         Array for the result, for example a memory map.
 
@@ -335,20 +326,6 @@ def deconvolve_events(
     -------
     ndarray, shape of ``image``
         Deconvolved image in the units of the input; ``out`` if given.
-
-    Raises
-    ------
-    CoordGateError
-        As for `richardson_lucy`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_coordgate import GaussianLens, PSFField, WienerConfig, deconvolve_events
-    >>> psf_field = PSFField.from_lens(GaussianLens(), (64, 64))
-    >>> events = deconvolve_events(np.eye(64), psf_field, WienerConfig(psf="mean"))
-    >>> [type(event).__name__ for event in events]
-    ['Progress', 'Progress', 'PlaneDone']
     """
     image = as_image(image, axes)
     _check_frame(image, psf_field, origin)
@@ -368,7 +345,7 @@ def deconvolve_events(
             yield stopwatch.progress(step)
         result[index] = normalizer.denormalize(estimate.cpu().numpy(), result.dtype)
         yield stopwatch.progress((number + 1) * config.num_iter)
-        yield PlaneDone(tuple(i for i in index if isinstance(i, int)))
+        yield PlaneDone(stack_index(index))
     return result
 
 
@@ -382,12 +359,12 @@ def deconvolve_scaled(
     device: Device = "auto",
     cancel: threading.Event | None = None,
 ) -> NDArray[np.float32]:
-    """Deconvolved plane (h, w) of a plane that is scaled already: 0 is dark, 1 full brightness."""
+    """Deconvolve a plane (h, w) whose intensities are normalized already, to 0 (dark) to 1."""
     scaled = np.asarray(image, np.float32)
     if scaled.ndim != 2 or not scaled.size or not np.isfinite(scaled).all():
         raise ImageError(
-            f"An array of shape {scaled.shape} that may hold NaN or infinite pixels cannot be "
-            "deconvolved; give one of shape (h, w) and finite."
+            "Deconvolution needs an image of shape (h, w) without NaN or infinite pixels, got "
+            f"shape {scaled.shape}."
         )
     blur = _blur_operator(psf_field, config, Window(*origin, *scaled.shape), device)
     estimate = torch.empty(0)
@@ -401,15 +378,13 @@ def deconvolve_scaled(
 def _blur_operator(
     psf_field: PSFField, config: DeconvolutionConfig, window: Window, device: Device
 ) -> BlurOperator:
-    """Blur of the part of the scene that contributes light to a window of the frame.
+    """Blur of all of the scene that contributes light to a window of the frame.
 
-    The scene beyond the window's border is estimated together with the image: a border that
-    is neither mirrored nor dark does not ring (Bertero and Boccacci, Astronomy & Astrophysics
-    437, 369, 2005).
+    The scene beyond the window is estimated together with the image, which avoids ringing at
+    the border (Bertero and Boccacci, Astronomy & Astrophysics 437, 369, 2005).
     """
     if config.psf == "mean":
-        mean = psf_field.kernels[:1], psf_field.coefficients[:1]
-        psf_field = PSFField(*mean, psf_field.frame_shape)
+        psf_field = psf_field.with_mean_psf()
     scene_window = psf_field.input_window(window)
     return psf_field.operator(window, scene_window=scene_window, device=device)
 
@@ -434,7 +409,7 @@ def _iterations(
         if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(
-            f"Not enough memory to deconvolve {blur.window.height}x{blur.window.width} pixels; "
+            f"Not enough memory to deconvolve {format_shape(blur.window.shape)} pixels; "
             "deconvolve windows of the image, or choose a device with more memory."
         ) from None
 
@@ -442,10 +417,10 @@ def _iterations(
 def _check_frame(image: Image, psf_field: PSFField, origin: tuple[int, int] | None) -> None:
     """Check that an image without origin is the whole frame; warn if pixel sizes differ."""
     if origin is None and tuple(image.frame_shape) != psf_field.frame_shape:
-        own, wanted = ("x".join(map(str, s)) for s in (image.frame_shape, psf_field.frame_shape))
         raise FrameMismatchError(
-            f"{image.name} is {own} pixels, but the PSF field's frame is {wanted}; give the origin "
-            "of the image in the frame, or make a PSF field for its size."
+            f"{image.name} is {format_shape(image.frame_shape)} pixels, but the PSF field's frame "
+            f"is {format_shape(psf_field.frame_shape)}; give the origin of the image in the frame, "
+            "or create a PSF field for its size."
         )
     own_um, field_um = image.pixel_size_um, psf_field.pixel_size_um
     if own_um and field_um and not np.allclose(own_um, field_um, rtol=PIXEL_SIZE_TOLERANCE, atol=0):

@@ -12,9 +12,9 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import BlurOperator
 
 EPS = 1e-6
-"""Smallest brightness in a denominator."""
+"""Minimum of a denominator, relative to full brightness."""
 MIN_SENSITIVITY = 1e-2
-"""Sensitivity below which a scene pixel stays dark."""
+"""Scene pixels with a lower sensitivity are set to 0."""
 
 
 def richardson_lucy_iterations(
@@ -29,7 +29,7 @@ def richardson_lucy_iterations(
     if config.discrepancy and photons is None:
         raise SettingsError(
             "Richardson-Lucy can only stop by discrepancy if the camera noise is known; give the "
-            "photons in a pixel of full brightness, or turn discrepancy off."
+            "camera's photons, or turn discrepancy off."
         )
     dark = 0.0 if photons is None else read_noise**2 / photons
     offset = max(dark, -float(image.min()), EPS)
@@ -55,14 +55,14 @@ def richardson_lucy_iterations(
 
 
 class _Estimate:
-    """Latest estimate of the scene (H, W), and the scene that the next iteration starts from."""
+    """Latest estimate of the scene (H, W), and ``scene``, its extrapolation to iterate from."""
 
     def __init__(self, scene: Tensor) -> None:
         self.scene = self.latest = scene
         self._step: Tensor | None = None
 
     def multiply(self, update: Tensor, *, accelerate: bool) -> None:
-        """Multiply by an update, and extrapolate along steps that point the same way."""
+        """Multiply by an update; optionally extrapolate along the direction of the last steps."""
         latest = update.mul_(self.scene).clamp_min_(0)
         if accelerate:
             step, previous = (latest - self.scene).flatten(), self._step
@@ -78,7 +78,7 @@ class _Estimate:
 
 
 def _curvature(scene: Tensor) -> Tensor:
-    """Divergence of the normalized gradient of a scene (H, W): negative on peaks."""
+    """Divergence of the normalized gradient of a scene (H, W); negative at peaks."""
     down, right = (torch.diff(scene, dim=axis, append=scene.narrow(axis, -1, 1)) for axis in (0, 1))
     length = (down.square() + right.square() + EPS).sqrt()
     down, right = down / length, right / length

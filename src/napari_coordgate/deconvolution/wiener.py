@@ -12,7 +12,7 @@ from napari_coordgate.networks import PSFSamples, WienerBank
 from napari_coordgate.optics import BlurOperator
 
 CG_TOLERANCE = 1e-5
-"""Residual of the linear system, relative to the first one, at which conjugate gradients stop."""
+"""Relative residual of the linear system at which conjugate gradients stop."""
 
 
 def wiener_iterations(
@@ -32,7 +32,7 @@ def wiener_filter(
     regularization: float,
     device: torch.device,
 ) -> Tensor:
-    """Scaled image (h, w) filtered by the Wiener filter of one PSF (K, K)."""
+    """Apply the Wiener filter of one PSF (K, K) to a scaled image (h, w)."""
     blurred = torch.from_numpy(image.copy()).to(device)
     psfs = torch.from_numpy(psf)[None].float().to(device)
     bank = WienerBank(PSFSamples(psfs, psfs.new_zeros(1, 2)), regularization).to(device)

@@ -1,12 +1,7 @@
 """Deblur images with a trained model, and inspect what the model learned."""
 
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
-from napari_coordgate.inference.deblurring import (
-    deblur,
-    deblur_events,
-    deblur_planes,
-    output_dtype,
-)
+from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.predictor import Predictor

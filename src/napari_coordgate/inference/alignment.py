@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchError
-from napari_coordgate.geometry import Window
+from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.io import Image
 from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
@@ -23,8 +23,7 @@ RESAMPLING_BYTES_PER_PIXEL = 16
 class FrameAlignment(NamedTuple):
     """Window of the model's frame that an image shows, and a note for the user (may be empty).
 
-    The window has another shape than the image if the image shows the whole frame at another
-    size.
+    The window and the image differ in shape if the image shows the whole frame at another size.
     """
 
     window: Window
@@ -40,8 +39,8 @@ def align_to_frame(
     window = frame if origin is None else Window(*origin, *shape)
     if not frame.contains(window):
         raise FrameMismatchError(
-            f"{name}: a window of {_size(shape)} pixels at {origin} exceeds the model's frame of "
-            f"{_size(frame.shape)} pixels; correct the origin."
+            f"{name}: a window of {format_shape(shape)} pixels at {origin} exceeds the model's "
+            f"frame of {format_shape(frame.shape)} pixels; correct the origin."
         )
     same_view = _is_same_view(image, model, window)
     if window.shape == shape and same_view:
@@ -55,19 +54,19 @@ def align_to_frame(
     if same_view:
         return FrameAlignment(
             window,
-            f"{name} is {_size(shape)} pixels and is assumed to show the whole frame of "
-            f"{_size(frame.shape)} pixels: it is resampled to that size, deblurred and resampled "
-            "back.",
+            f"{name} is {format_shape(shape)} pixels and is assumed to show the whole frame of "
+            f"{format_shape(frame.shape)} pixels: it is resampled to that size, deblurred and "
+            "resampled back.",
         )
     raise FrameMismatchError(
-        f"{name} is {_size(shape)} pixels, but the model was trained for a frame of "
-        f"{_size(frame.shape)} pixels; give the origin of the window that the image shows, or "
-        "train a model for this frame."
+        f"{name} is {format_shape(shape)} pixels, but the model was trained for a frame of "
+        f"{format_shape(frame.shape)} pixels; give the origin of the window that the image shows, "
+        "or train a model for this frame."
     )
 
 
 def _is_same_view(image: Image, model: Model, window: Window) -> bool:
-    """Whether shape and pixel size allow that an image shows this window of the frame."""
+    """Whether an image can show this window of the frame, by its shape and pixel size."""
     scales = np.divide(image.frame_shape, window.shape)
     rounding = 1 / min(*image.frame_shape, *window.shape)
     if abs(scales[0] / scales[1] - 1) > rounding:
@@ -76,10 +75,6 @@ def _is_same_view(image: Image, model: Model, window: Window) -> bool:
         return True
     pixel_ratio = np.divide(image.pixel_size_um, model.pixel_size_um)
     return bool(np.all(np.abs(scales * pixel_ratio - 1) < FIELD_OF_VIEW_TOLERANCE))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]}"
 
 
 def resample(plane: NDArray[Any], shape: tuple[int, int], name: str) -> NDArray[np.float32]:
@@ -93,8 +88,8 @@ def resample(plane: NDArray[Any], shape: tuple[int, int], name: str) -> NDArray[
         )
     except MemoryError:
         raise DeviceMemoryError(
-            f"{name}: resampling from {_size(plane.shape)} to {_size(shape)} pixels needs "
-            f"{required / 1e9:.1f} GB of memory, more than is free; resample it to the frame's "
-            "size beforehand."
+            f"{name}: resampling from {format_shape(plane.shape)} to {format_shape(shape)} pixels "
+            f"needs {required / 1e9:.1f} GB of memory, more than is free; resample it to the "
+            "frame's size beforehand."
         ) from None
     return resampled

@@ -15,23 +15,15 @@ from numpy.typing import NDArray
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.events import (
-    Event,
-    PlaneDone,
-    Stopwatch,
-    pluralize,
-    raise_if_canceled,
-    run,
-)
+from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
-from napari_coordgate.inference.predictor import Check, Float32, Predictor, shifted
-from napari_coordgate.io import Image, PlaneView, as_image, plane_indices
+from napari_coordgate.inference.predictor import Check, Float32, Predictor
+from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, plane_indices, stack_index
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
 
 Pixels = NDArray[Any]
-PlaneIndex = tuple[int, ...]
 
 CONFIG = DeblurConfig()
 RUNTIME = DeblurRuntime()
@@ -137,23 +129,20 @@ def deblur_events(
     runtime: DeblurRuntime = RUNTIME,
     device: Device | None = None,
     out: Pixels | None = None,
-    first: Callable[[], PlaneIndex] | None = None,
+    first: Callable[[], StackIndex] | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event, None, Pixels]:
-    """Deblur an image like `deblur`, as a generator of events.
+    """Generator form of `deblur`, with the same parameters, warnings and errors.
 
     Parameters
     ----------
-    image, model, axes, config, runtime, device, cancel
-        As for `deblur`.
     origin : tuple of int or FrameAlignment, optional
-        As for `deblur`; or the result of `align_to_frame`, which suppresses the warning.
+        As for `deblur`, or the result of `align_to_frame`, which suppresses the warning.
     out : ndarray, shape of ``image``, optional
         Array for the result, for example a memory map; it is filled tile by tile.
     first : callable, optional
-        Called before each plane; returns the index, over the axes other than Y and X, of
-        the plane to prioritize, such as the one on display. The nearest remaining plane
-        is next.
+        Returns the index, over the axes other than Y and X, of the plane to prioritize, such
+        as the one on display. Called before each plane; the nearest remaining one is next.
 
     Yields
     ------
@@ -166,20 +155,6 @@ def deblur_events(
     -------
     ndarray, shape of ``image``
         Deblurred image, as for `deblur`; ``out`` if given.
-
-    Raises
-    ------
-    CoordGateError
-        As for `deblur`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_coordgate import deblur_events
-    >>> stack = np.random.default_rng(0).random((2, 48, 48))
-    >>> model = "sample_data/starter.safetensors"
-    >>> [type(event).__name__ for event in deblur_events(stack, model, origin=(0, 0))]
-    ['Progress', 'PlaneDone', 'Progress', 'PlaneDone']
     """
     image = as_image(image, axes)
     model = model if isinstance(model, Model) else Model.load(model)
@@ -210,16 +185,15 @@ def deblur_planes(
     window: Window,
     *,
     only: slice = slice(None),
-    first: Callable[[], PlaneIndex] | None = None,
+    first: Callable[[], StackIndex] | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event]:
-    """Deblur the planes of an image into ``out``; the image shows this window of the frame.
+    """Deblur planes of an image, which shows this window of the frame, into ``out``.
 
-    ``only`` selects planes in the order of `plane_indices`; events and ``first`` are those of
-    `deblur_events`.
+    ``only`` selects planes in the order of `plane_indices`; ``first`` is as in `deblur_events`.
     """
     all_planes = list(plane_indices(image))
-    indices = {_plane_index(index): index for index in all_planes[only]}
+    indices = {stack_index(index): index for index in all_planes[only]}
     tiles = predictor.tiles(window.shape)
     stopwatch = Stopwatch("deblurring", len(tiles) * len(indices))
     done, total = 0, pluralize(stopwatch.total, "tile")
@@ -227,10 +201,9 @@ def deblur_planes(
     def check() -> None:
         raise_if_canceled(cancel, f"Stopped after {done} of {total}.")
 
-    for plane_index in _nearest_first(indices, first):
-        source = image.view(indices[plane_index])
-        target = PlaneView(out, indices[plane_index])
-        numbers = ", ".join(map(str, plane_index))
+    for index in _nearest_first(indices, first):
+        source, target = image.view(indices[index]), PlaneView(out, indices[index])
+        numbers = ", ".join(map(str, index))
         name = f"{image.name}, plane {numbers}" if len(all_planes) > 1 else image.name
         with _memory_errors(image):
             for _ in _deblur_plane(predictor, source, target, name, window, tiles, check):
@@ -238,7 +211,7 @@ def deblur_planes(
                 yield stopwatch.progress(done)
                 if done % len(tiles):
                     check()
-        yield PlaneDone(plane_index)
+        yield PlaneDone(index)
         if done < stopwatch.total:
             check()
 
@@ -261,13 +234,13 @@ def _deblur_plane(
         check_plane(pixels, name)
         plane, out = resample(pixels, window.shape, name), np.empty(window.shape, np.float32)
     elif math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
-        plane = source[WHOLE_PLANE]  # read once, for its range and for its tiles
+        plane = source[WHOLE_PLANE]  # read only once for both passes
     normalizer = fit_normalizer(plane, predictor.model.config.scaling, name, check)
     whole = Window.whole(window.shape)
     for tile, around in tiles:
         scaled = normalizer.normalize(plane[around.within(whole)])
         deblurred = predictor.predict(
-            scaled, shifted(around, window.origin), shifted(tile, window.origin), check
+            scaled, around.shifted(window.origin), tile.shifted(window.origin), check
         )
         out[tile.within(whole)] = normalizer.denormalize(deblurred, out.dtype)
         yield
@@ -279,7 +252,7 @@ def _deblur_plane(
 
 @contextmanager
 def _memory_errors(image: Image) -> Iterator[None]:
-    """Turn a lack of host memory into an error for the user."""
+    """Convert `MemoryError` to an error for the user."""
     try:
         yield
     except MemoryError:
@@ -289,15 +262,10 @@ def _memory_errors(image: Image) -> Iterator[None]:
         ) from None
 
 
-def _plane_index(index: tuple[int | slice, ...]) -> PlaneIndex:
-    """Index of a plane over the axes other than Y and X."""
-    return tuple(i for i in index if isinstance(i, int))
-
-
 def _nearest_first(
-    indices: Iterable[PlaneIndex], first: Callable[[], PlaneIndex] | None
-) -> Iterator[PlaneIndex]:
-    """Plane indices in their order, or always the one nearest to the one that is wanted first."""
+    indices: Iterable[StackIndex], first: Callable[[], StackIndex] | None
+) -> Iterator[StackIndex]:
+    """Plane indices in their order, or each time the remaining one nearest to ``first()``."""
     remaining = list(indices)
     if first is None:
         yield from remaining

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.geometry import Window, format_shape, frame_coordinates
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import fit_normalizer
 
@@ -65,7 +65,7 @@ def effective_kernel(
     frame, pixel = Window.whole(model.frame_shape), Window(row, column, 1, 1)
     if not frame.contains(pixel):
         raise FrameMismatchError(
-            f"Pixel ({row}, {column}) is outside the frame of {frame.height}x{frame.width} "
+            f"Pixel ({row}, {column}) is outside the frame of {format_shape(frame.shape)} "
             "pixels; choose one inside."
         )
     around = pixel.expanded(model.network.receptive_radius)
@@ -83,10 +83,9 @@ def _scaled(model: Model, window: Window, blurred: NDArray[Any] | None) -> NDArr
         return np.full(window.shape, MID_GRAY, np.float32)
     plane, frame = np.asarray(blurred), Window.whole(model.frame_shape)
     if plane.shape != frame.shape:
-        size = "x".join(str(length) for length in plane.shape)
         raise FrameMismatchError(
-            f"The image is {size} pixels, but the model was trained for a frame of "
-            f"{frame.height}x{frame.width} pixels; give an image of the whole frame."
+            f"The image is {format_shape(plane.shape)} pixels, but the model was trained for a "
+            f"frame of {format_shape(frame.shape)} pixels; give an image of the whole frame."
         )
     normalizer = fit_normalizer(plane, model.config.scaling)
     return normalizer.normalize(plane[window.within(frame)])

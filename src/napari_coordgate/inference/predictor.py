@@ -19,7 +19,7 @@ from napari_coordgate.devices import (
     to_device,
 )
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.geometry import Window, frame_coordinates, tiles
+from napari_coordgate.geometry import Window, format_shape, frame_coordinates, tiles
 from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL, Network
 
@@ -36,9 +36,10 @@ SAFE_FRACTION = 0.25
 
 
 class Predictor:
-    """Deblurs scaled tiles with a model's network on a device; threads may share a predictor.
+    """Deblurs scaled tiles with a model's network on a device.
 
-    The network computes for one thread at a time, while the others read and write.
+    Threads may share a predictor: the network computes for one at a time, while others read and
+    write.
     """
 
     def __init__(
@@ -78,11 +79,11 @@ class Predictor:
         return 2 * self.overlap + 4 * self.multiple
 
     def tiles(self, shape: tuple[int, int]) -> list[tuple[Window, Window]]:
-        """Tiles that cover a plane (height, width), each with its window that has the overlap."""
+        """Tiles that cover a plane (height, width), each with the window that adds the overlap."""
         return list(tiles(shape, self.tile_size, self.overlap, self.multiple))
 
     def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Shape of most tiles of a plane (height, width), without the overlap: a chunk size."""
+        """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
         tile, _ = self.tiles(shape)[0]
         return tile.shape
 
@@ -91,9 +92,9 @@ class Predictor:
     ) -> Float32:
         """Deblurred tile of a scaled plane (H, W) that shows this window of the frame.
 
-        The tile is a part of the window, by default all of it. What does not fit into memory
-        is split, and tiles stay smaller from then on, unless their size is configured.
-        ``check`` is called before each layer and may raise to cancel.
+        The tile is a part of the window, by default all of it. If it does not fit into memory,
+        it is split, and later tiles are smaller, unless their size is configured. ``check`` is
+        called before each layer and may raise to cancel.
         """
         tile = tile or window
         if max(window.shape) <= self.tile_size:
@@ -102,17 +103,17 @@ class Predictor:
             except DeviceMemoryError:
                 if not self._shrink_tiles(window):
                     raise
-            # Split outside of the except block, where the error no longer holds the tensors.
+            # Split after the except block, when the error no longer keeps the tensors alive.
         deblurred = np.empty(tile.shape, np.float32)
         whole = Window.whole(window.shape)
         offset = window.y0 - tile.y0, window.x0 - tile.x0
         for part, around in self.tiles(window.shape):
-            wanted = shifted(part, offset).clipped(tile.shape)
-            if min(wanted.shape) > 0:
-                deblurred[wanted.within(Window.whole(tile.shape))] = self.predict(
+            target = part.shifted(offset).clipped(tile.shape)
+            if min(target.shape) > 0:
+                deblurred[target.within(Window.whole(tile.shape))] = self.predict(
                     scaled[around.within(whole)],
-                    shifted(around, window.origin),
-                    shifted(wanted, tile.origin),
+                    around.shifted(window.origin),
+                    target.shifted(tile.origin),
                     check,
                 )
         return deblurred
@@ -137,7 +138,7 @@ class Predictor:
         return deblurred
 
     def _shrink_tiles(self, window: Window) -> bool:
-        """Make tiles smaller than this window, for which memory ran out; whether it is possible."""
+        """Halve the tile size after memory ran out for a window; False if it cannot be reduced."""
         if self.runtime.tile is not None or max(window.shape) <= self._min_tile:
             return False
         with self._lock:
@@ -154,13 +155,8 @@ class Predictor:
             advice = f"choose a tile of {smaller}"
         return DeviceMemoryError(
             f"The {self.device.type} ran out of memory at a tile of "
-            f"{window.height}x{window.width} pixels; {advice}."
+            f"{format_shape(window.shape)} pixels; {advice}."
         )
-
-
-def shifted(window: Window, offset: tuple[int, int]) -> Window:
-    """Window moved by (y, x) pixels."""
-    return window._replace(y0=window.y0 + offset[0], x0=window.x0 + offset[1])
 
 
 class GatingMapCache:
@@ -188,7 +184,7 @@ class GatingMapCache:
         coordinates = torch.from_numpy(array)[None].to(self.device)
         maps = self.network.coordinate_maps(coordinates)
         size = coordinates.nbytes + sum(values.nbytes for values in maps)
-        # A single image, however large, uses each of its maps only once.
+        # Tiles of a single image use each map only once: caching them would waste memory.
         if window in self._used_once and size <= self.free_bytes:
             self._cached[window] = coordinates, maps
             self.free_bytes -= size
@@ -196,13 +192,13 @@ class GatingMapCache:
         return coordinates, maps
 
     def disable(self) -> None:
-        """Drop all maps and cache none from now on, to save memory."""
+        """Drop all maps and stop caching, to save memory."""
         self._cached.clear()
         self.free_bytes = 0
 
 
 class _CancelHook:
-    """Forward pre-hook of all layers that can cancel a job within a tile (seconds of work)."""
+    """Forward pre-hook of all layers, to cancel a job within a tile, which can take seconds."""
 
     check: Check = bool
 

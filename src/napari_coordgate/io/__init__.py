@@ -5,11 +5,13 @@ from napari_coordgate.io.image import (
     Image,
     PlaneIndex,
     PlaneView,
+    StackIndex,
     as_image,
     as_pixel_array,
     is_pixel_array,
     middle_plane_index,
     plane_indices,
+    stack_index,
     subsample,
 )
 from napari_coordgate.io.reading import IMAGE_SUFFIXES, find_images, is_image, read_image
@@ -21,6 +23,7 @@ __all__ = [
     "PixelArray",
     "PlaneIndex",
     "PlaneView",
+    "StackIndex",
     "WritablePixelArray",
     "as_image",
     "as_pixel_array",
@@ -31,6 +34,7 @@ __all__ = [
     "middle_plane_index",
     "plane_indices",
     "read_image",
+    "stack_index",
     "subsample",
     "write_image",
 ]

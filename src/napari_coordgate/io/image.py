@@ -23,6 +23,9 @@ AXES = "TCZYXS"
 PlaneIndex = tuple[int | slice, ...]
 """Index of a plane: an integer for each axis, but a slice for Y and X."""
 
+StackIndex = tuple[int, ...]
+"""Index of a plane over the axes other than Y and X."""
+
 _SELECTABLE_AXES = {"C": "channel", "T": "time", "Z": "plane"}
 
 
@@ -239,6 +242,11 @@ def _product(choices: Sequence[Sequence[int | slice]]) -> Iterator[PlaneIndex]:
     for first in choices[0]:
         for rest in _product(choices[1:]):
             yield (first, *rest)
+
+
+def stack_index(index: PlaneIndex) -> StackIndex:
+    """Index of a plane over the axes other than Y and X."""
+    return tuple(i for i in index if isinstance(i, int))
 
 
 def middle_plane_index(image: Image) -> PlaneIndex:

@@ -10,12 +10,7 @@ from napari_coordgate.config import (
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
-from napari_coordgate.networks.wiener import (
-    MultiWienerNet,
-    PSFSamples,
-    WeightedWiener,
-    WienerBank,
-)
+from napari_coordgate.networks.wiener import MultiWienerNet, PSFSamples, WeightedWiener, WienerBank
 
 __all__ = [
     "FEATURES_PER_PIXEL",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import PSFError, ToleranceWarning
 from napari_coordgate.events import raise_if_canceled
-from napari_coordgate.geometry import pixel_coordinates
+from napari_coordgate.geometry import format_shape, pixel_coordinates
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
@@ -111,7 +111,7 @@ def _checked(
     """Measured PSFs (N, K, K) of sum 1, and their frame coordinates (y, x), (N, 2)."""
     stack = np.asarray(psfs, np.float64)
     pixels = np.asarray(positions, np.float64)
-    frame = f"the frame of {frame_shape[0]}x{frame_shape[1]} pixels"
+    frame = f"the frame of {format_shape(frame_shape)} pixels"
     if stack.ndim != 3 or stack.shape[1] != stack.shape[2] or stack.shape[1] % 2 == 0:
         raise PSFError(f"PSFs must have shape (N, K, K) with odd K, got {stack.shape}.")
     if len(stack) == 0 or pixels.shape != (len(stack), 2):

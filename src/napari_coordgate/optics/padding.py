@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.errors import FrameMismatchError
-from napari_coordgate.geometry import Window, mirror_indices
+from napari_coordgate.geometry import Window, format_shape, mirror_indices
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -58,8 +58,8 @@ def resolve_windows(
     region, frame = Window(*origin, *shape[-2:]), Window.whole(frame_shape)
     if window is None and not region.contains(frame):
         raise FrameMismatchError(
-            f"An image of {shape[-2]}x{shape[-1]} pixels at {origin} does not cover the PSF "
-            f"field's frame of {frame_shape[0]}x{frame_shape[1]} pixels; pass an image of the "
+            f"An image of {format_shape(shape[-2:])} pixels at {origin} does not cover the PSF "
+            f"field's frame of {format_shape(frame_shape)} pixels; pass an image of the "
             "frame's size, or the window that it shows."
         )
     window = check_window(window or frame, frame_shape)
@@ -75,7 +75,7 @@ def check_window(window: Window, frame_shape: tuple[int, int]) -> Window:
     """Window, if it is not empty and inside the frame."""
     if window.height < 1 or window.width < 1 or not Window.whole(frame_shape).contains(window):
         raise FrameMismatchError(
-            f"{window} is not inside the frame of {frame_shape[0]}x{frame_shape[1]} pixels; "
+            f"{window} is not inside the frame of {format_shape(frame_shape)} pixels; "
             "choose another."
         )
     return window

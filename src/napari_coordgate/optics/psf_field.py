@@ -32,7 +32,7 @@ from torch import Tensor
 from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import PSFError
-from napari_coordgate.geometry import Window, pixel_coordinates
+from napari_coordgate.geometry import Window, format_shape, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
@@ -135,8 +135,8 @@ class PSFField:
         return self._convolution.radius
 
     def __repr__(self) -> str:
-        height, width = self.frame_shape
-        return f"PSFField(frame {height}x{width}, psf {self.size}x{self.size}, rank {self.rank})"
+        frame = format_shape(self.frame_shape)
+        return f"PSFField(frame {frame}, psf {self.size}x{self.size}, rank {self.rank})"
 
     @classmethod
     def from_lens(

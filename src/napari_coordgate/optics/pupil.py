@@ -29,7 +29,7 @@ from scipy.special import erf, erfinv, roots_chebyu, roots_legendre
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import PSFError
 from napari_coordgate.events import raise_if_canceled
-from napari_coordgate.geometry import field_vectors
+from napari_coordgate.geometry import field_vectors, format_shape
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -95,7 +95,7 @@ def psf_size(
     if size > limit:
         raise PSFError(
             f"The blur needs PSFs of about {size} pixels to contain {enclosed_energy:.4g} of their "
-            f"light, more than the frame of {frame_shape[0]} x {frame_shape[1]} pixels; {remedy}, "
+            f"light, more than the frame of {format_shape(frame_shape)} pixels; {remedy}, "
             "or lower enclosed_energy."
         )
     return size

@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.lazy import (
-    AxisIndex,
-    FileSnapshot,
-    PlaneStackArray,
-    bounds,
-    mute_logger,
-)
+from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, bounds, mute_logger
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 
 _MAGIC = b"\x70\0\0\0"
