@@ -159,14 +159,14 @@ def test_a_lens_file_tells_the_kind_of_lens(text: str, kind: type[Settings], fil
     ("text", "problem"),
     [
         ("na: fast", "na: .*number.*'fast'"),
-        ("na: 0.5\nsigma_edge_px: 2", "either a pupil .* or the blur's width .*, not both"),
+        ("na: 0.5\nsigma_edge_px: 2", "either the aperture .* or the width .*, not both"),
         ("kind: pupil\nsigma_edge_px: 2", "unknown setting 'sigma_edge_px'$"),
         ("wavelenght_nm: 520", "unknown setting 'wavelenght_nm'; did you mean 'wavelength_nm'"),
         ("na: 0,5", r"na: must be a number \(given: '0,5'; write a decimal point\)"),
         ("kind: mirror", "mirror"),
         ("1: 2", "1: "),
-        ("na: 1.4\nrefractive_index: 1.33", "na 1.4 must be below the refractive index 1.33"),
-        ("na: 1.0", "name the immersion medium"),
+        ("na: 1.4\nrefractive_index: 1.33", "na 1.4 must be below refractive_index 1.33"),
+        ("na: 1.0", "set the refractive_index"),
         ("axis: [0.1]", "axis"),
     ],
 )
@@ -181,12 +181,12 @@ def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Pa
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "holds no settings"),
-        ("- 1\n- 2", "holds no settings"),
-        ("steps", "holds no settings"),
-        ("steps: [1", "is not YAML"),
-        ("steps: !!python/object/apply:os.getcwd []", "is not YAML"),
-        ("steps: 2024-13-45", "is not YAML"),
+        ("", "contains no settings"),
+        ("- 1\n- 2", "contains no settings"),
+        ("steps", "contains no settings"),
+        ("steps: [1", "not valid YAML"),
+        ("steps: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("steps: 2024-13-45", "not valid YAML"),
         ("steps: 0", "steps: must be at least 1.*given: 0"),
         ("steps: many\nseed: -1", "seed: .*; steps: "),
         ("network: {depth: 9}", r"network\.depth: must be at most 6 .*given: 9"),
@@ -198,15 +198,21 @@ def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Pa
         ("scaling: {low_percentile: 99.9}", "scaling: low_percentile must be below"),
     ],
 )
-def test_a_wrong_file_of_settings_is_told_in_one_line(text: str, problem: str, file: Path) -> None:
+def test_an_invalid_settings_file_is_reported_in_one_line(
+    text: str, problem: str, file: Path
+) -> None:
     message = complaint(TrainingSettings, file, text)
     with pytest.raises(SettingsError, match=problem):
         raise SettingsError(message)
 
 
-def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
-    for name, problem in [("absent.yaml", "no such file"), ("binary.yaml", "text"), ("", "text")]:
+    for name, problem in [
+        ("absent.yaml", "no such file"),
+        ("binary.yaml", "cannot be read"),
+        ("", "cannot be read"),
+    ]:
         with pytest.raises(SettingsError, match=problem) as caught:
             load_settings(TrainingConfig, tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)

@@ -45,12 +45,12 @@ class SettingsError(CoordGateError):
     >>> load_lens("missing.yaml")
     Traceback (most recent call last):
         ...
-    napari_coordgate.errors.SettingsError: missing.yaml: no such file.
+    napari_coordgate.errors.SettingsError: missing.yaml: no such file; check the name.
     """
 
 
 class ImageError(CoordGateError):
-    """An image cannot be read, or holds nothing to work with.
+    """An image cannot be read, or cannot be used.
 
     Raised if a file is missing, damaged, incomplete or of an unknown format, if its axes are
     unclear, or if its pixels are constant, NaN or infinite. Check or export the file again, or
@@ -128,9 +128,9 @@ class FrameMismatchError(CoordGateError):
 class FrameMismatchWarning(UserWarning):
     """An image differs from the camera frame in size or pixel size, and is processed anyway.
 
-    Issued if the image has another number of pixels but the same aspect ratio (it is taken for
-    the whole frame with another binning, and resampled), or if its pixel size differs. Pass the
-    ``origin`` of a crop; use a PSF field or model for this pixel size.
+    Issued if the image has another number of pixels but the same aspect ratio (it is assumed to
+    show the whole frame with another binning, and is resampled), or if its pixel size differs.
+    Pass the ``origin`` of a crop; use a PSF field or model for this pixel size.
     """
 
 
@@ -193,15 +193,17 @@ def format_error_detail(item: ErrorDetails) -> str:
 
 
 _UNION_TAG = re.compile("<[a-z-]+>")
-"""Location of a class in a union, which is none of a setting."""
+"""Name by which pydantic marks a class of a union in the location of an error."""
 
 
 def _format_detail(item: ErrorDetails, known: dict[str, str]) -> str:
     """Message for one invalid setting, with a suggestion from the known names."""
-    loc = [str(part) for part in item["loc"]]
-    parts = [part for part in loc if not _UNION_TAG.fullmatch(part)] or loc
-    name, kind, given = ".".join(parts), item["type"], item.get("input")
-    if kind == "extra_forbidden":
+    loc, kind, given = [str(part) for part in item["loc"]], item["type"], item.get("input")
+    is_unknown = kind == "extra_forbidden"  # an unknown name may look like a tag
+    last = loc[-1:] if is_unknown else []
+    parts = [part for part in loc[: len(loc) - len(last)] if not _UNION_TAG.fullmatch(part)] + last
+    name = ".".join(parts)
+    if is_unknown:
         similar = difflib.get_close_matches(parts[-1], known, n=1)
         meant = known[similar[0]] if similar else name
         advice = f"; did you mean {meant!r}?" if meant != name else ""

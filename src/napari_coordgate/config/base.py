@@ -131,7 +131,8 @@ class DeviceConfig(Settings):
     """Device of a computation."""
 
     device: Device = Field(
-        "auto", description="Device to compute on; auto: a GPU if there is one, else the CPU."
+        "auto",
+        description="Device to compute on; auto: a GPU if available, else the CPU.",
     )
 
     def on(self, device: Device | None) -> Self:

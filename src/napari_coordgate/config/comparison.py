@@ -34,7 +34,7 @@ class Method(Settings):
         given = [name for name, value in self if name != "name" and value is not None]
         if len(given) != 1:
             raise ValueError(
-                "a method is one of network, model, wiener and richardson_lucy; "
+                "a method needs one of network, model, wiener and richardson_lucy; "
                 f"{self.name!r} has {' and '.join(given) or 'none of them'}."
             )
         return self
@@ -51,7 +51,7 @@ class ComparisonConfig(Settings):
 
     training: TrainingConfig = Field(
         TrainingConfig(),
-        description="Training of the networks; each method's own network replaces the one here.",
+        description="Training of the networks; the network of each method replaces the one here.",
     )
     seeds: int = Field(
         1, ge=1, le=100, description="Number of trainings of each network, with seeds 0, 1, ..."
@@ -59,14 +59,16 @@ class ComparisonConfig(Settings):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="Training time of each network, minutes, instead of equal steps; none: equal "
-        "steps.",
+        description="Training time of each network, minutes; default: equal steps.",
     )
     test_fraction: float = Field(
-        0.1, gt=0, lt=1, description="Fraction of the images held out for testing, if none given."
+        0.1,
+        gt=0,
+        lt=1,
+        description="Fraction of the images held out for the test, if there are no test images.",
     )
     test_images: int | None = Field(
-        None, ge=1, description="Maximum number of test images; none: all."
+        None, ge=1, description="Maximum number of test images; default: all."
     )
 
     @model_validator(mode="before")
@@ -98,6 +100,6 @@ class ComparisonFile(ComparisonSettings):
     methods: tuple[Method, ...] = Field(min_length=1, description="Methods to compare.")
     images: Path = Field(description="Folder of sharp images to train and validate on.")
     test: Path | None = Field(
-        None, description="Folder of sharp test images; none: a fraction of the others."
+        None, description="Folder of sharp test images; default: a fraction of the images."
     )
     psf: Path = Field(description="PSF field, made by 'napari-coordgate psf'.")

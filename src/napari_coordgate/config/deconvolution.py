@@ -20,7 +20,9 @@ class WienerConfig(Settings):
     """
 
     psf: PSFMode = Field(
-        "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."
+        "field",
+        description="PSF to use: that of each pixel (field), or the mean PSF for all pixels "
+        "(mean).",
     )
     regularization: float = Field(
         0.01, gt=0, description="Ratio of noise power to signal power; larger values are smoother."
@@ -28,7 +30,7 @@ class WienerConfig(Settings):
     num_iter: int = Field(
         30,
         ge=1,
-        description="Maximum number of conjugate gradient iterations; the mean PSF needs none.",
+        description="Maximum number of conjugate gradient iterations; not used with the mean PSF.",
     )
 
 
@@ -42,25 +44,28 @@ class RichardsonLucyConfig(Settings):
     """
 
     psf: PSFMode = Field(
-        "field", description="PSF to use: each pixel's own, or the mean PSF for all pixels."
+        "field",
+        description="PSF to use: that of each pixel (field), or the mean PSF for all pixels "
+        "(mean).",
     )
     num_iter: int = Field(
         10,
         ge=1,
-        description="Maximum number of iterations; more sharpen the image, then amplify noise.",
+        description="Maximum number of iterations; each one sharpens the image and adds noise.",
     )
     total_variation: float = Field(
         0.0,
         ge=0,
         lt=0.25,
-        description="Weight of the total variation penalty, which suppresses noise; 0: none.",
+        description="Weight of the total variation penalty, which suppresses noise; 0 disables it.",
     )
     accelerate: bool = Field(
         True,
-        description="Extrapolate from the two previous iterations (Biggs and Andrews, 1997).",
+        description="Use fewer iterations by extrapolation (Biggs and Andrews, 1997).",
     )
     discrepancy: bool = Field(
-        False, description="Stop when the residual falls to the level of the camera noise."
+        False,
+        description="Stop when the residual is as small as the camera noise; needs photons.",
     )
 
 
@@ -71,4 +76,4 @@ class WienerSettings(WienerConfig, DeviceConfig):
 class RichardsonLucySettings(RichardsonLucyConfig, DeviceConfig):
     """Richardson-Lucy deconvolution of a file, with the camera and the device."""
 
-    camera: Camera = Field(Camera(), description="Noise of the image.")
+    camera: Camera = Field(Camera(), description="Camera noise of the image.")

@@ -20,10 +20,12 @@ class DeblurConfig(Settings):
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Precision of the network; auto: bfloat16 on hardware where it is faster.",
+        description="Number format of the network's computations; auto: bfloat16 where it is "
+        "faster, else float32.",
     )
     keep_dtype: bool = Field(
-        False, description="Write the input's pixel type (rounded and clipped) instead of float32."
+        False,
+        description="Return the pixel type of the image (rounded and clipped) instead of float32.",
     )
 
 
@@ -39,13 +41,12 @@ class DeblurRuntime(DeviceConfig):
     tile: int | None = Field(
         None,
         ge=16,
-        description="Maximum side of a tile including its overlap, pixels; none: chosen to fit "
-        "memory_gb.",
+        description="Maximum side of a tile with its overlap, pixels; default: as memory allows.",
     )
     memory_gb: float = Field(
         0.75,
         gt=0,
-        description="Memory for the features of a tile, GB; cached gating maps take as much again.",
+        description="Memory for one tile, GB; cached gating maps use up to as much again.",
     )
 
 
@@ -63,27 +64,28 @@ class Selection(Settings):
     """
 
     channels: str | None = Field(
-        None, description="Channels to deblur, by index or name, such as 0,2 or DAPI; none: all."
+        None, description="Channels to deblur, by index or name, such as 0,2 or DAPI; default: all."
     )
     times: str | None = Field(
-        None, description="Time points to deblur, such as 0:10 or 0,5; none: all."
+        None, description="Time points to deblur, such as 0:10 or 0,5; default: all."
     )
     planes: str | None = Field(
-        None, description="Planes of a stack (axis Z) to deblur, such as 3:8; none: all."
+        None, description="Planes of a z stack to deblur, such as 3:8; default: all."
     )
 
 
 class FileConfig(DeblurConfig):
-    """How an image file is deblurred: all that its result depends on beside file and model."""
+    """How an image file is deblurred: with file and model, all that the result depends on."""
 
     selection: Selection = Field(Selection(), description="Part of each image to process.")
     axes: str | None = Field(
-        None, description="Axes of the images, such as TCYX, if the files declare wrong ones."
+        None,
+        description="Axes of the images, such as TCYX; default: as stated in the files.",
     )
     origin: tuple[int, int] | None = Field(
         None,
-        description="Frame pixel (y, x) of the images' first pixel, if they are windows of the "
-        "frame.",
+        description="Position (y, x) of the images' top left pixel in the camera frame; default: "
+        "the images show the whole frame.",
     )
 
 
@@ -99,8 +101,8 @@ class BatchConfig(FileConfig):
     pattern: str = Field(
         "*",
         min_length=1,
-        description="File names to process, such as *.tif or plate1/*.czi; separate several with "
-        "commas.",
+        description="Names of the files to process, such as *.tif or plate1/*.czi; separate "
+        "several with commas.",
     )
     format: OutputFormat = Field("ome-tiff", description="File format of the results.")
 
@@ -115,12 +117,12 @@ class BatchRuntime(DeblurRuntime):
     """
 
     workers: int = Field(
-        1, ge=1, le=1024, description="Number of processes that work on files in parallel."
+        1, ge=1, le=1024, description="Number of processes that deblur files in parallel."
     )
     scheduler: str | None = Field(
         None,
-        description="Address of a dask scheduler, tcp://HOST:8786, whose workers process the "
-        "files; none: this computer.",
+        description="Address of a dask scheduler, such as tcp://HOST:8786, whose workers deblur "
+        "the files; default: this computer.",
     )
 
 

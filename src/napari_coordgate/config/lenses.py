@@ -1,4 +1,4 @@
-"""Lenses, and how finely a PSF field stands for one."""
+"""Settings of lenses, and the accuracy of PSF fields."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,15 +8,18 @@ from napari_coordgate.config.base import Settings
 
 Pair = tuple[float, float]
 
+AXIS = (
+    "Position (y, x) of the optical axis in the frame: 0, 0 is the center; -1 and 1 are the edges."
+)
+
 
 class Lens(Settings):
-    """A lens, seen from the object: what makes its blur, and what makes the blur vary.
+    """A lens described by its aperture and aberrations.
 
-    The field vector points from the optical axis to a place in the frame; its
-    length, the *field radius*, is 1 at half the frame's diagonal (the corners,
-    when the axis is at the center). Off-axis aberrations have the field
-    dependence of third-order theory and the pupil shape of the fringe Zernike
-    polynomials, so that they neither shift nor defocus the image by themselves.
+    The field vector points from the optical axis to a pixel of the frame; its length, the
+    *field radius*, is 1 at half the frame's diagonal: at the corners, if the axis is at the
+    center. Off-axis aberrations have the field dependence of third-order theory and the pupil
+    shape of the fringe Zernike polynomials, so they neither shift nor defocus the image.
 
     Examples
     --------
@@ -25,51 +28,63 @@ class Lens(Settings):
     0.325
     """
 
-    kind: Literal["pupil"] = Field("pupil", description="Lens described by its pupil.")
+    kind: Literal["pupil"] = Field(
+        "pupil", description="Lens described by aperture and aberrations."
+    )
     na: float = Field(0.5, gt=0, lt=1.7, description="Numerical aperture.")
-    wavelength_nm: float = Field(520.0, gt=100, lt=3000, description="Wavelength in vacuum, nm.")
+    wavelength_nm: float = Field(520.0, gt=100, lt=3000, description="Emission wavelength, nm.")
     pixel_size_um: float = Field(
-        0.325, gt=0, le=1000, description="Side of a camera pixel in the object, um."
+        0.325, gt=0, le=1000, description="Pixel size in the specimen, um."
     )
     refractive_index: float = Field(
-        1.0, ge=1, le=2.5, description="Refractive index of the immersion medium."
+        1.0,
+        ge=1,
+        le=2.5,
+        description="Refractive index of the immersion medium: air 1, water 1.33, oil 1.515.",
     )
-    defocus_um: float = Field(0.0, description="Defocus on the optical axis, um.")
+    defocus_um: float = Field(
+        0.0, description="Defocus on the optical axis (center of the frame), um."
+    )
     field_curvature_um: float = Field(
-        6.0, description="Further defocus at field radius 1, growing as its square, um."
+        6.0,
+        description="Defocus in the corners (field radius 1) relative to the center, um; grows "
+        "with the square of the field radius.",
     )
     tilt_um: Pair = Field(
         (0.0, 0.0),
-        description="Further defocus at the frame's lower and right edge (focal plane tilt), um.",
+        description="Tilt of the focal plane: defocus at the lower and at the right edge of the "
+        "frame relative to the center, um.",
     )
     astigmatism_waves: float = Field(
-        0.0, description="Astigmatism at field radius 1, growing as its square, waves."
+        0.0,
+        description="Astigmatism in the corners (field radius 1), waves; grows with the square "
+        "of the field radius.",
     )
     coma_waves: float = Field(
-        0.0, description="Coma at field radius 1, growing in proportion to it, waves."
+        0.0,
+        description="Coma in the corners (field radius 1), waves; grows in proportion to the "
+        "field radius.",
     )
     spherical_waves: float = Field(
-        0.0, description="Spherical aberration, the same over the frame, waves."
+        0.0, description="Spherical aberration, the same over the whole frame, waves."
     )
-    axis: Pair = Field(
-        (0.0, 0.0), description="Optical axis (y, x) in frame coordinates; the frame is [-1, 1]."
-    )
+    axis: Pair = Field((0.0, 0.0), description=AXIS)
 
     @model_validator(mode="after")
     def _aperture_fits_medium(self) -> Self:
         if self.na >= self.refractive_index:
             raise ValueError(
-                f"na {self.na} must be below the refractive index {self.refractive_index}; "
-                "name the immersion medium (water 1.33, oil 1.515) or lower the na."
+                f"na {self.na} must be below refractive_index {self.refractive_index}; set the "
+                "refractive_index of the immersion medium (water 1.33, oil 1.515) or lower the na."
             )
         return self
 
 
 class GaussianLens(Settings):
-    """A lens known by the width of its blur alone, for those who know no NA.
+    """A lens described by the width of its blur, if the numerical aperture is not known.
 
-    The variance of the Gaussian blur grows in proportion to the squared field
-    radius, which is 1 at half the frame's diagonal.
+    The variance of the Gaussian blur grows in proportion to the squared field radius, which is
+    1 at half the frame's diagonal.
 
     Examples
     --------
@@ -77,32 +92,39 @@ class GaussianLens(Settings):
     (0.0, 0.0)
     """
 
-    kind: Literal["gaussian"] = Field("gaussian", description="Lens described by its blur's width.")
+    kind: Literal["gaussian"] = Field(
+        "gaussian", description="Lens described by the width of its blur."
+    )
     sigma_center_px: float = Field(
-        0.5, gt=0, le=200, description="Standard deviation of the blur on the axis, pixels."
+        0.5,
+        gt=0,
+        le=200,
+        description="Standard deviation of the blur on the optical axis (center of the frame), "
+        "pixels.",
     )
     sigma_edge_px: float = Field(
-        2.0, gt=0, le=200, description="Standard deviation of the blur at field radius 1, pixels."
+        2.0,
+        gt=0,
+        le=200,
+        description="Standard deviation of the blur in the corners (field radius 1), pixels.",
     )
     pixel_size_um: float | None = Field(
-        None, gt=0, le=1000, description="Side of a camera pixel in the object, um, if known."
+        None, gt=0, le=1000, description="Pixel size in the specimen, um; default: unknown."
     )
-    axis: Pair = Field(
-        (0.0, 0.0), description="Optical axis (y, x) in frame coordinates; the frame is [-1, 1]."
-    )
+    axis: Pair = Field((0.0, 0.0), description=AXIS)
 
     @model_validator(mode="before")
     @classmethod
     def _has_no_pupil(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.keys() & (Lens.model_fields.keys() - cls.model_fields):
             raise ValueError(
-                "give either a pupil (na, ...) or the blur's width (sigma_...), not both."
+                "give either the aperture (na, ...) or the width of the blur (sigma_...), not both."
             )
         return value
 
 
 def _lens_kind(value: Any) -> str:
-    """Kind of lens meant by a mapping; a sigma tells a Gaussian lens without its kind."""
+    """Kind of lens that a mapping describes; without a kind, a sigma means a Gaussian lens."""
     if isinstance(value, dict):
         guess = "gaussian" if any(str(key).startswith("sigma_") for key in value) else "pupil"
         return f"<{value.get('kind', guess)}>"
@@ -116,14 +138,19 @@ AnyLens = Annotated[
 
 
 class PSFFieldConfig(Settings):
-    """How finely a PSF field stands for its lens."""
+    """Accuracy of a PSF field."""
 
     tolerance: float = Field(
-        1e-3, gt=0, lt=1, description="Relative error of a blur against the exact sum over PSFs."
+        1e-3,
+        gt=0,
+        lt=1,
+        description="Maximum relative error of a blurred image, compared with the exact PSF of "
+        "each pixel.",
     )
     enclosed_energy: float = Field(
         0.99,
         gt=0.5,
         lt=1,
-        description="Part of each PSF's light inside its window; the window grows to hold it.",
+        description="Fraction of the light of each PSF to include; a larger fraction makes larger "
+        "PSFs.",
     )

@@ -16,7 +16,7 @@ T = TypeVar("T")
 LONGEST_TEXT = 1_000_000
 MOST_VALUES = 10_000
 DEEPEST = 50
-"""What no file of settings needs, and a file made to do harm does."""
+"""Limits of settings files, against malicious ones."""
 
 
 def load_settings(model: type[S], source: str | Path) -> S:
@@ -37,7 +37,7 @@ def load_settings(model: type[S], source: str | Path) -> S:
     Raises
     ------
     SettingsError
-        If the file cannot be read, is no YAML mapping, or names a wrong key or value.
+        If the file cannot be read, is not a YAML mapping, or contains an invalid key or value.
     """
     return _validated(TypeAdapter(model), source, model)
 
@@ -58,7 +58,7 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     Raises
     ------
     SettingsError
-        If the file cannot be read, is no YAML mapping, or names a wrong key or value.
+        If the file cannot be read, is not a YAML mapping, or contains an invalid key or value.
 
     Examples
     --------
@@ -92,23 +92,24 @@ def load_mapping(source: str | Path) -> dict[Any, Any]:
         with Path(source).open(encoding="utf-8") as file:
             text = file.read(LONGEST_TEXT + 1)
         if len(text) > LONGEST_TEXT:
-            raise SettingsError(f"{source}: is too large for a file of settings; check the name.")
+            raise SettingsError(f"{source}: too large for a settings file; check the name.")
         mapping = yaml.load(text, _SettingsLoader)
     except FileNotFoundError:
-        raise SettingsError(f"{source}: no such file.") from None
+        raise SettingsError(f"{source}: no such file; check the name.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{source}: cannot be read as text ({error}).") from None
+        raise SettingsError(f"{source}: cannot be read ({error}); check the file.") from None
     except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        raise SettingsError(f"{source}: is not YAML ({' '.join(str(error).split())}).") from None
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{source}: not valid YAML ({reason}); correct the file.") from None
     if not isinstance(mapping, dict):
-        raise SettingsError(f"{source}: holds no settings; write one 'name: value' a line.")
+        raise SettingsError(f"{source}: contains no settings; write one 'name: value' per line.")
     return mapping
 
 
 class _SettingsLoader(yaml.SafeLoader):
-    """Loader of plain values that are neither many nor deep.
+    """Loader of plain values, limited in number and depth.
 
-    An alias counts as all that it stands for: aliases of aliases make billions of few lines.
+    An alias counts as all the values it expands to: nested aliases can expand to billions.
     """
 
     def __init__(self, text: str) -> None:
@@ -118,14 +119,14 @@ class _SettingsLoader(yaml.SafeLoader):
         self._values_of: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Node that the next events make, which is counted."""
+        """Compose the node of the next events, and count its values."""
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         before = self._values
         is_alias = isinstance(event, yaml.AliasEvent)
         self._values += self._values_of.get(event.anchor, 1) if is_alias else 1
         self._depth += 1
         if self._values > MOST_VALUES or self._depth > DEEPEST:
-            problem = "more values, or deeper nested ones, than settings have"
+            problem = "too many or too deeply nested values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -135,7 +136,7 @@ class _SettingsLoader(yaml.SafeLoader):
 
 
 def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settings]) -> T:
-    """Content of a YAML file; ``models`` hold the names that it may use."""
+    """Content of a YAML file; ``models`` define the names that it may use."""
     try:
         return adapter.validate_python(load_mapping(source))
     except ValidationError as error:

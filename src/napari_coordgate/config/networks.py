@@ -15,8 +15,9 @@ GatePoints = Literal["both", "down", "up"]
 
 
 ARCHITECTURE = (
-    "U-Net with coordinate gates, without, or with coordinates as features; one with or without "
-    "gates on a bank of Wiener filters; or the weighted mean of the bank."
+    "Network: a U-Net with coordinate gates (cg-unet), without (unet), or with the coordinates as "
+    "input channels (coordconv-unet); a U-Net after a bank of Wiener filters, without "
+    "(multi-wiener) or with gates (cg-multi-wiener); or the filters alone (weighted-wiener)."
 )
 
 
@@ -52,11 +53,13 @@ class _Network(Settings):
 class UNetSettings(_Network):
     """Settings of a U-Net."""
 
-    depth: int = Field(3, ge=1, le=6, description="Levels of the U-Net.")
+    depth: int = Field(3, ge=1, le=6, description="Number of levels (resolutions) of the U-Net.")
     base_channels: int = Field(
         32, ge=1, le=256, description="Channels at full resolution; they double at each level."
     )
-    kernel_size: int = Field(3, ge=1, le=15, description="Side of the convolution kernels, odd.")
+    kernel_size: int = Field(
+        3, ge=1, le=15, description="Side of the convolution kernels, pixels; odd."
+    )
     activation: Activation = Field("relu", description="Activation after each convolution.")
     residual: bool = Field(True, description="Add the network's input to its output.")
 
@@ -76,20 +79,21 @@ class GateSettings(_Network):
     """Settings of coordinate gates."""
 
     encoder_layers: int = Field(
-        2, ge=1, le=8, description="Fully connected layers of each coordinate encoder."
+        2, ge=1, le=8, description="Number of fully connected layers of each coordinate encoder."
     )
     encoder_width: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="Hidden layer width of an encoder; none: that of the features it gates.",
+        description="Width of the encoders' hidden layers; default: as many as gated channels.",
     )
     gate_output: GateOutput = Field(
         "one_plus",
-        description="Factor of the features: g, ReLU(g), or 1 + g initialized at g = 0.",
+        description="Factor that multiplies the features: the encoder's output g (identity), "
+        "ReLU(g) (relu), or 1 + g, starting at g = 0 (one_plus).",
     )
     gate_points: GatePoints = Field(
-        "both", description="Position of the gates: before down-sampling, after up-sampling, both."
+        "both", description="Gates before each down-sampling, after each up-sampling, or both."
     )
 
 
@@ -97,13 +101,13 @@ class WienerBankSettings(_Network):
     """Settings of a bank of Wiener filters."""
 
     wiener_side: int = Field(
-        3, ge=2, le=9, description="Wiener filters along each side of the frame, one for each PSF."
+        3, ge=2, le=9, description="Number of Wiener filters along each side of the frame."
     )
     regularization: float = Field(
         0.01,
         gt=0,
         le=10,
-        description="Initial ratio of noise power to signal power of the Wiener filters.",
+        description="Initial ratio of noise power to signal power in the Wiener filters.",
     )
 
 
@@ -180,7 +184,7 @@ class WeightedWienerConfig(WienerBankSettings):
 
 
 def _architecture(value: Any) -> str:
-    """Tag of the class that a value stands for; a U-Net with coordinate gates by default."""
+    """Tag of the class that a value describes; a U-Net with coordinate gates by default."""
     if isinstance(value, dict):
         return f"<{value.get('architecture', 'cg-unet')}>"
     return f"<{getattr(value, 'architecture', None)}>"
@@ -189,7 +193,7 @@ def _architecture(value: Any) -> str:
 def _without_defaults_of_others(value: Any) -> Any:
     """Settings of one architecture, without defaults of others.
 
-    Files of earlier versions, and settings merged from several sources, hold the settings of
+    Files of earlier versions, and settings merged from several sources, contain the settings of
     all architectures.
     """
     if isinstance(value, dict) and value.get("architecture", "cg-unet") not in _KINDS:
@@ -223,7 +227,7 @@ NetworkConfig = Annotated[
     Discriminator(_architecture),
     BeforeValidator(_without_defaults_of_others),
 ]
-"""Settings of a network; the class tells its architecture."""
+"""Settings of a network; each architecture has its own class."""
 
 _KINDS = dict(zip(get_args(Architecture), variants(NetworkConfig), strict=True))
 _SETTINGS = {name: field for kind in _KINDS.values() for name, field in kind.model_fields.items()}

@@ -15,15 +15,15 @@ _TRAINING: dict[PresetName, tuple[str, TrainingConfig]] = {
         TrainingConfig(steps=1000),
     ),
     "balanced": (
-        "5000 steps, for most uses; about 8 minutes on two CPU cores.",
+        "5000 steps for most uses; about 8 minutes on two CPU cores.",
         TrainingConfig(),
     ),
     "thorough": (
-        "30000 steps, for the last bit of quality; about 45 minutes on two CPU cores.",
+        "30000 steps for the best quality; about 45 minutes on two CPU cores.",
         TrainingConfig(steps=30000),
     ),
     "paper": (
-        "Protocol of the paper, 600 epochs of whole frames; hours to days without a GPU.",
+        "protocol of the CoordGate paper, 600 epochs of whole frames; hours to days without a GPU.",
         TrainingConfig.paper(),
     ),
 }
@@ -31,7 +31,7 @@ _TRAINING: dict[PresetName, tuple[str, TrainingConfig]] = {
 PRESETS: Mapping[str, TrainingConfig] = MappingProxyType(
     {name: config for name, (_, config) in _TRAINING.items()}
 )
-"""Training settings by name; what a preset leaves unset stays at its default."""
+"""Training settings by name; settings that a preset does not set have their defaults."""
 
 PRESET_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {name: description for name, (description, _) in _TRAINING.items()}
@@ -44,7 +44,7 @@ CAMERA_PIXEL_UM = 6.5
 def _objective(
     magnification: float, na: float, field_curvature_um: float, refractive_index: float = 1.0
 ) -> Lens:
-    """Objective before the pixels of a common scientific camera."""
+    """Objective in front of a camera of `CAMERA_PIXEL_UM` pixels."""
     return Lens(
         na=na,
         pixel_size_um=round(CAMERA_PIXEL_UM / magnification, 4),
@@ -66,6 +66,6 @@ LENS_PRESETS: Mapping[str, Lens | GaussianLens] = MappingProxyType(
 )
 """Common lenses by name, on a camera of 6.5 um pixels.
 
-Their field curvature is a plausible start, a blur of some ten pixels at the corners
-of the frame; measure PSFs, or compare with an image, to know that of a real lens.
+Their field curvature is a plausible start that blurs the corners of the frame by some ten pixels;
+to know that of a real lens, measure PSFs or compare with an image.
 """

@@ -22,21 +22,22 @@ class Camera(Settings):
     photons: float | None = Field(
         None,
         gt=0,
-        description="Photons in a pixel of full brightness (Poisson noise); none: no noise.",
+        description="Photons (electrons) detected in a bright pixel, for the Poisson noise; "
+        "default: no noise.",
     )
     read_noise: float = Field(
-        0.0, ge=0, description="Standard deviation of the Gaussian read noise, electrons."
+        0.0, ge=0, description="Standard deviation of the camera's read noise, electrons."
     )
 
     @model_validator(mode="after")
     def _electrons_need_photons(self) -> Self:
         if self.read_noise and self.photons is None:
-            raise ValueError("read_noise is in electrons: set photons as well.")
+            raise ValueError("read_noise has no effect without photons: set photons as well.")
         return self
 
 
 class Scaling(Settings):
-    """Percentiles that scale an image's intensities to the network's range of 0 to 1.
+    """Percentiles of an image that are scaled to 0 and 1, the network's intensity range.
 
     Examples
     --------
@@ -44,8 +45,12 @@ class Scaling(Settings):
     Scaling(low_percentile=0.5, high_percentile=99.8)
     """
 
-    low_percentile: float = Field(1.0, ge=0, lt=100, description="Percentile that becomes 0.")
-    high_percentile: float = Field(99.8, gt=0, le=100, description="Percentile that becomes 1.")
+    low_percentile: float = Field(
+        1.0, ge=0, lt=100, description="Percentile of the gray values that is scaled to 0."
+    )
+    high_percentile: float = Field(
+        99.8, gt=0, le=100, description="Percentile of the gray values that is scaled to 1."
+    )
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -61,34 +66,36 @@ class SimulationConfig(Settings):
     scaling: Scaling = Field(Scaling(), description="Intensity scaling, recorded in the model.")
     border: Border = Field(
         "scene",
-        description="Content beyond the frame: the scene continues, as in a microscope, or is "
-        "mirrored.",
+        description="What is beyond the border of the frame: the scene continues, as in a "
+        "microscope (scene), or is mirrored (mirror).",
     )
 
 
 class BlurConfig(SimulationConfig):
     """How images are blurred, with the seed of the noise."""
 
-    seed: int = Field(0, ge=0, lt=2**31, description="Random seed.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")
 
 
 class TrainingLength(Settings):
     """Length of a training; a resumed run may change these settings of the recipe."""
 
-    steps: int = Field(5000, ge=1, description="Optimizer steps, unless epochs are set.")
+    steps: int = Field(
+        5000, ge=1, description="Number of optimizer steps; ignored if epochs is set."
+    )
     epochs: int | None = Field(
-        None, ge=1, description="Passes over all sharp images, instead of steps."
+        None, ge=1, description="Number of passes over all sharp images; default: given by steps."
     )
     validate_every: int | None = Field(
         None,
         ge=1,
-        description="Steps between validations; none: one epoch if epochs are set, else 1/20 of "
-        "the run.",
+        description="Steps between validations; default: 1/20 of the run (if epochs is set, one "
+        "epoch).",
     )
 
 
 class TrainingConfig(TrainingLength, BlurConfig):
-    """Recipe of a training: the weights depend on it, the images and the PSF field alone.
+    """Recipe of a training: with images and PSF field, all that the weights depend on.
 
     Examples
     --------
@@ -102,15 +109,15 @@ class TrainingConfig(TrainingLength, BlurConfig):
 
     network: NetworkConfig = Field(CGUNetConfig(), description="Network to train.")
     sampling: Literal["window", "frame"] = Field(
-        "window", description="Train on windows of the frame or on whole frames."
+        "window", description="Train on small windows of the frame, or on whole frames."
     )
     window_size: int = Field(64, ge=8, description="Side of a training window, pixels.")
     augment: bool = Field(True, description="Flip and rotate sharp images before blurring.")
     gain: float = Field(
-        1.25, ge=1, le=10, description="Maximum factor by which the brightness varies, up or down."
+        1.25, ge=1, le=10, description="Brightness is varied at random by up to this factor."
     )
     batch_size: int = Field(
-        8, ge=1, description="Windows or frames in a step, summed over all devices."
+        8, ge=1, description="Number of windows or frames per step, on all devices together."
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(
@@ -122,13 +129,19 @@ class TrainingConfig(TrainingLength, BlurConfig):
     patience_epochs: int = Field(
         20,
         ge=1,
-        description="Epochs without improvement before the plateau schedule halves the rate.",
+        description="Epochs without improvement before the plateau schedule halves the learning "
+        "rate.",
     )
     ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="EMA decay of the weights; 0 disables averaging."
+        0.999,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights; 0 disables it.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Precision of the forward pass."
+        "float32",
+        description="Number format of the network's computations; bfloat16 is faster on hardware "
+        "that supports it.",
     )
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="Fraction of the sharp images held out for validation."
@@ -152,7 +165,7 @@ class TrainingConfig(TrainingLength, BlurConfig):
 
 
 class RuntimeConfig(DeviceConfig):
-    """Where a training runs; none of it changes what the weights depend on.
+    """Where a training runs; the weights do not depend on it.
 
     Examples
     --------
@@ -161,14 +174,16 @@ class RuntimeConfig(DeviceConfig):
     """
 
     devices: int = Field(
-        1, ge=1, description="Devices per computer, one process each; they share each batch."
+        1, ge=1, description="Number of devices per computer; they share each batch."
     )
     nodes: int = Field(1, ge=1, description="Number of computers that train together.")
-    workers: int = Field(0, ge=0, le=64, description="Number of data loader processes.")
+    workers: int = Field(
+        0, ge=0, le=64, description="Number of data loader processes; 0: load in the main process."
+    )
     autosave_minutes: float = Field(
         5.0,
         ge=0,
-        description="Minutes between automatic checkpoints; 0: only at validations.",
+        description="Minutes between checkpoints; 0: only at validations.",
     )
 
 

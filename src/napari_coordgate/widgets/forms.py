@@ -171,15 +171,21 @@ def build_editor(name: str, field: FieldInfo) -> Editor:
     is_optional = type(None) in _alternatives(field.annotation)
     kind = kinds[0] if len(kinds) == 1 else field.annotation
     if kind in (int, float):
-        none_text = ("none" if field.default is None else "") if is_optional else None
+        none_text = (_default_text(field) if field.default is None else "") if is_optional else None
         return _NumberEditor(kind, _bounds(field), unit, none_text=none_text)
     if get_origin(kind) is tuple and len(set(get_args(kind))) == 1:
         whole = (-MAX_NUMBER, MAX_NUMBER)
         return _NumberEditor(get_args(kind)[0], whole, unit, prefixes=("y ", "x "))
     if kind in (bool, str) or get_origin(kind) is Literal:
-        _, _, meaning = (field.description or "").partition("none: ")
-        return _MagicEditor(kind, is_optional=is_optional, placeholder=meaning.rstrip("."))
+        placeholder = _default_text(field) if is_optional else ""
+        return _MagicEditor(kind, is_optional=is_optional, placeholder=placeholder)
     raise TypeError(f"No editor for {name}: {field.annotation}.")
+
+
+def _default_text(field: FieldInfo) -> str:
+    """Meaning of None, from the description of an optional setting ("...; default: all.")."""
+    meaning = re.search(r"default: ([^(.]*)", field.description or "")
+    return meaning[1].strip() if meaning else "none"
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
