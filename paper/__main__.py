@@ -42,7 +42,8 @@ def main(
         typer.Option(help="small: for two CPU cores; full: as in the paper, for a GPU."),
     ] = "small",
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings per network; default: as the scale has.")
+        int | None,
+        typer.Option(min=1, help="Number of trainings of each network; default: set by --scale."),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Sharp training images; default: the sample images.")

@@ -31,7 +31,7 @@ def build_page(folder: Path) -> str:
     data = {name: found for name in SECTIONS if (found := _read(folder / f"{name}.json"))}
     if not data:
         raise OutputError(
-            f"{folder} holds no data of a figure; run 'python -m paper FIGURE' first."
+            f"{folder} contains no data of a figure; run 'python -m paper FIGURE' first."
         )
     sections = [SECTIONS[name](found, folder.name) for name, found in data.items()]
     return "\n".join([INTRODUCTION, _claims(data), *sections])

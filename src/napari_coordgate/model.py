@@ -293,13 +293,15 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             key = FORMAT if FORMAT in metadata else FORMER_FORMAT
             if key not in metadata:
                 raise ModelError(
-                    f"{path}: contains tensors, but is not a model of napari-coordgate."
+                    f"{path}: is not a model of napari-coordgate; choose another file."
                 )
             header = json.loads(metadata[key])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; 'napari-coordgate train' makes a model.") from None
+        raise ModelError(
+            f"{path}: no such file; train a model with 'napari-coordgate train'."
+        ) from None
     except (SafetensorError, OSError, RecursionError, ValueError) as error:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             raise ModelError(

@@ -84,8 +84,8 @@ def test_flags_select_files_planes_and_format(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "Name one output"),
-        (("out", "-o", "other"), "Name one output"),
+        ((), "Give one output"),
+        (("out", "-o", "other"), "Give one output"),
         (("out", "--scheduler", "tcp://127.0.0.1:1"), "No dask scheduler answers"),
         (("out", "--format", "jpeg"), "format"),
         (("out", "--workers", "0"), "workers"),

@@ -136,5 +136,5 @@ def test_nothing_is_overwritten_without_the_flag(
 def test_a_folder_cannot_be_written_to_an_image(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("deblur", world.sharp, "-m", world.model, "-o", tmp_path / "r.tif")
     assert finished.returncode == 2
-    assert "is a folder; name a folder for its results" in finished.stderr
+    assert "is a folder; give a folder for its results" in finished.stderr
     assert not (tmp_path / "r.tif").exists()

@@ -97,9 +97,9 @@ def test_backward_and_out_of_range_indices_are_errors(tmp_path: Path) -> None:
 def test_a_raw_array_must_be_within_its_file(tmp_path: Path) -> None:
     raw_file_array(tmp_path)
     source = FileSnapshot(tmp_path / "pixels")
-    with pytest.raises(ValueError, match="the file ends before its pixels do"):
+    with pytest.raises(ValueError, match="the file ends before the end of its pixels"):
         RawFileArray(source, 6, ARRAY.shape, ARRAY.dtype)
-    with pytest.raises(ValueError, match="the file ends before its pixels do"):
+    with pytest.raises(ValueError, match="the file ends before the end of its pixels"):
         RawFileArray(source, 0, (1 << 40, 1 << 40), ARRAY.dtype)
 
 

@@ -45,7 +45,7 @@ def test_more_unnamed_axes_must_be_stated(tmp_path: Path) -> None:
     np.save(tmp_path / "image.npy", pixels)
     tifffile.imwrite(tmp_path / "image.tif", pixels, photometric="minisblack")
     for path in find_images(tmp_path):
-        assert_refused(path, r"does not name its axes \(2 x 3 x 6 x 7\); state them")
+        assert_refused(path, r"does not state its axes \(2 x 3 x 6 x 7\); state them")
         assert read_image(path, axes="tcyx").axes == "TCYX"
 
 
@@ -75,7 +75,7 @@ def test_missing_files_folders_and_other_formats_are_refused(tmp_path: Path) -> 
     (tmp_path / "empty.tif").touch()
     assert_refused(tmp_path / "none.tif", "does not exist")
     assert_refused(tmp_path, "is a folder")
-    assert_refused(tmp_path / "notes.txt", r"is not of a known image format; use .tif, ")
+    assert_refused(tmp_path / "notes.txt", r"is not a supported image file; use .tif, ")
     assert_refused(tmp_path / "empty.tif", r"is empty \(0 bytes\)")
     assert_refused(tmp_path / ("n" * 300 + ".tif"), "cannot be read")
 

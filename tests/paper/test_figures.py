@@ -65,7 +65,7 @@ def test_the_page_answers_each_claim_from_the_data(folder: Path) -> None:
 
 
 def test_a_page_without_data_or_with_damaged_data_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="holds no data of a figure"):
+    with pytest.raises(OutputError, match="contains no data of a figure"):
         build_page(tmp_path)
     (tmp_path / "lens.json").write_text("{")
     with pytest.raises(OutputError, match="cannot be read"):

@@ -91,5 +91,5 @@ def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="damaged header"):
             Checkpoint.load(tmp_path / "m.last")
     model.save(tmp_path / "m.safetensors")
-    with pytest.raises(ModelError, match="holds a finished model"):
+    with pytest.raises(ModelError, match="contains a finished model"):
         Checkpoint.load(tmp_path / "m.safetensors")

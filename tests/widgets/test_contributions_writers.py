@@ -45,6 +45,6 @@ def test_a_file_that_napari_did_not_ask_about_is_not_replaced(
 
 def test_an_image_without_a_psf_field_is_refused(tmp_path: Path) -> None:
     layer = Image(np.zeros((8, 8)), name="cells").as_layer_data_tuple()
-    with pytest.raises(OutputError, match="cells carries no PSF field"):
+    with pytest.raises(OutputError, match="cells contains no PSF field"):
         write_psf_field(str(tmp_path / "lens.psf.tif"), [layer])
     assert not list(tmp_path.iterdir())

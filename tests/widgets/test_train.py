@@ -219,7 +219,7 @@ def test_a_folder_of_images_can_be_used_for_training(widget: TrainWidget, tmp_pa
     assert widget.bar.run.isEnabled()
     assert widget.request().sharp == tmp_path
     widget.inputs.folder.value = tmp_path / "nowhere"
-    assert "no folder" in widget.bar.message.text()
+    assert "is not a folder" in widget.bar.message.text()
 
 
 def test_missing_inputs_are_reported_and_prevent_the_start(
@@ -393,4 +393,4 @@ def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:
 def test_a_half_typed_path_is_no_error(widget: TrainWidget, typed: str) -> None:
     widget.output.line_edit.value = typed
     assert not widget.bar.run.isEnabled()
-    assert "Name the file" in widget.bar.message.text()
+    assert "must end in .safetensors" in widget.bar.message.text()

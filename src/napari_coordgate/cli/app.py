@@ -58,7 +58,8 @@ Axes = Annotated[
 Origin = Annotated[
     str | None,
     typer.Option(
-        metavar="Y,X", help="First frame pixel of an image that is a window of the frame."
+        metavar="Y,X",
+        help="Position of the image's top left pixel in the frame, if it shows a part of it.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -91,11 +92,17 @@ def psf(
         Path | None, typer.Option(help="Stack of measured PSFs, one per plane, instead of a lens.")
     ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="CSV file of their positions: row,column in frame pixels.")
+        Path | None,
+        typer.Option(
+            help="CSV file of their positions, with columns row,column in pixels of the frame."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a PSF field, the blur of each pixel of a frame, from a lens or from measured PSFs."""
+    """Make a PSF field from a lens or from measured PSFs.
+
+    A PSF field describes the blur of each pixel of the camera frame.
+    """
     from napari_coordgate.cli.psf import make_psf_field
 
     shape = _two_numbers(frame, "x", "--frame", "512x512")
@@ -120,7 +127,10 @@ def blur(
     given: Given[BlurConfig],
     overwrite: Overwrite = False,
 ) -> None:
-    """Blur sharp images with a PSF field, and add camera noise if requested."""
+    """Blur sharp images with a PSF field.
+
+    Camera noise is added if --photons is given.
+    """
     from napari_coordgate.cli.blur import blur_images
 
     blur_images(images, psf, folder, given, overwrite)
@@ -141,21 +151,28 @@ def train(
     ] = None,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Sharp images for validation, instead of a part of the others."),
+        typer.Option(
+            help="Sharp images for validation; default: a fraction of the training images."
+        ),
     ] = None,
     preset: Annotated[
         PresetName, typer.Option(help=f"Defaults for all settings. {_PRESET_HELP}")
     ] = "balanced",
     init: Annotated[
         Path | None,
-        typer.Option(help="Model to fine-tune; its network and PSF field are the defaults."),
+        typer.Option(
+            help="Model to fine-tune; its network and PSF field are used unless others are given."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the interrupted run that writes this output.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a model on sharp images that are blurred with a PSF field."""
+    """Train a model on sharp images.
+
+    They are blurred with the PSF field, and the model learns to undo that blur.
+    """
     from napari_coordgate.cli.train import Start, TrainingImages, train_network
 
     start = Start(preset, init, resume, overwrite)
@@ -191,22 +208,24 @@ def deblur(
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deblur an image, plane by plane, in its own units; or all images in a folder.
+    """Deblur an image, or all images in a folder.
+
+    Stacks are deblurred plane by plane. The result has the units of the image.
 
     In a folder, files that cannot be deblurred are reported and skipped. A restart
-    processes files that are missing, or whose source, model or settings changed.
+    processes only files without a result, or whose image, model or settings changed.
     """
     from napari_coordgate.io import IMAGE_SUFFIXES, is_image
 
     if (output is None) == (target is None):
-        raise SettingsError("Name one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
+        raise SettingsError("Give one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
     window_origin, path = _parse_origin(origin), output or target
     assert path is not None
     if image.is_dir() and not is_image(image):
         from napari_coordgate.cli.batch import deblur_images
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            raise SettingsError(f"{image} is a folder; name a folder for its results, not {path}.")
+            raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
         settings = given.settings({"axes": axes, "origin": window_origin})
         raise typer.Exit(deblur_images(image, model, path, settings, overwrite))
     from napari_coordgate.cli.deblur import deblur_image
@@ -225,7 +244,10 @@ def wiener(
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deconvolve an image with a Wiener filter; no training is needed."""
+    """Deconvolve an image with a Wiener filter.
+
+    No training is needed.
+    """
     from napari_coordgate.cli.deblur import deconvolve_image
 
     deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
@@ -242,7 +264,10 @@ def richardson_lucy(
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deconvolve an image with the Richardson-Lucy method; no training is needed."""
+    """Deconvolve an image with Richardson-Lucy.
+
+    No training is needed.
+    """
     from napari_coordgate.cli.deblur import deconvolve_image
 
     deconvolve_image(image, psf, output, axes, _parse_origin(origin), given, overwrite)
@@ -253,11 +278,14 @@ def gates(
     model: Annotated[Path, typer.Argument(help="Model, made by 'napari-coordgate train'.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Gating maps to write (.tif).")],
     figure: Annotated[
-        Path | None, typer.Option(help="Picture of some of the maps to write as well, .png.")
+        Path | None, typer.Option(help="Figure of some of the maps to write as well (.png).")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the gating maps: what a network learned about each position in the frame."""
+    """Write the gating maps of a model.
+
+    They show what the network learned about each position in the frame.
+    """
     from napari_coordgate.cli.gates import write_gates
 
     write_gates(model, output, figure, overwrite)
@@ -284,10 +312,14 @@ def compare(
         ),
     ],
     device: Annotated[
-        Device | None, typer.Option(help="Device to compute on, instead of the file's.")
+        Device | None, typer.Option(help="Device to compute on; default: that in the YAML file.")
     ] = None,
 ) -> None:
-    """Train, load and test methods under equal conditions; write a table and figures."""
+    """Compare methods under equal conditions.
+
+    Networks are trained, models loaded, and all methods tested on the same images.
+    The results are a table and figures.
+    """
     from napari_coordgate.cli.compare import compare_methods
 
     compare_methods(run, folder, device)
@@ -316,9 +348,10 @@ def demo(
         typer.Option("--headless", help=f"Stay in the terminal and write to {DEMO_FOLDER}."),
     ] = False,
 ) -> None:
-    """Run the whole workflow on sample images, in napari or in the terminal.
+    """Run the whole workflow on sample images.
 
-    In the terminal, the demo also fine-tunes the model and reports the gain of each step.
+    The demo opens in napari if it is installed. In the terminal, it also fine-tunes the
+    model and reports the gain of each step.
     """
     from napari_coordgate.cli.demo import can_open_a_window, open_demo, show_demo
 

@@ -115,7 +115,7 @@ def _draw_test(found: list[_Item], fraction: float) -> tuple[list[_Item], list[_
     training = [part for part in found if seen.keys().isdisjoint(part.digests)]
     if not training:
         raise ImageError(
-            "There are too few different images to keep some for the test; give more images, "
+            "There are too few different images to hold out some for the test; give more images, "
             "a smaller test_fraction, or separate test images."
         )
     return training, tested

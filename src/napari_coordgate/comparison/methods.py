@@ -72,7 +72,9 @@ def build_method(
         return ReadyMethod(method.name, "model", _parameters(model), restore)
     settings = method.wiener or method.richardson_lucy
     if settings is None:
-        raise SettingsError(f"{method.name} is not trained yet; name the model file it made.")
+        raise SettingsError(
+            f"{method.name} is not trained yet; give the file of its trained model."
+        )
     where: dict[str, Any] = {"camera": camera, "device": device, "cancel": cancel}
 
     def deconvolved(blurred: Float32, window: Window) -> Float32:
@@ -146,7 +148,7 @@ def slug(name: str) -> str:
 def check_methods(methods: Sequence[Method]) -> None:
     """Raise `SettingsError` if there is no method, or the names give no distinct file names."""
     if not methods:
-        raise SettingsError("There is nothing to compare; name one method or more.")
+        raise SettingsError("There is nothing to compare; give at least one method.")
     taken = {slug(name): name for name in (BLURRED, SHARP)}
     for method in methods:
         short = slug(method.name)

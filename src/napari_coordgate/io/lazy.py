@@ -180,7 +180,7 @@ class RawFileArray(LazyArray):
         # The last axis is always read as a block, however large a pixel is.
         self._outer = sum(stride >= _MIN_READ_BYTES for stride in self._strides[:-1])
         if offset + math.prod(shape) * dtype.itemsize > file.size:
-            raise ValueError("the file ends before its pixels do")
+            raise ValueError("the file ends before the end of its pixels")
 
     def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         outer, inner = indices[: self._outer], indices[self._outer :]

@@ -128,14 +128,14 @@ class ZarrLayout(NamedTuple):
 
 
 def zarr_layout(path: Path, dtype: np.dtype[Any], axes: str) -> ZarrLayout:
-    """Layout of an image; color samples become channels. OutputError if OME-Zarr cannot hold it."""
+    """Layout of an image, colors as channels; OutputError if OME-Zarr cannot store it."""
     if dtype.itemsize > 8:
         raise OutputError(
-            f"Cannot write {path}: OME-Zarr cannot hold {dtype.name} pixels; choose .npy."
+            f"Cannot write {path}: OME-Zarr cannot store {dtype.name} pixels; choose .npy."
         )
     if {"C", "S"} <= set(axes):
         raise OutputError(
-            f"Cannot write {path}: OME-Zarr cannot hold several color channels; choose .tif."
+            f"Cannot write {path}: OME-Zarr cannot store several color channels; choose .tif."
         )
     order = sorted(range(len(axes)), key=lambda axis: _ORDER.index(axes[axis]))
     return ZarrLayout(order, tuple(axes[axis].replace("S", "C").lower() for axis in order))

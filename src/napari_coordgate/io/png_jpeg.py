@@ -32,23 +32,25 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
     with _READERS[path.suffix.lower()](path) as picture:
         if picture.width * picture.height > _MAX_PIXELS:
             raise ImageError(
-                f"{path} claims more pixels than are read from a PNG or JPEG file; save it as TIFF."
+                f"{path} has more pixels than are read from a PNG or JPEG file; save it as TIFF."
             )
         if picture.mode.startswith("RGB") and str(picture.tile[0][3]).endswith("16B"):
-            raise ImageError(f"{path} has 16-bit colors, not read from PNG; save it as TIFF.")
+            raise ImageError(
+                f"{path} has 16-bit colors, which are not read from PNG; save it as TIFF."
+            )
         if picture.mode not in _MODES:
             raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
         return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
 
 
 def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
-    """Pillow image to be saved as PNG; OutputError if PNG cannot hold pixels of this type."""
+    """Pillow image to be saved as PNG; OutputError if PNG cannot store pixels of this type."""
     gray = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
     color = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
     if not (gray or color):
         or_keep = ", or --keep-dtype" if data.dtype.kind == "f" else ""
         raise OutputError(
-            f"Cannot write {path}: PNG cannot hold {data.dtype.name} pixels of axes {axes}; "
+            f"Cannot write {path}: PNG cannot store {data.dtype.name} pixels of axes {axes}; "
             f"choose .tif{or_keep}."
         )
     return PIL.Image.fromarray(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))

@@ -46,7 +46,7 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
 
     Pixels are loaded when they are accessed, and only the windows accessed (PNG and JPEG are
     loaded at once). Of several images in a file, the first is read, at full resolution. If the
-    file does not name its axes, two are YX, and a third is S if it is last and 3 or 4 long (a
+    file does not state its axes, two are YX, and a third is S if it is last and 3 or 4 long (a
     color image), else Z. An alpha channel that is opaque everywhere is dropped, and so are axes
     of length 1 that a TIFF writer added.
 
@@ -110,7 +110,7 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise ImageError(f"{path} does not exist; check the name.")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path} is not of a known image format; use {_suffix_list()}.")
+        raise ImageError(f"{path} is not a supported image file; use {_suffix_list()}.")
     if path.suffix.lower() == ".zarr":
         raise ImageError(f"{path} is a file; an OME-Zarr image is a folder: unpack or copy it.")
     if path.stat().st_size == 0:
@@ -150,7 +150,7 @@ def _complete_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:
         return letters.replace(unknown[0], "Z")
     if unknown or not letters:
         lengths = " x ".join(str(length) for length in shape)
-        raise ImageError(f'{path} does not name its axes ({lengths}); state them, as in "TCYX".')
+        raise ImageError(f'{path} does not state its axes ({lengths}); state them, as in "TCYX".')
     return letters
 
 

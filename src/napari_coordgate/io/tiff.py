@@ -114,7 +114,7 @@ def _check_page_sizes(pages: Sequence[_Page]) -> None:
     for page in pages:
         ends = [sum(segment) for segment in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if not ends or max(ends) > page.parent.filehandle.size:
-            raise ValueError("the file ends before its pixels do")
+            raise ValueError("the file ends before the end of its pixels")
 
 
 def _keyframe(page: _Page) -> tifffile.TiffPage:
@@ -383,11 +383,11 @@ def create_tiff(
 def _choose_flavor(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> TiffFlavor:
     """Flavor that the name asks for and the pixels allow."""
     if dtype.kind == "b" and samples:
-        raise OutputError(f"Cannot write {path}: TIFF cannot hold bool colors; use uint8 pixels.")
+        raise OutputError(f"Cannot write {path}: TIFF cannot store bool colors; use uint8 pixels.")
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         if dtype.name not in _OME_TYPES:
             raise OutputError(
-                f"Cannot write {path}: OME-TIFF cannot hold {dtype.name} pixels; "
+                f"Cannot write {path}: OME-TIFF cannot store {dtype.name} pixels; "
                 "use a name that ends in .tif only."
             )
         return "ome"

@@ -82,7 +82,7 @@ class Checkpoint:
         state = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
         progress = header.get("progress")
         if not state or not isinstance(progress, dict):
-            raise ModelError(f"{path}: holds a finished model, not an interrupted training.")
+            raise ModelError(f"{path}: contains a finished model, not an interrupted training.")
         if missing := PROGRESS - progress.keys():
             raise ModelError(f"{path}: damaged header, without {', '.join(sorted(missing))}.")
         return cls(model, state, progress)

@@ -142,7 +142,7 @@ def _read_models(path: Paths) -> list[LayerData]:
         maps = gating_maps(model, longest_side=MAX_MAP_SIDE)
         if not maps:
             raise ModelError(
-                f"{file}: its network has no gates to show; load it in the Deblur widget instead."
+                f"{file}: this model has no gates to show; load it in the Deblur widget instead."
             )
         layers += gate_layers(model, maps, file.stem, str(file))
     return layers
@@ -157,7 +157,7 @@ def write_psf_field(path: str, layers: Sequence[LayerData]) -> list[str]:
     psf_field = psf_field_of(options.get("metadata", {}))
     if psf_field is None:
         raise OutputError(
-            f"{options.get('name', 'The layer')} carries no PSF field; save the layer that Lens "
+            f"{options.get('name', 'The layer')} contains no PSF field; save the layer that Lens "
             "PSF makes, or choose another format."
         )
     is_named = Path(path).suffix.lower() in (".tif", ".tiff")

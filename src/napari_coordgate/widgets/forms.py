@@ -535,7 +535,12 @@ class RoiOrigin(QObject):
         for box in self.boxes:
             box.valueChanged.connect(self.changed)
         self._corner = pair_row(*self.boxes)
-        add_row(rows, "", self.is_part, "For example a region of interest set in the camera.")
+        add_row(
+            rows,
+            "",
+            self.is_part,
+            "Tick if the image is a part of the camera frame, such as a region of interest.",
+        )
         tooltip = "Row and column of the image's top left pixel in the full camera frame."
         add_row(rows, "Top left pixel", self._corner, tooltip)
         self.is_part.toggled.connect(self._toggle)

@@ -94,7 +94,9 @@ class GatingMapsWidget(Panel):
         self.follows.setChecked(True)
         self.pixel = pair_boxes(0, 0)
         self.add_choice("Model", self.model, "The model whose gating maps are shown.")
-        self.add_choice("Over image", self.image, "Image under the maps, and input of the kernel.")
+        self.add_choice(
+            "Over image", self.image, "Image to show the maps over; the kernel is computed for it."
+        )
         self.add_row("Channels", self.order, "Order of the maps in each layer.")
         self.add_row("Pixel", pair_row(*self.pixel), "Pixel of the camera frame to inspect.")
         self.add_row("", self.follows, "Inspect the image pixel under the cursor.")
@@ -162,7 +164,7 @@ class GatingMapsWidget(Panel):
         self.maps = end.result or {}
         with QSignalBlocker(self.gate):
             self.gate.addItems(list(self.maps))
-        no_gates = "" if self.maps else "The network of this model has no gates."
+        no_gates = "" if self.maps else "This model has no gates."
         self._maps_note = end.message if end.reason == "failed" else no_gates
         self.note.setText(self._maps_note)
         self._enable_buttons()

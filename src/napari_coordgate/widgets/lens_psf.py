@@ -158,9 +158,15 @@ class LensPSFWidget(JobWidget):
         for box in self.frame:
             box.setKeyboardTracking(False)
         self.name = QLineEdit("lens")
-        self.add_choice("Image", self.image, "Sets frame and pixel size, and is shown blurred.")
+        self.add_choice(
+            "Image", self.image, "Sets the frame and pixel size, and is shown blurred by the lens."
+        )
         self.add_row("Objective", self.preset, "Fills in the values below, which you can change.")
-        self.add_row("Camera frame", pair_row(*self.frame), "Height and width, pixels.")
+        self.add_row(
+            "Camera frame",
+            pair_row(*self.frame),
+            "Height and width of the whole camera image, pixels.",
+        )
         self.forms = {
             "pupil": SettingsForm(Lens(), folded=_zero_by_default(Lens)),
             "gaussian": SettingsForm(GaussianLens()),

@@ -126,16 +126,18 @@ class TrainingRequest:
         if not self.sharp:
             raise SettingsError("Choose sharp images: tick layers, or choose a folder.")
         if isinstance(self.sharp, Path) and not self.sharp.is_dir():
-            raise SettingsError(f"{self.sharp} is no folder; choose one with sharp images.")
+            raise SettingsError(f"{self.sharp} is not a folder; choose one with sharp images.")
         if self.psf_field is None and not self.blurred:
             raise SettingsError(
-                "Choose how the lens blurs (a PSF field); the Lens PSF widget makes one."
+                "Choose a PSF field (how the lens blurs); create one with Lens PSF."
             )
         sharp = [] if isinstance(self.sharp, Path) else [image.data for image in self.sharp]
         if any(image.data is array for image in self.blurred or [] for array in sharp):
             raise SettingsError("A layer is ticked as sharp and as blurred; untick one of them.")
         if self.output.suffix != ".safetensors":
-            raise SettingsError("Name the file of the new model; its name ends in .safetensors.")
+            raise SettingsError(
+                "Choose a file for the new model; its name must end in .safetensors."
+            )
         if not self.resume:
             self._check_output()
 
@@ -175,8 +177,12 @@ class TrainWidget(JobWidget):
         self.add_choice("Start from", self.start_from, "A new model, or one to fine-tune.")
         self.add_row("Preset", self.preset, "How long to train; fills in the settings below.")
         self.add_row("", self.preset_note)
-        self.add_row("Save as", self.output.native, "File of the model; never overwritten.")
-        self.add_row("", self.resume, "A run that writes this file was interrupted.")
+        self.add_row(
+            "Save as",
+            self.output.native,
+            "File for the new model; existing files are never overwritten.",
+        )
+        self.add_row("", self.resume, "Continue the interrupted run that writes this file.")
         self._add_settings()
         self.curves = TrainingCurves(viewer)
         self.curves.setVisible(False)
@@ -229,7 +235,7 @@ class TrainWidget(JobWidget):
     def request(self) -> TrainingRequest:
         """Snapshot of the form."""
         if self._is_reading:
-            raise SettingsError("The interrupted run is being read.")
+            raise SettingsError("The interrupted run is still being read; wait a moment.")
         if problems := problems_of(self.camera, self.form, self.runtime):
             raise SettingsError(problems)
         config: TrainingConfig = self.form.settings
@@ -406,12 +412,16 @@ class TrainingInputs(QWidget):
         self._rows = form_rows()
         self.setLayout(self._rows)
         for label, widget, tooltip in (
-            ("Sharp images", self.source, "Where the sharp images come from."),
+            ("Sharp images", self.source, "Use image layers, or a folder of image files."),
             ("", self.layers, "Sharp images, stacks or time series; all planes are used."),
-            ("", self.folder.native, "Folder whose images are all used."),
-            ("Blurred by", self.psf_field, "A PSF field, which says how the lens blurs."),
+            ("", self.folder.native, "Folder of sharp images; all are used."),
+            ("Blurred by", self.psf_field, "PSF field of the lens: how it blurs each pixel."),
             ("", self.blurred, "Blurred images of the same scenes, in the same order."),
-            ("Validate on", self.validation, "Images that measure how good the model is."),
+            (
+                "Validate on",
+                self.validation,
+                "Images on which the quality of the model is measured.",
+            ),
         ):
             add_row(self._rows, label, widget, tooltip)
         self.source.currentTextChanged.connect(self._update)

@@ -39,7 +39,7 @@ def read_lif(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
     snapshot = FileSnapshot(path)
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError("it does not begin as a LIF file does")
+            raise ValueError("it has no LIF header")
         file.seek(0)
         # Given a path instead of an open file, the library would open files that it refers to.
         images = [image for image in LifFile(file).images if not image.is_flim]
@@ -93,7 +93,7 @@ class _StridedArray(PlaneStackArray):
         self._strides = [axis.stride for axis in axes]
         first, end = self._byte_range([range(length) for length in shape])
         if first < 0 or end > file.size:
-            raise ValueError("the file ends before its pixels do")
+            raise ValueError("the file ends before the end of its pixels")
 
     def _byte_range(self, indices: Sequence[AxisIndex]) -> tuple[int, int]:
         """First byte of the indexed elements, and the one after their last."""
