@@ -186,7 +186,7 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
 def _deblur(
     task: Task, on_progress: OnProgress, cancel: threading.Event
 ) -> tuple[str, Thumbnails | None]:
-    """Deblur a file; returns a note for its user, and thumbnails if wanted."""
+    """Deblur a file; returns a note for the user, and thumbnails if wanted."""
     predictor = _predictor(task)
     image, alignment = open_source(task, predictor.model)
 

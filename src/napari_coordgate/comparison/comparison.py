@@ -97,7 +97,7 @@ class Comparison(BaseModel):
         Software and hardware of that command; each row names its own device.
     rows : tuple of Row
         Rows done so far: the blurred images, then each method with each of its seeds.
-        ``row.quality`` holds the metrics of `quality`, means over the test images.
+        ``row.quality`` has the metrics of `quality`, means over the test images.
 
     See Also
     --------

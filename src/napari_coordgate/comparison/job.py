@@ -101,7 +101,7 @@ def compare(
     ModelError, FrameMismatchError
         If a method's model cannot be loaded or was trained for another frame.
     OutputError
-        If the folder holds something else, or rows that were made with other settings.
+        If the folder contains something else, or rows that were made with other settings.
     CanceledError
         If canceled.
 

@@ -81,7 +81,7 @@ class SimulatedPairs(Pairs):
     Parameters
     ----------
     sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
-        Sharp images of any size; a folder stands for all images in it.
+        Sharp images of any size; a folder means all images in it.
     psf_field : PSFField
         Blur of the lens.
     config : TrainingConfig

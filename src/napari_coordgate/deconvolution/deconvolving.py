@@ -117,7 +117,7 @@ def richardson_lucy(
     FrameMismatchError
         If the image is neither the frame nor a given window of it.
     ImageError
-        If a plane is constant, holds NaN, or is smaller than 2 x 2 pixels.
+        If a plane is constant, contains NaN, or is smaller than 2 x 2 pixels.
     DeviceMemoryError
         If the memory is too small.
     CanceledError

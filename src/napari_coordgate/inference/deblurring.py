@@ -79,7 +79,7 @@ def deblur(
     FrameMismatchError
         If the image is neither the frame nor a given window of it.
     ImageError
-        If a plane is constant, holds NaN, or is smaller than 2 x 2 pixels.
+        If a plane is constant, contains NaN, or is smaller than 2 x 2 pixels.
     ModelError
         If the model cannot be read.
     DeviceMemoryError

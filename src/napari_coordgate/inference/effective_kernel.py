@@ -49,7 +49,7 @@ def effective_kernel(
     FrameMismatchError
         If the pixel is outside the frame, or the image does not have the frame's shape.
     ImageError
-        If the image is constant or holds NaN.
+        If the image is constant or contains NaN.
     ModelError
         If the model cannot be read.
 

@@ -285,7 +285,7 @@ def _gated(gate: nn.Module, features: Tensor, gating_map: Tensor) -> Tensor:
     if torch.is_grad_enabled() or features.device.type != "cpu":
         return gate.modulate(features, gating_map)
     # Large new arrays cost a CPU more time (page faults) than the arithmetic: a few
-    # rows at a time stay in its cache. Nobody else holds these features.
+    # rows at a time stay in its cache. No other reference to these features exists.
     rows = max(1, CACHE_PIXELS // features.shape[-1])
     for part, gates in zip(features.split(rows, -2), gating_map.split(rows, -2), strict=True):
         part.copy_(gate.modulate(part, gates))

@@ -4,7 +4,7 @@ Light from object point j spreads by its own PSF h_j::
 
     n = sum_j m(j) h_j(. - j)                                    (paper, Eq. 1)
 
-A PSF field holds few kernels b_r and smooth multipliers a_r with h_j = sum_r a_r(j) b_r,
+A PSF field consists of few kernels b_r and smooth multipliers a_r with h_j = sum_r a_r(j) b_r,
 so that R convolutions compute the sum::
 
     n = sum_r b_r * (a_r m)

@@ -76,7 +76,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a checkpoint; raises ModelError if the file holds none."""
+        """Read a checkpoint; raises ModelError if the file is not one."""
         header, tensors = read_tensors(path)
         model = Model.from_tensors(path, header, tensors)
         state = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}

@@ -150,7 +150,7 @@ class ProcessGroup:
 
 @dataclass(frozen=True)
 class _Result(Generic[T]):
-    """Result of a job, told apart from None."""
+    """Result of a job, distinct from None."""
 
     value: T
 

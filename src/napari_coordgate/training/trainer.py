@@ -69,7 +69,7 @@ def train(
     Parameters
     ----------
     sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
-        Sharp images; a folder stands for all images in it.
+        Sharp images; a folder means all images in it.
     psf_field : PSFField, optional
         Blur of the lens. Not together with ``blurred``.
     blurred : same types as ``sharp``, optional

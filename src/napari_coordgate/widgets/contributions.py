@@ -103,7 +103,7 @@ def _files(path: Paths) -> list[Path]:
 
 
 def _is_foreign(file: Path) -> bool:
-    """Whether a file is intact, and holds the tensors of another program."""
+    """Whether a file is intact, and contains tensors of another program."""
     from safetensors import SafetensorError, safe_open
 
     from napari_coordgate.model import FORMAT, FORMER_FORMAT  # imports torch

@@ -228,7 +228,7 @@ def _allowed(field: FieldInfo) -> str:
 class SettingsForm(QWidget):
     """Editors for the settings of one class, below each other.
 
-    Nested settings become folded sections. Of a union of settings classes, its user chooses the
+    Nested settings become folded sections. Of a union of settings classes, the user chooses the
     type, and the form shows the settings of that type. ``names`` are the settings to show (all by
     default), others keep their values; those in ``folded`` go into a folded section.
     """
@@ -346,7 +346,7 @@ class UnionForm(QWidget):
     """A choice among types of settings, and the form of the chosen one.
 
     The types differ in one setting, a literal such as ``architecture``. Settings that two types
-    share keep their values when its user changes the type.
+    share keep their values when the user changes the type.
     """
 
     changed = Signal()
@@ -428,7 +428,7 @@ def _discriminator(kinds: tuple[type[Settings], ...]) -> str:
             map(len, literals)
         ):
             return name
-    raise TypeError(f"No setting tells {', '.join(kind.__name__ for kind in kinds)} apart.")
+    raise TypeError(f"no setting distinguishes {', '.join(kind.__name__ for kind in kinds)}")
 
 
 def _literals(kind: type[Settings], name: str) -> tuple[Any, ...]:
@@ -491,7 +491,7 @@ def add_row(rows: QFormLayout, text: str, editor: QWidget, tooltip: str = "") ->
 
 
 def collapsible(title: str, content: QWidget) -> QCollapsible:
-    """Section that is folded until its user opens it."""
+    """Section that is folded until the user opens it."""
     section = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
     section.setDuration(0)
     for part, margins in ((section, (0, 0, 0, 0)), (section.content(), (8, 2, 0, 2))):

@@ -117,7 +117,7 @@ def store_model(job: Job, session: Session, name: str, path: Path) -> None:
         if end.result is not None:
             session.model_files[end.result] = path
 
-    job.finished.connect(store_path)  # first: whoever sees the model may need its file
+    job.finished.connect(store_path)  # first: users of the model may need its file
     store_result(job, session.models, name)
 
 

@@ -255,7 +255,7 @@ class TrainWidget(JobWidget):
         return request
 
     def _output(self) -> Path | None:
-        """File of the model; the checkpoint of an interrupted run stands for its model."""
+        """File of the model, also if the checkpoint of its interrupted run was chosen."""
         path = path_of(self.output)
         if path is None or not path.name:  # such as / at the start of typing a path
             return None
