@@ -20,10 +20,13 @@ from napari_coordgate.config import (
     ComparisonConfig,
     Lens,
     Method,
+    NetworkMethod,
     PSFMode,
     RichardsonLucyConfig,
+    RichardsonLucyMethod,
     TrainingConfig,
     WienerConfig,
+    WienerMethod,
     network_config,
 )
 from napari_coordgate.data import Images, SimulatedPairs, find_planes, prepare_pairs
@@ -95,7 +98,7 @@ def lens_psf_field(
 # Methods
 
 
-def networks(base_channels: int) -> list[Method]:
+def networks(base_channels: int) -> list[NetworkMethod]:
     """Return the networks under the paper's names, and our own.
 
     CG-WienerNet(3) has one channel fewer, so that it has about as many parameters as CG U-Net(3)
@@ -116,9 +119,9 @@ def networks(base_channels: int) -> list[Method]:
     ]
 
 
-def network(name: str, **settings: Any) -> Method:
+def network(name: str, **settings: Any) -> NetworkMethod:
     """Return a network to be trained."""
-    return Method(name=name, network=network_config(**settings))
+    return NetworkMethod(name=name, network=network_config(**settings))
 
 
 def _wiener(psf: PSFMode) -> list[WienerConfig]:
@@ -168,8 +171,11 @@ def tune_deconvolutions(
         scores: list[tuple[float, Method]] = []
         for config in candidates:
             raise_if_canceled(cancel, "Stopped while tuning the deconvolution methods.")
-            kind = "wiener" if isinstance(config, WienerConfig) else "richardson_lucy"
-            method = Method.model_validate({"name": name, kind: config})
+            method: Method
+            if isinstance(config, WienerConfig):
+                method = WienerMethod(name=name, wiener=config)
+            else:
+                method = RichardsonLucyMethod(name=name, richardson_lucy=config)
             scores.append((mean_psnr(method), method))
             done += 1
             yield stopwatch.progress(done)

@@ -28,9 +28,11 @@ from napari_coordgate.config import (
     DeblurRuntime,
     GaussianLens,
     Lens,
-    Method,
+    ModelMethod,
     NetworkConfig,
+    NetworkMethod,
     PresetName,
+    RichardsonLucyMethod,
     RuntimeConfig,
     Scaling,
     Settings,
@@ -38,6 +40,7 @@ from napari_coordgate.config import (
     TrainingSettings,
     UNetConfig,
     WienerConfig,
+    WienerMethod,
     load_lens,
     load_settings,
     network_config,
@@ -53,16 +56,21 @@ MODELS = [
     and issubclass(model, Settings)
     and model is not Settings
 ]
-METHOD: dict[str, Any] = {"name": "Wiener", "wiener": {}}
-REQUIRED: dict[type[Settings], dict[str, Any]] = {
-    Method: METHOD,
-    ComparisonFile: {"methods": (METHOD,), "images": "sharp", "psf": "lens.psf.tif"},
+METHODS: dict[type[Settings], dict[str, Any]] = {
+    NetworkMethod: {"name": "CG U-Net", "network": {}},
+    ModelMethod: {"name": "starter", "model": "starter.safetensors"},
+    WienerMethod: {"name": "Wiener", "wiener": {}},
+    RichardsonLucyMethod: {"name": "RL", "richardson_lucy": {}},
 }
-"""What the models that have no default for everything must be told."""
+REQUIRED: dict[type[Settings], dict[str, Any]] = {
+    **METHODS,
+    ComparisonFile: {"methods": (*METHODS.values(),), "images": "sharp", "psf": "lens.psf.tif"},
+}
+"""Values of the settings without defaults."""
 
 
 def plain(model: type[Settings]) -> Settings:
-    """Settings that say no more than they must."""
+    """Settings with all defaults that there are."""
     return model.model_validate(REQUIRED.get(model, {}))
 
 
@@ -409,10 +417,22 @@ def test_no_mutable_default_is_shared() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("name: A\nnetwork: {}\nwiener: {}", "'A' has network and wiener"),
-        ("name: A", "'A' has none of them"),
-        ("wiener: {}", "name: "),
+        ("{name: A, network: {}, wiener: {}}", "'A' has network and wiener"),
+        ("{name: A, wienr: {}}", "'A' has wienr"),
+        ("{name: A}", "methods.0: a method needs one of network, model, wiener, richardson_lucy;"),
+        ("{wiener: {}}", "methods.0.name: "),
+        ("{name: A, wiener: {num_iter: -1}}", "methods.0.wiener.num_iter: "),
+        ("A", "methods.0: "),
     ],
 )
 def test_a_method_is_of_one_kind(text: str, problem: str, file: Path) -> None:
-    assert problem in complaint(Method, file, text)
+    assert problem in complaint(ComparisonFile, file, f"methods: [{text}]\nimages: a\npsf: b")
+
+
+def test_methods_of_older_files_load(file: Path) -> None:
+    file.write_text(
+        "{images: a, psf: b, methods: [{name: A, checkpoint: a.safetensors, wiener: null}]}"
+    )
+    with pytest.warns(FutureWarning, match="now called 'model'"):
+        settings = load_settings(ComparisonFile, file)
+    assert settings.methods == (ModelMethod(name="A", model=Path("a.safetensors")),)

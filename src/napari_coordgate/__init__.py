@@ -21,8 +21,10 @@ Deconvolve without training
     `richardson_lucy`, `wiener`, `deconvolve`, `deconvolve_events`, `RichardsonLucyConfig`,
     `WienerConfig`
 Compare methods
-    `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `Method`, `psnr`, `ssim`,
-    `zone_psnr`, `quality`
+    `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `psnr`, `ssim`, `zone_psnr`,
+    `quality`
+Methods to compare
+    `Method`, one of `NetworkMethod`, `ModelMethod`, `WienerMethod`, `RichardsonLucyMethod`
 Building blocks for your own networks
     `CoordGate`, `UNet`, `build_network`, `SimulatedPairs`, `Scaling`, `Window`
 Networks to train

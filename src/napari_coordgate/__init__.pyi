@@ -55,13 +55,22 @@ from .config import (
     Method as Method,
 )
 from .config import (
+    ModelMethod as ModelMethod,
+)
+from .config import (
     MultiWienerConfig as MultiWienerConfig,
 )
 from .config import (
     NetworkConfig as NetworkConfig,
 )
 from .config import (
+    NetworkMethod as NetworkMethod,
+)
+from .config import (
     RichardsonLucyConfig as RichardsonLucyConfig,
+)
+from .config import (
+    RichardsonLucyMethod as RichardsonLucyMethod,
 )
 from .config import (
     RuntimeConfig as RuntimeConfig,
@@ -83,6 +92,9 @@ from .config import (
 )
 from .config import (
     WienerConfig as WienerConfig,
+)
+from .config import (
+    WienerMethod as WienerMethod,
 )
 from .config import (
     load_lens as load_lens,
@@ -247,8 +259,10 @@ __all__ = [
     "Method",
     "Model",
     "ModelError",
+    "ModelMethod",
     "MultiWienerConfig",
     "NetworkConfig",
+    "NetworkMethod",
     "OutputError",
     "PSFError",
     "PSFField",
@@ -257,6 +271,7 @@ __all__ = [
     "Progress",
     "ResourceEstimate",
     "RichardsonLucyConfig",
+    "RichardsonLucyMethod",
     "RuntimeConfig",
     "Scaling",
     "Selection",
@@ -269,6 +284,7 @@ __all__ = [
     "UNetConfig",
     "WeightedWienerConfig",
     "WienerConfig",
+    "WienerMethod",
     "Window",
     "build_network",
     "compare",

@@ -192,7 +192,7 @@ def format_error_detail(item: ErrorDetails) -> str:
     return _format_detail(item, {})
 
 
-_UNION_TAG = re.compile("<[a-z-]+>")
+_UNION_TAG = re.compile("<[a-z_-]+>")
 """Name by which pydantic marks a class of a union in the location of an error."""
 
 

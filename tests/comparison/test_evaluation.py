@@ -18,7 +18,14 @@ from napari_coordgate.comparison.evaluation import (
     inference_seconds,
 )
 from napari_coordgate.comparison.methods import unchanged
-from napari_coordgate.config import CGUNetConfig, GaussianLens, Method, TrainingConfig
+from napari_coordgate.config import (
+    CGUNetConfig,
+    GaussianLens,
+    NetworkMethod,
+    TrainingConfig,
+    WienerConfig,
+    WienerMethod,
+)
 from napari_coordgate.data import SimulatedPairs, prepare_pairs
 from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import Event, run
@@ -30,7 +37,7 @@ FRAME = (24, 32)
 FIELD = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=1.2), FRAME)
 RNG = np.random.default_rng(0)
 SHARP = [RNG.random(FRAME).astype(np.float32) for _ in range(4)]
-WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
+WIENER = WienerMethod(name="Wiener", wiener=WienerConfig(num_iter=3))
 ONE = 1e-6
 
 
@@ -139,6 +146,6 @@ def test_an_evaluation_ends_at_once_when_canceled() -> None:
 
 
 def test_an_untrained_network_is_not_ready() -> None:
-    untrained = Method(name="untrained", network=CGUNetConfig())
+    untrained = NetworkMethod(name="untrained", network=CGUNetConfig())
     with pytest.raises(SettingsError, match="untrained is not trained yet"):
         build_method(untrained, FIELD)

@@ -16,10 +16,13 @@ from napari_coordgate.config import (
     CGUNetConfig,
     ComparisonConfig,
     GaussianLens,
-    Method,
+    ModelMethod,
+    NetworkMethod,
     RuntimeConfig,
     TrainingConfig,
     UNetConfig,
+    WienerConfig,
+    WienerMethod,
 )
 from napari_coordgate.errors import (
     CanceledError,
@@ -48,9 +51,9 @@ TRAINING = TrainingConfig(
     validate_every=2,
 )
 CONFIG = ComparisonConfig(training=TRAINING, seeds=2)
-UNET = Method(name="U-Net(2)", network=UNetConfig(depth=2, base_channels=2))
-GATED = Method(name="CG U-Net(2)", network=CGUNetConfig(depth=2, base_channels=2))
-WIENER = Method.model_validate({"name": "Wiener", "wiener": {"num_iter": 3}})
+UNET = NetworkMethod(name="U-Net(2)", network=UNetConfig(depth=2, base_channels=2))
+GATED = NetworkMethod(name="CG U-Net(2)", network=CGUNetConfig(depth=2, base_channels=2))
+WIENER = WienerMethod(name="Wiener", wiener=WienerConfig(num_iter=3))
 METHODS = (UNET, WIENER)
 TIMES = {"training_seconds", "inference_seconds"}
 
@@ -157,7 +160,7 @@ def test_a_trained_network_has_the_same_metrics_as_a_loaded_model(
     done: Comparison, tmp_path: Path
 ) -> None:
     (first, _) = done.of("U-Net(2)")
-    method = Method(name="loaded", model=done.folder / f"{first.stem}.safetensors")
+    method = ModelMethod(name="loaded", model=done.folder / f"{first.stem}.safetensors")
     (row,) = compared(tmp_path / "out", [method]).of("loaded")
     assert row.quality == first.quality
     assert row.parameters == first.parameters
@@ -314,7 +317,7 @@ def test_a_comparison_of_another_format_is_refused(done: Comparison, tmp_path: P
 def test_a_model_is_identified_by_its_content(done: Comparison, tmp_path: Path) -> None:
     copy = tmp_path / "model.safetensors"
     copy.write_bytes((done.folder / "u-net-2-seed0.safetensors").read_bytes())
-    method = Method(name="mine", model=copy)
+    method = ModelMethod(name="mine", model=copy)
     compared(tmp_path / "out", [method])
     copy.write_bytes((done.folder / "u-net-2-seed1.safetensors").read_bytes())
     assert "method.model" in failure(tmp_path / "out", [method])
@@ -360,9 +363,9 @@ def test_an_unusable_model_is_reported_before_any_training(
     done: Comparison, tmp_path: Path
 ) -> None:
     larger = PSFField.from_lens(GaussianLens(), (40, 40))
-    model = Method(name="model", model=done.folder / "u-net-2-seed0.safetensors")
+    model = ModelMethod(name="model", model=done.folder / "u-net-2-seed0.safetensors")
     assert FrameMismatchError.__name__ in failure(tmp_path / "out", [UNET, model], psf_field=larger)
-    absent = Method(name="absent", model=tmp_path / "absent.safetensors")
+    absent = ModelMethod(name="absent", model=tmp_path / "absent.safetensors")
     assert ModelError.__name__ in failure(tmp_path / "out", [UNET, absent])
     assert not (tmp_path / "out").exists()
 
@@ -404,7 +407,7 @@ def test_networks_with_equal_time_take_the_steps_that_their_pace_allows(
 
     monkeypatch.setattr("napari_coordgate.comparison.context.estimate_resources_events", estimate)
     network = UNetConfig(depth=2, base_channels=4)
-    larger = Method(name="large", network=network)
+    larger = NetworkMethod(name="large", network=network)
     config = CONFIG.model_copy(update={"minutes": 0.02, "seeds": 1})
     comparison = compared(tmp_path, [UNET, larger], config)
     assert [comparison.of(name)[0].steps for name in ("U-Net(2)", "large")] == [7, 3]

@@ -21,7 +21,8 @@ from napari_coordgate.config import (
     DeblurConfig,
     GaussianLens,
     Lens,
-    Method,
+    ModelMethod,
+    NetworkMethod,
     TrainingConfig,
     load_lens,
     load_settings,
@@ -144,7 +145,10 @@ def use_comparison(path: Path) -> None:
 
 
 def write_comparison(path: Path) -> None:
-    methods = (Method(name="net", network=CGUNetConfig()), Method(name="old", model=path))
+    methods = (
+        NetworkMethod(name="net", network=CGUNetConfig()),
+        ModelMethod(name="old", model=path),
+    )
     folder = path.parent
     path.write_text(ComparisonFile(methods=methods, images=folder, psf=folder / "f").to_yaml())
 

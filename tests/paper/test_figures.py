@@ -75,8 +75,7 @@ def test_a_page_without_data_or_with_damaged_data_is_an_error(tmp_path: Path) ->
 def test_networks_on_wiener_filters_have_fewer_channels_than_their_parents() -> None:
     names = {method.name: method.network for method in lens.networks(16)}
     own, parents = names["CG-WienerNet(3)"], (names["CG U-Net(3)"], names["MultiWienerNet(3)"])
-    assert own is not None
-    assert all(parent and own.features < parent.features for parent in parents)
+    assert all(own.features < parent.features for parent in parents)
 
 
 def test_the_page_in_the_docs_is_built_from_the_data_in_the_docs() -> None:

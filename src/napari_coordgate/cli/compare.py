@@ -11,6 +11,7 @@ from napari_coordgate.config import (
     ComparisonFile,
     Device,
     Method,
+    ModelMethod,
     RuntimeConfig,
     load_settings,
 )
@@ -41,6 +42,6 @@ def compare_methods(file: Path, output: Path, device: Device | None) -> None:
 
 def _relative_to(method: Method, folder: Path) -> Method:
     """Method whose model file, if it has one, is relative to a folder."""
-    if method.model is None:
+    if not isinstance(method, ModelMethod):
         return method
     return method.model_copy(update={"model": folder / method.model})

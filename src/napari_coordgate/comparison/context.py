@@ -13,10 +13,12 @@ from pydantic import Field
 from napari_coordgate.comparison.comparison import BLURRED, Kind, Record
 from napari_coordgate.comparison.data_split import DataSplit, digest_of
 from napari_coordgate.comparison.evaluation import TestSet
-from napari_coordgate.comparison.methods import kind_of, load_model, slug
+from napari_coordgate.comparison.methods import load_model, slug
 from napari_coordgate.config import (
     ComparisonConfig,
     Method,
+    ModelMethod,
+    NetworkMethod,
     RuntimeConfig,
     SimulationConfig,
     TrainingConfig,
@@ -77,7 +79,7 @@ class RunSpec:
     @property
     def kind(self) -> Kind:
         """Type of the method."""
-        return "blurred" if self.method is None else kind_of(self.method)
+        return "blurred" if self.method is None else self.method.kind
 
 
 def list_runs(
@@ -92,7 +94,7 @@ def list_runs(
     }
     runs = [RunSpec(None, None, test)]
     for method in methods:
-        if method.network is None:
+        if not isinstance(method, NetworkMethod):
             runs.append(RunSpec(method, None, {**test, "method": _identity(method, psf_field)}))
             continue
         recipe = {
@@ -110,7 +112,7 @@ def pairs_config(config: ComparisonConfig) -> TrainingConfig:
     return TrainingConfig(**dict(config.training.select(SimulationConfig)), seed=TEST_SEED)
 
 
-def training_config(method: Method, seed: int, config: ComparisonConfig) -> TrainingConfig:
+def training_config(method: NetworkMethod, seed: int, config: ComparisonConfig) -> TrainingConfig:
     """Settings of one training; with equal time, those of the trial that measures the pace."""
     length = {} if config.minutes is None else {"steps": TRIAL_STEPS, "epochs": None}
     changes = {"network": method.network, "seed": seed, **length}
@@ -119,9 +121,9 @@ def training_config(method: Method, seed: int, config: ComparisonConfig) -> Trai
 
 def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
     """Settings of a method without its name; for a model the digest of its file."""
-    if method.model is None:
+    if not isinstance(method, ModelMethod):
         return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
-    load_model(method, psf_field)  # raises what is wrong with it
+    load_model(method.model, psf_field)  # raises what is wrong with it
     with method.model.open("rb") as file:
         return {"model": hashlib.file_digest(file, hashlib.blake2b).hexdigest()[:32]}
 
@@ -138,7 +140,7 @@ class Plan(Record):
 
     def config(self, spec: RunSpec, config: ComparisonConfig) -> TrainingConfig:
         """Settings of one training."""
-        assert spec.method is not None and spec.seed is not None
+        assert isinstance(spec.method, NetworkMethod) and spec.seed is not None
         training = training_config(spec.method, spec.seed, config)
         return training if self.steps is None else training.model_copy(update={"steps": self.steps})
 
@@ -159,7 +161,7 @@ def make_plan(spec: RunSpec, context: ComparisonContext) -> Generator[Event, Non
     config = context.config
     if config.minutes is None:
         return Plan(fingerprint=spec.recipe)
-    assert spec.method is not None and spec.seed is not None
+    assert isinstance(spec.method, NetworkMethod) and spec.seed is not None
     trial = training_config(spec.method, spec.seed, config)
     estimate = yield from estimate_resources_events(
         context.split.training,

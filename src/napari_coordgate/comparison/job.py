@@ -28,7 +28,7 @@ from napari_coordgate.comparison.evaluation import TestSet, evaluate, inference_
 from napari_coordgate.comparison.figures import draw_figures
 from napari_coordgate.comparison.methods import build_method, check_methods, unchanged
 from napari_coordgate.comparison.table import as_table
-from napari_coordgate.config import ComparisonConfig, Device, Method, RuntimeConfig
+from napari_coordgate.config import ComparisonConfig, Device, Method, ModelMethod, RuntimeConfig
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
@@ -109,10 +109,10 @@ def compare(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from napari_coordgate import GaussianLens, Method, PSFField, WienerConfig, compare
+    >>> from napari_coordgate import GaussianLens, PSFField, WienerConfig, WienerMethod, compare
     >>> images = np.random.default_rng(0).random((4, 32, 32))
     >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
-    >>> wiener = Method(name="Wiener", wiener=WienerConfig())
+    >>> wiener = WienerMethod(name="Wiener", wiener=WienerConfig())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     comparison = compare([wiener], images, psf_field, output=folder)
     >>> comparison.names
@@ -262,7 +262,7 @@ class _Job:
             yield from self._train(spec, spec.seed, model)
             steps = Model.load(last_checkpoint_path(model)).step
             seconds = self.plans[spec.slug].seconds(spec.seed, steps)
-            method = Method(name=method.name, model=model)
+            method = ModelMethod(name=method.name, model=model)
         row = yield from self._test(spec, method)
         row = row.model_copy(update={"steps": steps, "training_seconds": seconds})
         write_record(files.row_file(self.folder, spec.stem), row)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from napari_coordgate.config import (
     DeblurRuntime,
     Device,
     Method,
+    ModelMethod,
+    NetworkMethod,
     RichardsonLucyConfig,
     WienerConfig,
+    WienerMethod,
 )
 from napari_coordgate.deconvolution import deconvolve_events, deconvolve_scaled
 from napari_coordgate.errors import FrameMismatchError, PSFError, SettingsError
@@ -65,22 +69,22 @@ def build_method(
     cancel: threading.Event | None = None,
 ) -> ReadyMethod:
     """Build a method for scaled images, 0 to 1, from a trained model or classical settings."""
-    if method.model is not None:
-        model = load_model(method, psf_field)
-        config, runtime = DeblurConfig(precision="float32"), DeblurRuntime(device=device)
-        restore = _without_events(Predictor(model, config, runtime).predict)
-        return ReadyMethod(method.name, "model", _parameters(model), restore)
-    settings = method.wiener or method.richardson_lucy
-    if settings is None:
+    if isinstance(method, NetworkMethod):
         raise SettingsError(
             f"{method.name} is not trained yet; give the file of its trained model."
         )
+    if isinstance(method, ModelMethod):
+        model = load_model(method.model, psf_field)
+        config, runtime = DeblurConfig(precision="float32"), DeblurRuntime(device=device)
+        restore = _without_events(Predictor(model, config, runtime).predict)
+        return ReadyMethod(method.name, "model", _parameters(model), restore)
+    settings = method.wiener if isinstance(method, WienerMethod) else method.richardson_lucy
     where: dict[str, Any] = {"camera": camera, "device": device, "cancel": cancel}
 
     def deconvolved(blurred: Float32, window: Window) -> Float32:
         return deconvolve_scaled(blurred, psf_field, settings, origin=window.origin, **where)
 
-    return ReadyMethod(method.name, kind_of(method), 0, _without_events(deconvolved))
+    return ReadyMethod(method.name, method.kind, 0, _without_events(deconvolved))
 
 
 def image_method(
@@ -117,24 +121,20 @@ def unchanged() -> ReadyMethod:
     return ReadyMethod(BLURRED, "blurred", 0, _without_events(lambda blurred, window: blurred))
 
 
-def kind_of(method: Method | AnyMethod) -> Kind:
+def kind_of(method: AnyMethod) -> Kind:
     """Type of a method."""
     if isinstance(method, Model):
         return "model"
-    if isinstance(method, WienerConfig | RichardsonLucyConfig):
-        return "wiener" if isinstance(method, WienerConfig) else "richardson_lucy"
-    kinds: tuple[Kind, ...] = ("network", "model", "wiener", "richardson_lucy")
-    return next(kind for kind in kinds if getattr(method, kind) is not None)
+    return "wiener" if isinstance(method, WienerConfig) else "richardson_lucy"
 
 
-def load_model(method: Method, psf_field: PSFField) -> Model:
-    """Load a method's model, and check that it was trained for the frame of the PSF field."""
-    assert method.model is not None
-    model = Model.load(method.model)
+def load_model(path: Path, psf_field: PSFField) -> Model:
+    """Load a model, and check that it was trained for the frame of the PSF field."""
+    model = Model.load(path)
     if model.frame_shape != psf_field.frame_shape:
         trained, wanted = ("x".join(map(str, f.frame_shape)) for f in (model, psf_field))
         raise FrameMismatchError(
-            f"{method.model} was trained for a frame of {trained} pixels, but the frame of "
+            f"{path} was trained for a frame of {trained} pixels, but the frame of "
             f"the PSF field is {wanted}; train a network for this frame."
         )
     return model

@@ -1,43 +1,116 @@
 """Settings of a comparison of methods."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from napari_coordgate.config.base import Settings
+from napari_coordgate.config.base import RENAMED, Settings
 from napari_coordgate.config.deconvolution import RichardsonLucyConfig, WienerConfig
 from napari_coordgate.config.networks import NetworkConfig
 from napari_coordgate.config.training import RuntimeConfig, TrainingConfig
 
 
-class Method(Settings):
-    """One way to deblur: a network to train, a trained model, or a classical method.
+class _MethodBase(Settings):
+    name: str = Field(min_length=1, description="Name of the method in tables and figures.")
+
+
+class NetworkMethod(_MethodBase):
+    """Method of a comparison: a network to train.
 
     Examples
     --------
-    >>> from napari_coordgate import Method, CGUNetConfig
-    >>> Method(name="CG U-Net(3)", network=CGUNetConfig(depth=3)).name
+    >>> from napari_coordgate import CGUNetConfig, NetworkMethod
+    >>> NetworkMethod(name="CG U-Net(3)", network=CGUNetConfig(depth=3)).name
     'CG U-Net(3)'
     """
 
-    name: str = Field(min_length=1, description="Name of the method in tables and figures.")
-    network: NetworkConfig | None = Field(None, description="Network to train.")
-    model: Path | None = Field(None, description="File of a trained model.")
-    wiener: WienerConfig | None = Field(None, description="Wiener deconvolution.")
-    richardson_lucy: RichardsonLucyConfig | None = Field(
-        None, description="Richardson-Lucy deconvolution."
-    )
+    kind: ClassVar[Literal["network"]] = "network"
+    network: NetworkConfig = Field(description="Network to train.")
 
-    @model_validator(mode="after")
-    def _is_one_method(self) -> Self:
-        given = [name for name, value in self if name != "name" and value is not None]
-        if len(given) != 1:
-            raise ValueError(
-                "a method needs one of network, model, wiener and richardson_lucy; "
-                f"{self.name!r} has {' and '.join(given) or 'none of them'}."
-            )
-        return self
+
+class ModelMethod(_MethodBase):
+    """Method of a comparison: a trained model.
+
+    Examples
+    --------
+    >>> from napari_coordgate import ModelMethod
+    >>> ModelMethod(name="starter", model="sample_data/starter.safetensors").model.name
+    'starter.safetensors'
+    """
+
+    kind: ClassVar[Literal["model"]] = "model"
+    model: Path = Field(description="File of a trained model.")
+
+
+class WienerMethod(_MethodBase):
+    """Method of a comparison: Wiener deconvolution.
+
+    Examples
+    --------
+    >>> from napari_coordgate import WienerConfig, WienerMethod
+    >>> WienerMethod(name="Wiener", wiener=WienerConfig(regularization=0.03)).kind
+    'wiener'
+    """
+
+    kind: ClassVar[Literal["wiener"]] = "wiener"
+    wiener: WienerConfig = Field(description="Wiener deconvolution.")
+
+
+class RichardsonLucyMethod(_MethodBase):
+    """Method of a comparison: Richardson-Lucy deconvolution.
+
+    Examples
+    --------
+    >>> from napari_coordgate import RichardsonLucyConfig, RichardsonLucyMethod
+    >>> method = RichardsonLucyMethod(name="RL", richardson_lucy=RichardsonLucyConfig(num_iter=20))
+    >>> method.richardson_lucy.num_iter
+    20
+    """
+
+    kind: ClassVar[Literal["richardson_lucy"]] = "richardson_lucy"
+    richardson_lucy: RichardsonLucyConfig = Field(description="Richardson-Lucy deconvolution.")
+
+
+_KINDS = tuple(
+    method.kind for method in (NetworkMethod, ModelMethod, WienerMethod, RichardsonLucyMethod)
+)
+
+
+def _method_tag(value: Any) -> str:
+    """Tag of the class in `Method` that a value belongs to."""
+    if isinstance(value, dict):
+        return f"<{next(name for name in map(_current_name, value) if name in _KINDS)}>"
+    return f"<{getattr(value, 'kind', None)}>"
+
+
+def _with_one_kind(value: Any) -> Any:
+    """Settings of one method, without those of other kinds that are null in older files."""
+    if not isinstance(value, dict):
+        return value
+    settings = {name: item for name, item in value.items() if name == "name" or item is not None}
+    others = [str(_current_name(name)) for name in settings if name != "name"]
+    if sum(name in _KINDS for name in others) != 1:
+        raise ValueError(
+            f"a method needs one of {', '.join(_KINDS)}; {value.get('name')!r} has "
+            f"{' and '.join(others) or 'none of them'}."
+        )
+    return settings
+
+
+def _current_name(name: Any) -> Any:
+    return RENAMED.get(name, name)
+
+
+Method = Annotated[
+    Annotated[NetworkMethod, Tag("<network>")]
+    | Annotated[ModelMethod, Tag("<model>")]
+    | Annotated[WienerMethod, Tag("<wiener>")]
+    | Annotated[RichardsonLucyMethod, Tag("<richardson_lucy>")],
+    Discriminator(_method_tag),
+    BeforeValidator(_with_one_kind),
+]
+"""Method of a comparison; its class follows from which of the settings is present."""
 
 
 class ComparisonConfig(Settings):
