@@ -64,14 +64,14 @@ def with_header(file: Path, **changes: Any) -> Path:
     return file
 
 
-def test_what_is_loaded_is_what_was_saved(file: Path) -> None:
+def test_a_loaded_model_equals_the_saved_one(file: Path) -> None:
     saved, loaded = example(), Model.load(file)
     for name in ("config", "frame_shape", "pixel_size_um", "step", "history", "metrics"):
         assert getattr(loaded, name) == getattr(saved, name)
     assert loaded.weights.keys() == saved.weights.keys()
 
 
-def test_a_file_of_the_former_format_is_read(file: Path) -> None:
+def test_a_file_of_format_version_1_is_loaded(file: Path) -> None:
     with safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()[FORMAT])
     runtime = {"device": "cpu", "devices": 2, "nodes": 1, "workers": 3, "autosave_minutes": 1.0}
@@ -88,7 +88,7 @@ def test_no_runtime_setting_is_in_the_header() -> None:
     assert example().header()["config"].keys() == TrainingConfig.model_fields.keys()
 
 
-def test_a_model_is_given_as_such_or_by_its_path(file: Path) -> None:
+def test_as_model_accepts_a_model_or_its_path(file: Path) -> None:
     model = Model.load(file)
     assert as_model(model) is model
     for path in (file, str(file)):
@@ -103,7 +103,7 @@ def test_a_model_deblurs_and_shows_its_gating_maps() -> None:
     assert {gate.shape[1:] for gate in maps.values()} >= {(8, 10)}
 
 
-def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
+def test_a_loaded_psf_field_blurs_like_the_saved_one(file: Path) -> None:
     loaded = Model.load(file).psf_field
     assert loaded is not None
     assert np.array_equal(loaded.kernels, FIELD.kernels)
@@ -114,17 +114,17 @@ def test_the_psf_field_comes_back_and_blurs_the_same(file: Path) -> None:
     assert np.array_equal(loaded.blur(image), FIELD.blur(image))
 
 
-def test_the_network_comes_back_ready_to_deblur(tmp_path: Path) -> None:
-    checkpoint = example()
-    checkpoint.save(tmp_path / "model.safetensors")
+def test_a_loaded_network_is_in_evaluation_mode_without_gradients(tmp_path: Path) -> None:
+    model = example()
+    model.save(tmp_path / "model.safetensors")
     network = Model.load(tmp_path / "model.safetensors").network
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    image, places = torch.rand(1, 1, *FRAME), torch.rand(1, 2, *FRAME)
-    assert torch.equal(network(image, places), checkpoint.network(image, places))
+    image, coordinates = torch.rand(1, 1, *FRAME), torch.rand(1, 2, *FRAME)
+    assert torch.equal(network(image, coordinates), model.network(image, coordinates))
 
 
-def test_a_checkpoint_of_measured_pairs_has_no_field(tmp_path: Path) -> None:
+def test_a_model_of_measured_pairs_has_no_psf_field(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     replace(example(), psf_field=None, pixel_size_um=None).save(path)
     loaded = Model.load(path)
@@ -142,7 +142,7 @@ def test_any_memory_layout_of_weights_is_saved(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[name], weights[name]) for name in weights)
 
 
-def test_nothing_is_overwritten_unasked(file: Path) -> None:
+def test_an_existing_file_is_kept_without_overwrite(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(OutputError, match="already exists"):
         replace(example(), step=99).save(file)
@@ -152,7 +152,7 @@ def test_nothing_is_overwritten_unasked(file: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_file_cut_anywhere_is_refused(file: Path) -> None:
+def test_a_truncated_file_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     for length in {0, 1, 7, 8, 9, header // 2, header - 1, header, header + 1, len(whole) - 1}:
@@ -173,7 +173,7 @@ def test_a_damaged_header_is_refused(file: Path, name: str, value: Any) -> None:
     assert_refused(with_header(file, **{name: value}), "damaged")
 
 
-def test_a_wrong_setting_in_the_header_is_named(file: Path) -> None:
+def test_the_error_names_an_invalid_setting_in_the_header(file: Path) -> None:
     config = CONFIG.model_dump(mode="json") | {"momentum": 0.9}
     problem = "damaged header: unknown setting 'config.momentum'"
     assert_refused(with_header(file, config=config), problem)
@@ -191,11 +191,11 @@ def test_a_wrong_setting_in_the_header_is_named(file: Path) -> None:
         ("history", [{"psnr": None}]),
     ],
 )
-def test_a_header_that_makes_no_sense_is_refused(file: Path, name: str, value: Any) -> None:
+def test_an_invalid_value_in_the_header_is_refused(file: Path, name: str, value: Any) -> None:
     assert_refused(with_header(file, **{name: value}), f"damaged header: {name}")
 
 
-def test_a_header_nested_beyond_measure_is_refused(file: Path) -> None:
+def test_a_deeply_nested_header_is_refused(file: Path) -> None:
     save_file(load_file(file), file, {FORMAT: "[" * 100_000})
     assert_refused(file, "is not a complete model")
 
@@ -225,15 +225,15 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     assert_refused(path, "damaged header")
     save_file({"weight": torch.zeros(3)}, path, {FORMAT: "{"})
     assert_refused(path, "is not a complete model")
-    path.write_text("This is no checkpoint, but a letter to a friend.")
+    path.write_text("This is a text file.")
     assert_refused(path, "is not a complete model")
     path.unlink()
     path.mkdir()
     assert_refused(path, "is not a complete model")
 
 
-class Intruder:
-    """Runs when it is unpickled."""
+class Payload:
+    """Creates a file when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -242,12 +242,12 @@ class Intruder:
         return Path.touch, (self.trace,)
 
 
-def test_loading_runs_no_pickle(tmp_path: Path) -> None:
+def test_loading_executes_no_pickled_code(tmp_path: Path) -> None:
     path, trace = tmp_path / "model.safetensors", tmp_path / "trace"
-    path.write_bytes(pickle.dumps(Intruder(trace)))
+    path.write_bytes(pickle.dumps(Payload(trace)))
     assert_refused(path, "is not a complete model")
-    torch.save({"network": Intruder(trace)}, path)
+    torch.save({"network": Payload(trace)}, path)
     assert_refused(path, "is not a complete model")
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Intruder(trace)))
+    pickle.loads(pickle.dumps(Payload(trace)))
     assert trace.exists()

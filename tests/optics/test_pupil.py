@@ -361,7 +361,7 @@ def test_the_window_is_the_smallest_that_contains_the_light() -> None:
 
 @pytest.mark.parametrize("curvature_um", [12.0, 60.0, 1e5])
 def test_a_window_larger_than_the_frame_is_an_error(curvature_um: float) -> None:
-    message = r"about \d+ pixels .* frame of 41 x 64 pixels; lower the defocus"
+    message = r"about \d+ pixels .* frame of 41x64 pixels; lower the defocus"
     with pytest.raises(PSFError, match=message):
         psf_size(Lens(field_curvature_um=curvature_um), (41, 64), 0.98)
 
@@ -415,5 +415,5 @@ def test_a_gaussian_window_is_the_smallest_that_contains_the_light(
 
 
 def test_a_gaussian_window_larger_than_the_frame_is_an_error() -> None:
-    with pytest.raises(PSFError, match="frame of 32 x 64 pixels; lower sigma_center_px"):
+    with pytest.raises(PSFError, match="frame of 32x64 pixels; lower sigma_center_px"):
         psf_size(GaussianLens(sigma_edge_px=20), (32, 64), 0.99)

@@ -128,11 +128,11 @@ def remove_stale_temp_files(targets: Iterable[str | Path]) -> list[Path]:
     for target in map(Path, targets):
         ends.setdefault(target.parent, set()).add(target.name[-_MAX_NAME_END:])
     removed = []
-    for folder, known in ends.items():
+    for folder, name_ends in ends.items():
         for path in _list_folder(folder):
             backup = _BACKUP_NAME.fullmatch(path.name)
             match = backup or _TEMPORARY_NAME.fullmatch(path.name)
-            if match is None or match["end"][-_MAX_NAME_END:] not in known:
+            if match is None or match["end"][-_MAX_NAME_END:] not in name_ends:
                 continue
             if backup and not os.path.lexists(path.with_name(backup["end"])):
                 path.rename(path.with_name(backup["end"]))

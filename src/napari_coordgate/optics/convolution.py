@@ -29,8 +29,8 @@ SUM_TOLERANCE = 1e-3
 class ProductConvolution:
     """Low-rank spatially varying convolution over a frame, and its transpose.
 
-    The kernels b_r (R, K, K) have odd K; kernel 0 sums to 1, the others to 0, which conserves
-    light. The coefficients (R, G, G) are those of the multipliers a_r; multiplier 0 is 1.
+    ``kernels`` (R, K, K) are the b_r with odd K; kernel 0 sums to 1, the others to 0, which
+    conserves light. ``coefficients`` (R, G, G) are those of the multipliers a_r; a_0 = 1.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ProductConvolution:
         self.kernels = kernels
         self.coefficients = coefficients
         self.frame_shape = frame_shape
-        # The last result of each kind; a key is the shape or window, the dtype and the device.
+        # Caches of the last result; a key is the shape or window, the dtype and the device.
         self._spectra: dict[Any, Tensor] = {}
         self._pairs: dict[Any, Tensor] = {}
         self._multipliers: dict[Any, Tensor] = {}
@@ -53,8 +53,8 @@ class ProductConvolution:
     def input_window(self, window: Window) -> Window:
         """Rectangle of the scene that `forward` needs for a window.
 
-        It adds one radius on every side, and rows and columns at the bottom and the right
-        that make its FFT fast; their light does not reach the window.
+        It adds one radius on every side, and pads the bottom and the right to a fast FFT size;
+        light from the padding does not reach the window.
         """
         y0, x0, height, width = window.expanded(self.radius)
         return Window(y0, x0, next_fast_len(height, real=True), next_fast_len(width, real=True))
@@ -70,8 +70,7 @@ class ProductConvolution:
         total: Tensor = torch.fft.rfft2(scene) * spectra[0]
         for multiplier, spectrum in zip(multipliers.unbind(-3), spectra[1:], strict=True):
             total.addcmul_(torch.fft.rfft2(multiplier * scene), spectrum)
-        # Kernels begin at the first pixel, which shifts the result by one radius, on top of the
-        # margin of one radius.
+        # The margin and the offset of the kernels' centers are one radius each.
         first = 2 * self.radius
         height, width = windows[0].shape
         blurred: Tensor = torch.fft.irfft2(total, shape)

@@ -24,8 +24,10 @@ from napari_coordgate.optics.pupil import lens_psfs, psf_size
 Float64 = NDArray[np.float64]
 
 _ORDERS = (5, 9, 13, 17, 23, 31, 41)
-_RANK_SHARE = 0.7  # Fraction of the tolerance for the rank; the series has the rest in quadrature.
+_RANK_SHARE = 0.7
+"""Fraction of the tolerance that truncating the rank may use, the series the rest (squared)."""
 _PROBES = 64
+"""Number of random positions at which a fit is tested."""
 
 
 class Fit(NamedTuple):
@@ -51,7 +53,7 @@ def fit_lens(
     enclosed_energy: float,
     cancel: threading.Event | None = None,
 ) -> Fit:
-    """Fit the PSFs of a lens; see `PSFField.from_lens`, also for the errors."""
+    """Fit the PSFs of a lens; see `PSFField.from_lens`."""
     size = psf_size(lens, frame_shape, enclosed_energy)
 
     def psfs_at(coordinates: Float64) -> Float64:
@@ -63,9 +65,10 @@ def fit_lens(
     for order in _ORDERS:
         psfs = psfs_at(chebyshev_nodes(order))
         raise_if_canceled(cancel, "Canceled while computing the PSF field of the lens.")
-        error = relative_error(_interpolation_matrix(order, probes) @ psfs, exact)
+        interpolation = sum_series(fit_series(np.eye(order**2), order), probes)
+        error = relative_error(interpolation @ psfs, exact)
         if error > tolerance:
-            continue  # Fewer kernels than PSFs are not more accurate, and finding them is slow.
+            continue  # Fewer kernels would not reduce the error, and computing them is slow.
         kernels, weights = principal_components(psfs, _RANK_SHARE * tolerance)
         coefficients = fit_series(weights, order)
         error = relative_error(sum_series(coefficients, probes) @ kernels, exact)
@@ -77,16 +80,11 @@ def fit_lens(
     )
 
 
-def _interpolation_matrix(order: int, coordinates: Float64) -> Float64:
-    """Matrix (N, order**2) from values at the nodes to values of their series at coordinates."""
-    return sum_series(fit_series(np.eye(order**2), order), coordinates)
-
-
 def fit_measured_psfs(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int], tolerance: float
 ) -> Fit:
-    """Fit PSFs measured at some positions; see `PSFField.from_psfs`, also for the errors."""
-    stack, coordinates = _checked(psfs, positions, frame_shape)
+    """Fit PSFs measured at some positions; see `PSFField.from_psfs`."""
+    stack, coordinates = _check_measurements(psfs, positions, frame_shape)
     measured = stack.reshape(len(stack), -1)
     kernels, weights = principal_components(measured, _RANK_SHARE * tolerance)
     for order in _ORDERS:
@@ -105,7 +103,7 @@ def fit_measured_psfs(
     return Fit(kernels.reshape(-1, *stack.shape[1:]), coefficients, error)
 
 
-def _checked(
+def _check_measurements(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int]
 ) -> tuple[Float64, Float64]:
     """Measured PSFs (N, K, K) of sum 1, and their frame coordinates (y, x), (N, 2)."""

@@ -7,8 +7,10 @@ from scipy.interpolate import RBFInterpolator
 
 Float64 = NDArray[np.float64]
 
-_NEGLIGIBLE = 1e-3  # Fraction of a tolerance that is ignored.
-_MIXTURES = 32  # More than the rank of most lenses.
+_NEGLIGIBLE = 1e-3
+"""Fraction of the tolerance that the randomized decomposition may use."""
+_INITIAL_SAMPLES = 32
+"""First number of random samples of the range, more than the rank of most lenses."""
 
 
 def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Float64]:
@@ -19,9 +21,9 @@ def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Floa
     component sums to zero, so that truncating the series keeps the sum of every PSF.
     """
     mean = psfs.mean(axis=0)
-    left, strengths, components = _decomposed(psfs, mean, _NEGLIGIBLE * tolerance)
+    left, strengths, components = _randomized_svd(psfs, mean, _NEGLIGIBLE * tolerance)
     scores = left * strengths
-    # Mean fraction of a PSF's squared norm in each component, then in all from it on.
+    # Mean fraction of a PSF's squared norm in each component, and in it and all later ones.
     parts = np.mean(scores**2 / np.sum(psfs**2, axis=1, keepdims=True), axis=0)
     lost = np.cumsum(parts[::-1])[::-1]
     rank = int(np.sum(lost > tolerance**2))
@@ -30,22 +32,22 @@ def principal_components(psfs: Float64, tolerance: float) -> tuple[Float64, Floa
     return kernels, weights
 
 
-def _decomposed(psfs: Float64, mean: Float64, negligible: float) -> tuple[Float64, ...]:
-    """Singular value decomposition of the PSFs about their mean, to a relative error.
+def _randomized_svd(psfs: Float64, mean: Float64, negligible: float) -> tuple[Float64, ...]:
+    """Singular value decomposition of PSFs (N, P) minus their mean, to a relative error.
 
-    A few random mixtures of the PSFs span all of them, which is checked (Halko,
-    Martinsson and Tropp 2011, algorithm 4.1); for many PSFs this is much faster.
+    Randomized (Halko, Martinsson and Tropp 2011, algorithm 4.1), with twice as many samples
+    until the error is small enough; exact if it would need most of the PSFs.
     """
-    about, rng = psfs - mean, np.random.default_rng(0)
-    mixtures = _MIXTURES
-    while 2 * mixtures < min(about.shape):
-        basis = np.linalg.qr((rng.standard_normal((mixtures, len(psfs))) @ about).T).Q
-        inside = about @ basis
-        if relative_error(mean + inside @ basis.T, psfs) <= negligible:
-            left, strengths, components = np.linalg.svd(inside, full_matrices=False)
+    centered, rng = psfs - mean, np.random.default_rng(0)
+    num_samples = _INITIAL_SAMPLES
+    while 2 * num_samples < min(centered.shape):
+        basis = np.linalg.qr((rng.standard_normal((num_samples, len(psfs))) @ centered).T).Q
+        projected = centered @ basis
+        if relative_error(mean + projected @ basis.T, psfs) <= negligible:
+            left, strengths, components = np.linalg.svd(projected, full_matrices=False)
             return left, strengths, components @ basis.T
-        mixtures *= 2
-    return tuple(np.linalg.svd(about, full_matrices=False))
+        num_samples *= 2
+    return tuple(np.linalg.svd(centered, full_matrices=False))
 
 
 def chebyshev_nodes(order: int) -> Float64:
@@ -75,13 +77,13 @@ def sum_series(coefficients: Float64, points: Float64) -> Float64:
 def scatter_to_nodes(points: Float64, values: Float64, nodes: Float64) -> Float64:
     """Interpolate values (N, R) at scattered points (N, 2) smoothly to nodes (M, 2): (M, R).
 
-    Multiquadrics (Hardy 1971) on a constant, as smooth as half the mean distance of the points.
-    They accept any number of points, also on a line; far away the functions level off; and as
-    analytic functions they have short Chebyshev series.
+    Multiquadrics (Hardy 1971) with a constant term and a length scale of half the mean distance
+    of the points. They accept any number of points, also on a line, become constant far from
+    them, and are analytic, so that their Chebyshev series are short.
     """
-    per_smoothing_length = np.sqrt(len(points))
+    inverse_length = np.sqrt(len(points))
     interpolator = RBFInterpolator(
-        points, values, kernel="multiquadric", epsilon=per_smoothing_length, degree=0
+        points, values, kernel="multiquadric", epsilon=inverse_length, degree=0
     )
     return np.asarray(interpolator(nodes), np.float64)
 

@@ -12,9 +12,9 @@ from napari_coordgate.optics.padding import check_window, pad_mirror, pad_mirror
 
 
 class BlurOperator(nn.Module):
-    """Spatially varying blur of a scene onto a window of the frame, and its exact transpose.
+    """Spatially varying blur A of a scene onto a window of the frame, and its exact transpose.
 
-    Built by `PSFField.operator`. It has no parameters; both directions are batched,
+    Built by `PSFField.operator`. It has no weights; both directions are batched,
     differentiable, and computed on the device and in the precision of their input.
 
     Parameters
@@ -24,17 +24,10 @@ class BlurOperator(nn.Module):
     window : Window
         Part of the frame that the blurred image shows.
     scene_window : Window
-        Part of the plane that the sharp scene shows; it contains the window, and may extend
-        beyond the frame. Where it ends within one PSF radius of the window, it is mirrored.
+        Rectangle that the sharp scene covers; it contains the window, and may extend beyond
+        the frame. Where it ends within one PSF radius of the window, it is mirrored.
     device : torch.device
         Device on which `sensitivity` is computed.
-
-    Attributes
-    ----------
-    window, scene_window : Window
-        As passed.
-    device : torch.device
-        As passed.
     """
 
     def __init__(
@@ -55,56 +48,24 @@ class BlurOperator(nn.Module):
         self._input_window = convolution.input_window(window)
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Blurred image of a scene.
-
-        Parameters
-        ----------
-        scene : Tensor, shape (..., H, W)
-            Sharp scene on ``scene_window``.
-
-        Returns
-        -------
-        Tensor, shape (..., h, w)
-            Blurred image on ``window``.
-
-        Raises
-        ------
-        FrameMismatchError
-            If the scene does not have the shape of ``scene_window``.
-        """
+        """Blur a scene (..., H, W) on ``scene_window`` to an image (..., h, w) on ``window``."""
         _check_shape(scene, self.scene_window)
         padded = pad_mirror(scene, self.scene_window, self._input_window)
         return self._convolution.forward(padded, [self.window])
 
     def adjoint(self, image: Tensor) -> Tensor:
-        """Exact transpose of `forward`: <forward(a), b> = <a, adjoint(b)>.
-
-        Parameters
-        ----------
-        image : Tensor, shape (..., h, w)
-            Image on ``window``.
-
-        Returns
-        -------
-        Tensor, shape (..., H, W)
-            Scene on ``scene_window``.
-
-        Raises
-        ------
-        FrameMismatchError
-            If the image does not have the shape of ``window``.
-        """
+        """Exact transpose of `forward`, (..., h, w) to (..., H, W): <A x, y> = <x, A^T y>."""
         _check_shape(image, self.window)
         padded = self._convolution.adjoint(image, self.window)
         return pad_mirror_adjoint(padded, self.scene_window, self._input_window)
 
     @cached_property
     def sensitivity(self) -> Tensor:
-        """Part of its light that each scene pixel sends to the window, A^T 1; shape (H, W)."""
+        """Fraction of the light of each scene pixel that reaches the window, A^T 1, (H, W)."""
         return self.adjoint(torch.ones(self.window.shape, device=self.device))
 
     def crop(self, scene: Tensor) -> Tensor:
-        """Part (..., h, w) of a scene (..., H, W) that the window shows, without blur."""
+        """Crop a scene (..., H, W) to the window, (..., h, w), without blur."""
         return scene[..., *self.window.within(self.scene_window)]
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Scene around a window: taken from an image, mirrored beyond the border of the image."""
+"""Mirror padding of an image to the scene that a window needs, and checks of windows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -15,9 +15,9 @@ Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
 def pad_mirror(image: Tensor, region: Window, window: Window) -> Tensor:
-    """Scene (..., h, w) on a window, from the image (..., H, W) of a region; mirrored beyond it.
+    """Scene (..., h, w) on a window, from an image (..., H, W) of a region, mirrored beyond it.
 
-    The result is a view of the image if the region contains the window.
+    Returns a view of the image if the region contains the window.
     """
     if region.contains(window):
         return image[..., *window.within(region)]
@@ -50,7 +50,7 @@ def resolve_windows(
     window: Window | None,
     frame_shape: tuple[int, int],
 ) -> tuple[Window, Window]:
-    """Checked window (default: the frame), and region that an image (..., H, W) at origin shows."""
+    """Check and return the window (default: the frame) and the region of an image (..., H, W)."""
     if len(shape) < 2 or 0 in shape:
         raise FrameMismatchError(
             f"An array of shape {tuple(shape)} is not an image; pass one of shape (..., H, W)."
@@ -82,14 +82,11 @@ def check_window(window: Window, frame_shape: tuple[int, int]) -> Window:
 
 
 def as_tensor(image: Array) -> tuple[Tensor, Callable[[Tensor], Array]]:
-    """Floating-point tensor of an image, and a function that converts back to the caller's type.
-
-    The tensor is in double precision if the image is, else in single precision.
-    """
+    """Tensor of an image in its float precision, and a function that converts back to its type."""
     if isinstance(image, Tensor):
         tensor = image if image.dtype == torch.float64 else image.float()
         return tensor, lambda result: cast(Array, result)
     dtype = np.float64 if image.dtype.newbyteorder("=") == np.float64 else np.float32
-    # A copy, because torch does not accept read-only arrays, such as memory maps.
+    # Copied because torch does not accept read-only arrays, such as memory maps.
     native = np.array(image, dtype=dtype, order="C")
     return torch.from_numpy(native), lambda result: cast(Array, result.contiguous().numpy())

@@ -165,7 +165,7 @@ class PSFField:
         Returns
         -------
         PSFField
-            The PSF field; beyond the frame it continues the PSFs of the border.
+            The PSF field; beyond the frame, the PSF is that at the nearest border.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class PSFField:
         """PSF field of measured PSFs, for example of beads.
 
         Between the measured positions the PSF is interpolated smoothly; beyond the frame
-        it continues the PSFs of the border.
+        it is that at the nearest border.
 
         Parameters
         ----------
@@ -202,8 +202,9 @@ class PSFField:
         frame_shape : tuple of int
             (height, width) of the frame, in pixels.
         tolerance : float
-            Relative error (2-norm) of a measured PSF at its position to aim for. The error
-            reached is ``source["relative_error"]``; a larger one emits a `ToleranceWarning`.
+            Target for the relative error (2-norm) of a measured PSF at its position. The error
+            reached is ``source["relative_error"]``; above the target, a `ToleranceWarning` is
+            issued.
         pixel_size_um : float, optional
             Side of a pixel in the object, in um.
         axis : tuple of float
@@ -225,7 +226,7 @@ class PSFField:
         return cls(*fit.arrays, frame_shape, pixel_size_um, axis, source)
 
     def with_mean_psf(self) -> PSFField:
-        """PSF field that has the mean PSF of this one everywhere."""
+        """PSF field with the mean PSF at every pixel."""
         mean = self.kernels[:1], self.coefficients[:1]
         return PSFField(*mean, self.frame_shape, self.pixel_size_um, self.axis, self.source)
 
@@ -256,8 +257,8 @@ class PSFField:
         window : Window, optional
             Part of the frame that the blurred image shows; default the whole frame.
         scene_window : Window, optional
-            Part of the plane that the sharp scene shows; default ``window``. Where it ends
-            within one PSF radius of the window, the scene is mirrored. With
+            Rectangle that the sharp scene covers; default ``window``. Where it ends within one
+            PSF radius of the window, the scene is mirrored. With
             ``psf_field.input_window(window)`` nothing is mirrored.
         device : {"auto", "cpu", "cuda", "mps"} or torch.device
             Device for tensors that the operator itself creates. The blur is computed on
@@ -295,18 +296,18 @@ class PSFField:
     def blur(
         self, image: Array, *, origin: tuple[int, int] = (0, 0), window: Window | None = None
     ) -> Array:
-        """Image as the lens blurs it.
+        """Blur an image with the PSF of each pixel.
 
-        All of the image contributes light, also what is beyond the window or the frame; where
-        it ends within one PSF radius of the window, it is mirrored.
+        Pixels beyond the window or the frame contribute light as well; where the image ends
+        within one PSF radius of the window, it is mirrored.
 
         Parameters
         ----------
         image : ndarray or Tensor, shape (..., H, W)
-            Sharp image of the frame or of any rectangle; double precision is kept, all else is
-            computed in single precision. Tensors stay on their device, and keep gradients.
+            Sharp image of the frame or of any rectangle. The result is in double precision if
+            the image is, else in single precision. Tensors stay on their device and keep gradients.
         origin : tuple of int
-            Frame pixel (y, x) of the image's first pixel; negative if it begins before the frame.
+            Frame pixel (y, x) of the image's first pixel; may be negative.
         window : Window, optional
             Part of the frame to return; default the whole frame.
 
@@ -346,7 +347,7 @@ class PSFField:
         Returns
         -------
         ndarray or Tensor, shape (..., H, W)
-            Light added back to the pixels it came from.
+            Adjoint blur of the image.
 
         Raises
         ------
@@ -362,19 +363,10 @@ class PSFField:
         return back(operator.adjoint(blurred))
 
     def blur_patches(self, scenes: Tensor, origins: Sequence[tuple[int, int]]) -> Tensor:
-        """Blur patches at different positions of the frame as one batch.
+        """Blur patches at different positions of the frame as one batch (B, h, w).
 
-        Parameters
-        ----------
-        scenes : Tensor, shape (B, h + 2 * radius, w + 2 * radius)
-            Sharp patches with a margin of one PSF radius.
-        origins : sequence of B (int, int)
-            Frame pixel (y, x) of the first pixel of each patch, without the margin.
-
-        Returns
-        -------
-        Tensor, shape (B, h, w)
-            Blurred patches, on the device and in the precision of ``scenes``.
+        The scenes (B, h + 2 radius, w + 2 radius) have a margin of one PSF radius; the origins
+        are the first frame pixel (y, x) of each patch without its margin.
         """
         height, width = (side - 2 * self.radius for side in scenes.shape[-2:])
         windows = [Window(*origin, height, width) for origin in origins]
@@ -444,27 +436,7 @@ class PSFField:
         coefficients: ArrayLike,
         name: str = "PSF field",
     ) -> PSFField:
-        """PSF field from its `description` and arrays.
-
-        Parameters
-        ----------
-        description : dict
-            Result of `description`.
-        kernels, coefficients : array_like
-            Arrays of the PSF field.
-        name : str
-            Name used in error messages.
-
-        Returns
-        -------
-        PSFField
-            The PSF field.
-
-        Raises
-        ------
-        PSFError
-            If the version is unknown, an entry is missing, or the shapes do not fit.
-        """
+        """PSF field from its `description` and arrays; ``name`` is for error messages."""
         try:
             return cls(kernels, coefficients, **psf_field_file.parse_description(description))
         except PSFError as error:

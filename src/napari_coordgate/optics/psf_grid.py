@@ -1,4 +1,4 @@
-"""PSFs on a grid of positions over the frame, for a quick look at a blur."""
+"""PSFs on a grid of positions over the frame, to preview a blur."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ SIDE = 7
 
 @dataclass(frozen=True, eq=False)
 class PSFGrid:
-    """PSFs (N, K, K) of sum 1 at pixels (row, column), shape (N, 2), from border to border.
-
-    With the width ``fwhm_px`` and the field radius of each, shape (N,).
-    """
+    """PSFs (N, K, K) of sum 1 at pixels (row, column), shape (N, 2), and their properties (N,)."""
 
     frame_shape: tuple[int, int]
     positions: NDArray[np.int64]
@@ -35,10 +32,7 @@ class PSFGrid:
     def from_lens(
         cls, lens: Lens | GaussianLens, frame_shape: tuple[int, int], side: int = SIDE
     ) -> PSFGrid:
-        """PSFs of a lens at side x side positions, without fitting a PSF field to it.
-
-        Fast enough to follow a form while it is filled in.
-        """
+        """PSFs of a lens at side x side positions, without fitting a PSF field, which is slow."""
         positions = _grid(frame_shape, side)
         size = psf_size(lens, frame_shape, PSFFieldConfig().enclosed_energy)
         psfs = lens_psfs(lens, pixel_coordinates(positions, frame_shape), frame_shape, size)
@@ -72,9 +66,11 @@ class PSFGrid:
         frame = Window.whole(self.frame_shape)
         image = np.zeros(frame.shape, np.float32)
         radius = self.psfs.shape[-1] // 2
-        reach_y, reach_x = (min(radius, _gap(along) // 2) for along in self.positions.T)
+        half_height, half_width = (min(radius, _gap(along) // 2) for along in self.positions.T)
         for (row, column), psf in zip(self.positions.tolist(), self.psfs, strict=True):
-            part = Window(row - reach_y, column - reach_x, 2 * reach_y + 1, 2 * reach_x + 1)
+            part = Window(
+                row - half_height, column - half_width, 2 * half_height + 1, 2 * half_width + 1
+            )
             visible = part.clipped(frame.shape)
             support = Window(row, column, 1, 1).expanded(radius)
             image[visible.within(frame)] = psf[visible.within(support)] / psf.max()

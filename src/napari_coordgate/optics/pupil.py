@@ -6,8 +6,8 @@ offset from the ideal image point, in camera pixels,
 
     psf(x) = | integral exp(2 pi i (W(p) - s p.x)) dp |^2,    s = NA pixel / wavelength,
 
-integrated over each square pixel. Light goes where the wavefront slopes, to
-x = grad W / s: positive coma flares away from the optical axis.
+integrated over each square pixel. Rays arrive at x = grad W / s: positive coma points away
+from the optical axis.
 
 Both integrals are Gauss rules. The one over the disk (Stroud, *Approximate Calculation of
 Multiple Integrals*, 1971) converges exponentially, so that the edge of the pupil needs no
@@ -47,13 +47,9 @@ def lens_psfs(
 ) -> Array:
     """PSFs (N, size, size) of a lens at frame coordinates (y, x), shape (N, 2); size is odd.
 
-    They are integrated over the camera pixels, non-negative, and scaled to sum 1 to account for
-    the light outside the window. The ideal image point is at the center; positions may be
-    outside the frame.
-
-    Compared with closed forms and finer rules, a PSF of a `Lens` is within 2e-4 of its peak (the
-    rule over a pixel; the one over the pupil is within 1e-7, or 1e-3 where the NA comes within
-    1e-4 of the refractive index).
+    They are integrated over the camera pixels, non-negative, scaled to sum 1, and centered on
+    the ideal image point. Their error is below 2e-4 of the peak, from the rule over a pixel (the
+    rule over the pupil: 1e-7, or 1e-3 if the NA is within 1e-4 of the refractive index).
     """
     if size < 1 or size % 2 == 0:
         raise PSFError(f"The side of a PSF must be odd, got {size}; choose an odd size.")
@@ -77,8 +73,8 @@ def psf_size(
 ) -> int:
     """Odd side of the smallest window with this fraction of the light of all PSFs of a lens.
 
-    They are evaluated at frame coordinates (N, 2), by default on a 5 x 5 grid from corner to
-    corner and on the optical axis. A window larger than the frame is an error.
+    The PSFs are those at frame coordinates (N, 2), by default on a 5 x 5 grid from corner to
+    corner and on the optical axis. Raises PSFError if the window is larger than the frame.
     """
     if positions is None:
         grid = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, 5)] * 2), axis=-1).reshape(-1, 2)
@@ -107,10 +103,10 @@ def _odd_side(half_side: float) -> int:
 
 
 def _distinct(lens: Lens | GaussianLens, positions: Array) -> tuple[Array, NDArray[np.intp], Array]:
-    """Positions with distinct PSFs, up to the mirror symmetries of the lens.
+    """Remove positions whose PSFs are equal up to the mirror symmetries of the lens.
 
-    Returns them (M, 2), the index among them of each position (N,), and the sign of its
-    mirrored coordinates (N, 2).
+    Returns the distinct positions (M, 2), the index into them of each position (N,), and the
+    sign (N, 2) of each coordinate before mirroring.
     """
     tilt = lens.tilt_um if isinstance(lens, Lens) else (0.0, 0.0)
     symmetric = [not axis and not slope for axis, slope in zip(lens.axis, tilt, strict=True)]
@@ -146,7 +142,7 @@ def _gaussian_light(sigma: Array, size: int) -> Array:
 class _Wavefronts:
     """Wavefronts of a lens over the unit disk of the pupil, at N positions of the frame.
 
-    With the field vectors (N, 2) and the distances from focus (N,) there.
+    ``vectors`` (N, 2) are the field vectors of the positions, ``defocus_um`` (N,) their defocus.
     """
 
     lens: Lens
@@ -173,8 +169,8 @@ class _Wavefronts:
     def waves(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
         """Wavefronts at points of the pupil, (N, ...).
 
-        They are polynomials in the field vector, and so smooth at the optical axis,
-        where its azimuth is not defined.
+        As polynomials in the field vector, they are smooth at the optical axis, where its azimuth
+        is not defined.
         """
         lens = self.lens
         v_y, v_x, defocus_um = (
@@ -192,8 +188,8 @@ class _Wavefronts:
         return waves
 
     def slopes(self, y: Array, x: Array) -> Array:
-        """Gradient (y, x) of the wavefronts, (2, N, ...): where rays arrive, in wavelength / NA."""
-        step = 1e-20  # A complex step has no cancellation: the gradient is exact to rounding.
+        """Gradient (y, x) of the wavefronts, (2, N, ...): ray positions in wavelength / NA."""
+        step = 1e-20  # Complex-step differentiation is exact to rounding.
         along_y, along_x = self.waves(y + step * 1j, x), self.waves(y, x + step * 1j)
         slopes: Array = np.stack([along_y.imag, along_x.imag]) / step
         return slopes
@@ -250,7 +246,7 @@ def _amplitudes(
 ) -> Iterator[ComplexArray]:
     """Fourier transforms of the pupils, one by one, at all points across all pixels (y, x).
 
-    Points vary slowest, so that each is a window of pixels: (points * size, points * size).
+    The points vary slowest: the shape is (points * size, points * size).
     """
     y, x, weight = disk
     pupils = weight * np.exp(2j * np.pi * wavefronts.waves(y, x))
@@ -268,7 +264,7 @@ def _amplitudes(
 
 def _pixel_kernel(pupil: Array, pixel: float, size: int) -> ComplexArray:
     """Exp(-2 pi i p x) at the centers x of the window's pixels, (len(pupil), size)."""
-    # As powers of the first, because exponentials would take most of the time.
+    # Powers are much faster than exponentials.
     powers = np.vander(np.exp(-2j * np.pi * pixel * pupil), size // 2 + 1, increasing=True)
     return np.hstack([powers[:, :0:-1].conj(), powers])
 
