@@ -64,7 +64,7 @@ def test_a_network_without_gates_is_an_error(run: Run, world: World, tmp_path: P
     run(*training, "--base-channels", 2, "--depth", 2, "--steps", 1)
     finished = run("gates", output, "-o", tmp_path / "gates.tif")
     assert finished.returncode == 1
-    assert "without gates" in finished.stderr
+    assert "has no gates" in finished.stderr
     assert not (tmp_path / "gates.tif").exists()
 
 

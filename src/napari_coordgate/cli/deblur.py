@@ -51,7 +51,9 @@ def deblur_image(
     settings = given.settings()
     folder_flags = given.flags.keys() - IMAGE_SETTINGS
     if folder_flags:
-        raise SettingsError(f"--{min(folder_flags)} is for folders, but {path} is an image.")
+        raise SettingsError(
+            f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
+        )
     check_not_exists([output, settings_path(output)], overwrite)
     model = Model.load(model_path)
     image = read_image(path, axes)

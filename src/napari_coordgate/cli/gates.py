@@ -22,7 +22,7 @@ def write_gates(path: Path, output: Path, figure: Path | None, overwrite: bool) 
     model = Model.load(path)
     maps = gating_maps(model)
     if not maps:
-        raise ModelError(f"{path} has a network without gates; choose a cg-unet.")
+        raise ModelError(f"{path} has no gates; choose a model with gates, such as a cg-unet.")
     with (
         atomic_write(output, overwrite) as temporary,
         tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as tiff,
