@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from napari_coordgate.cli.settings_flags import Given, settings_flags
+from napari_coordgate.cli.settings_flags import CliSettings, settings_flags
 from napari_coordgate.config import (
     Camera,
     CGUNetConfig,
@@ -17,10 +17,10 @@ from napari_coordgate.config.base import nested_fields
 from napari_coordgate.errors import SettingsError
 
 
-def given(flags: dict[str, Any], file: Path | None = None) -> Given[TrainingConfig]:
+def given(flags: dict[str, Any], file: Path | None = None) -> CliSettings[TrainingConfig]:
     settings = TrainingConfig() if file is None else load_settings(TrainingConfig, file)
     named = settings.model_dump(exclude_unset=True)
-    return Given(TrainingConfig, tuple(TrainingConfig.model_fields), flags, named)
+    return CliSettings(TrainingConfig, tuple(TrainingConfig.model_fields), flags, named)
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_settings_come_back_from_the_yaml_they_are_written_as(tmp_path: Path) ->
 
 
 def test_a_command_with_some_of_the_settings_writes_only_these() -> None:
-    some = Given(TrainingConfig, ("camera", "seed"), {}, {})
+    some = CliSettings(TrainingConfig, ("camera", "seed"), {}, {})
     assert set(yaml.safe_load(some.to_yaml(TrainingConfig()))) == {"camera", "seed"}
 
 
 def test_a_command_gets_flags_for_nested_settings_too() -> None:
     @settings_flags(TrainingConfig, "network", "seed")
-    def command(name: str, given: Given[TrainingConfig]) -> None: ...
+    def command(name: str, given: CliSettings[TrainingConfig]) -> None: ...
 
     names = set(inspect.signature(command).parameters)
     nested = (nested_fields(NetworkConfig).keys() - {"architecture"}) | {

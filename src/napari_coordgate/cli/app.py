@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from napari_coordgate.cli.settings_flags import Given, settings_flags
+from napari_coordgate.cli.settings_flags import CliSettings, settings_flags
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
     BatchSettings,
@@ -86,7 +86,7 @@ def psf(
     frame: Annotated[
         str, typer.Option(metavar="HxW", help="Height and width of the frame in pixels.")
     ],
-    given: Given[PSFFieldConfig],
+    given: CliSettings[PSFFieldConfig],
     lens: Annotated[Path | None, typer.Argument(help="YAML file that describes the lens.")] = None,
     measured: Annotated[
         Path | None, typer.Option(help="Stack of measured PSFs, one per plane, instead of a lens.")
@@ -124,7 +124,7 @@ def blur(
             "--output", "-o", help="Folder for the blurred images; they keep their names."
         ),
     ],
-    given: Given[BlurConfig],
+    given: CliSettings[BlurConfig],
     overwrite: Overwrite = False,
 ) -> None:
     """Blur sharp images with a PSF field.
@@ -141,7 +141,7 @@ def blur(
 def train(
     sharp: Annotated[Path, typer.Argument(help="Folder of sharp images, or one image.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model to write (.safetensors).")],
-    given: Given[TrainingSettings],
+    given: CliSettings[TrainingSettings],
     psf: Annotated[
         Path | None, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")
     ] = None,
@@ -190,7 +190,7 @@ def deblur(
     model: Annotated[
         Path, typer.Option("--model", "-m", help="Model, made by 'napari-coordgate train'.")
     ],
-    given: Given[BatchSettings],
+    given: CliSettings[BatchSettings],
     target: Annotated[
         Path | None,
         typer.Argument(metavar="[OUTPUT]", help="Same as --output.", show_default=False),
@@ -239,7 +239,7 @@ def wiener(
     image: Blurred,
     psf: Field,
     output: Restored,
-    given: Given[WienerSettings],
+    given: CliSettings[WienerSettings],
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
@@ -259,7 +259,7 @@ def richardson_lucy(
     image: Blurred,
     psf: Field,
     output: Restored,
-    given: Given[RichardsonLucySettings],
+    given: CliSettings[RichardsonLucySettings],
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
@@ -334,7 +334,7 @@ def paper(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> No
 @app.command()
 @settings_flags(DemoConfig)
 def demo(
-    given: Given[DemoConfig],
+    given: CliSettings[DemoConfig],
     folder: Annotated[
         Path | None,
         typer.Option(

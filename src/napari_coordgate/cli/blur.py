@@ -13,7 +13,7 @@ import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, write_settings
-from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BlurConfig
 from napari_coordgate.errors import (
     FrameMismatchWarning,
@@ -33,7 +33,7 @@ def blur_images(
     images: Sequence[Path],
     psf: Path,
     folder: Path,
-    given: Given[BlurConfig],
+    given: CliSettings[BlurConfig],
     overwrite: bool,
 ) -> None:
     """Blur image files into a folder; they keep their names."""

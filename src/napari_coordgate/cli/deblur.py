@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
-from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import (
     BatchSettings,
     DeblurConfig,
@@ -44,7 +44,7 @@ def deblur_image(
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
-    given: Given[BatchSettings],
+    given: CliSettings[BatchSettings],
     overwrite: bool,
 ) -> None:
     """Deblur an image file; axes and pixel size are kept."""
@@ -85,7 +85,7 @@ def deconvolve_image(
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
-    given: Given[WienerSettings] | Given[RichardsonLucySettings],
+    given: CliSettings[WienerSettings] | CliSettings[RichardsonLucySettings],
     overwrite: bool,
 ) -> None:
     """Deconvolve an image file by Wiener or Richardson-Lucy; axes and pixel size are kept."""

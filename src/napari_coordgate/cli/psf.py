@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.cli.info import psf_field_info, to_text
 from napari_coordgate.cli.output import settings_path, write_settings
-from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import PSFFieldConfig, load_lens
 from napari_coordgate.errors import PSFError, SettingsError
 from napari_coordgate.io import read_image
@@ -23,7 +23,7 @@ def make_psf_field(
     positions: Path | None,
     output: Path,
     frame_shape: tuple[int, int],
-    given: Given[PSFFieldConfig],
+    given: CliSettings[PSFFieldConfig],
     overwrite: bool,
 ) -> None:
     """Make a PSF field from a lens file, or from a stack of PSFs and a table of their positions."""

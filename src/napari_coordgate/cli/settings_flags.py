@@ -1,7 +1,7 @@
 """Flags that derive from the models of settings: name, type, default and help text.
 
 A setting is written once, in `napari_coordgate.config`. Here its field becomes
-a flag; settings of a nested model stand beside those of the outer one.
+a flag; settings of a nested model get flags of their own.
 """
 
 import copy
@@ -20,57 +20,28 @@ from napari_coordgate.config import Settings, load_settings
 from napari_coordgate.config.base import RENAMED, nested_fields
 from napari_coordgate.errors import SettingsError, format_validation_error
 
-__all__ = ["Given", "settings_flags"]
-
 S = TypeVar("S", bound=Settings)
 
 _ADVANCED = "advanced"
 
 _NAMES = {"network.architecture": "network", "psf": "which_psf"}
-"""Flags named otherwise than their setting."""
+"""Flags whose name differs from that of their setting."""
 
 
 @dataclass(frozen=True)
-class Given(Generic[S]):
-    """Settings as the user gave them: a file, and flags that go before it.
-
-    Attributes
-    ----------
-    model : type of Settings
-        What they are settings of.
-    names : tuple of str
-        Fields of the model that the command has flags for.
-    flags : dict
-        Values of the flags on the command line, nested like the model.
-    file : dict
-        Those in the YAML file, nested likewise; empty where there is none.
-    """
+class CliSettings(Generic[S]):
+    """Settings of a command: from its flags, and from its YAML file, nested like the model."""
 
     model: type[S]
     names: tuple[str, ...]
+    """Settings of the model for which the command has flags."""
     flags: dict[str, Any]
     file: dict[str, Any]
 
     def settings(self, *defaults: Mapping[str, Any]) -> S:
-        """Settings to use.
-
-        Parameters
-        ----------
-        *defaults : mapping
-            Stand in place of the model's own defaults; a later one goes before an earlier one.
-
-        Returns
-        -------
-        Settings
-            The model's defaults, then ``defaults``, then the file, then the flags.
-
-        Raises
-        ------
-        SettingsError
-            If they do not make settings; the message names each wrong one.
-        """
+        """Merge the model's defaults, ``defaults``, the file and the flags; later ones win."""
         try:
-            return self.model.model_validate(_overlaid(*defaults, self.file, self.flags))
+            return self.model.model_validate(_merged(*defaults, self.file, self.flags))
         except ValidationError as error:
             wrong = format_validation_error(error, self.model).rstrip(".")
             raise SettingsError(f"{wrong}; see the command's --help.") from None
@@ -83,7 +54,7 @@ class Given(Generic[S]):
 def settings_flags(
     model: type[Settings], *names: str, main: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes ``given`` the flags of a settings class, and ``--config``.
+    """Add the flags of a settings class and ``--config`` to a command that takes ``given``.
 
     ``names`` selects settings, all by default. If ``main`` names flags, ``--help`` shows only
     these, and ``--help-all`` shows all.
@@ -103,10 +74,10 @@ def settings_flags(
             for flag in flags:
                 value = values.pop(flag.parameter.name)
                 if _is_given(context, flag.parameter.name):
-                    given = _overlaid(given, flag.nested(value))
+                    given = _merged(given, flag.nested(value))
             file = Settings() if config is None else load_settings(model, config)
             named = file.model_dump(exclude_unset=True)
-            command(**values, given=Given(model, names, given, named))
+            command(**values, given=CliSettings(model, names, given, named))
 
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -116,7 +87,7 @@ def settings_flags(
         parameters = [_CONTEXT, *own, _CONFIG, *(flag.parameter for flag in flags)]
         if main:
             parameters.append(_help_all())
-        # What typer reads; that a function can be given a signature is unknown to mypy.
+        # Typer reads the signature; mypy does not know that a function can have this attribute.
         with_flags.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
         return with_flags
@@ -140,7 +111,7 @@ _CONFIG = inspect.Parameter(
 
 @dataclass(frozen=True)
 class _Flag:
-    """A flag, and the place of its setting in the model."""
+    """A flag, and the path of its setting in the model."""
 
     parameter: inspect.Parameter
     path: tuple[str, ...]
@@ -157,24 +128,24 @@ class _Flag:
         )
 
     def nested(self, value: Any) -> Any:
-        """Value at its place in a mapping shaped like the model."""
+        """Value in a mapping nested like the model."""
         return functools.reduce(lambda inner, name: {name: inner}, reversed(self.path), value)
 
 
 def _flags(fields: Mapping[str, FieldInfo], path: tuple[str, ...] = ()) -> Iterator[_Flag]:
     """Flags of fields, and of the models nested in them."""
     for name, field in fields.items():
-        place = (*path, name)
+        setting = (*path, name)
         if nested := nested_fields(field.annotation):
-            yield from _flags(nested, place)
+            yield from _flags(nested, setting)
         else:
-            yield _Flag(_parameter(field, place), place)
+            yield _Flag(_parameter(field, setting), setting)
             for old in (old for old, new in RENAMED.items() if new == name):
-                yield _Flag(_former(old, field), place)
+                yield _Flag(_alias(old, field), setting)
 
 
 def _parameter(field: FieldInfo, path: tuple[str, ...]) -> inspect.Parameter:
-    """Parameter from which typer makes a setting's flag."""
+    """Parameter that typer turns into the flag of a setting."""
     name = _NAMES.get(".".join(path), path[-1])
     option = typer.Option(help=field.description)
     return inspect.Parameter(
@@ -185,8 +156,8 @@ def _parameter(field: FieldInfo, path: tuple[str, ...]) -> inspect.Parameter:
     )
 
 
-def _former(name: str, field: FieldInfo) -> inspect.Parameter:
-    """Hidden flag of a setting's former name."""
+def _alias(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Hidden flag with an earlier name of a setting."""
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -219,18 +190,18 @@ def _help_all() -> inspect.Parameter:
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether a flag stands on the command line."""
+    """Whether a flag is on the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """All mappings in one, nested ones too; where several have a value, the last one's."""
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; the last value wins."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             below = merged.get(name)
             if isinstance(below, Mapping) and isinstance(value, Mapping):
-                value = _overlaid(below, value)
+                value = _merged(below, value)
             merged[name] = value
     return merged

@@ -14,7 +14,7 @@ import typer
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
 from napari_coordgate.cli.output import settings_path, write_settings
-from napari_coordgate.cli.settings_flags import Given
+from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import (
     PRESETS,
     PresetName,
@@ -58,7 +58,7 @@ def train_network(
     psf: Path | None,
     output: Path,
     start: Start,
-    given: Given[TrainingSettings],
+    given: CliSettings[TrainingSettings],
 ) -> None:
     """Train a model on a folder of images, and write the settings beside it.
 
@@ -120,7 +120,7 @@ def _origin(output: Path, start: Start) -> Model | None:
 
 
 def _settings(
-    origin: Model | None, start: Start, given: Given[TrainingSettings]
+    origin: Model | None, start: Start, given: CliSettings[TrainingSettings]
 ) -> TrainingSettings:
     """Settings of the training; the origin and the preset replace the defaults."""
     defaults: list[Mapping[str, Any]] = []

@@ -63,7 +63,7 @@ class Settings(BaseModel):
         return {old.get(name, name): value for name, value in values.items()}
 
     def select(self, kind: type[S]) -> S:
-        """Those of these settings that another class defines, e.g. the runtime alone."""
+        """Part of these settings that another class defines, e.g. the runtime."""
         names = kind.model_fields
         values = {name: getattr(self, name) for name in names}
         selected = kind.model_construct(self.model_fields_set & names.keys(), **values)
@@ -72,7 +72,7 @@ class Settings(BaseModel):
 
     @classmethod
     def combine(cls, *parts: "Settings") -> Self:
-        """Settings that hold all values which were set in the parts; later parts win."""
+        """Merge the values that were set in the parts; later parts win."""
         return cls(**{name: getattr(p, name) for p in parts for name in p.model_fields_set})
 
     def to_yaml(self, include: set[str] | None = None) -> str:

@@ -13,32 +13,14 @@ from napari_coordgate.errors import SettingsError, format_validation_error
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
-LONGEST_TEXT = 1_000_000
-MOST_VALUES = 10_000
-DEEPEST = 50
+MAX_CHARACTERS = 1_000_000
+MAX_VALUES = 10_000
+MAX_DEPTH = 50
 """Limits of settings files, against malicious ones."""
 
 
 def load_settings(model: type[S], source: str | Path) -> S:
-    """Read a YAML file of settings.
-
-    Parameters
-    ----------
-    model : type of Settings
-        What the file describes.
-    source : str or Path
-        The file.
-
-    Returns
-    -------
-    Settings
-        An instance of ``model``.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read, is not a YAML mapping, or contains an invalid key or value.
-    """
+    """Read settings from a YAML file; raises SettingsError that names each invalid one."""
     return _validated(TypeAdapter(model), source, model)
 
 
@@ -71,27 +53,11 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
 
 
 def load_mapping(source: str | Path) -> dict[Any, Any]:
-    """Read a YAML file of names and values, whatever they mean.
-
-    Parameters
-    ----------
-    source : str or Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Plain values; nothing else is made of a file, and nothing run.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read, is no YAML mapping, or larger than settings are.
-    """
+    """Read a YAML file of plain values; raises SettingsError if it is no mapping or too large."""
     try:
         with Path(source).open(encoding="utf-8") as file:
-            text = file.read(LONGEST_TEXT + 1)
-        if len(text) > LONGEST_TEXT:
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
             raise SettingsError(f"{source}: too large for a settings file; check the name.")
         mapping = yaml.load(text, _SettingsLoader)
     except FileNotFoundError:
@@ -125,7 +91,7 @@ class _SettingsLoader(yaml.SafeLoader):
         is_alias = isinstance(event, yaml.AliasEvent)
         self._values += self._values_of.get(event.anchor, 1) if is_alias else 1
         self._depth += 1
-        if self._values > MOST_VALUES or self._depth > DEEPEST:
+        if self._values > MAX_VALUES or self._depth > MAX_DEPTH:
             problem = "too many or too deeply nested values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
