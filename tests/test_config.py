@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
 from napari_coordgate import config
@@ -51,10 +50,8 @@ from napari_coordgate.optics import PSFField
 
 MODELS = [
     model
-    for name in config.__all__
-    if isinstance(model := getattr(config, name), type)
-    and issubclass(model, Settings)
-    and model is not Settings
+    for model in vars(config).values()
+    if isinstance(model, type) and issubclass(model, Settings) and model is not Settings
 ]
 METHODS: dict[type[Settings], dict[str, Any]] = {
     NetworkMethod: {"name": "CG U-Net", "network": {}},

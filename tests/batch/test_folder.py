@@ -17,8 +17,7 @@ from napari_coordgate.batch.sources import REPORT_NAME
 from napari_coordgate.batch.worker import config_hash
 from napari_coordgate.config import BatchConfig, BatchRuntime, FileConfig, Selection
 from napari_coordgate.errors import CanceledError, ImageError, OutputError
-from napari_coordgate.events import Event, FileChanged, Progress
-from napari_coordgate.events import run as run_events
+from napari_coordgate.events import Event, FileChanged, Progress, run as run_events
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import read_image
 

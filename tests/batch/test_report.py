@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.errors import OutputError

@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Scaling
-from napari_coordgate.data import find_planes
-from napari_coordgate.data import planes as planes_module
+from napari_coordgate.data import find_planes, planes as planes_module
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.normalization import Normalizer

@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.metadata import ImageMetadata

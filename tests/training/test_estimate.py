@@ -16,11 +16,11 @@ from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import (
     ResourceEstimate,
+    estimate as estimate_module,
     estimate_resources,
     estimate_resources_events,
     train,
 )
-from napari_coordgate.training import estimate as estimate_module
 from tests.training.running import Ended, ended
 
 FRAME = (32, 40)

@@ -4,8 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures import CancelledError as LostWorkers
+from concurrent.futures import FIRST_COMPLETED, CancelledError as LostWorkers, Future, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from queue import Empty

@@ -18,8 +18,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
 from psygnal import Signal, SignalInstance
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
-from qtpy.QtCore import Signal as QtSignal
+from qtpy.QtCore import QObject, QTimer, Signal as QtSignal
 from typing_extensions import TypeVar
 
 from napari_coordgate.errors import CanceledError, CoordGateError
