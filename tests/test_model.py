@@ -1,4 +1,4 @@
-"""Laws of checkpoints: one file rebuilds all, and a bad file is an error of one line."""
+"""Model files: one file restores the model, and a bad file is an error of one line."""
 
 import json
 import pickle

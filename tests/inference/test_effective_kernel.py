@@ -8,7 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.config import Scaling, TrainingConfig, network_config
+from napari_coordgate.config import (
+    CGUNetConfig,
+    Scaling,
+    TrainingConfig,
+    UNetConfig,
+    network_config,
+)
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import effective_kernel
@@ -28,6 +34,7 @@ def random_model(
     settings = network_config(
         architecture=architecture, base_channels=4, depth=depth, residual=residual
     )
+    assert isinstance(settings, CGUNetConfig | UNetConfig)
     config = TrainingConfig(
         network=settings, scaling=Scaling(low_percentile=0, high_percentile=100)
     )
