@@ -1,6 +1,7 @@
 """The tested readers, with valid files for each."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -157,12 +158,10 @@ def write_report(path: Path) -> None:
     folder, output = Path("/data"), path.parent / "a.ome.tif"
     report = Report(path)
     report.append_run(folder, Path("m.safetensors"), {"tile": 256}, "1.0")
-    report.append(folder, TaskResult(folder / "a.tif", "running", output))
     report.append(folder, TaskResult(folder / "a.tif", "done", output, 1.5, size=9))
-    report.append(
-        folder, TaskResult(folder / "b.tif", "failed", message="b.tif is empty (0 bytes).")
-    )
     report.close()
+    time = re.compile('"time":"[^"]+"')  # the same bytes in each run
+    path.write_text(time.sub('"time":"2026-03-02T21:14:07Z"', path.read_text()))
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(
