@@ -153,7 +153,7 @@ def test_changed_and_nested_settings_survive_a_file(file: Path) -> None:
         (GaussianLens(sigma_center_px=1.5).to_yaml(), GaussianLens),
     ],
 )
-def test_a_lens_file_tells_the_kind_of_lens(text: str, kind: type[Settings], file: Path) -> None:
+def test_a_lens_file_implies_the_kind_of_lens(text: str, kind: type[Settings], file: Path) -> None:
     file.write_text(text)
     lens = load_lens(file)
     assert type(lens) is kind
@@ -175,7 +175,7 @@ def test_a_lens_file_tells_the_kind_of_lens(text: str, kind: type[Settings], fil
         ("axis: [0.1]", "axis"),
     ],
 )
-def test_a_wrong_lens_file_is_told_in_one_line(text: str, problem: str, file: Path) -> None:
+def test_an_invalid_lens_file_is_reported_in_one_line(text: str, problem: str, file: Path) -> None:
     file.write_text(text)
     with pytest.raises(SettingsError, match=problem) as caught:
         load_lens(file)
@@ -252,7 +252,7 @@ def test_a_file_made_to_do_harm_is_refused_in_a_line_of_some_length(
     assert len(message) < 5000
 
 
-def test_an_alias_is_what_it_stands_for(file: Path) -> None:
+def test_a_yaml_alias_has_the_value_of_its_anchor(file: Path) -> None:
     file.write_text("network: &one {depth: 2}\n")
     assert load_settings(TrainingConfig, file).network == CGUNetConfig(depth=2)
     file.write_text("steps: &one 30\nseed: *one\n")

@@ -101,7 +101,7 @@ def test_an_origin_that_is_none_is_wrong_use(
     assert run("deblur", world.blurred, *flags).returncode == 2
 
 
-def test_numbers_that_are_none_or_negative_are_told(run: Run, world: World, tmp_path: Path) -> None:
+def test_invalid_or_negative_numbers_are_an_error(run: Run, world: World, tmp_path: Path) -> None:
     frame = run("psf", world.lens, "--frame", "0x10", "-o", tmp_path / "f.tif")
     assert (frame.returncode, "has no pixels" in frame.stderr) == (2, True)
     flags = ("-m", world.model, "-o", tmp_path / "r.tif", "--origin=-5,0")

@@ -85,7 +85,7 @@ def test_the_example_of_the_guide_is_a_comparison(tmp_path: Path) -> None:
     assert settings.training.camera.photons == 5000
 
 
-def test_what_stands_in_the_way_is_told_in_one_line(run: Run, file: Path, tmp_path: Path) -> None:
+def test_errors_are_reported_in_one_line(run: Run, file: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     write(file, methods=[{"name": "Wiener", "wiener": {}}])
     assert run("compare", file, "-o", output).returncode == 0
@@ -111,7 +111,7 @@ def test_what_stands_in_the_way_is_told_in_one_line(run: Run, file: Path, tmp_pa
     assert all(f.stderr.count("\n") == 1 for f in (changed, leaking, old, wrong))
 
 
-def test_a_comparison_that_is_stopped_saves_itself_and_goes_on(
+def test_an_interrupted_comparison_resumes(
     run: Run, start: Start, file: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"

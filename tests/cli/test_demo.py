@@ -43,7 +43,7 @@ def test_the_table_and_the_conclusion_are_printed(
     ("flags", "has_window", "opens"),
     [((), True, True), (("--headless",), True, False), ((), False, False)],
 )
-def test_it_opens_a_window_where_there_is_one_unless_asked_to_stay(
+def test_the_demo_opens_a_window_if_possible_unless_headless(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
 
 
-def told(run: Run, path: Path) -> dict[str, Any]:
+def info_of(run: Run, path: Path) -> dict[str, Any]:
     finished = run("info", path, "--json")
     assert (finished.returncode, finished.stderr) == (0, "")
     description: dict[str, Any] = json.loads(finished.stdout)
@@ -24,8 +24,8 @@ def told(run: Run, path: Path) -> dict[str, Any]:
     return description
 
 
-def test_a_checkpoint_tells_all_but_its_weights(run: Run, world: World) -> None:
-    description, checkpoint = told(run, world.model), Model.load(world.model)
+def test_info_on_a_model_shows_everything_but_weights(run: Run, world: World) -> None:
+    description, checkpoint = info_of(run, world.model), Model.load(world.model)
     assert description["kind"] == "model"
     assert TrainingConfig(**description["settings"]) == checkpoint.config
     assert description["frame_shape"] == [48, 48]
@@ -38,33 +38,33 @@ def test_a_checkpoint_tells_all_but_its_weights(run: Run, world: World) -> None:
 
 def test_people_read_the_same_without_the_history(run: Run, world: World) -> None:
     text = yaml.safe_load(run("info", world.model).stdout)
-    assert text["settings"] == told(run, world.model)["settings"]
+    assert text["settings"] == info_of(run, world.model)["settings"]
     assert "--json" in text["history"]
 
 
-def test_a_run_to_go_on_with_tells_that_it_is_one(run: Run, world: World) -> None:
+def test_info_recognizes_a_checkpoint(run: Run, world: World) -> None:
     last = world.model.with_name("model.last.safetensors")
-    assert told(run, last)["kind"] == "checkpoint"
+    assert info_of(run, last)["kind"] == "checkpoint"
 
 
-def test_a_psf_field_tells_its_lens(run: Run, world: World) -> None:
-    description = told(run, world.field)
+def test_info_on_a_psf_field_shows_its_lens(run: Run, world: World) -> None:
+    description = info_of(run, world.field)
     assert description["kind"] == "PSF field"
     assert GaussianLens(**description["source"]["lens"]) == load_lens(world.lens)
 
 
 def test_gating_maps_tell_their_gates(run: Run, world: World, tmp_path: Path) -> None:
     run("gates", world.model, "-o", tmp_path / "gates.tif")
-    description = told(run, tmp_path / "gates.tif")
+    description = info_of(run, tmp_path / "gates.tif")
     assert description["kind"] == "gating maps"
     assert description["gates"]["gate down 1, 4 channels"] == [4, 48, 48]
 
 
 @pytest.mark.parametrize("suffix", ["tif", "ome.tif", "png", "npy"])
-def test_an_image_tells_its_axes_and_type(run: Run, tmp_path: Path, suffix: str) -> None:
+def test_info_on_an_image_shows_axes_and_type(run: Run, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     write_image(path, Image(np.eye(20, 30, dtype=np.uint16), "YX", (0.5, 0.25)))
-    description = told(run, path)
+    description = info_of(run, path)
     size = pytest.approx([0.5, 0.25]) if "tif" in suffix else None
     assert description == {
         "file": str(path),
@@ -86,10 +86,10 @@ def test_an_image_tells_its_axes_and_type(run: Run, tmp_path: Path, suffix: str)
         ("tolerance: 0.01\n", "settings of a PSF field"),
     ],
 )
-def test_a_yaml_file_tells_what_it_is_for(run: Run, tmp_path: Path, text: str, kind: str) -> None:
+def test_info_recognizes_settings_files(run: Run, tmp_path: Path, text: str, kind: str) -> None:
     path = tmp_path / "file.yaml"
     path.write_text(text)
-    description = told(run, path)
+    description = info_of(run, path)
     assert description["kind"] == kind
     assert description["settings"].items() >= yaml.safe_load(text).items()
 

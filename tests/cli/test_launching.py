@@ -73,7 +73,7 @@ def test_one_that_is_killed_takes_all_with_it(launched: Process, rank: int) -> N
     assert not any(process.is_running() for process in ranks)
 
 
-def test_one_that_fails_leaves_the_first_one_time_to_end_which_tells_the_status(
+def test_after_a_failure_the_first_process_has_time_to_end_and_gives_the_status(
     tmp_path: Path,
 ) -> None:
     body = """
@@ -111,7 +111,7 @@ with cancel_on_signal() as cancel:
     assert status_of(process) == 7
 
 
-def test_several_computers_must_be_told_where_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_computers_need_a_rendezvous(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(SettingsError, match="MASTER_ADDR"):
         run_on_each_device(2, nodes=2)

@@ -31,10 +31,10 @@ def measurement(world: World, tmp_path: Path) -> Measurement:
 def test_the_psf_field_is_summarized_on_the_terminal(
     run: Run, world: World, tmp_path: Path
 ) -> None:
-    told = run("psf", world.lens, "--frame", "40x48", "-o", tmp_path / "f.tif").stdout
+    output = run("psf", world.lens, "--frame", "40x48", "-o", tmp_path / "f.tif").stdout
     field = PSFField.load(tmp_path / "f.tif")
     assert field.frame_shape == (40, 48)
-    summary = yaml.safe_load(told)
+    summary = yaml.safe_load(output)
     assert summary["rank"] == field.rank
     assert summary["psf_size_px"] == field.size
     sigmas = [summary["fwhm_px"]["middle"], *summary["fwhm_px"]["corners"]]

@@ -54,7 +54,7 @@ def test_flags_go_before_the_file(run: Run, world: World, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("place", ["flag", "file"])
-def test_a_preset_takes_the_steps_that_are_asked_for(
+def test_steps_override_the_length_of_a_preset(
     run: Run, world: World, tmp_path: Path, place: str
 ) -> None:
     output, file = tmp_path / "m.safetensors", tmp_path / "run.yaml"
@@ -132,7 +132,7 @@ def test_without_a_blur_or_with_two_it_is_wrong_use(run: Run, world: World, tmp_
         assert "--blurred" in finished.stderr
 
 
-def test_nothing_is_overwritten_unasked(run: Run, world: World) -> None:
+def test_outputs_are_not_overwritten_by_default(run: Run, world: World) -> None:
     before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
     finished = run("train", world.sharp, "--psf", world.field, "-o", world.model, "--steps", 1)
     assert finished.returncode == 1
@@ -142,7 +142,7 @@ def test_nothing_is_overwritten_unasked(run: Run, world: World) -> None:
     assert {path: path.read_bytes() for path in world.model.parent.glob("model*")} == before
 
 
-def test_a_run_that_is_stopped_saves_itself_and_goes_on_later(
+def test_an_interrupted_run_saves_a_checkpoint_and_resumes(
     run: Run, start: Start, world: World, tmp_path: Path
 ) -> None:
     output = tmp_path / "long.safetensors"
@@ -179,7 +179,7 @@ def test_a_training_that_diverges_failed_and_was_no_wrong_use(
     assert "diverged" in finished.stderr
 
 
-def test_a_run_that_is_past_the_steps_asked_for_says_so(run: Run, world: World) -> None:
+def test_resuming_beyond_the_requested_steps_is_an_error(run: Run, world: World) -> None:
     before = {path: path.read_bytes() for path in world.model.parent.glob("model*")}
     finished = run("train", world.sharp, "-o", world.model, "--resume", "--steps", 2)
     assert finished.returncode == 2
@@ -200,7 +200,7 @@ def test_our_own_products_are_no_images_to_train_on(run: Run, world: World, tmp_
     assert "field.tif contains a PSF field" in run(*training, "--steps", 1).stderr
 
 
-def test_a_run_goes_on_or_starts_anew(run: Run, world: World, tmp_path: Path) -> None:
+def test_a_run_resumes_or_starts_over(run: Run, world: World, tmp_path: Path) -> None:
     flags = ("--init", world.model, "--resume", "-o", tmp_path / "m.safetensors")
     finished = run("train", world.sharp, *flags)
     assert finished.returncode == 2

@@ -219,7 +219,7 @@ def test_methods_and_seeds_may_be_added(tmp_path: Path) -> None:
     assert second.names == ("blurred", "CG U-Net(2)", "U-Net(2)")
     assert first.of("U-Net(2)")[0] in second.rows
     after = contents(folder)
-    plan = folder / "rows" / "u-net-2.plan.json"  # it tells how long each seed took
+    plan = folder / "rows" / "u-net-2.plan.json"  # contains the training time of each seed
     assert {path: after[path] for path in before if path != plan} == {
         path: content for path, content in before.items() if path != plan
     }
@@ -323,7 +323,7 @@ def test_a_model_is_identified_by_its_content(done: Comparison, tmp_path: Path) 
     assert "method.model" in failure(tmp_path / "out", [method])
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("my life's work")
     assert "is not empty" in failure(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

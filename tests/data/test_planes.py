@@ -49,7 +49,7 @@ def test_images_of_several_shapes_stand_in_one_sequence(tmp_path: Path) -> None:
         assert np.array_equal(planes[-6:], STACK.reshape(6, 5, 4))
 
 
-def test_a_folder_stands_for_its_images_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_the_images_of_a_folder_are_sorted_by_name(tmp_path: Path) -> None:
     for number in (2, 0, 1):
         write_image(tmp_path / f"{number}.tif", Image(STACK[0, number], "YX"))
     (tmp_path / "notes.txt").write_text("not an image")
@@ -58,7 +58,7 @@ def test_a_folder_stands_for_its_images_in_the_order_of_their_names(tmp_path: Pa
     assert [plane.name for plane in found] == [str(tmp_path / f"{n}.tif") for n in range(3)]
 
 
-def test_a_plane_of_a_file_tells_its_place(tmp_path: Path) -> None:
+def test_a_plane_of_a_file_is_named_by_its_index(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
     last = find_planes(tmp_path / "a.tif")[-1]
     assert last.name == f"{tmp_path / 'a.tif'}, plane [1, 2]"
@@ -92,7 +92,7 @@ def test_a_plane_of_a_stack_is_loaded_alone(tmp_path: Path) -> None:
     assert pixels.base is None
 
 
-def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"Image 1 has shape \(5,\)"):
         find_planes((STACK, np.zeros(5)))
     with pytest.raises(ImageError, match="No image was given"):
@@ -106,7 +106,7 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
         find_planes(tmp_path / "absent.tif")
 
 
-def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     for plane in STACK[0].astype(np.uint8):
         write_image(path, Image(plane, "YX"), overwrite=True)
@@ -114,7 +114,7 @@ def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
         assert np.array_equal(found.read(), plane)
 
 
-def test_a_file_that_went_away_is_told(tmp_path: Path) -> None:
+def test_a_deleted_file_is_an_error(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", Image(STACK, "TCYX"))
     plane = find_planes(tmp_path / "a.tif")[0]
     (tmp_path / "a.tif").unlink()

@@ -155,7 +155,7 @@ def test_bad_measured_images_are_found_on_both_sides(which: str) -> None:
         prepared(images["sharp"], blurred=images["blurred"])
 
 
-def test_images_that_make_no_pairs_are_told() -> None:
+def test_images_that_do_not_form_pairs_are_an_error() -> None:
     with pytest.raises(FrameMismatchError, match="3 sharp and 2 blurred"):
         prepared(stack(3), blurred=stack(2))
     with pytest.raises(FrameMismatchError, match=r"image 1.*\(8, 9\).*\(24, 20\)"):

@@ -90,7 +90,7 @@ def test_at_a_mirrored_border_the_blur_is_that_of_the_mirrored_frame(sampling: s
         inside = around.clipped(FRAME)
         touching += inside != around
         blurred, _ = blurred_and_sharp(pairs, sample)
-        # Handed only what lies in the frame, the field mirrors the rest.
+        # Without pixels beyond the frame, the field mirrors the border.
         image = sample.sharp[inside.within(around)]
         expected = FIELD.blur(image, origin=inside.origin, window=sample.window)
         torch.testing.assert_close(blurred, torch.from_numpy(expected), rtol=0, atol=1e-5)

@@ -202,7 +202,7 @@ def test_processes_that_nobody_has_started_are_not_waited_for(
         train(np.ones((2, 32, 40)), FIELD, config=SMALL, runtime=TWO)
 
 
-def test_a_scheduler_that_tells_too_little_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_scheduler_variables_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "training", "SLURM_JOB_ID": "1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

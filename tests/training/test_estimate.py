@@ -94,7 +94,7 @@ def test_the_weights_count_five_times() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_a_run_shorter_than_the_trial_is_foretold(steps: int) -> None:
+def test_a_run_shorter_than_the_trial_is_estimated(steps: int) -> None:
     assert estimate(steps=steps).seconds > 0
 
 

@@ -1,4 +1,4 @@
-"""Laws of the ways in which a run ends early, goes on, and is looked at meanwhile."""
+"""Trainings that are canceled, stopped, resumed or previewed."""
 
 import shutil
 import threading
@@ -99,17 +99,17 @@ def assert_same_weights(one: Model, other: Model) -> None:
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-# A validation is told, and can be canceled
+# Progress and cancellation of a validation
 
 
-def test_every_image_of_a_validation_is_told() -> None:
-    told = [e for e in events_of(COSINE) if isinstance(e, Progress) and e.stage == "validating"]
-    assert [(e.done, e.total) for e in told] == 3 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+def test_a_validation_reports_progress_for_each_image() -> None:
+    progress = [e for e in events_of(COSINE) if isinstance(e, Progress) and e.stage == "validating"]
+    assert [(e.done, e.total) for e in progress] == 3 * [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @BOTH
 @pytest.mark.parametrize(("number", "image"), [(1, 1), (2, 2), (2, 3), (3, 2)])
-def test_a_run_canceled_amid_a_validation_goes_on_as_one_that_was_not(
+def test_a_run_canceled_during_a_validation_resumes_exactly(
     tmp_path: Path, config: TrainingConfig, number: int, image: int
 ) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
@@ -145,7 +145,7 @@ def test_a_run_is_saved_when_the_time_is_up_beside_its_validations(
 
 @BOTH
 @pytest.mark.parametrize("number", [1, 4, 7])
-def test_what_a_killed_run_had_saved_goes_on_as_a_run_that_was_not_killed(
+def test_a_killed_run_resumes_exactly_from_its_checkpoint(
     tmp_path: Path, config: TrainingConfig, number: int
 ) -> None:
     runtime = RuntimeConfig(autosave_minutes=1e-9)
@@ -179,8 +179,8 @@ def test_a_run_that_is_stopped_validates_and_completes_with_its_best_weights(
     assert_same_weights(end.result, Model.load(output))
 
 
-def test_a_run_stopped_at_or_amid_a_validation_validates_once(tmp_path: Path) -> None:
-    for name, when in {"at": step(8), "amid": validating(2, 2)}.items():
+def test_a_run_stopped_at_or_during_a_validation_validates_once(tmp_path: Path) -> None:
+    for name, when in {"at": step(8), "during": validating(2, 2)}.items():
         end = ended_early("stop", when, COSINE, tmp_path / f"{name}.safetensors")
         assert steps_of(end)[-1] == 8
         last = Model.load(last_checkpoint_path(tmp_path / f"{name}.safetensors"))
@@ -188,7 +188,7 @@ def test_a_run_stopped_at_or_amid_a_validation_validates_once(tmp_path: Path) ->
 
 
 @BOTH
-def test_a_stopped_run_goes_on_as_if_nobody_had_looked(
+def test_an_extra_validation_does_not_change_a_resumed_run(
     tmp_path: Path, config: TrainingConfig
 ) -> None:
     whole, parts = (last_checkpoint_path(tmp_path / f"{n}.safetensors") for n in ("one", "two"))
@@ -240,7 +240,7 @@ def test_a_preview_shows_the_first_image_of_a_validation() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "cost"), [(5.0, 0.1), (5.0, 3.0), (0.5, 1.0)])
-def test_previews_come_as_asked_for_but_never_take_more_than_a_tenth_of_the_time(
+def test_previews_take_at_most_a_tenth_of_the_time(
     monkeypatch: pytest.MonkeyPatch, seconds: float, cost: float
 ) -> None:
     clock = 0.0

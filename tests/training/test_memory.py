@@ -71,7 +71,7 @@ def test_the_batch_that_is_named_does_fit(monkeypatch: pytest.MonkeyPatch) -> No
     run_with(batch_size=5)
 
 
-def test_too_little_memory_to_validate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_in_a_validation_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     limited_to(2 * 16 * 16, monkeypatch)
     assert "validating on frames of 32x40 pixels" in str(failure(batch_size=2))
 

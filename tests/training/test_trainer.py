@@ -227,7 +227,7 @@ def test_the_number_of_workers_changes_nothing() -> None:
     assert_equal_weights(trained(), trained(runtime=RuntimeConfig(workers=2)))
 
 
-def test_weights_begin_as_the_seed_tells() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     first = trained(with_(SMALL, steps=1, learning_rate=1e-12, ema_decay=0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SMALL.seed)
@@ -362,7 +362,7 @@ def test_fine_tuning_another_network_is_refused(output: Path) -> None:
 # What goes wrong
 
 
-def test_outputs_are_never_overwritten_unasked(output: Path) -> None:
+def test_outputs_are_not_overwritten_by_default(output: Path) -> None:
     trained(output=output)
     before = output.read_bytes()
     error = failure(with_(SMALL, seed=1), output=output)

@@ -20,7 +20,7 @@ from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
 from napari_coordgate.inference.predictor import Check, Float32, Predictor
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, plane_indices, stack_index
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, as_model
 from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
 
 Pixels = NDArray[Any]
@@ -157,7 +157,7 @@ def deblur_events(
         Deblurred image, as for `deblur`; ``out`` if given.
     """
     image = as_image(image, axes)
-    model = model if isinstance(model, Model) else Model.load(model)
+    model = as_model(model)
     predictor = Predictor(model, config, runtime.on(device))
     if isinstance(origin, FrameAlignment):
         window = origin.window

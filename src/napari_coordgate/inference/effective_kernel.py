@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.geometry import Window, format_shape, frame_coordinates
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, as_model
 from napari_coordgate.normalization import fit_normalizer
 
 MID_GRAY = 0.5
@@ -61,7 +61,7 @@ def effective_kernel(
     >>> kernel.shape, model.network.receptive_radius
     ((47, 47), 23)
     """
-    model = model if isinstance(model, Model) else Model.load(model)
+    model = as_model(model)
     frame, pixel = Window.whole(model.frame_shape), Window(row, column, 1, 1)
     if not frame.contains(pixel):
         raise FrameMismatchError(

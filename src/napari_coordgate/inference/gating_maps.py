@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.geometry import Window, frame_coordinates
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, as_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def gating_maps(
     >>> {name: gate.shape for name, gate in maps.items() if name.startswith("down")}
     {'down 1': (32, 64, 64), 'down 2': (64, 32, 32)}
     """
-    model = model if isinstance(model, Model) else Model.load(model)
+    model = as_model(model)
     shape = model.frame_shape
     if window is None and longest_side is not None:
         shape = _reduced_shape(shape, longest_side, model.network.multiple)
