@@ -186,7 +186,7 @@ def test_a_sharp_image_smaller_than_the_frame_is_refused(
     [
         (np.eye(5), np.eye(6), "5x5 pixels, but its sharp image 6x6"),
         (np.ones((5, 5)), None, "constant"),
-        (np.eye(5), np.full((5, 5), np.nan), "sharp image of cells holds NaN"),
+        (np.eye(5), np.full((5, 5), np.nan), "sharp image of cells has NaN"),
     ],
 )
 def test_an_unusable_scene_is_refused(
