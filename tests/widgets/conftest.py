@@ -1,4 +1,4 @@
-"""A viewer in a real window, and a small world to work in: a lens, a network, images."""
+"""A viewer in a real window, and a small world to work in: a lens, a model, images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
 
 
 @pytest.fixture(scope="session")
-def field() -> PSFField:
+def psf_field() -> PSFField:
     return PSFField.from_lens(LENS, FRAME)
 
 
@@ -55,14 +55,14 @@ def sharp() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint_file(
-    tmp_path_factory: pytest.TempPathFactory, field: PSFField, sharp: NDArray[np.uint8]
+def model_file(
+    tmp_path_factory: pytest.TempPathFactory, psf_field: PSFField, sharp: NDArray[np.uint8]
 ) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    train(sharp, field, config=TINY, output=path)
+    train(sharp, psf_field, config=TINY, output=path)
     return path
 
 
 @pytest.fixture(scope="session")
-def checkpoint(checkpoint_file: Path) -> Model:
-    return Model.load(checkpoint_file)
+def model(model_file: Path) -> Model:
+    return Model.load(model_file)

@@ -39,8 +39,8 @@ EVENTS = "napari_coordgate.batch.deblur_folder_events"
 
 
 @pytest.fixture
-def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
-    return field.blur(sharp.astype(np.float32))
+def blurred(sharp: NDArray[np.uint8], psf_field: PSFField) -> NDArray[np.float32]:
+    return psf_field.blur(sharp.astype(np.float32))
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def folder(tmp_path: Path, blurred: NDArray[np.float32]) -> Path:
 
 
 @pytest.fixture
-def widget(qtbot: QtBot, viewer: Viewer, checkpoint_file: Path) -> BatchWidget:
+def widget(qtbot: QtBot, viewer: Viewer, model_file: Path) -> BatchWidget:
     """The widget in a dock, with a model to choose."""
     widget = opened(viewer)
-    widget.session.load_model(checkpoint_file)
+    widget.session.load_model(model_file)
     qtbot.waitUntil(lambda: widget.model.value is not None, timeout=WAIT_MS)
     return widget
 
@@ -102,7 +102,7 @@ def run_to_end(qtbot: QtBot, widget: BatchWidget, folder: Path) -> JobEnd:
 
 
 def test_good_files_are_deblurred_and_bad_files_have_a_message(
-    qtbot: QtBot, widget: BatchWidget, folder: Path, checkpoint: Model
+    qtbot: QtBot, widget: BatchWidget, folder: Path, model: Model
 ) -> None:
     assert run_to_end(qtbot, widget, folder).reason == "completed"
     expected = dict.fromkeys(GOOD, "done") | {BROKEN: "failed", NO_IMAGE: "skipped"}
@@ -110,9 +110,7 @@ def test_good_files_are_deblurred_and_bad_files_have_a_message(
     output = folder.with_name("night deblurred")
     for name in GOOD:
         result = read_image((output / name).with_suffix(".ome.tif"))
-        np.testing.assert_array_equal(
-            result.data, deblur(read_image(folder / name).pixels, checkpoint)
-        )
+        np.testing.assert_array_equal(result.data, deblur(read_image(folder / name).pixels, model))
     why = cell(widget, BROKEN, MESSAGE)
     assert why.data().startswith("cannot be read")
     tooltip = why.data(Qt.ItemDataRole.ToolTipRole)
@@ -140,7 +138,7 @@ def test_failed_files_are_retried_and_finished_files_are_kept(
 
 
 def test_a_file_and_its_result_open_as_layers_with_provenance(
-    qtbot: QtBot, viewer: Viewer, widget: BatchWidget, folder: Path, checkpoint_file: Path
+    qtbot: QtBot, viewer: Viewer, widget: BatchWidget, folder: Path, model_file: Path
 ) -> None:
     run_to_end(qtbot, widget, folder)
     assert not widget.table.open.isEnabled()
@@ -155,7 +153,7 @@ def test_a_file_and_its_result_open_as_layers_with_provenance(
         assert layer.axis_labels == ("y", "x")
     assert deblurred.contrast_limits == blurred.contrast_limits
     how = provenance(deblurred.metadata)
-    assert (how["kind"], how["model"]) == ("deblurred", str(checkpoint_file))
+    assert (how["kind"], how["model"]) == ("deblurred", str(model_file))
     assert how["image"] == str(folder / "a.tif")
     click_row(qtbot, widget, "plate 1/a.tif", double=True)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=WAIT_MS)
@@ -342,12 +340,12 @@ def test_a_model_without_a_file_is_saved_before_the_batch(
     qtbot: QtBot,
     viewer: Viewer,
     folder: Path,
-    checkpoint: Model,
+    model: Model,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     widget = opened(viewer)
-    widget.session.models["fresh"] = checkpoint
+    widget.session.models["fresh"] = model
     widget.folder.value = folder
     assert "save it first" in widget.bar.message.text()
     chosen = (str(tmp_path / "fresh"), "")
@@ -355,7 +353,7 @@ def test_a_model_without_a_file_is_saved_before_the_batch(
         "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName", lambda *_: chosen
     )
     click(widget.save_model)
-    assert Model.load(tmp_path / "fresh.safetensors").step == checkpoint.step
+    assert Model.load(tmp_path / "fresh.safetensors").step == model.step
     assert widget.bar.run.isEnabled()
     assert not widget.save_model.isVisible()
 

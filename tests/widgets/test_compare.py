@@ -39,19 +39,19 @@ PSNR, TIME = 1, 6
 
 
 @pytest.fixture
-def widget(viewer: Viewer, checkpoint: Model, field: PSFField) -> CompareWidget:
+def widget(viewer: Viewer, model: Model, psf_field: PSFField) -> CompareWidget:
     """The widget in a dock, with a network and a PSF field to choose."""
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Compare")
-    session_of(viewer).models["tiny"] = checkpoint
-    session_of(viewer).psf_fields["lens"] = field
+    session_of(viewer).models["tiny"] = model
+    session_of(viewer).psf_fields["lens"] = psf_field
     widget.camera.set_settings(CAMERA)
     return widget
 
 
 @pytest.fixture
-def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
-    return simulate(sharp[0], field, CAMERA, 0)
+def blurred(sharp: NDArray[np.uint8], psf_field: PSFField) -> NDArray[np.float32]:
+    return simulate(sharp[0], psf_field, CAMERA, 0)
 
 
 def column(widget: CompareWidget, number: int) -> list[str]:
@@ -97,7 +97,7 @@ def test_a_sharp_image_is_blurred_and_every_method_is_measured(
     viewer: Viewer,
     widget: CompareWidget,
     sharp: NDArray[np.uint8],
-    checkpoint: Model,
+    model: Model,
     blurred: NDArray[np.float32],
 ) -> None:
     source = viewer.add_image(sharp[0], name="cells", scale=(0.5, 0.5), translate=(3, 4))
@@ -110,7 +110,7 @@ def test_a_sharp_image_is_blurred_and_every_method_is_measured(
     assert viewer.canvas.grid.enabled and widget.side_by_side.isChecked()
     np.testing.assert_array_equal(viewer.layers["cells: blurred"].data, blurred)
     result = viewer.layers["cells: tiny"]
-    np.testing.assert_array_equal(result.data, deblur(blurred, checkpoint))
+    np.testing.assert_array_equal(result.data, deblur(blurred, model))
     np.testing.assert_allclose(result.extent.world, source.extent.world)
     assert result.contrast_limits == source.contrast_limits
     values = [float(text) for text in column(widget, PSNR)]
@@ -140,10 +140,10 @@ def test_a_layer_can_be_the_sharp_image_of_a_plane_of_a_stack(
     viewer: Viewer,
     widget: CompareWidget,
     sharp: NDArray[np.uint8],
-    field: PSFField,
-    checkpoint: Model,
+    psf_field: PSFField,
+    model: Model,
 ) -> None:
-    stack = field.blur(sharp.astype(np.float32))
+    stack = psf_field.blur(sharp.astype(np.float32))
     truth = viewer.add_image(sharp, name="sharp")
     widget.image.set_value(viewer.add_image(stack, name="cells"))
     widget.truth.set_value(truth)
@@ -153,7 +153,7 @@ def test_a_layer_can_be_the_sharp_image_of_a_plane_of_a_stack(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     blurred_row, _ = widget.results.rows
     assert blurred_row.quality["psnr"] > 10
-    np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], checkpoint))
+    np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], model))
 
 
 def test_a_failed_method_shows_its_reason_and_does_not_stop_the_others(
@@ -164,7 +164,7 @@ def test_a_failed_method_shows_its_reason_and_does_not_stop_the_others(
 ) -> None:
     larger = PSFField.from_lens(GaussianLens(sigma_center_px=1, sigma_edge_px=1), (60, 64))
     session_of(viewer).psf_fields["larger"] = larger
-    assert widget.field.value is larger
+    assert widget.psf_field.value is larger
     viewer.add_image(np.pad(sharp[0], 10, mode="reflect"), name="cells")
     widget.state.setCurrentText(SHARP)
     widget.methods.tick("tiny", "Wiener, mean PSF")
@@ -308,11 +308,11 @@ def test_the_table_is_saved_without_overwriting_files(
 
 
 def test_unchecked_methods_stay_unchecked_when_models_are_added_or_removed(
-    viewer: Viewer, widget: CompareWidget, checkpoint: Model
+    viewer: Viewer, widget: CompareWidget, model: Model
 ) -> None:
     assert widget.methods.values == ["tiny", *CLASSICAL]
     widget.methods.tick("tiny", "RL, mean PSF")
-    session_of(viewer).models["newer"] = checkpoint
+    session_of(viewer).models["newer"] = model
     assert widget.methods.values == ["newer", "tiny", "RL, mean PSF"]
     del session_of(viewer).models["newer"]
     assert widget.methods.values == ["tiny", "RL, mean PSF"]
@@ -347,28 +347,28 @@ def test_missing_input_is_reported_before_the_start(
 
 
 def test_deconvolution_needs_a_psf_field_and_models_do_not(
-    qtbot: QtBot, viewer: Viewer, checkpoint: Model, blurred: NDArray[np.float32]
+    qtbot: QtBot, viewer: Viewer, model: Model, blurred: NDArray[np.float32]
 ) -> None:
     widget = CompareWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Compare")
     viewer.add_image(blurred, name="cells")
-    assert widget.field.value is None
+    assert widget.psf_field.value is None
     assert "Choose a PSF field" in widget.bar.message.text()
-    measured = Model(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    measured = Model(model.config, model.weights, model.frame_shape)
     session_of(viewer).models["measured"] = measured
     widget.methods.tick("measured")
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
-def test_the_default_camera_is_that_of_the_newest_model(viewer: Viewer, checkpoint: Model) -> None:
-    known = checkpoint.config.model_copy(update={"camera": CAMERA})
-    session_of(viewer).models["known"] = Model(known, checkpoint.weights, checkpoint.frame_shape)
+def test_the_default_camera_is_that_of_the_newest_model(viewer: Viewer, model: Model) -> None:
+    known = model.config.model_copy(update={"camera": CAMERA})
+    session_of(viewer).models["known"] = Model(known, model.weights, model.frame_shape)
     widget = CompareWidget(viewer)
     assert widget.camera.settings == CAMERA
     assert widget.forms["RL"].values()["discrepancy"]
     widget.camera.editors["photons"].set_value(77)
-    session_of(viewer).models["other"] = checkpoint
+    session_of(viewer).models["other"] = model
     assert widget.camera.settings == Camera(photons=77)
 
 

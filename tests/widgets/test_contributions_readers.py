@@ -23,14 +23,14 @@ FRAME = (48, 64)
 
 
 @pytest.fixture
-def field_file(tmp_path: Path) -> Path:
+def psf_field_file(tmp_path: Path) -> Path:
     path = tmp_path / "lens.psf.tif"
     lens = GaussianLens(sigma_edge_px=1.5, pixel_size_um=0.2)
     PSFField.from_lens(lens, FRAME, tolerance=0.03).save(path)
     return path
 
 
-def checkpoint(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRAME) -> Model:
+def build_model(architecture: str = "cg-unet", frame_shape: tuple[int, int] = FRAME) -> Model:
     torch.manual_seed(0)
     network = network_config(architecture=architecture, depth=3, base_channels=2)
     weights = build_network(network).state_dict()
@@ -56,22 +56,22 @@ def test_checking_a_tiff_file_and_opening_a_sample_import_no_torch() -> None:
     assert finished.stdout.strip() == "[]"
 
 
-def test_a_psf_field_opens_as_a_layer_over_its_frame(field_file: Path) -> None:
-    reader = get_psf_field_reader(str(field_file))
+def test_a_psf_field_opens_as_a_layer_over_its_frame(psf_field_file: Path) -> None:
+    reader = get_psf_field_reader(str(psf_field_file))
     assert reader is not None
-    ((pixels, options, kind),) = reader(str(field_file))
+    ((pixels, options, kind),) = reader(str(psf_field_file))
     layer = Image(pixels, **options)
     assert kind == "image" and layer.name == "lens psf field"
     assert layer.data.shape == FRAME
     np.testing.assert_allclose(layer.scale, 0.2)
-    assert provenance(layer.metadata)["path"] == str(field_file)
-    field = psf_field_of(layer.metadata)
-    assert field is not None
-    assert field.description() == PSFField.load(field_file).description()
+    assert provenance(layer.metadata)["path"] == str(psf_field_file)
+    psf_field = psf_field_of(layer.metadata)
+    assert psf_field is not None
+    assert psf_field.description() == PSFField.load(psf_field_file).description()
 
 
-def test_several_psf_fields_open_as_several_layers(field_file: Path) -> None:
-    paths = [str(field_file)] * 2
+def test_several_psf_fields_open_as_several_layers(psf_field_file: Path) -> None:
+    paths = [str(psf_field_file)] * 2
     reader = get_psf_field_reader(paths)
     assert reader is not None and len(reader(paths)) == 2
 
@@ -88,7 +88,7 @@ def test_other_tiff_files_are_left_to_napari(tmp_path: Path, content: bytes | No
 
 
 def test_a_model_opens_as_one_layer_per_gate(tmp_path: Path) -> None:
-    model = checkpoint()
+    model = build_model()
     model.save(tmp_path / "mine.safetensors")
     layers = read(tmp_path / "mine.safetensors")
     maps = gating_maps(model)
@@ -104,7 +104,7 @@ def test_a_model_opens_as_one_layer_per_gate(tmp_path: Path) -> None:
 def test_the_pixels_of_a_gating_map_are_at_their_pooled_coordinates(
     tmp_path: Path, frame_shape: tuple[int, int]
 ) -> None:
-    checkpoint(frame_shape=frame_shape).save(tmp_path / "mine.safetensors")
+    build_model(frame_shape=frame_shape).save(tmp_path / "mine.safetensors")
     pixel_um = 0.2
     for pixels, options, _ in read(tmp_path / "mine.safetensors"):
         layer = Image(pixels, **options)
@@ -119,7 +119,7 @@ def test_the_pixels_of_a_gating_map_are_at_their_pooled_coordinates(
 
 
 def test_coarse_maps_cover_the_same_frame() -> None:
-    model, coarse = checkpoint(), checkpoint(frame_shape=(12, 16))
+    model, coarse = build_model(), build_model(frame_shape=(12, 16))
     for (_, fine, _), (_, options, _) in zip(
         gate_layers(model, gating_maps(model), "mine"),
         gate_layers(model, gating_maps(coarse), "mine"),
@@ -138,13 +138,13 @@ def test_tensors_of_other_programs_are_refused(tmp_path: Path) -> None:
 
 def test_the_reader_reports_what_is_wrong_with_a_damaged_model(tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
-    checkpoint().save(path)
+    build_model().save(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelError, match=r"cut\.safetensors: is not a complete model"):
         read(path)
 
 
 def test_a_model_without_gates_is_refused(tmp_path: Path) -> None:
-    checkpoint("unet").save(tmp_path / "plain.safetensors")
+    build_model("unet").save(tmp_path / "plain.safetensors")
     with pytest.raises(ModelError, match="no gates"):
         read(tmp_path / "plain.safetensors")

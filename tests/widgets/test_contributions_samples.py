@@ -65,14 +65,14 @@ def test_the_starter_model_recovers_the_sharp_nuclei_from_the_blurred_ones() -> 
 
 
 def test_each_bead_shows_the_blur_at_its_position() -> None:
-    field = Model.load(sample_data_folder() / "starter.safetensors").psf_field
+    psf_field = Model.load(sample_data_folder() / "starter.safetensors").psf_field
     ((beads, _, _),) = samples.beads_blurred()
-    assert field is not None and beads.shape == field.frame_shape
+    assert psf_field is not None and beads.shape == psf_field.frame_shape
     light = beads.astype(float) - np.median(beads)
     y, x = np.unravel_index(np.argmax(light), light.shape)
     around = light[y - 5 : y + 6, x - 5 : x + 6]
-    middle = field.size // 2
-    psf = field.psf_at(int(y), int(x))[middle - 5 : middle + 6, middle - 5 : middle + 6]
+    middle = psf_field.size // 2
+    psf = psf_field.psf_at(int(y), int(x))[middle - 5 : middle + 6, middle - 5 : middle + 6]
     np.testing.assert_allclose(around / around.max(), psf / psf.max(), atol=0.03)
 
 

@@ -11,23 +11,23 @@ from napari_coordgate.widgets.layers import LayerData, psf_field_metadata
 
 
 @pytest.fixture
-def field() -> PSFField:
+def psf_field() -> PSFField:
     return PSFField.from_psfs(np.ones((1, 3, 3)), [(4, 4)], (8, 8), pixel_size_um=0.2)
 
 
 @pytest.fixture
-def layers(field: PSFField) -> list[LayerData]:
-    image = Image(np.zeros((8, 8)), name="lens", metadata=psf_field_metadata(field))
+def layers(psf_field: PSFField) -> list[LayerData]:
+    image = Image(np.zeros((8, 8)), name="lens", metadata=psf_field_metadata(psf_field))
     return [layer.as_layer_data_tuple() for layer in (Points(np.zeros((1, 2))), image)]
 
 
 def test_the_psf_field_of_the_layer_is_saved(
-    tmp_path: Path, field: PSFField, layers: list[LayerData]
+    tmp_path: Path, psf_field: PSFField, layers: list[LayerData]
 ) -> None:
     (path,) = write_psf_field(str(tmp_path / "lens.psf.tif"), layers)
     saved = PSFField.load(path)
-    assert saved.description() == field.description()
-    np.testing.assert_array_equal(saved.kernels, field.kernels)
+    assert saved.description() == psf_field.description()
+    np.testing.assert_array_equal(saved.kernels, psf_field.kernels)
 
 
 def test_a_missing_suffix_is_added(tmp_path: Path, layers: list[LayerData]) -> None:

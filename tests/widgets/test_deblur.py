@@ -36,17 +36,17 @@ PLACE = {
 
 
 @pytest.fixture
-def widget(viewer: Viewer, checkpoint: Model) -> DeblurWidget:
+def widget(viewer: Viewer, model: Model) -> DeblurWidget:
     """The widget in a dock, with a network to choose."""
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
-    session_of(viewer).models["tiny"] = checkpoint
+    session_of(viewer).models["tiny"] = model
     return widget
 
 
 @pytest.fixture
-def blurred(sharp: NDArray[np.uint8], field: PSFField) -> NDArray[np.float32]:
-    return field.blur(sharp.astype(np.float32))
+def blurred(sharp: NDArray[np.uint8], psf_field: PSFField) -> NDArray[np.float32]:
+    return psf_field.blur(sharp.astype(np.float32))
 
 
 def test_a_stack_is_deblurred_into_a_sharper_layer_with_the_same_transform(
@@ -55,14 +55,14 @@ def test_a_stack_is_deblurred_into_a_sharper_layer_with_the_same_transform(
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
     sharp: NDArray[np.uint8],
-    checkpoint: Model,
+    model: Model,
 ) -> None:
     source = viewer.add_image(blurred, name="cells", contrast_limits=(5, 200), **PLACE)
     assert widget.axes.text() == "TYX"
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     result = viewer.layers["cells deblurred"]
-    np.testing.assert_array_equal(result.data, deblur(blurred, checkpoint))
+    np.testing.assert_array_equal(result.data, deblur(blurred, model))
     truth = sharp.astype(np.float32)
     assert psnr(truth, result.data, 255) > psnr(truth, blurred, 255) + 1
     np.testing.assert_allclose(result.extent.world, source.extent.world)
@@ -101,9 +101,9 @@ def test_an_image_of_another_frame_shape_is_refused_before_the_start(
     assert "30x40" in widget.bar.message.text()
     assert "48x48" in widget.bar.run.toolTip()
     widget.origin.is_part.setChecked(True)
-    widget.origin.boxes[0].setValue(18)
+    widget.origin.corner.boxes[0].setValue(18)
     assert widget.bar.run.isEnabled()
-    widget.origin.boxes[0].setValue(19)
+    widget.origin.corner.boxes[0].setValue(19)
     assert not widget.bar.run.isEnabled()
     assert "exceeds the model's frame" in widget.bar.message.text()
 
@@ -113,17 +113,17 @@ def test_a_part_of_the_frame_is_deblurred_at_its_origin(
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Model,
+    model: Model,
 ) -> None:
     part = blurred[0, 16:, 8:]
     viewer.add_image(part, name="part")
     widget.origin.is_part.setChecked(True)
-    widget.origin.boxes[0].setValue(16)
-    widget.origin.boxes[1].setValue(8)
+    widget.origin.corner.boxes[0].setValue(16)
+    widget.origin.corner.boxes[1].setValue(8)
     click(widget.bar.run)
     wait_for_end(qtbot, widget.bar)
     np.testing.assert_array_equal(
-        viewer.layers["part deblurred"].data, deblur(part, checkpoint, origin=(16, 8))
+        viewer.layers["part deblurred"].data, deblur(part, model, origin=(16, 8))
     )
 
 
@@ -236,14 +236,14 @@ def test_dask_layers_stay_lazy(
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Model,
+    model: Model,
 ) -> None:
     lazy = dask.array.from_array(blurred, chunks=(1, 48, 48))
     viewer.add_image(lazy, name="lazy", contrast_limits=(0, 255))
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     result = viewer.layers["lazy deblurred"].data
-    np.testing.assert_array_equal(result, deblur(blurred, checkpoint))
+    np.testing.assert_array_equal(result, deblur(blurred, model))
     assert isinstance(viewer.layers["lazy"].data, dask.array.Array)
 
 
@@ -259,7 +259,7 @@ def test_a_color_image_is_deblurred_sample_by_sample(
     viewer: Viewer,
     widget: DeblurWidget,
     blurred: NDArray[np.float32],
-    checkpoint: Model,
+    model: Model,
 ) -> None:
     color = np.moveaxis(blurred[:3] / 255, 0, -1)
     viewer.add_image(color, name="color", rgb=True)
@@ -268,7 +268,7 @@ def test_a_color_image_is_deblurred_sample_by_sample(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     result = viewer.layers["color deblurred"]
     assert result.rgb
-    np.testing.assert_allclose(result.data, deblur(color, checkpoint, axes="YXS"), atol=1e-6)
+    np.testing.assert_allclose(result.data, deblur(color, model, axes="YXS"), atol=1e-6)
 
 
 def test_a_widget_opened_later_follows_the_running_job(
@@ -312,13 +312,13 @@ def test_a_job_outlives_its_layer_and_its_widget(
 
 
 def test_a_model_is_loaded_from_its_file(
-    qtbot: QtBot, viewer: Viewer, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, viewer: Viewer, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
     qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
     assert widget.model.value is None
-    chosen = (str(checkpoint_file), "")
+    chosen = (str(model_file), "")
     monkeypatch.setattr(
         "napari_coordgate.widgets.choices.QFileDialog.getOpenFileName", lambda *_: chosen
     )

@@ -74,15 +74,15 @@ def test_an_image_sets_frame_and_pixel_size_and_is_shown_blurred(
     assert widget.lens is not None and widget.lens.pixel_size_um == pytest.approx(0.2)
     plane = round(viewer.dims.point[0])
     blurred = viewer.layers["cells blurred"]
-    field = PSFField.from_lens(widget.lens, (40, 48))
-    exact = field.blur(sharp[plane, :40].astype(np.float32))
+    psf_field = PSFField.from_lens(widget.lens, (40, 48))
+    exact = psf_field.blur(sharp[plane, :40].astype(np.float32))
     error = np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact)
     assert error < 0.03
     assert viewer.layers[-1].name == "lens PSFs"  # on top, where it is seen
     np.testing.assert_allclose(blurred.extent.world, layer.extent.world[:, 1:])
     viewer.dims.set_current_step(0, 5)
     rest(qtbot, widget)
-    exact = field.blur(sharp[5, :40].astype(np.float32))
+    exact = psf_field.blur(sharp[5, :40].astype(np.float32))
     assert np.linalg.norm(blurred.data - exact) / np.linalg.norm(exact) < 0.03
 
 
@@ -105,10 +105,10 @@ def test_a_psf_field_for_training_is_offered_at_once(
     widget.name.setText("my lens")
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    field = widget.session.psf_fields["my lens"]
+    psf_field = widget.session.psf_fields["my lens"]
     expected = PSFField.from_lens(LENS, (48, 48))
-    np.testing.assert_array_equal(field.kernels, expected.kernels)
-    assert psf_field_of(viewer.layers["lens PSFs"].metadata) is field
+    np.testing.assert_array_equal(psf_field.kernels, expected.kernels)
+    assert psf_field_of(viewer.layers["lens PSFs"].metadata) is psf_field
 
 
 def test_a_psf_field_is_saved_and_loaded_again(
@@ -147,7 +147,7 @@ def test_an_image_smaller_than_the_frame_is_reported_and_not_blurred(
     viewer.add_image(sharp[0], name="cells")
     rest(qtbot, widget)
     assert "cells blurred" in viewer.layers
-    widget.frame[0].setValue(64)
+    widget.frame.boxes[0].setValue(64)
     rest(qtbot, widget)
     assert "cells blurred" not in viewer.layers
     assert "48x48" in widget.note.text()
@@ -159,8 +159,8 @@ def test_psfs_and_blurred_image_are_centered_in_a_larger_image(
 ) -> None:
     image = np.random.default_rng(0).random((64, 80))
     viewer.add_image(image, name="large", scale=(0.5, 0.5), units=("um", "um"))
-    widget.frame[0].setValue(48)
-    widget.frame[1].setValue(48)
+    widget.frame.boxes[0].setValue(48)
+    widget.frame.boxes[1].setValue(48)
     rest(qtbot, widget)
     for name in ("lens PSFs", "large blurred"):
         np.testing.assert_allclose(viewer.layers[name].translate, (4, 8))

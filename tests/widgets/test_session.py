@@ -26,12 +26,12 @@ PLUGIN = "napari-coordgate"
 
 
 def test_the_session_outlives_the_widgets_that_the_menu_opened(
-    viewer: Viewer, field: PSFField
+    viewer: Viewer, psf_field: PSFField
 ) -> None:
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     assert isinstance(widget, TrainWidget)
     session = widget.session
-    session.psf_fields["lens"] = field
+    session.psf_fields["lens"] = psf_field
     viewer.window.remove_dock_widget(dock)
     del dock, widget
     gc.collect()
@@ -41,14 +41,14 @@ def test_the_session_outlives_the_widgets_that_the_menu_opened(
 
 
 def test_files_opened_by_readers_are_offered_in_the_widgets(
-    qtbot: QtBot, viewer: Viewer, field: PSFField, checkpoint_file: Path, tmp_path: Path
+    qtbot: QtBot, viewer: Viewer, psf_field: PSFField, model_file: Path, tmp_path: Path
 ) -> None:
-    field.save(tmp_path / "mine.psf.tif")
+    psf_field.save(tmp_path / "mine.psf.tif")
     viewer.open(tmp_path / "mine.psf.tif", plugin=PLUGIN)
     widget = TrainWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Train")
     assert widget.inputs.psf_field.name == "mine"
-    viewer.open(checkpoint_file, plugin=PLUGIN)
+    viewer.open(model_file, plugin=PLUGIN)
     models = session_of(viewer).models
     qtbot.waitUntil(lambda: "tiny" in models, timeout=WAIT_MS)
     assert len(models) == 1
@@ -56,16 +56,16 @@ def test_files_opened_by_readers_are_offered_in_the_widgets(
 
 
 def test_what_is_made_anew_under_its_name_stays_chosen(
-    viewer: Viewer, qtbot: QtBot, field: PSFField, checkpoint: Model
+    viewer: Viewer, qtbot: QtBot, psf_field: PSFField, model: Model
 ) -> None:
     session = session_of(viewer)
     choice = psf_field_choice(session)
     qtbot.addWidget(choice)
-    session.models["net"] = checkpoint
-    session.psf_fields["lens"] = field
+    session.models["net"] = model
+    session.psf_fields["lens"] = psf_field
     choice.refresh()
     assert choice.name == "lens"
-    remade = PSFField(field.kernels, field.coefficients, field.frame_shape)
+    remade = PSFField(psf_field.kernels, psf_field.coefficients, psf_field.frame_shape)
     session.psf_fields["lens"] = remade
     choice.refresh()
     assert (choice.name, choice.value) == ("lens", remade)
@@ -107,9 +107,9 @@ def test_ended_jobs_and_their_results_are_released(qtbot: QtBot, viewer: Viewer)
     assert list(session.running("Make something large")) == []
 
 
-def test_a_checkpoint_is_built_without_drawing_random_numbers(checkpoint: Model) -> None:
+def test_a_model_is_built_without_drawing_random_numbers(model: Model) -> None:
     """A training that begins in another thread draws its weights from the same generator."""
-    rebuilt = Model(checkpoint.config, checkpoint.weights, checkpoint.frame_shape)
+    rebuilt = Model(model.config, model.weights, model.frame_shape)
     before = torch.random.get_rng_state()
-    assert rebuilt.network.state_dict().keys() == checkpoint.weights.keys()
+    assert rebuilt.network.state_dict().keys() == model.weights.keys()
     assert torch.equal(torch.random.get_rng_state(), before)

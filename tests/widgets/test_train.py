@@ -38,11 +38,11 @@ def cells(viewer: Viewer, sharp: NDArray[np.uint8]) -> ImageLayer:
 
 
 @pytest.fixture
-def widget(viewer: Viewer, cells: ImageLayer, field: PSFField, tmp_path: Path) -> TrainWidget:
+def widget(viewer: Viewer, cells: ImageLayer, psf_field: PSFField, tmp_path: Path) -> TrainWidget:
     """The widget, ready for a short training."""
     widget = TrainWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Train")
-    session_of(viewer).psf_fields["lens"] = field
+    session_of(viewer).psf_fields["lens"] = psf_field
     widget.inputs.layers.tick(cells)
     widget.form.set_settings(TINY)
     widget.device.set_settings(RuntimeConfig(device="cpu"))
@@ -68,7 +68,7 @@ def steps_begin(qtbot: QtBot, widget: TrainWidget) -> None:
 
 
 def test_a_training_draws_curves_and_previews_and_offers_the_model(
-    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], psf_field: PSFField
 ) -> None:
     output = output_of(widget)
     start(qtbot, widget)
@@ -165,23 +165,23 @@ def test_a_canceled_training_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -
 
 
 def test_a_model_is_fine_tuned_with_the_settings_of_its_network(
-    qtbot: QtBot, widget: TrainWidget, checkpoint: Model
+    qtbot: QtBot, widget: TrainWidget, model: Model
 ) -> None:
     widget.form.set_settings(PRESETS["balanced"])
-    widget.session.models["tiny"] = checkpoint
-    widget.start_from.set_value(checkpoint)
+    widget.session.models["tiny"] = model
+    widget.start_from.set_value(model)
     request = widget.request()
-    assert request.config.network == checkpoint.config.network
-    assert request.init is checkpoint
+    assert request.config.network == model.config.network
+    assert request.init is model
     widget.form.set_settings(TINY.model_copy(update={"steps": 2, "warmup_steps": 0}))
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
 def test_measured_pairs_of_layers_can_be_used_for_training(
-    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], field: PSFField
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], psf_field: PSFField
 ) -> None:
-    measured = viewer.add_image(field.blur(sharp.astype(np.float32)), name="measured")
+    measured = viewer.add_image(psf_field.blur(sharp.astype(np.float32)), name="measured")
     widget.inputs.psf_field.set_value(MEASURED)
     assert widget.inputs.blurred.isVisible()
     assert not widget.bar.run.isEnabled()
@@ -394,3 +394,11 @@ def test_a_half_typed_path_is_no_error(widget: TrainWidget, typed: str) -> None:
     widget.output.line_edit.value = typed
     assert not widget.bar.run.isEnabled()
     assert "must end in .safetensors" in widget.bar.message.text()
+
+
+def test_the_settings_begin_with_the_length_and_end_with_the_simulation(
+    widget: TrainWidget,
+) -> None:
+    names = list(widget.form.editors)
+    assert names[:2] == ["steps", "epochs"]
+    assert names[-2:] == ["border", "seed"]

@@ -29,6 +29,7 @@ from napari_coordgate.widgets.layers import (
     guess_axes,
     image_of,
     metadata,
+    model_facts,
     plane_on_view,
 )
 from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
@@ -236,13 +237,3 @@ class DeblurredLayer:
             self.layer.layer.refresh()
             if end.reason != "completed":
                 self.layer.layer.name += " (unfinished)"
-
-
-def model_facts(name: str, model: "Model") -> dict[str, Any]:
-    """What a layer's metadata say about the model that made it."""
-    return {
-        "model": name,
-        "network_settings": model.config.network.model_dump(mode="json"),
-        "model_step": model.step,
-        "model_metrics": dict(model.metrics),
-    }

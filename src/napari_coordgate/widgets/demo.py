@@ -12,25 +12,12 @@ from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.jobs import JobEnd
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
 
-__all__ = ["main", "show_demo"]
-
 PLUGIN = "napari-coordgate"
 OTHERS = ("Lens PSF", "Train", "Gating maps", "Batch deblur", "Compare")
 
 
 def show_demo(viewer: Viewer) -> DeblurWidget:
-    """Fill a viewer with the demonstration; deblurring runs in the background.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        An empty viewer.
-
-    Returns
-    -------
-    DeblurWidget
-        The widget that deblurs.
-    """
+    """Fill an empty viewer with the demonstration; deblurring runs in the background."""
     for pixels, options, _ in nuclei_blurred():
         viewer.add_image(pixels, **options)
     for name in OTHERS:

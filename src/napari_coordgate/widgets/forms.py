@@ -32,9 +32,17 @@ from napari_coordgate.errors import format_error_detail
 
 UNITS = {"um": "µm", "nm": "nm", "px": "px", "waves": "waves", "gb": "GB"}
 """Units by the endings of settings' names."""
-ACRONYMS = {"na": "NA", "ema": "EMA", "psf": "PSF"}
+WORDS = {
+    "na": "NA",
+    "ema": "EMA",
+    "psf": "PSF",
+    "num": "number of",
+    "iter": "iterations",
+    "dtype": "data type",
+}
+"""Words of labels by those of settings' names, where they differ."""
 BAD_COLOR = "#e5534b"
-LABEL_WIDTH = 112
+LABEL_WIDTH = 126
 """Minimum width of labels, pixels, so that forms below each other align."""
 EDITOR_WIDTH = 150
 """Minimum width of a row's editor, pixels."""
@@ -43,6 +51,8 @@ MAX_NUMBER = 2**31 - 1
 """Largest absolute value of Qt's spin boxes for whole numbers."""
 MAX_ORIGIN = 1_000_000
 DECIMALS = 9
+YX = ("y ", "x ")
+"""Prefixes of the two numbers of a pixel or shape."""
 
 
 class Editor(QWidget):
@@ -123,7 +133,7 @@ class _FloatBox(QDoubleSpinBox):
         return super().validate((text or "").replace(",", "."), position)
 
 
-class _NumberEditor(Editor):
+class NumberEditor(Editor):
     """One number, or two for y and x; an optional one is None at its minimum.
 
     magicgui's spin boxes have no unit, no text for None and no decimal comma, and round small
@@ -134,7 +144,7 @@ class _NumberEditor(Editor):
         self,
         kind: Any,
         bounds: tuple[float, float],
-        unit: str,
+        unit: str = "",
         *,
         none_text: str | None = None,
         prefixes: tuple[str, ...] = ("",),
@@ -152,6 +162,7 @@ class _NumberEditor(Editor):
             box.valueChanged.connect(self.changed)
 
     def value(self) -> Any:
+        """The number, both numbers, or None."""
         first = self.boxes[0]
         if self.is_optional and first.value() == first.minimum():
             return None
@@ -159,6 +170,7 @@ class _NumberEditor(Editor):
         return values[0] if len(values) == 1 else values
 
     def set_value(self, value: Any) -> None:
+        """Show other numbers."""
         values = value if isinstance(value, tuple) else (value,)
         for box, number in zip(self.boxes, values, strict=True):
             box.setValue(box.minimum() if number is None else number)
@@ -172,10 +184,10 @@ def build_editor(name: str, field: FieldInfo) -> Editor:
     kind = kinds[0] if len(kinds) == 1 else field.annotation
     if kind in (int, float):
         none_text = (_default_text(field) if field.default is None else "") if is_optional else None
-        return _NumberEditor(kind, _bounds(field), unit, none_text=none_text)
+        return NumberEditor(kind, _bounds(field), unit, none_text=none_text)
     if get_origin(kind) is tuple and len(set(get_args(kind))) == 1:
         whole = (-MAX_NUMBER, MAX_NUMBER)
-        return _NumberEditor(get_args(kind)[0], whole, unit, prefixes=("y ", "x "))
+        return NumberEditor(get_args(kind)[0], whole, unit, prefixes=YX)
     if kind in (bool, str) or get_origin(kind) is Literal:
         placeholder = _default_text(field) if is_optional else ""
         return _MagicEditor(kind, is_optional=is_optional, placeholder=placeholder)
@@ -230,7 +242,8 @@ class SettingsForm(QWidget):
 
     Nested settings become folded sections. Of a union of settings classes, the user chooses the
     type, and the form shows the settings of that type. ``names`` are the settings to show (all by
-    default), others keep their values; those in ``folded`` go into a folded section.
+    default), others keep their values; those in ``folded`` go into a folded section, and those in
+    ``last`` below all others.
     """
 
     changed = Signal()
@@ -243,6 +256,7 @@ class SettingsForm(QWidget):
         folded: Collection[str] = (),
         *,
         hidden: Collection[str] = (),
+        last: Collection[str] = (),
     ) -> None:
         super().__init__()
         self._given = settings
@@ -250,6 +264,7 @@ class SettingsForm(QWidget):
         hidden = {"kind", *hidden}
         names = fields if names is None else names
         shown = [name for name in fields if name in names and name not in hidden]
+        shown.sort(key=lambda name: name in last)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         rows, more = form_rows(), form_rows()
@@ -466,7 +481,7 @@ def label_of(name: str) -> str:
     words = name.split("_")
     if words[-1] in UNITS and len(words) > 1:
         words = words[:-1]
-    text = " ".join(ACRONYMS.get(word, word) for word in words)
+    text = " ".join(WORDS.get(word, word) for word in words)
     return text[0].upper() + text[1:]
 
 
@@ -502,26 +517,6 @@ def collapsible(title: str, content: QWidget) -> QCollapsible:
     return section
 
 
-def pair_row(*boxes: QWidget) -> QWidget:
-    """Boxes side by side, for y and x."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for box in boxes:
-        layout.addWidget(box)
-    return row
-
-
-def pair_boxes(low: int, high: int, value: int = 0) -> tuple[QSpinBox, QSpinBox]:
-    """Boxes for a pixel or size (y, x)."""
-    boxes = QSpinBox(), QSpinBox()
-    for box, axis in zip(boxes, ("y", "x"), strict=True):
-        box.setRange(low, high)
-        box.setValue(value)
-        box.setPrefix(f"{axis} ")
-    return boxes
-
-
 class RoiOrigin(QObject):
     """Rows of a form: whether the image is a part of the camera frame, and where that begins."""
 
@@ -531,10 +526,8 @@ class RoiOrigin(QObject):
         super().__init__(rows)
         self._rows = rows
         self.is_part = QCheckBox("Part of the frame")
-        self.boxes = pair_boxes(0, MAX_ORIGIN)
-        for box in self.boxes:
-            box.valueChanged.connect(self.changed)
-        self._corner = pair_row(*self.boxes)
+        self.corner = NumberEditor(int, (0, MAX_ORIGIN), prefixes=YX)
+        self.corner.changed.connect(self.changed)
         add_row(
             rows,
             "",
@@ -542,23 +535,20 @@ class RoiOrigin(QObject):
             "Tick if the image is a part of the camera frame, such as a region of interest.",
         )
         tooltip = "Row and column of the image's top left pixel in the full camera frame."
-        add_row(rows, "Top left pixel", self._corner, tooltip)
+        add_row(rows, "Top left pixel", self.corner, tooltip)
         self.is_part.toggled.connect(self._toggle)
         self._toggle(False)
 
     @property
     def value(self) -> tuple[int, int] | None:
         """Frame pixel (y, x) at which the image begins; None where it is the whole frame."""
-        if not self.is_part.isChecked():
-            return None
-        return self.boxes[0].value(), self.boxes[1].value()
+        return self.corner.value() if self.is_part.isChecked() else None
 
     def set_value(self, value: tuple[int, int] | None) -> None:
         """Show another origin."""
-        for box, number in zip(self.boxes, value or (0, 0), strict=True):
-            box.setValue(number)
+        self.corner.set_value(value or (0, 0))
         self.is_part.setChecked(value is not None)
 
     def _toggle(self, is_part: bool) -> None:
-        self._rows.setRowVisible(self._corner, is_part)
+        self._rows.setRowVisible(self.corner, is_part)
         self.changed.emit()

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers, model_choice
 from napari_coordgate.widgets.deblur import NO_MODEL
-from napari_coordgate.widgets.forms import pair_boxes, pair_row
+from napari_coordgate.widgets.forms import YX, NumberEditor
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
     MAX_MAP_SIDE,
@@ -92,13 +92,13 @@ class GatingMapsWidget(Panel):
         self.order.addItems(ORDERS)
         self.follows = QCheckBox("Follow the cursor")
         self.follows.setChecked(True)
-        self.pixel = pair_boxes(0, 0)
+        self.pixel = NumberEditor(int, (0, 0), prefixes=YX)
         self.add_choice("Model", self.model, "The model whose gating maps are shown.")
         self.add_choice(
             "Over image", self.image, "Image to show the maps over; the kernel is computed for it."
         )
         self.add_row("Channels", self.order, "Order of the maps in each layer.")
-        self.add_row("Pixel", pair_row(*self.pixel), "Pixel of the camera frame to inspect.")
+        self.add_row("Pixel", self.pixel, "Pixel of the camera frame to inspect.")
         self.add_row("", self.follows, "Inspect the image pixel under the cursor.")
         self.add_row("Gate", self.gate, "The gate whose values are plotted.")
         self.bars = Plot(viewer, "channel", "gate value")
@@ -121,8 +121,7 @@ class GatingMapsWidget(Panel):
         self.model.changed.connect(self._take_model)
         self.image.changed.connect(self._inspect)
         self.gate.currentTextChanged.connect(self._draw_bars)
-        for box in self.pixel:
-            box.valueChanged.connect(self._inspect_typed)
+        self.pixel.changed.connect(self._inspect_typed)
         self.sheet.clicked.connect(self._ask_where_to_save)
         self.show_maps.clicked.connect(self.show_layers)
         self.all_maps.finished.connect(self._take_maps)
@@ -146,8 +145,8 @@ class GatingMapsWidget(Panel):
         if model is None:
             self.all_maps.cancel()
             return
-        for box, length in zip(self.pixel, model.frame_shape, strict=True):
-            with QSignalBlocker(box):
+        with QSignalBlocker(self.pixel):
+            for box, length in zip(self.pixel.boxes, model.frame_shape, strict=True):
                 box.setMaximum(length - 1)
                 box.setValue(length // 2)
 
@@ -212,12 +211,11 @@ class GatingMapsWidget(Panel):
 
     def inspect(self, row: int, column: int) -> None:
         """Inspect a frame pixel."""
-        for box, index in zip(self.pixel, (row, column), strict=True):
-            with QSignalBlocker(box):
-                box.setValue(index)
+        with QSignalBlocker(self.pixel):
+            self.pixel.set_value((row, column))
         self._inspect()
 
-    def _inspect_typed(self, _: int) -> None:
+    def _inspect_typed(self) -> None:
         """Inspect a pixel that the user typed, and no longer follow the cursor."""
         self.follows.setChecked(False)
         self._inspect()
@@ -233,13 +231,9 @@ class GatingMapsWidget(Panel):
         if layer is not None and pixels_of(layer).shape[-2:] == model.frame_shape:
             pixels = pixels_of(layer)
             plane = plane_on_view(self.viewer, layer)
-        request = InspectionRequest(model, *self._row_column, pixels, plane)
+        request = InspectionRequest(model, *self.pixel.value(), pixels, plane)
         title = "Inspect a pixel"
         self.inspection.request(Job.from_function(title, request.inspect, request, is_quiet=True))
-
-    @property
-    def _row_column(self) -> tuple[int, int]:
-        return self.pixel[0].value(), self.pixel[1].value()
 
     def _draw_bars(self, *_: object) -> None:
         name, model = self.gate.currentText(), self.model.value
@@ -247,7 +241,7 @@ class GatingMapsWidget(Panel):
             self.bars.clear_curves()
             return
         pitch = map_pitch_px(name, self.maps, model.frame_shape)
-        values = gate_values(self.maps[name], pitch, *self._row_column)
+        values = gate_values(self.maps[name], pitch, *self.pixel.value())
         self.bars.draw_bars(values.tolist())
 
     def _show_inspection(self, end: JobEnd[PixelInspection]) -> None:
@@ -296,7 +290,7 @@ class KernelView(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self.kernel, self.psf = _SquarePixels(), _SquarePixels()
-        titles = (("Kernel of the network", self.kernel), ("PSF of the lens", self.psf))
+        titles = (("Kernel of the model", self.kernel), ("PSF of the lens", self.psf))
         for column, (title, view) in enumerate(titles):
             layout.setColumnStretch(column, 1)
             layout.addWidget(QLabel(title), 0, column)

@@ -52,6 +52,16 @@ def psf_field_metadata(psf_field: PSFField, path: str | Path | None = None) -> d
     return metadata(PSF_FIELD, psf_field=psf_field, path=None if path is None else str(path))
 
 
+def model_facts(name: str, model: Model) -> dict[str, Any]:
+    """What a layer's metadata say about the model that made it."""
+    return {
+        "model": name,
+        "network_settings": model.config.network.model_dump(mode="json"),
+        "model_step": model.step,
+        "model_metrics": dict(model.metrics),
+    }
+
+
 def provenance(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """How a layer was made, from its ``metadata``; empty for layers that are not ours."""
     found = metadata.get(KEY)

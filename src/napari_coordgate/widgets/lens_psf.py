@@ -27,10 +27,10 @@ from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldCo
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import (
+    YX,
+    NumberEditor,
     SettingsForm,
     collapsible,
-    pair_boxes,
-    pair_row,
     problems_of,
 )
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 AnyLens = Lens | GaussianLens
 FIRST_PRESET = "20x 0.5 air"
+FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
 BLUR_TOLERANCE = 0.03
 """Relative error of the blur in the preview; it is not visible."""
@@ -154,18 +155,15 @@ class LensPSFWidget(JobWidget):
         self.preset = QComboBox()
         self.preset.addItems(list(LENS_PRESETS))
         self.preset.setCurrentText(FIRST_PRESET)
-        self.frame = pair_boxes(2, MAX_FRAME_SIDE, 512)
-        for box in self.frame:
-            box.setKeyboardTracking(False)
+        self.frame = NumberEditor(int, (2, MAX_FRAME_SIDE), prefixes=YX)
+        self.frame.set_value(FRAME_SHAPE)
         self.name = QLineEdit("lens")
         self.add_choice(
             "Image", self.image, "Sets the frame and pixel size, and is shown blurred by the lens."
         )
         self.add_row("Objective", self.preset, "Fills in the values below, which you can change.")
         self.add_row(
-            "Camera frame",
-            pair_row(*self.frame),
-            "Height and width of the whole camera image, pixels.",
+            "Camera frame", self.frame, "Height and width of the whole camera image, pixels."
         )
         self.forms = {
             "pupil": SettingsForm(Lens(), folded=_zero_by_default(Lens)),
@@ -205,10 +203,8 @@ class LensPSFWidget(JobWidget):
     def _connect(self) -> None:
         self.image.changed.connect(self._take_image)
         self.preset.currentTextChanged.connect(self._take_preset)
-        for box in self.frame:
-            box.valueChanged.connect(self._update_preview)
-        for form in (*self.forms.values(), self.accuracy):
-            form.changed.connect(self._update_preview)
+        for part in (self.frame, *self.forms.values(), self.accuracy):
+            part.changed.connect(self._update_preview)
         self.show_psfs.toggled.connect(self._toggle_psfs)
         self.show_blurred.toggled.connect(self._toggle_blurred)
         self.name.textEdited.connect(self.layers.rename_psfs)
@@ -221,7 +217,8 @@ class LensPSFWidget(JobWidget):
     @property
     def frame_shape(self) -> tuple[int, int]:
         """(height, width) of the frame, in pixels."""
-        return self.frame[0].value(), self.frame[1].value()
+        height, width = self.frame.value()
+        return height, width
 
     @property
     def form(self) -> SettingsForm:
@@ -252,9 +249,8 @@ class LensPSFWidget(JobWidget):
         """Take frame and pixel size from another image, where they are known."""
         layer: ImageLayer | None = self.image.value
         if layer is not None:
-            for box, length in zip(self.frame, pixels_of(layer).shape[-2:], strict=True):
-                with QSignalBlocker(box):
-                    box.setValue(length)
+            with QSignalBlocker(self.frame):
+                self.frame.set_value(pixels_of(layer).shape[-2:])
         self._take_pixel_size()
         self.layers.blurred.remove()
         self._update_preview()

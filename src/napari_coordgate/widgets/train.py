@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidg
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
     PRESETS,
+    BlurConfig,
     Camera,
     RuntimeConfig,
     TrainingConfig,
@@ -204,7 +205,8 @@ class TrainWidget(JobWidget):
         self.device = SettingsForm(runtime, {"device"})
         # napari trains in one process on one computer.
         self.runtime = SettingsForm(runtime, hidden={"device", "devices", "nodes"})
-        self.form = SettingsForm(self._preset_config, hidden={"camera"})
+        simulation = BlurConfig.model_fields
+        self.form = SettingsForm(self._preset_config, hidden={"camera"}, last=simulation)
         self.noise_note = word_wrapped_label(NO_NOISE)
         for part in (self.device, self.camera, self.noise_note):
             self.body.addWidget(part)

@@ -15,10 +15,8 @@ from qtpy.QtCore import (
 )
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QCheckBox,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QStyledItemDelegate,
@@ -31,6 +29,7 @@ from qtpy.QtWidgets import (
 from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.thumbnails import ThumbnailPair
 from napari_coordgate.widgets.panel import COLORS
+from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
 
 COLUMNS = {
     "File": "Path within the folder.",
@@ -52,8 +51,6 @@ STATUSES: dict[FileStatus, tuple[str, str]] = {
 STATUS_ORDER = list(STATUSES)
 TOOLTIP_WIDTH = 80
 """Characters per line."""
-STYLE = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
-ROW_HEIGHT = 22
 COLUMN_WIDTHS = (150, 92, 56)
 """Of all columns but the last, which takes the remaining width, pixels."""
 MIN_ROWS = 5
@@ -205,19 +202,8 @@ class FileTable(QWidget):
     def _set_up_view(self) -> None:
         view = self.view
         view.setModel(self.rows)
-        view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        view.setWordWrap(False)
         view.setItemDelegateForColumn(FILE, _FileNameDelegate(view))
-        view.setStyleSheet(STYLE)
-        rows, columns = view.verticalHeader(), view.horizontalHeader()
-        assert rows is not None and columns is not None
-        rows.hide()
-        # Fixed, because Qt would otherwise measure each of thousands of rows.
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setMinimumSectionSize(ROW_HEIGHT)
-        rows.setDefaultSectionSize(ROW_HEIGHT)
+        columns = set_up_table(view)
         columns.setStretchLastSection(True)
         for column, width in enumerate(COLUMN_WIDTHS):
             view.setColumnWidth(column, width)

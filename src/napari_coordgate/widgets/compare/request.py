@@ -34,7 +34,7 @@ class CompareRequest:
     is_sharp: bool
     """Whether the image is sharp and is blurred first."""
     truth: OnePlane | None
-    field: "PSFField | None"
+    psf_field: "PSFField | None"
     camera: Camera
     methods: Mapping[str, Any]
     runtime: DeblurRuntime
@@ -44,21 +44,25 @@ class CompareRequest:
         classical = (WienerConfig, RichardsonLucyConfig)
         if not self.methods:
             raise SettingsError("Select the methods to compare.")
-        if self.field is None and self.is_sharp:
+        if self.psf_field is None and self.is_sharp:
             raise SettingsError("Choose a PSF field to blur the image; create one with Lens PSF.")
-        if self.field is None and any(isinstance(m, classical) for m in self.methods.values()):
+        if self.psf_field is None and any(isinstance(m, classical) for m in self.methods.values()):
             raise SettingsError(
                 "Choose a PSF field for Wiener and Richardson-Lucy (create one with Lens PSF), or "
                 "deselect them."
             )
-        shape = self.plane.image.frame_shape
-        if self.is_sharp and any(n < m for n, m in zip(shape, self.field.frame_shape, strict=True)):  # type: ignore[union-attr]
-            raise SettingsError(
-                f"The image is {_size(shape)} pixels, smaller than the frame of the PSF field, "
-                f"{_size(self.field.frame_shape)}; choose another one."  # type: ignore[union-attr]
-            )
+        if self.is_sharp and self.psf_field is not None:
+            self._check_covers(self.psf_field.frame_shape)
         if self.truth is not None:
             self._check_truth(self.truth.image)
+
+    def _check_covers(self, frame_shape: tuple[int, int]) -> None:
+        shape = self.plane.image.frame_shape
+        if any(n < m for n, m in zip(shape, frame_shape, strict=True)):
+            raise SettingsError(
+                f"The image is {_size(shape)} pixels, smaller than the frame of the PSF field, "
+                f"{_size(frame_shape)}; choose another one."
+            )
 
     def _check_truth(self, truth: Image) -> None:
         image = self.plane.image
@@ -80,8 +84,8 @@ class CompareRequest:
 
         image = self.plane.read()
         if self.is_sharp:
-            assert self.field is not None
-            scene = blurred_scene(image, self.field, self.camera)
+            assert self.psf_field is not None
+            scene = blurred_scene(image, self.psf_field, self.camera)
         else:
             scene = Scene(image, None if self.truth is None else self.truth.read().pixels)
         yield scene
@@ -89,7 +93,7 @@ class CompareRequest:
             yield from compare_on_image_events(
                 scene,
                 self.methods,
-                self.field,
+                self.psf_field,
                 camera=self.camera,
                 runtime=self.runtime,
                 cancel=job.cancel_requested,

@@ -15,6 +15,7 @@ from napari_coordgate.widgets.layers import (
     copy_appearance,
     copy_transform,
     metadata,
+    model_facts,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ShownComparison:
         viewer: Viewer,
         source: ImageLayer,
         request: CompareRequest,
-        field_name: str,
+        psf_field: str,
         before: "ShownComparison | None" = None,
     ) -> None:
         self.viewer, self.source, self.request = viewer, source, request
@@ -48,7 +49,7 @@ class ShownComparison:
         self._facts: dict[str, Any] = {
             "image": source.name,
             "plane": request.plane.index,
-            "psf_field": field_name,
+            "psf_field": psf_field,
             "camera": request.camera.model_dump(mode="json"),
             "simulated": request.is_sharp,
             "version": __version__,
@@ -124,12 +125,7 @@ class ShownComparison:
             return facts
         method = self.request.methods[row.method]
         facts |= {"method": row.method, "seconds": row.inference_seconds}
-        if isinstance(method, Settings):
-            return facts | {"settings": method.model_dump(mode="json")}
-        return facts | {
-            "network": row.method,
-            "network_settings": method.config.network.model_dump(mode="json"),
-            "network_step": method.step,
-            "network_metrics": dict(method.metrics),
-            "settings": self.request.runtime.model_dump(mode="json"),
-        }
+        is_classical = isinstance(method, Settings)
+        settings = method if is_classical else self.request.runtime
+        facts["settings"] = settings.model_dump(mode="json")
+        return facts if is_classical else facts | model_facts(row.method, method)

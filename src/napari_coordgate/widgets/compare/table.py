@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QApplication,
     QHBoxLayout,
     QHeaderView,
@@ -23,6 +22,7 @@ from napari_coordgate.errors import OutputError
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
+from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
 
 if TYPE_CHECKING:
     from napari_coordgate.comparison import Row
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 UNKNOWN = "\N{EN DASH}"
 NO_TRUTH = "The sharp image is unknown: compare the images by eye; only times are measured."
 NUMBER = Qt.ItemDataRole.UserRole
-TIGHT = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
-ROW_HEIGHT = 22
 MARGIN = 12
 """Pixels of a column beside its widest text; all columns fit into a dock widget."""
 MAX_ROWS = 8
@@ -88,7 +86,7 @@ class ResultsTable(QWidget):
     """Results so far, notes on them, and buttons to copy and save the table."""
 
     picked = Signal(int)
-    """Number of the row whose line was clicked."""
+    """Index of the row that was clicked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,17 +112,8 @@ class ResultsTable(QWidget):
 
     def _set_up_table(self) -> None:
         table = self.table
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setWordWrap(False)
         table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        table.setStyleSheet(TIGHT)
-        rows, columns = table.verticalHeader(), table.horizontalHeader()
-        assert rows is not None and columns is not None
-        rows.hide()
-        rows.setMinimumSectionSize(ROW_HEIGHT)
-        rows.setDefaultSectionSize(ROW_HEIGHT)
+        columns = set_up_table(table)
         columns.setMinimumSectionSize(MARGIN)
         columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         columns.setSortIndicator(-1, Qt.SortOrder.DescendingOrder)

@@ -1,5 +1,6 @@
 """The Compare widget."""
 
+from collections.abc import Mapping
 from typing import cast
 
 from napari.layers import Image as ImageLayer
@@ -7,10 +8,16 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox
 
-from napari_coordgate.config import Camera, DeblurRuntime, Settings
+from napari_coordgate.config import (
+    Camera,
+    DeblurRuntime,
+    PSFMode,
+    RichardsonLucyConfig,
+    Settings,
+    WienerConfig,
+)
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.widgets.choices import Choice, image_layers, psf_field_choice
-from napari_coordgate.widgets.compare.checklist import CLASSICAL, MethodChecklist
+from napari_coordgate.widgets.choices import Checklist, Choice, image_layers, psf_field_choice
 from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.compare.table import ResultsTable
@@ -19,11 +26,45 @@ from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers import image_of, plane_on_view
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.session import Session
 
 COMPARING = "Comparing"
 BLURRED, SHARP = "blurred", "sharp (blur it first)"
 WIDTH = 500
 """Minimum width, pixels: the table needs no horizontal scrolling."""
+
+CLASSICAL: Mapping[str, Settings] = {"Wiener": WienerConfig(), "RL": RichardsonLucyConfig()}
+"""Default settings of the deconvolution methods, by their names in tables and of layers."""
+PSF_NAMES: Mapping[PSFMode, str] = {"field": "full field", "mean": "mean PSF"}
+VARIANTS = {
+    f"{method}, {words}": (method, psf) for method in CLASSICAL for psf, words in PSF_NAMES.items()
+}
+"""Method and PSF of each deconvolution, by the names in the list."""
+MAX_ROWS = 9
+"""Rows visible without scrolling."""
+
+
+class MethodChecklist(Checklist):
+    """Names of the session's models and the deconvolution methods, all ticked at first."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(
+            lambda: [(name, name) for name in (*reversed(list(session.models)), *VARIANTS)],
+            starts_ticked=True,
+            max_rows=MAX_ROWS,
+        )
+        self.session = session
+
+    def methods(self, settings: Mapping[str, Settings]) -> dict[str, object]:
+        """Ticked methods by name: models, or the given settings of `CLASSICAL` with their PSF."""
+        found: dict[str, object] = {}
+        for name in self.values:
+            if name in self.session.models:
+                found[name] = self.session.models[name]
+            else:
+                method, psf = VARIANTS[name]
+                found[name] = settings[method].model_copy(update={"psf": psf})
+        return found
 
 
 class CompareWidget(JobWidget):
@@ -36,7 +77,7 @@ class CompareWidget(JobWidget):
         self.state = QComboBox()
         self.state.addItems([BLURRED, SHARP])
         self.truth = Choice(lambda: [("unknown", None), *image_layers(viewer)])
-        self.field = psf_field_choice(self.session)
+        self.psf_field = psf_field_choice(self.session)
         self.methods = MethodChecklist(self.session)
         self.add_choice(
             "Image", self.image, "Image to compare methods on; its current plane is used."
@@ -48,7 +89,7 @@ class CompareWidget(JobWidget):
         )
         self.add_choice("Sharp image", self.truth, "Sharp image in the same units, if known.")
         self.add_choice(
-            "PSF field", self.field, "Blur of the lens, for Wiener and Richardson-Lucy."
+            "PSF field", self.psf_field, "Blur of the lens, for Wiener and Richardson-Lucy."
         )
         self.add_row("Methods", self.methods, "Models loaded in napari, and deconvolution methods.")
         self.camera, self._camera_is_known = SettingsForm(Camera()), False
@@ -74,7 +115,7 @@ class CompareWidget(JobWidget):
 
     def _connect(self) -> None:
         self.state.currentTextChanged.connect(self.check)
-        for part in (self.image, self.truth, self.field, self.methods, self.camera):
+        for part in (self.image, self.truth, self.psf_field, self.methods, self.camera):
             part.changed.connect(self.check)
         for form in self.forms.values():
             form.changed.connect(self.check)
@@ -91,9 +132,9 @@ class CompareWidget(JobWidget):
 
     def _take_camera(self) -> None:
         """Set the camera of the newest model, unless the user has changed the camera."""
-        networks = list(self.session.models.values())
-        if networks and not self._camera_is_known:
-            camera = networks[-1].config.camera
+        models = list(self.session.models.values())
+        if models and not self._camera_is_known:
+            camera = models[-1].config.camera
             self.camera.set_settings(camera)
             self._camera_is_known = True
             # With known noise, Richardson-Lucy can stop before it amplifies the noise.
@@ -128,7 +169,7 @@ class CompareWidget(JobWidget):
             plane=self._plane(self.image.value),
             is_sharp=self.is_sharp,
             truth=None if truth is None else self._plane(truth),
-            field=self.field.value,
+            psf_field=self.psf_field.value,
             camera=cast(Camera, self.camera.settings),
             methods=self.methods.methods(settings),
             runtime=DeblurRuntime(device=preferences.device, memory_gb=preferences.memory_gb),
@@ -141,14 +182,13 @@ class CompareWidget(JobWidget):
 
     def start(self, request: CompareRequest) -> None:
         """Run the methods in the background one after the other."""
-        field = self.field.name if request.field is not None else ""
+        psf_field = self.psf_field.name if request.psf_field is not None else ""
         before = self.results.shown
-        shown = ShownComparison(self.viewer, self.image.value, request, field, before)
+        shown = ShownComparison(self.viewer, self.image.value, request, psf_field, before)
         job = Job(COMPARING, request.events, shown, done_message=request.done_message)
         job.happened.connect(shown.show)
-        self.follow(job)
+        self.start_job(job)
         self._lay_out(self.side_by_side.isChecked())
-        self.session.start(job)
 
     def follow(self, job: Job) -> None:
         """Show the results of a job."""
