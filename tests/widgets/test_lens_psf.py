@@ -28,7 +28,7 @@ def widget(qtbot: QtBot, viewer: Viewer) -> LensPSFWidget:
     widget = LensPSFWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Lens PSF")
     qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
-    for box in widget.frame:
+    for box in widget.frame.boxes:
         box.setValue(48)
     widget.set_lens(LENS)
     rest(qtbot, widget)

@@ -40,7 +40,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     train: TrainWidget = open_widget(viewer, "Train")
     lens: LensPSFWidget = open_widget(viewer, "Lens PSF")
     lens.image.set_value(None)
-    for box, length in zip(lens.frame, FRAME, strict=True):
+    for box, length in zip(lens.frame.boxes, FRAME, strict=True):
         box.setValue(length)
     lens.set_lens(LENS)
     click(lens.bar.run)

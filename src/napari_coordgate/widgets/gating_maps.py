@@ -231,7 +231,8 @@ class GatingMapsWidget(Panel):
         if layer is not None and pixels_of(layer).shape[-2:] == model.frame_shape:
             pixels = pixels_of(layer)
             plane = plane_on_view(self.viewer, layer)
-        request = InspectionRequest(model, *self.pixel.value(), pixels, plane)
+        row, column = self.pixel.value()
+        request = InspectionRequest(model, row, column, pixels, plane)
         title = "Inspect a pixel"
         self.inspection.request(Job.from_function(title, request.inspect, request, is_quiet=True))
 

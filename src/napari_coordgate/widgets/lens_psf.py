@@ -203,8 +203,9 @@ class LensPSFWidget(JobWidget):
     def _connect(self) -> None:
         self.image.changed.connect(self._take_image)
         self.preset.currentTextChanged.connect(self._take_preset)
-        for part in (self.frame, *self.forms.values(), self.accuracy):
-            part.changed.connect(self._update_preview)
+        self.frame.changed.connect(self._update_preview)
+        for form in (*self.forms.values(), self.accuracy):
+            form.changed.connect(self._update_preview)
         self.show_psfs.toggled.connect(self._toggle_psfs)
         self.show_blurred.toggled.connect(self._toggle_blurred)
         self.name.textEdited.connect(self.layers.rename_psfs)

@@ -220,7 +220,7 @@ class JobWidget(Panel):
         try:
             self.start(self.request())
         except CoordGateError as error:
-            self.show_error(str(error))
+            self.bar.show_error(str(error))
 
     def start_job(self, job: Job) -> None:
         """Start a job and show it."""
@@ -238,14 +238,6 @@ class JobWidget(Panel):
 
     def on_end(self, end: JobEnd) -> None:
         """Show the end of the job, before the bar does."""
-
-    def show_message(self, text: str, color: str = "") -> None:
-        """Show a sentence below the buttons."""
-        self.bar.show_message(text, color)
-
-    def show_error(self, text: str) -> None:
-        """Show below the buttons why something failed."""
-        self.bar.show_error(text)
 
 
 def word_wrapped_label(text: str = "") -> QLabel:

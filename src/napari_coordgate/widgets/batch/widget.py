@@ -164,7 +164,7 @@ class BatchWidget(JobWidget):
         try:
             self.model.value.save(path, overwrite=overwrite)
         except CoordGateError as error:
-            self.show_error(str(error))
+            self.bar.show_error(str(error))
         else:
             self.session.model_files[self.model.value] = path
             self.check()
@@ -209,7 +209,7 @@ class BatchWidget(JobWidget):
         has_failures = self.status is not None and self.status.failed > 0
         self.table.retry.setEnabled(has_failures)
         if end.reason == "completed" and has_failures:
-            self.show_message(end.message, COLORS["canceled"])
+            self.bar.show_message(end.message, COLORS["canceled"])
 
     def _open(self, file: FileChanged) -> None:
         """Open a file of the shown batch; its headers are read in the background."""
