@@ -23,7 +23,7 @@ from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
 
-MIN_WIDTH = 372
+MIN_WIDTH = 396
 """Minimum width, pixels: forms need no horizontal scrolling."""
 MAX_COUNT = 2**31 - 1
 """Largest number of Qt's progress bars."""
