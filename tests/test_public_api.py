@@ -14,7 +14,7 @@ from napari_coordgate.errors import CoordGateError
 from napari_coordgate.events import Event
 from napari_coordgate.io.files import sample_data_folder
 
-PUBLIC = [name for name in napari_coordgate.__all__ if name != "__version__"]
+PUBLIC = [name for name in dir(napari_coordgate) if name != "__version__"]
 OBJECTS = {name: getattr(napari_coordgate, name) for name in PUBLIC}
 FUNCTIONS = [name for name, item in OBJECTS.items() if inspect.isfunction(item)]
 CLASSES = [name for name, item in OBJECTS.items() if inspect.isclass(item)]
