@@ -110,3 +110,5 @@ from .training import (
     train_events as train_events,
 )
 from .version import __version__ as __version__
+
+__all__: list[str]
