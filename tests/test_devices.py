@@ -1,10 +1,12 @@
 """Tests of choosing a device and detecting that its memory is exhausted."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from napari_coordgate.config import Device
+from napari_coordgate.config import Device, RuntimeConfig
 from napari_coordgate.devices import (
     bfloat16_is_faster,
     free_device_memory,
@@ -36,6 +38,14 @@ def test_an_unavailable_device_is_an_error(monkeypatch: pytest.MonkeyPatch, devi
     mock_devices(monkeypatch, cuda=False, mps=False)
     with pytest.raises(SettingsError, match=f"'{device}' is not available.*'cpu'"):
         resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:0", 0, torch.device("cpu")])
+def test_a_misspelled_device_is_an_error_that_lists_the_choices(device: Any) -> None:
+    with pytest.raises(SettingsError, match=r"no device .*; choose one of 'auto', 'cpu', 'cuda'"):
+        resolve_device(device)
+    with pytest.raises(SettingsError, match="choose one of 'auto'"):
+        RuntimeConfig().on(device)
 
 
 def test_free_memory_is_in_bytes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_coordgate.config import Device
+from napari_coordgate.config import Device, check_device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.io.locks import acquire_slot
 from napari_coordgate.memory import free_host_memory
@@ -20,6 +20,7 @@ def resolve_device(device: Device) -> torch.device:
     """Torch device of this name; ``auto`` is the best available one of CUDA, MPS and CPU."""
     import torch
 
+    check_device(device)
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

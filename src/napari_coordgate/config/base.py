@@ -14,6 +14,14 @@ from napari_coordgate.errors import SettingsError, format_validation_error
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+
+def check_device(device: Any) -> None:
+    """Raise `SettingsError` unless this is the name of a device."""
+    if not isinstance(device, str) or device not in get_args(Device):
+        choices = ", ".join(map(repr, get_args(Device)))
+        raise SettingsError(f"There is no device {device!r}; choose one of {choices}.")
+
+
 S = TypeVar("S", bound="Settings")
 
 RENAMED = {
@@ -137,4 +145,7 @@ class DeviceConfig(Settings):
 
     def on(self, device: Device | None) -> Self:
         """These settings on another device; the same if it is None."""
-        return self if device is None else self.model_copy(update={"device": device})
+        if device is None:
+            return self
+        check_device(device)
+        return self.model_copy(update={"device": device})
