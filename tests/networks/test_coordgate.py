@@ -1,10 +1,13 @@
 """Tests of the coordinate gate."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from napari_coordgate.config import GateOutput
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.geometry import frame_coordinates
 from napari_coordgate.networks.coordgate import CoordGate, coordinate_encoder
 
@@ -94,3 +97,16 @@ def test_a_gate_does_not_overwrite_its_input(output: GateOutput) -> None:
 def test_a_gate_takes_any_number_of_coordinates() -> None:
     gate = CoordGate(CHANNELS, "identity", coordinate_channels=5)
     assert gate(torch.rand(2, CHANNELS, 4, 3), torch.rand(1, 5, 4, 3)).shape == (2, CHANNELS, 4, 3)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", 8, None])
+def test_an_unknown_output_is_an_error_with_the_valid_choices(output: Any) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^output: must be one of identity, relu, one_plus \(given"
+    ):
+        CoordGate(8, output)
+
+
+def test_a_gate_without_channels_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"channels: must be a whole number of at least 1"):
+        CoordGate(0)

@@ -16,6 +16,7 @@ from napari_coordgate.config import (
     UNetSettings,
     network_config,
 )
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import CoordGate, UNet
 
@@ -275,7 +276,7 @@ def test_a_unet_that_uses_coordinates_says_so(uses: dict[str, Any]) -> None:
 
 
 def test_a_residual_network_needs_equal_numbers_of_channels() -> None:
-    with pytest.raises(ValueError, match="residual=False"):
+    with pytest.raises(SettingsError, match="residual=False"):
         UNet(2, 1)
 
 
@@ -286,3 +287,21 @@ def test_inference_equals_the_forward_pass_of_training() -> None:
     with torch.inference_mode():
         torch.testing.assert_close(network(image, positions), expected)
     assert torch.equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gate_points": "botth"}, r"gate_points: .* both, down, up \(given: 'botth'\)"),
+        ({"gate_output": 3}, r"gate_output: .* one_plus \(given: 3\)"),
+        ({"activation": "tanh"}, r"activation: .* relu, gelu, silu \(given: 'tanh'\)"),
+        ({"kernel_size": 4}, r"kernel_size must be odd, .* \(given: 4\)"),
+        ({"depth": 0}, r"depth: .* at least 1 \(given: 0\)"),
+        ({"base_channels": 2.5}, r"base_channels: must be a whole number"),
+    ],
+)
+def test_an_invalid_setting_is_an_error_with_the_valid_choices(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        UNet(**settings)

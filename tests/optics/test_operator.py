@@ -1,12 +1,14 @@
 """Tests of the blur operator of a PSF field."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from napari_coordgate.config import GaussianLens
-from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.errors import FrameMismatchError, PSFError
 from napari_coordgate.geometry import Window
 from napari_coordgate.optics import BlurOperator, PSFField
 
@@ -119,3 +121,30 @@ def test_a_scene_of_another_shape_is_refused() -> None:
     for apply, shape in ((operator, WINDOW.shape), (operator.adjoint, FRAME)):
         with pytest.raises(FrameMismatchError, match="does not fit"):
             apply(random(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.bool])
+def test_other_types_are_computed_in_single_precision(dtype: torch.dtype) -> None:
+    operator = PSF_FIELD.operator(device="cpu")
+    image = (4 * random((2, 1, *FRAME))).to(dtype)
+    for direction in (operator, operator.adjoint):
+        result = direction(image)
+        assert result.dtype == torch.float32
+        torch.testing.assert_close(result, direction(image.float()))
+
+
+def test_numpy_arrays_give_numpy_arrays() -> None:
+    operator = PSF_FIELD.operator(device="cpu")
+    image = np.random.default_rng(0).integers(0, 200, FRAME, dtype=np.uint16)
+    for direction in (operator, operator.adjoint):
+        result = direction(image)
+        assert isinstance(result, np.ndarray)
+        np.testing.assert_array_equal(result, direction(torch.from_numpy(image)).numpy())
+
+
+def test_a_list_is_an_error_that_says_what_to_pass() -> None:
+    operator = PSF_FIELD.operator(device="cpu")
+    directions: list[Any] = [operator, operator.adjoint, PSF_FIELD.blur]
+    for direction in directions:
+        with pytest.raises(PSFError, match=r"NumPy array or a PyTorch tensor, got list; convert"):
+            direction([[1.0]])

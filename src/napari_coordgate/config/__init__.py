@@ -66,6 +66,9 @@ from napari_coordgate.config.networks import (
     UNetSettings as UNetSettings,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerBankSettings as WienerBankSettings,
+    check_choice as check_choice,
+    check_counts as check_counts,
+    check_kernel_size as check_kernel_size,
     network_config as network_config,
 )
 from napari_coordgate.config.presets import (

@@ -1,10 +1,13 @@
 """Architectures of networks, one settings class for each."""
 
+import reprlib
 from typing import Annotated, Any, Literal, Self, get_args
 
+import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from napari_coordgate.config.base import Settings, variants
+from napari_coordgate.errors import SettingsError
 
 Architecture = Literal[
     "cg-unet", "unet", "coordconv-unet", "multi-wiener", "cg-multi-wiener", "weighted-wiener"
@@ -12,6 +15,8 @@ Architecture = Literal[
 Activation = Literal["relu", "gelu", "silu"]
 GateOutput = Literal["identity", "relu", "one_plus"]
 GatePoints = Literal["both", "down", "up"]
+
+_EVEN_KERNEL = "kernel_size must be odd, so that a kernel has a center"
 
 
 ARCHITECTURE = (
@@ -66,7 +71,7 @@ class UNetSettings(_Network):
     @model_validator(mode="after")
     def _kernel_has_center(self) -> Self:
         if self.kernel_size % 2 == 0:
-            raise ValueError("kernel_size must be odd, so that a kernel has a center.")
+            raise ValueError(f"{_EVEN_KERNEL}.")
         return self
 
     @property
@@ -237,3 +242,28 @@ _ADAPTER: TypeAdapter[NetworkConfig] = TypeAdapter(NetworkConfig)
 def network_config(**values: Any) -> NetworkConfig:
     """Settings of the network that ``architecture`` names, by default of a gated U-Net."""
     return _ADAPTER.validate_python(values)
+
+
+def check_choice(name: str, value: Any, literal: Any) -> None:
+    """Raise SettingsError unless the value of a setting is one of those of a literal type."""
+    choices = get_args(literal)
+    if not isinstance(value, str) or value not in choices:
+        raise SettingsError(
+            f"{name}: must be one of {', '.join(choices)} (given: {reprlib.repr(value)})"
+        )
+
+
+def check_counts(**values: Any) -> None:
+    """Raise SettingsError unless each named value is a whole number of at least 1."""
+    for name, value in values.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+            raise SettingsError(
+                f"{name}: must be a whole number of at least 1 (given: {reprlib.repr(value)})"
+            )
+
+
+def check_kernel_size(kernel_size: int) -> None:
+    """Raise SettingsError unless a convolution kernel has a center."""
+    check_counts(kernel_size=kernel_size)
+    if kernel_size % 2 == 0:
+        raise SettingsError(f"{_EVEN_KERNEL} (given: {kernel_size})")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from napari_coordgate.config import Activation, GateOutput
+from napari_coordgate.config import Activation, GateOutput, check_choice, check_counts
 
 ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = MappingProxyType(
     {
@@ -60,6 +60,11 @@ class CoordGate(nn.Module):
     coordinate_channels : int
         Number of coordinates per pixel; 2 for a position (y, x).
 
+    Raises
+    ------
+    SettingsError
+        If an argument is not one of its choices, or a number is not a positive integer.
+
     References
     ----------
     .. [1] S. Howard, P. Norreys and A. Döpp, "CoordGate: Efficiently Computing
@@ -88,6 +93,14 @@ class CoordGate(nn.Module):
         coordinate_channels: int = 2,
     ) -> None:
         super().__init__()
+        check_counts(
+            channels=channels,
+            encoder_layers=encoder_layers,
+            encoder_width=1 if encoder_width is None else encoder_width,
+            coordinate_channels=coordinate_channels,
+        )
+        check_choice("output", output, GateOutput)
+        check_choice("activation", activation, Activation)
         self.encoder = coordinate_encoder(
             channels, encoder_layers, encoder_width, activation, coordinate_channels
         )

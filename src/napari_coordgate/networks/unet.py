@@ -14,7 +14,11 @@ from napari_coordgate.config import (
     GatePoints,
     GateSettings,
     UNetSettings,
+    check_choice,
+    check_counts,
+    check_kernel_size,
 )
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import ACTIVATIONS, CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 
@@ -56,8 +60,9 @@ class UNet(Network):
 
     Raises
     ------
-    ValueError
-        If ``residual`` is set and input and output differ in their number of channels.
+    SettingsError
+        If an argument is not one of its choices, a number is not a positive integer, or
+        ``residual`` is set and input and output differ in their number of channels.
 
     References
     ----------
@@ -95,8 +100,19 @@ class UNet(Network):
         residual: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            depth=depth,
+            base_channels=base_channels,
+        )
+        check_kernel_size(kernel_size)
+        check_choice("activation", activation, Activation)
+        check_choice("gate_output", gate_output, GateOutput)
+        if gate_points is not None:
+            check_choice("gate_points", gate_points, GatePoints)
         if residual and in_channels != out_channels:
-            raise ValueError(
+            raise SettingsError(
                 f"A residual network needs as many output channels ({out_channels}) as input "
                 f"channels ({in_channels}); set residual=False."
             )

@@ -8,14 +8,21 @@ from torch import Tensor, nn
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.geometry import Window
 from napari_coordgate.optics.convolution import ProductConvolution
-from napari_coordgate.optics.padding import check_window, pad_mirror, pad_mirror_adjoint
+from napari_coordgate.optics.padding import (
+    Array,
+    as_tensor,
+    check_window,
+    pad_mirror,
+    pad_mirror_adjoint,
+)
 
 
 class BlurOperator(nn.Module):
     """Spatially varying blur A of a scene onto a window of the frame, and its exact transpose.
 
     Built by `PSFField.operator`. It has no weights; both directions are batched,
-    differentiable, and computed on the device and in the precision of their input.
+    differentiable, and computed on the device of their input, in double precision if the input
+    is, else in single precision.
 
     Parameters
     ----------
@@ -47,17 +54,19 @@ class BlurOperator(nn.Module):
         self._convolution = convolution
         self._input_window = convolution.input_window(window)
 
-    def forward(self, scene: Tensor) -> Tensor:
+    def forward(self, scene: Array) -> Array:
         """Blur a scene (..., H, W) on ``scene_window`` to an image (..., h, w) on ``window``."""
-        _check_shape(scene, self.scene_window)
-        padded = pad_mirror(scene, self.scene_window, self._input_window)
-        return self._convolution.forward(padded, [self.window])
+        tensor, back = as_tensor(scene)
+        _check_shape(tensor, self.scene_window)
+        padded = pad_mirror(tensor, self.scene_window, self._input_window)
+        return back(self._convolution.forward(padded, [self.window]))
 
-    def adjoint(self, image: Tensor) -> Tensor:
+    def adjoint(self, image: Array) -> Array:
         """Exact transpose of `forward`, (..., h, w) to (..., H, W): <A x, y> = <x, A^T y>."""
-        _check_shape(image, self.window)
-        padded = self._convolution.adjoint(image, self.window)
-        return pad_mirror_adjoint(padded, self.scene_window, self._input_window)
+        tensor, back = as_tensor(image)
+        _check_shape(tensor, self.window)
+        padded = self._convolution.adjoint(tensor, self.window)
+        return back(pad_mirror_adjoint(padded, self.scene_window, self._input_window))
 
     @cached_property
     def sensitivity(self) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.errors import FrameMismatchError, PSFError
 from napari_coordgate.geometry import Window, format_shape, mirror_indices
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
@@ -86,6 +86,11 @@ def as_tensor(image: Array) -> tuple[Tensor, Callable[[Tensor], Array]]:
     if isinstance(image, Tensor):
         tensor = image if image.dtype == torch.float64 else image.float()
         return tensor, lambda result: cast(Array, result)
+    if not isinstance(getattr(image, "dtype", None), np.dtype):
+        raise PSFError(
+            f"An image must be a NumPy array or a PyTorch tensor, got {type(image).__name__}; "
+            "convert it, for example with numpy.asarray."
+        )
     dtype = np.float64 if image.dtype.newbyteorder("=") == np.float64 else np.float32
     # Copied because torch does not accept read-only arrays, such as memory maps.
     native = np.array(image, dtype=dtype, order="C")
