@@ -98,6 +98,7 @@ def test_as_model_accepts_a_model_or_its_path(file: Path) -> None:
 def test_a_model_deblurs_and_shows_its_gating_maps() -> None:
     model, image = example(), np.random.default_rng(0).random((2, *FRAME))
     np.testing.assert_array_equal(model.deblur(image, device="cpu"), deblur(image, model))
+    assert model.gating_maps(longest_side=16)["down 1"].shape[1:] != model.frame_shape
     maps = model.gating_maps(Window(0, 0, 8, 10))
     assert maps.keys() == gating_maps(model).keys()
     assert {gate.shape[1:] for gate in maps.values()} >= {(8, 10)}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
-from napari_coordgate.errors import CanceledError
+from napari_coordgate.errors import CanceledError, SettingsError
 
 R = TypeVar("R")
 
@@ -157,7 +157,14 @@ def pluralize(number: int, thing: str) -> str:
 
 def raise_if_canceled(cancel: threading.Event | None, message: str) -> None:
     """Raise `CanceledError` with this message if cancellation was requested."""
-    if cancel is not None and cancel.is_set():
+    if cancel is None:
+        return
+    if not hasattr(cancel, "is_set"):
+        raise SettingsError(
+            f"cancel must be a threading.Event, got {type(cancel).__name__}; create one and set "
+            "it from another thread to cancel."
+        )
+    if cancel.is_set():
         raise CanceledError(message)
 
 

@@ -28,7 +28,7 @@ from napari_coordgate.config import (
     TrainingSettings,
 )
 from napari_coordgate.config.networks import own_settings
-from napari_coordgate.errors import ModelError, PSFError, format_validation_error
+from napari_coordgate.errors import ModelError, OutputError, PSFError, format_validation_error
 from napari_coordgate.events import Event
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
@@ -143,11 +143,13 @@ class Model:
             cancel=cancel,
         )
 
-    def gating_maps(self, window: Window | None = None) -> dict[str, NDArray[Any]]:
+    def gating_maps(
+        self, window: Window | None = None, longest_side: int | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Gating maps over a window of the frame, or over all of it; see `gating_maps`."""
         import napari_coordgate.inference as inference
 
-        return inference.gating_maps(self, window)
+        return inference.gating_maps(self, window, longest_side)
 
     def header(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON values."""
@@ -185,8 +187,9 @@ class Model:
         Raises
         ------
         OutputError
-            If the file exists, or cannot be written.
+            If the file exists, has another suffix, or cannot be written.
         """
+        check_model_name(path)
         write_tensors(path, self.header(), self.tensors(), overwrite=overwrite)
 
     @classmethod
@@ -250,6 +253,12 @@ class Model:
             history=header.history,
             metrics=header.metrics,
         )
+
+
+def check_model_name(path: str | Path) -> None:
+    """Raise `OutputError` unless a name has the suffix of models."""
+    if Path(path).suffix != ".safetensors":
+        raise OutputError(f"{path}: the name of a model must end in .safetensors.")
 
 
 def as_model(model: str | Path | Model) -> Model:

@@ -1,5 +1,6 @@
 """Simulated images: what a camera records of a sharp scene through a lens."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.normalization import fit_normalizer
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, as_psf_field
 
 NO_NOISE = Camera()
 
@@ -29,7 +30,7 @@ def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], nam
 
 def simulate(
     sharp: NDArray[Any],
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     camera: Camera = NO_NOISE,
     rng: int | np.random.Generator | None = None,
     *,
@@ -43,8 +44,8 @@ def simulate(
     sharp : ndarray, shape (H, W)
         Sharp image, at least as large as the frame, which is at its center. The pixels
         around the frame contribute light; beyond the image the scene is mirrored.
-    psf_field : PSFField
-        Blur of the lens.
+    psf_field : PSFField, str or Path
+        Blur of the lens, or the file of it.
     camera : Camera
         Noise of the camera; the default adds none. A pixel of full brightness (the high
         percentile of the image) collects ``camera.photons``.
@@ -82,6 +83,7 @@ def simulate(
     >>> blurred.shape, blurred.dtype
     ((64, 64), dtype('float32'))
     """
+    psf_field = as_psf_field(psf_field)
     if sharp.ndim != 2:
         raise ImageError(f"{name} must have shape (H, W), got {sharp.shape}.")
     normalizer = fit_normalizer(sharp, scaling or Scaling(), name)

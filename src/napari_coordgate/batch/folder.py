@@ -11,8 +11,8 @@ from napari_coordgate.batch.report import Report, read_report
 from napari_coordgate.batch.scheduling import BatchRun
 from napari_coordgate.batch.sources import REPORT_NAME, find_sources
 from napari_coordgate.batch.worker import Batch, config_hash
-from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device
-from napari_coordgate.errors import OutputError
+from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device, as_settings
+from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.events import Event, FileChanged, FileStatus, Stopwatch, pluralize, run
 from napari_coordgate.io.files import check_writable, remove_stale_temp_files
 from napari_coordgate.io.locks import acquire_lock
@@ -162,7 +162,7 @@ def deblur_folder(
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
-    >>> from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device
+    >>> from napari_coordgate import BatchConfig
     >>> from napari_coordgate.io.files import sample_data_folder
     >>> model = sample_data_folder() / "starter.safetensors"
     >>> with tempfile.TemporaryDirectory() as scratch:
@@ -235,13 +235,19 @@ def deblur_folder_events(
     ...         if isinstance(event, FileChanged) and event.status == "failed":
     ...             print(event.source, event.message)
     """
+    config = as_settings(config, BatchConfig, "config")
+    runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
+    if isinstance(model, Model):
+        raise ModelError(
+            "deblur_folder reads the model from a file; save it (model.save) and pass that file."
+        )
     stopwatch = Stopwatch("deblurring", 0)
     folder, output, model = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()
     if output == folder:
         raise OutputError(f"{output} is the folder of the images; choose another for results.")
     Model.load(model)  # raises before anything is written
     sources = find_sources(folder, config.pattern, exclude=output)
-    runtime, hashed = runtime.on(device), config_hash(model, config)
+    hashed = config_hash(model, config)
     batch = Batch(folder, output, model, config, runtime, hashed, thumbnails)
     with _locked(output):
         history = read_report(output / REPORT_NAME)

@@ -28,14 +28,21 @@ from napari_coordgate.comparison.evaluation import TestSet, evaluate, inference_
 from napari_coordgate.comparison.figures import draw_figures
 from napari_coordgate.comparison.methods import build_method, check_methods, unchanged
 from napari_coordgate.comparison.table import as_table
-from napari_coordgate.config import ComparisonConfig, Device, Method, ModelMethod, RuntimeConfig
+from napari_coordgate.config import (
+    ComparisonConfig,
+    Device,
+    Method,
+    ModelMethod,
+    RuntimeConfig,
+    as_settings,
+)
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, run
 from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
 from napari_coordgate.model import Model
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training import train_events
 
 DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
@@ -44,7 +51,7 @@ DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
 def compare(
     methods: Sequence[Method],
     images: Images,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     *,
     config: ComparisonConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -68,8 +75,8 @@ def compare(
         Methods in the order of the table.
     images : path, array of shape (..., H, W), or sequence of either
         Sharp images to train and validate on or folders.
-    psf_field : PSFField
-        Blur of the lens.
+    psf_field : PSFField, str or Path
+        Blur of the lens, or the file of it.
     config : ComparisonConfig
         Training, seeds and budget.
     runtime : RuntimeConfig
@@ -135,7 +142,7 @@ def compare(
 def compare_events(
     methods: Sequence[Method],
     images: Images,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     *,
     config: ComparisonConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -168,8 +175,10 @@ def compare_events(
     CoordGateError
         See `compare`.
     """
+    config = as_settings(config, ComparisonConfig, "config")
+    runtime = as_settings(runtime, RuntimeConfig, "runtime").on(device)
+    psf_field = as_psf_field(psf_field)
     check_methods(methods)
-    runtime = runtime.on(device)
     resolve_device(runtime.device)
     files.check_folder(Path(output))
     split = yield from split_images(images, test, config, cancel)

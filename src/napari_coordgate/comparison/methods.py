@@ -24,6 +24,7 @@ from napari_coordgate.config import (
     WienerConfig,
     WienerMethod,
 )
+from napari_coordgate.config.base import variants
 from napari_coordgate.deconvolution import deconvolve_events, deconvolve_scaled
 from napari_coordgate.errors import FrameMismatchError, PSFError, SettingsError
 from napari_coordgate.events import Event, run
@@ -151,6 +152,11 @@ def check_methods(methods: Sequence[Method]) -> None:
         raise SettingsError("There is nothing to compare; give at least one method.")
     taken = {slug(name): name for name in (BLURRED, SHARP)}
     for method in methods:
+        if not isinstance(method, variants(Method)):
+            kinds = ", ".join(kind.__name__ for kind in variants(Method))
+            raise SettingsError(
+                f"methods must be a list of any of {kinds}; it contains a {type(method).__name__}."
+            )
         short = slug(method.name)
         if not short:
             raise SettingsError(f"{method.name!r} has no letter; give the method another name.")

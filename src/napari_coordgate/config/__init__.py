@@ -9,6 +9,7 @@ from napari_coordgate.config.base import (
     Device as Device,
     DeviceConfig as DeviceConfig,
     Settings as Settings,
+    as_settings as as_settings,
     check_device as check_device,
 )
 from napari_coordgate.config.comparison import (

@@ -88,6 +88,25 @@ class Settings(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json", include=include), sort_keys=False)
 
 
+def as_settings(value: Any, kind: type[S], name: str) -> S:
+    """Settings of a class, given as such or as a mapping of their names to values."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, dict):
+        return kind(**{str(key): item for key, item in value.items()})
+    wanted = kind.__name__
+    raise SettingsError(
+        f"{name} must be a {wanted}, got {_kind_of(value)}; pass {name}={wanted}(...)."
+    )
+
+
+def _kind_of(value: Any) -> str:
+    """What a user gave by mistake, for a message."""
+    if value is None or isinstance(value, str):
+        return repr(value)
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def _documented(name: str, field: FieldInfo) -> str:
     """Entry of a field in a numpydoc section."""
     default = "" if field.is_required() else f", default: {field.default!r}"

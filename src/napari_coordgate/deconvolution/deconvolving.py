@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ from napari_coordgate.errors import (
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
+    SettingsError,
 )
 from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.io import Image, as_image, plane_indices, stack_index
 from napari_coordgate.normalization import fit_normalizer
-from napari_coordgate.optics import BlurOperator, PSFField
+from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
 
 DeconvolutionConfig = WienerConfig | RichardsonLucyConfig
 
@@ -46,7 +48,7 @@ PIXEL_SIZE_TOLERANCE = 0.02
 
 def richardson_lucy(
     image: PixelArray | Image,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     num_iter: int = RICHARDSON_LUCY.num_iter,
     *,
     camera: Camera | None = None,
@@ -76,8 +78,8 @@ def richardson_lucy(
     ----------
     image : array, shape (..., H, W), or Image
         Blurred image in its own units; the planes of a stack are processed one by one.
-    psf_field : PSFField
-        Blur of the frame.
+    psf_field : PSFField, str or Path
+        Blur of the frame, or the file of it.
     num_iter : int
         Maximum number of iterations; too many amplify the noise.
     camera : Camera, optional
@@ -170,7 +172,7 @@ def richardson_lucy(
 
 def wiener(
     image: PixelArray | Image,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     regularization: float = WIENER.regularization,
     *,
     num_iter: int = WIENER.num_iter,
@@ -243,7 +245,7 @@ def wiener(
 
 def deconvolve(
     image: PixelArray | Image,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     config: DeconvolutionConfig,
     *,
     camera: Camera | None = None,
@@ -297,7 +299,7 @@ def deconvolve(
 
 def deconvolve_events(
     image: PixelArray | Image,
-    psf_field: PSFField,
+    psf_field: PSFField | str | Path,
     config: DeconvolutionConfig,
     *,
     camera: Camera | None = None,
@@ -327,6 +329,7 @@ def deconvolve_events(
     ndarray, shape of ``image``
         Deconvolved image in the units of the input; ``out`` if given.
     """
+    psf_field, config = as_psf_field(psf_field), _as_method(config)
     image = as_image(image, axes)
     _check_frame(image, psf_field, origin)
     window = Window(*(origin or (0, 0)), *image.frame_shape)
@@ -412,6 +415,16 @@ def _iterations(
             f"Not enough memory to deconvolve {format_shape(blur.window.shape)} pixels; "
             "deconvolve windows of the image, or choose a device with more memory."
         ) from None
+
+
+def _as_method(config: Any) -> DeconvolutionConfig:
+    """Settings of a method, checked."""
+    if isinstance(config, WienerConfig | RichardsonLucyConfig):
+        return config
+    raise SettingsError(
+        f"config must be a WienerConfig or RichardsonLucyConfig, got {type(config).__name__}; "
+        "pass e.g. config=WienerConfig()."
+    )
 
 
 def _check_frame(image: Image, psf_field: PSFField, origin: tuple[int, int] | None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device, as_settings
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
 from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window
@@ -158,7 +158,9 @@ def deblur_events(
     """
     image = as_image(image, axes)
     model = as_model(model)
-    predictor = Predictor(model, config, runtime.on(device))
+    config = as_settings(config, DeblurConfig, "config")
+    runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
+    predictor = Predictor(model, config, runtime)
     if isinstance(origin, FrameAlignment):
         window = origin.window
     else:

@@ -46,6 +46,18 @@ Float64 = NDArray[np.float64]
 DEFAULTS = PSFFieldConfig()
 
 
+def as_psf_field(psf_field: PSFField | str | Path) -> PSFField:
+    """PSF field that is given as such, or by the path of its file."""
+    if isinstance(psf_field, PSFField):
+        return psf_field
+    if isinstance(psf_field, str | Path):
+        return PSFField.load(psf_field)
+    raise PSFError(
+        f"Expected a PSF field, got {type(psf_field).__name__}; pass a PSFField, e.g. "
+        "PSFField.from_lens(lens, frame_shape), or the file of one."
+    )
+
+
 def fwhm_px(psfs: Float64) -> Float64:
     """Full width at half maximum, in pixels, of Gaussians equivalent to PSFs (..., K, K) of sum 1.
 

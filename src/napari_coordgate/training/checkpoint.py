@@ -12,7 +12,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from napari_coordgate.errors import ModelError, OutputError, SettingsError
+from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.io.files import (
     check_not_exists,
     check_writable,
@@ -20,7 +20,7 @@ from napari_coordgate.io.files import (
     remove_stale_temp_files,
 )
 from napari_coordgate.io.locks import acquire_lock
-from napari_coordgate.model import Model, read_tensors, write_tensors
+from napari_coordgate.model import Model, check_model_name, read_tensors, write_tensors
 
 OUTPUT_EXISTS_HINT = "choose another name, continue with --resume, or replace it with --overwrite"
 """Advice if the output of a training exists."""
@@ -119,8 +119,8 @@ class TrainingFiles:
 
     def claim(self, *, overwrite: bool) -> None:
         """Lock the files for a new training; raises OutputError if they cannot be written."""
-        if self.best is not None and self.best.suffix != ".safetensors":
-            raise OutputError(f"{self.best}: the name of a model must end in .safetensors.")
+        if self.best is not None:
+            check_model_name(self.best)
         targets = [path for path in (self.best, self.last) if path is not None]
         for path in targets:
             check_writable(path)

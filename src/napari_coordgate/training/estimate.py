@@ -12,13 +12,13 @@ from pathlib import Path
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from napari_coordgate.config import Device, RuntimeConfig, TrainingConfig
+from napari_coordgate.config import Device, RuntimeConfig, TrainingConfig, as_settings
 from napari_coordgate.data import Images, prepare_pairs
 from napari_coordgate.devices import free_device_memory, resolve_device
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled, run
 from napari_coordgate.model import Model, as_model
 from napari_coordgate.networks import FEATURES_PER_PIXEL
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.checkpoint import TrainingFiles
 from napari_coordgate.training.distributed import ProcessGroup
 from napari_coordgate.training.learner import Learner
@@ -89,7 +89,7 @@ class ResourceEstimate:
 
 def estimate_resources(
     sharp: Images,
-    psf_field: PSFField | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
     validation: Images | None = None,
@@ -163,7 +163,7 @@ def estimate_resources(
 
 def estimate_resources_events(
     sharp: Images,
-    psf_field: PSFField | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
     validation: Images | None = None,
@@ -181,7 +181,9 @@ def estimate_resources_events(
     Progress
         After each image, each step and each validation.
     """
-    runtime = runtime.on(device)
+    config = as_settings(config, TrainingConfig, "config")
+    runtime = as_settings(runtime, RuntimeConfig, "runtime").on(device)
+    psf_field = None if psf_field is None else as_psf_field(psf_field)
     start = None if init is None else as_model(init)
     pairs, val_pairs = yield from prepare_pairs(
         config, sharp, psf_field, blurred, validation, cancel

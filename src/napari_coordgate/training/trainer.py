@@ -18,13 +18,14 @@ from napari_coordgate.config import (
     RuntimeConfig,
     TrainingConfig,
     TrainingLength,
+    as_settings,
     check_batch_size,
 )
 from napari_coordgate.data import Images, Pairs, Sample, Samples, prepare_pairs
 from napari_coordgate.errors import CanceledError, SettingsError, TrainingError
 from napari_coordgate.events import Event, Preview, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.model import Model, as_model
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.checkpoint import Checkpoint, TrainingFiles
 from napari_coordgate.training.distributed import ProcessGroup, RankLostError
 from napari_coordgate.training.learner import (
@@ -45,7 +46,7 @@ T = TypeVar("T")
 
 def train(
     sharp: Images,
-    psf_field: PSFField | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
     validation: Images | None = None,
@@ -70,8 +71,8 @@ def train(
     ----------
     sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
         Sharp images; a folder means all images in it.
-    psf_field : PSFField, optional
-        Blur of the lens. Not together with ``blurred``.
+    psf_field : PSFField, str or Path, optional
+        Blur of the lens, or the file of it. Not together with ``blurred``.
     blurred : same types as ``sharp``, optional
         Measured blurred images of the same scenes, whole frames, in the same order.
     validation : same types as ``sharp``, optional
@@ -159,7 +160,7 @@ def train(
 
 def train_events(
     sharp: Images,
-    psf_field: PSFField | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
     validation: Images | None = None,
@@ -185,7 +186,9 @@ def train_events(
     Preview
         After each validation and every ``preview_seconds``: the first validation image, deblurred.
     """
-    runtime = runtime.on(device)
+    config = as_settings(config, TrainingConfig, "config")
+    runtime = as_settings(runtime, RuntimeConfig, "runtime").on(device)
+    psf_field = None if psf_field is None else as_psf_field(psf_field)
     with closing(TrainingFiles(output)) as files:
         group = _process_group(config, runtime)
         with group.sync_errors():
