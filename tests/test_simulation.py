@@ -8,6 +8,7 @@ import pytest
 from napari_coordgate.config import Camera, GaussianLens, Scaling
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window
+from napari_coordgate.io import Image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import center_crop_window, simulate
 
@@ -98,3 +99,12 @@ def test_errors_name_the_image(psf_field: PSFField) -> None:
         simulate(image()[None], psf_field, name="a.tif")
     with pytest.raises(ImageError, match=r"a\.tif"):
         simulate(np.ones(FRAME), psf_field, Camera(), 0, name="a.tif")
+
+
+def test_an_image_gives_the_same_pixels_as_its_array(psf_field: PSFField) -> None:
+    sharp = Image(image(), "YX", title="spots")
+    expected = simulate(image(), psf_field, Camera(photons=50), 3)
+    np.testing.assert_array_equal(simulate(sharp, psf_field, Camera(photons=50), 3), expected)
+    small = Image(image((8, 9)), "YX", title="spots")
+    with pytest.raises(FrameMismatchError, match=r"^spots is 8x9 pixels"):
+        simulate(small, psf_field)

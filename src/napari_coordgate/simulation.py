@@ -1,16 +1,17 @@
 """Simulated images: what a camera records of a sharp scene through a lens."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, format_shape
+from napari_coordgate.io import Image, as_image
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import PSFField, as_psf_field
 
@@ -29,19 +30,19 @@ def center_crop_window(shape: tuple[int, int], frame_shape: tuple[int, int], nam
 
 
 def simulate(
-    sharp: NDArray[Any],
+    sharp: PixelArray | Image,
     psf_field: PSFField | str | Path,
     camera: Camera = NO_NOISE,
     rng: int | np.random.Generator | None = None,
     *,
     scaling: Scaling | None = None,
-    name: str = "The image",
+    name: str | None = None,
 ) -> NDArray[np.float32]:
     """Simulate the blurred and noisy image that a camera records of a sharp scene.
 
     Parameters
     ----------
-    sharp : ndarray, shape (H, W)
+    sharp : Image or ndarray, shape (H, W)
         Sharp image, at least as large as the frame, which is at its center. The pixels
         around the frame contribute light; beyond the image the scene is mirrored.
     psf_field : PSFField, str or Path
@@ -54,8 +55,8 @@ def simulate(
     scaling : Scaling, optional
         Percentiles that correspond to zero and full brightness. The lower one is the
         camera's offset, which is not blurred.
-    name : str
-        Name of the image in error messages.
+    name : str, optional
+        Name of the image in error messages; default: that of the `Image`.
 
     Returns
     -------
@@ -84,8 +85,11 @@ def simulate(
     ((64, 64), dtype('float32'))
     """
     psf_field = as_psf_field(psf_field)
-    if sharp.ndim != 2:
-        raise ImageError(f"{name} must have shape (H, W), got {sharp.shape}.")
+    image = as_image(sharp)
+    name = name or image.name
+    if image.data.ndim != 2:
+        raise ImageError(f"{name} must have shape (H, W), got {image.data.shape}.")
+    sharp = image.pixels
     normalizer = fit_normalizer(sharp, scaling or Scaling(), name)
     height, width = sharp.shape
     window = center_crop_window((height, width), psf_field.frame_shape, name)

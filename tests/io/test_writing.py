@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,3 +157,26 @@ def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path: Path, name
     assert str(tmp_path / name) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
+def test_an_array_is_written_with_the_last_axes_or_the_given_ones(
+    tmp_path: Path, name: str
+) -> None:
+    pixels = numbers("ZYX", "u2")
+    write_image(tmp_path / name, pixels)
+    written = read_image(tmp_path / name)
+    assert written.axes == "ZYX"
+    np.testing.assert_array_equal(written.pixels, pixels)
+    write_image(tmp_path / name, pixels, overwrite=True, axes="CYX")
+    assert read_image(tmp_path / name).axes == "CYX"
+
+
+def test_exchanged_arguments_are_an_error_that_says_their_order(tmp_path: Path) -> None:
+    path: Any = tmp_path / "image.tif"
+    images: list[Any] = [numbers("YX"), Image(numbers("YX"), "YX")]
+    for image in images:
+        with pytest.raises(OutputError, match=r"got \w+; call write_image\(path, image\)"):
+            write_image(image, path)
+    with pytest.raises(ImageError, match="is not an image"):
+        write_image(path, path)

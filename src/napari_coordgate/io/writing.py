@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.arrays import WritablePixelArray
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.errors import OutputError
 from napari_coordgate.io.files import atomic_write, check_disk_space, preallocate
-from napari_coordgate.io.image import Image, PlaneView, check_axes, plane_indices
+from napari_coordgate.io.image import Image, PlaneView, as_image, check_axes, plane_indices
 from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
 from napari_coordgate.io.png_jpeg import to_png
 from napari_coordgate.io.tiff import create_tiff, tiff_layout, write_tiff
@@ -23,7 +24,13 @@ _BAND_ROWS = 1024
 """Rows that are copied at a time."""
 
 
-def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None:
+def write_image(
+    path: str | Path,
+    image: PixelArray | Image,
+    overwrite: bool = False,
+    *,
+    axes: str | None = None,
+) -> None:
     """Write an image in the format of the file name's suffix.
 
     ``.ome.tif`` is OME-TIFF. ``.tif`` opens in ImageJ if that supports the pixel type, else it is
@@ -36,13 +43,18 @@ def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None
     ----------
     path : str or Path
         The file; missing folders are created. It appears only when it is complete.
-    image : Image
+    image : Image or ndarray
         The image.
     overwrite : bool
         Replace an existing file.
+    axes : str, optional
+        One letter of TCZYXS for each axis; default: those of the `Image`, or the last letters of
+        TCZYX for an array.
 
     Raises
     ------
+    ImageError
+        If an array is not an image, or its axes are not valid.
     OutputError
         If the file exists, cannot be written, or its format cannot hold the image.
 
@@ -57,7 +69,12 @@ def write_image(path: str | Path, image: Image, overwrite: bool = False) -> None
     ...     print([file.name for file in Path(folder).iterdir()])
     ['deblurred.tif']
     """
-    path = Path(path)
+    if not isinstance(path, str | PathLike):
+        raise OutputError(
+            f"The path must be a file name, got {type(path).__name__}; "
+            "call write_image(path, image)."
+        )
+    path, image = Path(path), as_image(image, axes)
     if path.suffix.lower() == ".zarr":
         with create_image(path, image, overwrite=overwrite) as out:
             for index in plane_indices(image):
