@@ -1,11 +1,14 @@
 """Tests of the image quality metrics."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from napari_coordgate.errors import ImageError
 from napari_coordgate.geometry import field_radius
 from napari_coordgate.metrics import ZONES, psnr, quality, ssim, zone_psnr
 
@@ -81,3 +84,32 @@ def test_a_zone_without_pixels_has_no_value() -> None:
     values = quality(noise((8, 8), 1), noise((8, 8), 2), np.zeros((8, 8)))
     assert values.keys() == {"psnr", "ssim", "psnr_center"}
     assert values["psnr"] == values["psnr_center"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_range_of_integers_is_that_of_their_type_as_in_scikit_image(
+    dtype: type[np.integer],
+) -> None:
+    rng = np.random.default_rng(0)
+    sharp, restored = rng.integers(0, np.iinfo(dtype).max, (2, 20, 30), dtype, endpoint=True)
+    assert psnr(sharp, restored) == pytest.approx(peak_signal_noise_ratio(sharp, restored))
+    span = np.iinfo(dtype).max
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(sharp, restored, data_range=span, **settings)
+    assert ssim(sharp, restored) == pytest.approx(expected)
+    assert quality(sharp, restored)["psnr"] == psnr(sharp, restored)
+
+
+def test_the_zones_of_an_image_are_those_of_a_whole_frame_by_default() -> None:
+    sharp, restored = noise((30, 40), 1), noise((30, 40), 2)
+    radius = field_radius((30, 40))
+    assert zone_psnr(sharp, restored) == zone_psnr(sharp, restored, radius)
+    assert quality(sharp, restored) == quality(sharp, restored, radius)
+    with pytest.raises(ImageError, match=r"shape \(H, W\), got 2x30x40"):
+        zone_psnr(np.stack([sharp, sharp]), np.stack([sharp, sharp]))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, zone_psnr, quality])
+def test_images_of_different_shapes_are_an_error(metric: Callable[..., object]) -> None:
+    with pytest.raises(ImageError, match=r"different shapes, 8x9 and 8x8; compare"):
+        metric(noise((8, 9)), noise((8, 8)))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_coordgate.config import MultiWienerConfig, UNetConfig, network_config
+from napari_coordgate.config import GaussianLens, MultiWienerConfig, UNetConfig, network_config
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.geometry import Window, frame_coordinates, tiles
 from napari_coordgate.networks import (
     MultiWienerNet,
@@ -18,6 +19,7 @@ from napari_coordgate.networks import (
     WienerBank,
     build_network,
 )
+from napari_coordgate.optics import PSFField
 
 FRAME = (48, 40)
 POSITIONS = torch.tensor([[-0.9, -0.9], [-0.9, 0.9], [0.9, -0.9], [0.9, 0.9]], dtype=torch.float64)
@@ -196,8 +198,20 @@ def test_psfs_of_unsuitable_shape_are_refused(samples: PSFSamples) -> None:
 
 
 def test_an_architecture_with_filters_needs_psfs() -> None:
-    with pytest.raises(ValueError, match="needs PSF samples"):
+    with pytest.raises(SettingsError, match=r"pass a PSF field, as in build_network\(config"):
         build_network(MultiWienerConfig())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_is_built_from_a_psf_field(architecture: str) -> None:
+    psf_field = PSFField.from_lens(GaussianLens(), FRAME)
+    config = network_config(architecture=architecture, wiener_side=2)
+    psfs = PSFSamples.from_psf_field(psf_field, 2)
+    assert psfs.coordinates.abs().min() == pytest.approx(0.977, abs=0.003)
+    torch.testing.assert_close(psfs.psfs.sum((-2, -1)), torch.ones(4))
+    built = build_network(config, psf_field).state_dict()
+    assert torch.equal(built["bank.positions"], psfs.coordinates)
+    assert torch.equal(built["bank.psfs"], psfs.psfs / psfs.psfs.amax())
 
 
 def test_the_gradient_is_zero_beyond_the_receptive_radius() -> None:

@@ -7,10 +7,12 @@ from napari_coordgate.config import (
     UNetConfig,
     WeightedWienerConfig,
 )
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
 from napari_coordgate.networks.wiener import MultiWienerNet, PSFSamples, WeightedWiener, WienerBank
+from napari_coordgate.optics import PSFField
 
 __all__ = [
     "FEATURES_PER_PIXEL",
@@ -26,15 +28,15 @@ __all__ = [
 ]
 
 
-def build_network(config: NetworkConfig, psf_samples: PSFSamples | None = None) -> Network:
+def build_network(config: NetworkConfig, psfs: PSFField | PSFSamples | None = None) -> Network:
     """Network of a configuration, with PyTorch's random initial weights.
 
     Parameters
     ----------
     config : NetworkConfig
         The architecture.
-    psf_samples : PSFSamples, optional
-        PSFs at some positions, required by architectures with Wiener filters.
+    psfs : PSFField or PSFSamples, optional
+        PSF field, or PSFs at some positions; required by architectures with Wiener filters.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def build_network(config: NetworkConfig, psf_samples: PSFSamples | None = None) 
 
     Raises
     ------
-    ValueError
+    SettingsError
         If the architecture needs PSFs and there are none.
 
     Examples
@@ -57,8 +59,13 @@ def build_network(config: NetworkConfig, psf_samples: PSFSamples | None = None) 
     """
     if isinstance(config, CGUNetConfig | UNetConfig | CoordConvUNetConfig):
         return UNet.from_config(config)
-    if psf_samples is None:
-        raise ValueError(f"A network of architecture {config.architecture} needs PSF samples.")
+    if isinstance(psfs, PSFField):
+        psfs = PSFSamples.from_psf_field(psfs, config.wiener_side)
+    if psfs is None:
+        raise SettingsError(
+            f"A network of architecture {config.architecture} starts from the PSFs of the lens; "
+            "pass a PSF field, as in build_network(config, psf_field)."
+        )
     if isinstance(config, WeightedWienerConfig):
-        return WeightedWiener(config, psf_samples)
-    return MultiWienerNet(config, psf_samples)
+        return WeightedWiener(config, psfs)
+    return MultiWienerNet(config, psfs)

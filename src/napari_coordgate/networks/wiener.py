@@ -20,9 +20,10 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from napari_coordgate.config import CGMultiWienerConfig, MultiWienerConfig, WeightedWienerConfig
-from napari_coordgate.geometry import mirror_indices
+from napari_coordgate.geometry import mirror_indices, pixel_coordinates
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.unet import UNet
+from napari_coordgate.optics import PSFField, PSFGrid
 
 FILTER_RADII = 2
 """Radius of a filter, in radii of its PSF."""
@@ -38,6 +39,13 @@ class PSFSamples(NamedTuple):
     def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
         """PSFs in the weights of a network whose `WienerBank` is named ``bank``."""
         return cls(weights["bank.psfs"], weights["bank.positions"])
+
+    @classmethod
+    def from_psf_field(cls, psf_field: PSFField, side: int) -> Self:
+        """PSFs of a PSF field on a grid of ``side`` x ``side`` positions over the frame."""
+        grid = PSFGrid.from_psf_field(psf_field, side)
+        positions = pixel_coordinates(grid.positions, psf_field.frame_shape)
+        return cls(torch.from_numpy(grid.psfs).float(), torch.from_numpy(positions).float())
 
 
 class WienerBank(nn.Module):

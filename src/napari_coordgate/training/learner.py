@@ -10,13 +10,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from napari_coordgate.config import TrainingConfig, WienerBankSettings
+from napari_coordgate.config import TrainingConfig
 from napari_coordgate.data import Batch, Sample
 from napari_coordgate.devices import is_out_of_memory, to_device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
-from napari_coordgate.geometry import pixel_coordinates
-from napari_coordgate.networks import Network, PSFSamples, build_network
-from napari_coordgate.optics import PSFField, PSFGrid
+from napari_coordgate.networks import Network, build_network
+from napari_coordgate.optics import PSFField
 from napari_coordgate.training.distributed import ProcessGroup
 
 MIN_WINDOW = 8
@@ -101,23 +100,14 @@ class Learner:
 
 def _seeded_network(config: TrainingConfig, psf_field: PSFField | None) -> Network:
     """Network whose initial weights depend on the seed only."""
-    samples = _psf_samples(psf_field, config) if config.network.has_wiener_bank else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return build_network(config.network, samples)
-
-
-def _psf_samples(psf_field: PSFField | None, config: TrainingConfig) -> PSFSamples:
-    """PSFs on a grid over the frame, which initialize the Wiener filters."""
-    if psf_field is None:
+    if config.network.has_wiener_bank and psf_field is None:
         raise SettingsError(
             f"A network of architecture {config.network.architecture} starts from the PSFs of the "
             "lens; train it with a PSF field, or choose another architecture."
         )
-    assert isinstance(config.network, WienerBankSettings)
-    grid = PSFGrid.from_psf_field(psf_field, config.network.wiener_side)
-    positions = pixel_coordinates(grid.positions, psf_field.frame_shape)
-    return PSFSamples(*(torch.from_numpy(array).float() for array in (grid.psfs, positions)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build_network(config.network, psf_field)
 
 
 # Learning rate and averaging
