@@ -46,6 +46,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.config.base import nested_fields
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.networks import UNet, build_network
 from napari_coordgate.optics import PSFField
 
 MODELS = [
@@ -107,8 +108,42 @@ def test_every_default_survives_a_file(model: type[Settings], file: Path) -> Non
 def test_settings_are_frozen_and_described(model: type[Settings]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name
-        with pytest.raises(ValidationError, match="frozen"):
+        with pytest.raises(SettingsError, match=rf"replace\({name}=\.\.\.\)"):
             setattr(plain(model), name, getattr(plain(model), name))
+
+
+def test_replaced_values_are_validated() -> None:
+    config = TrainingConfig(steps=20)
+    assert config.replace(batch_size=2) == TrainingConfig(steps=20, batch_size=2)
+    assert config.steps == config.replace().steps == 20
+    with pytest.raises(SettingsError, match="steps: must be"):
+        config.replace(steps=-1)
+
+
+def test_settings_are_shown_by_what_differs_from_the_defaults() -> None:
+    assert repr(TrainingConfig()) == str(TrainingConfig()) == "TrainingConfig()"
+    config = TrainingConfig(steps=20, network=UNetConfig(depth=2))
+    assert repr(config) == "TrainingConfig(steps=20, network=UNetConfig(depth=2))"
+
+
+def test_an_architecture_is_given_by_its_name() -> None:
+    assert TrainingConfig(network="unet").network == UNetConfig()
+    assert isinstance(build_network("unet"), UNet)
+    for wrong, message in {
+        "unett": "must be one of cg-unet, unet, .*'unett'",
+        5: "not int",
+    }.items():
+        given: Any = wrong
+        for build in (lambda g: TrainingConfig(network=g), build_network):
+            with pytest.raises(SettingsError, match=message) as error:
+                build(given)
+            assert "tag" not in str(error.value)
+
+
+def test_a_method_of_another_class_is_an_error() -> None:
+    methods: Any = [UNetConfig()]
+    with pytest.raises(SettingsError, match="must be settings of a method"):
+        ComparisonFile(methods=methods, images=Path("i"), psf=Path("p"))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -67,6 +67,7 @@ from napari_coordgate.config.networks import (
     UNetSettings as UNetSettings,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerBankSettings as WienerBankSettings,
+    as_network_config as as_network_config,
     check_choice as check_choice,
     check_counts as check_counts,
     check_kernel_size as check_kernel_size,

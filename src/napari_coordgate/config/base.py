@@ -4,6 +4,7 @@ import inspect
 import textwrap
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -69,6 +70,29 @@ class Settings(BaseModel):
         for name, new in old.items():
             warnings.warn(f"The setting {name!r} is now called {new!r}.", FutureWarning, 2)
         return {old.get(name, name): value for name, value in values.items()}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError:
+            raise SettingsError(
+                f"Settings cannot be changed; make new ones by replace({name}=...)."
+            ) from None
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Values that differ from the defaults."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.is_required() or value != field.default:
+                yield name, value
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def replace(self, **changes: Any) -> Self:
+        """These settings with some values changed."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**(values | changes))
 
     def select(self, kind: type[S]) -> S:
         """Part of these settings that another class defines, e.g. the runtime."""

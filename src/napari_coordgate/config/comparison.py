@@ -86,8 +86,10 @@ def _method_tag(value: Any) -> str:
 
 def _with_one_kind(value: Any) -> Any:
     """Settings of one method, without those of other kinds that are null in older files."""
-    if not isinstance(value, dict):
+    if isinstance(value, _MethodBase):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("must be settings of a method, e.g. NetworkMethod(...)")
     settings = {name: item for name, item in value.items() if name == "name" or item is not None}
     others = [str(_current_name(name)) for name in settings if name != "name"]
     if sum(name in _KINDS for name in others) != 1:

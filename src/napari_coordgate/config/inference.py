@@ -15,7 +15,7 @@ class DeblurConfig(Settings):
     Examples
     --------
     >>> DeblurConfig(keep_dtype=True)
-    DeblurConfig(precision='auto', keep_dtype=True)
+    DeblurConfig(keep_dtype=True)
     """
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(

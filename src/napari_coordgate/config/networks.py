@@ -4,10 +4,18 @@ import reprlib
 from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from napari_coordgate.config.base import Settings, variants
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import SettingsError, format_validation_error
 
 Architecture = Literal[
     "cg-unet", "unet", "coordconv-unet", "multi-wiener", "cg-multi-wiener", "weighted-wiener"
@@ -196,13 +204,23 @@ def _architecture(value: Any) -> str:
 
 
 def _without_defaults_of_others(value: Any) -> Any:
-    """Settings of one architecture, without defaults of others.
+    """Settings of one architecture, also given as its name, without defaults of others.
 
     Files of earlier versions, and settings merged from several sources, contain the settings of
     all architectures.
     """
-    if isinstance(value, dict) and value.get("architecture", "cg-unet") not in _KINDS:
-        raise ValueError(f"architecture must be one of {', '.join(_KINDS)}")
+    if isinstance(value, str):
+        value = {"architecture": value}
+    if isinstance(value, _Network):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(
+            "must be settings of a network, e.g. UNetConfig(), or the name of an architecture, "
+            f"not {type(value).__name__}"
+        )
+    if value.get("architecture", "cg-unet") not in _KINDS:
+        given = value.get("architecture")
+        raise ValueError(f"architecture must be one of {', '.join(_KINDS)} (given: {given!r})")
     own = own_settings(value)
     if own is value:
         return value
@@ -237,6 +255,14 @@ NetworkConfig = Annotated[
 _KINDS = dict(zip(get_args(Architecture), variants(NetworkConfig), strict=True))
 _SETTINGS = {name: field for kind in _KINDS.values() for name, field in kind.model_fields.items()}
 _ADAPTER: TypeAdapter[NetworkConfig] = TypeAdapter(NetworkConfig)
+
+
+def as_network_config(value: Any) -> NetworkConfig:
+    """Settings of a network that are given as such, as a dict, or as the architecture's name."""
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
+        raise SettingsError(f"config: {format_validation_error(error)}") from None
 
 
 def network_config(**values: Any) -> NetworkConfig:

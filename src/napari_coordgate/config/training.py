@@ -42,7 +42,7 @@ class Scaling(Settings):
     Examples
     --------
     >>> Scaling(low_percentile=0.5)
-    Scaling(low_percentile=0.5, high_percentile=99.8)
+    Scaling(low_percentile=0.5)
     """
 
     low_percentile: float = Field(

@@ -1,11 +1,13 @@
 """Networks that deblur: U-Net(d), CG U-Net(d), and the networks they are compared with."""
 
 from napari_coordgate.config import (
+    Architecture,
     CGUNetConfig,
     CoordConvUNetConfig,
     NetworkConfig,
     UNetConfig,
     WeightedWienerConfig,
+    as_network_config,
 )
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import CoordGate
@@ -28,13 +30,15 @@ __all__ = [
 ]
 
 
-def build_network(config: NetworkConfig, psfs: PSFField | PSFSamples | None = None) -> Network:
+def build_network(
+    config: NetworkConfig | Architecture, psfs: PSFField | PSFSamples | None = None
+) -> Network:
     """Network of a configuration, with PyTorch's random initial weights.
 
     Parameters
     ----------
-    config : NetworkConfig
-        The architecture.
+    config : NetworkConfig or str
+        The architecture, or its name for the default settings.
     psfs : PSFField or PSFSamples, optional
         PSF field, or PSFs at some positions; required by architectures with Wiener filters.
 
@@ -47,7 +51,8 @@ def build_network(config: NetworkConfig, psfs: PSFField | PSFSamples | None = No
     Raises
     ------
     SettingsError
-        If the architecture needs PSFs and there are none.
+        If there is no such architecture, if a setting is invalid, or
+        if the architecture needs PSFs and there are none.
 
     Examples
     --------
@@ -57,6 +62,7 @@ def build_network(config: NetworkConfig, psfs: PSFField | PSFSamples | None = No
     >>> network(torch.rand(4, 1, 32, 32), torch.zeros(1, 2, 32, 32)).shape
     torch.Size([4, 1, 32, 32])
     """
+    config = as_network_config(config)
     if isinstance(config, CGUNetConfig | UNetConfig | CoordConvUNetConfig):
         return UNet.from_config(config)
     if isinstance(psfs, PSFField):
