@@ -1,13 +1,15 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator
+from itertools import count
 
 import pytest
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.errors import CanceledError, ImageError
-from napari_coordgate.events import Event, Stopwatch
+from napari_coordgate.events import Event, Progress, Stopwatch
 
 IGNORES_CANCEL = """
 import time
@@ -44,9 +46,29 @@ def test_a_terminal_shows_stage_remaining_time_and_metrics(
         assert words in err
 
 
-def test_nothing_is_printed_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_about_a_short_job_without_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     follow(training())
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_shows_a_line_of_progress_every_30_s(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(step=12.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+
+    def events() -> Generator[Event]:
+        for done in range(1, 7):
+            yield Progress("training", done, 10, seconds=60.0 * done, metrics={"loss": 0.25})
+
+    follow(events())
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, *_ = lines = err.splitlines()
+    assert 1 <= len(lines) <= 2
+    assert first == "training: 3/10, 0:07:00 left, loss 2.50e-01"
 
 
 @pytest.mark.parametrize("error", [CanceledError("stopped"), ImageError("bad")])

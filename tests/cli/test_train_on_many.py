@@ -111,7 +111,7 @@ def test_a_signal_stops_all_processes_and_only_one_of_them_speaks(story: Story) 
     status, out, err, left = story.ends["stopped"]
     assert (status, out, err.count("\n"), left) == (130, "", 1, [])
     assert "Stopped after" in err
-    assert err.endswith("with --resume.\n")
+    assert err.endswith("(resume, --resume).\n")
 
 
 def test_a_run_that_completes_leaves_what_that_of_one_process_leaves(story: Story) -> None:

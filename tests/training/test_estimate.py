@@ -144,3 +144,8 @@ def test_it_starts_where_the_run_would(tmp_path: Path) -> None:
     assert end_of(TrainingConfig(**SMALL), init=output).error is None
     other = TrainingConfig(**SMALL | {"network": {"base_channels": 4, "depth": 2}})
     assert isinstance(end_of(other, init=output).error, SettingsError)
+
+
+def test_little_memory_is_shown_in_mb() -> None:
+    estimate = ResourceEstimate(0.1, 500.0, 56_000_000, 8_000_000_000, "cpu")
+    assert "with 56 MB of memory (8.0 GB are free)" in str(estimate)

@@ -67,8 +67,8 @@ def check_disk_space(tasks: Sequence[Task]) -> None:
     if needed > free:
         raise OutputError(
             f"The results need about {needed / 1e9:.1f} GB, but {batch.output} has "
-            f"{free / 1e9:.1f} GB free; free some space, choose another disk, or pass "
-            "--keep-dtype."
+            f"{free / 1e9:.1f} GB free; free some space, choose another disk, or keep "
+            "the pixel type (keep_dtype, --keep-dtype)."
         )
 
 
@@ -83,7 +83,7 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
     if earlier is not None and earlier.status == "running" and size == 0:
         # Without hard links a name is reserved by an empty file just before the result is moved.
         return replace(task, replace=True)
-    advice = "move it, choose another output folder, or overwrite results (--overwrite)"
+    advice = "move it, choose another output folder, or overwrite results (overwrite, --overwrite)"
     if earlier is None or earlier.status == "failed":
         message = f"{target} already exists and was not written by a batch; {advice}."
         return task.result("failed", message=message)

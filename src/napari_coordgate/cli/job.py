@@ -2,18 +2,23 @@
 
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 from typing import TypeVar
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
 
 from napari_coordgate.events import Event, Progress, format_count, run
 
 R = TypeVar("R")
+
+LINE_SECONDS = 30.0
+"""Minimum time between two lines of progress in a log."""
 
 _METRIC_FORMATS = {"loss": "loss {:.2e}", "psnr": "PSNR {:.2f} dB"}
 
@@ -40,15 +45,31 @@ def cancel_on_signal() -> Iterator[threading.Event]:
 
 
 def follow(events: Generator[Event, None, R]) -> R:
-    """Run a job and return its result, with progress bars if standard error is a terminal."""
-    with _progress_bars() as show:
+    """Run a job and return its result; show its progress as bars, or as lines in a log."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return run(events, _ProgressLines())
+    with _progress_bars(console) as show:
         return run(events, show)
 
 
+class _ProgressLines:
+    """Prints a line about each `Progress` event it is called with, at most every 30 s."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Progress) or time.monotonic() - self._printed < LINE_SECONDS:
+            return
+        self._printed = time.monotonic()
+        parts = (format_count(event), _time_left(event), _format_metrics(event.metrics))
+        typer.echo(f"{event.stage}: {', '.join(filter(None, parts))}", err=True)
+
+
 @contextmanager
-def _progress_bars() -> Iterator[Callable[[Event], None]]:
+def _progress_bars(console: Console) -> Iterator[Callable[[Event], None]]:
     """Function that draws a bar for each stage of the `Progress` events it is called with."""
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
@@ -58,7 +79,7 @@ def _progress_bars() -> Iterator[Callable[[Event], None]]:
     )
     stages: dict[str, TaskID] = {}
     figures: dict[str, float] = {}
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Bars(*columns, console=console, transient=True) as bars:
 
         def show(event: Event) -> None:
             if not isinstance(event, Progress):
@@ -84,7 +105,7 @@ def _time_left(event: Progress) -> str:
     return f"{timedelta(seconds=round(event.seconds_left))} left"
 
 
-def _format_metrics(figures: dict[str, float]) -> str:
+def _format_metrics(figures: Mapping[str, float]) -> str:
     return ", ".join(
         text.format(figures[name]) for name, text in _METRIC_FORMATS.items() if name in figures
     )

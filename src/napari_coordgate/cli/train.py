@@ -22,7 +22,7 @@ from napari_coordgate.config import (
     TrainingConfig,
     TrainingSettings,
 )
-from napari_coordgate.errors import CanceledError, SettingsError
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, Progress, pluralize
 from napari_coordgate.io.files import (
     check_not_exists,
@@ -99,12 +99,7 @@ def train_network(
         if rank > 0:
             deque(events, maxlen=0)
             return
-        try:
-            model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
-        except CanceledError as error:
-            if not last_checkpoint_path(output).exists():
-                raise
-            raise CanceledError(f"{str(error).rstrip('.')}, with --resume.") from None
+        model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
     psnr = model.metrics.get("psnr", math.nan)
     typer.echo(
         f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB "

@@ -24,7 +24,7 @@ _ADVICE = {
     errno.EEXIST: "choose a folder that is not a file",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
-_OUTPUT_EXISTS_HINT = "choose another name or pass --overwrite"
+_OUTPUT_EXISTS_HINT = "choose another name, or overwrite it (overwrite, --overwrite)"
 _MAX_NAME_END = 40
 """Characters of a target's name in its temporary name, to stay below the longest name allowed."""
 _TEMPORARY_NAME = re.compile(r"\.napari-coordgate-[0-9a-f]{8}-(?P<end>.+)", re.DOTALL)

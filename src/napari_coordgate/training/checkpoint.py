@@ -22,7 +22,9 @@ from napari_coordgate.io.files import (
 from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model, check_model_name, read_tensors, write_tensors
 
-OUTPUT_EXISTS_HINT = "choose another name, continue with --resume, or replace it with --overwrite"
+OUTPUT_EXISTS_HINT = (
+    "choose another name, continue it (resume, --resume), or replace it (overwrite, --overwrite)"
+)
 """Advice if the output of a training exists."""
 
 PREFIX = "training."

@@ -58,7 +58,7 @@ class ResourceEstimate:
     >>> estimate.fits
     True
     >>> print(estimate)
-    About 8 minutes on the cpu, at 0.1 s per step, with 0.3 GB of memory (8.0 GB are free).
+    About 8 minutes on the cpu, at 0.1 s per step, with 350 MB of memory (8.0 GB are free).
     """
 
     seconds_per_step: float
@@ -74,7 +74,7 @@ class ResourceEstimate:
 
     def __str__(self) -> str:
         """One line for the user."""
-        memory, free = (f"{size / 1e9:.1f} GB" for size in (self.memory_bytes, self.free_bytes))
+        memory, free = (_size(size) for size in (self.memory_bytes, self.free_bytes))
         if not self.fits:
             return (
                 f"The training needs about {memory} of memory, but {free} are free on the "
@@ -262,6 +262,11 @@ def _seconds_per_image(
         start = time.perf_counter()
         yield from validate(network, trainer.val_pairs, 1, trainer.group, trainer.step, cancel)
     return time.perf_counter() - start
+
+
+def _size(size: int) -> str:
+    """Rounded size in MB or GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -353,7 +353,9 @@ class Trainer:
             self._save_last()
             is_lost = isinstance(error, RankLostError)
             cause = "Lost another process of the training" if is_lost else "Stopped"
-            advice = "; resume the training to continue." if self.files.last else "."
+            advice = (
+                "; resume the training to continue (resume, --resume)." if self.files.last else "."
+            )
             raise type(error)(
                 f"{cause} after {self.step} of {pluralize(self.total, 'step')}{advice}"
             ) from None
