@@ -1,5 +1,7 @@
 """Tests of frame coordinates, windows and tiles."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -7,6 +9,8 @@ from hypothesis import given, strategies as st
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.geometry import (
     Window,
+    as_origin,
+    as_window,
     coordinate_axis,
     field_radius,
     field_vectors,
@@ -153,3 +157,18 @@ def test_field_radius_is_the_distance_from_the_optical_axis(
     np.testing.assert_allclose(field_radius(shape, axis=(y, x)), expected, atol=1e-12)
     vectors = field_vectors(np.moveaxis(frame_coordinates(shape), 0, -1), shape, (y, x))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [(1, 2), (1, 2, 3, 4.5), 7, "abcd"])
+def test_a_window_is_four_whole_numbers(wrong: Any) -> None:
+    assert as_window((1, 2, 3, 4)) == Window(1, 2, 3, 4)
+    assert isinstance(as_window(list(np.arange(4))), Window)
+    with pytest.raises(FrameMismatchError, match=r"pass Window\(y0, x0, height, width\)"):
+        as_window(wrong)
+
+
+@pytest.mark.parametrize("wrong", [(1, 2, 3), (0.5, 2), 7, "ab"])
+def test_an_origin_is_two_whole_numbers(wrong: Any) -> None:
+    assert as_origin([3, -2]) == (3, -2)
+    with pytest.raises(FrameMismatchError, match=r"two whole numbers, got .*; pass the"):
+        as_origin(wrong)

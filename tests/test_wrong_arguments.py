@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from napari_coordgate import (
+    CGUNetConfig,
     ComparisonConfig,
     DeblurConfig,
+    FrameMismatchError,
     GaussianLens,
     Model,
     ModelError,
@@ -21,12 +23,14 @@ from napari_coordgate import (
     TrainingConfig,
     UNetConfig,
     WienerConfig,
+    Window,
     build_network,
     compare,
     deblur,
     deblur_folder,
     deconvolve,
     estimate_resources,
+    gating_maps,
     richardson_lucy,
     simulate,
     train,
@@ -125,3 +129,66 @@ def test_a_model_is_saved_with_the_suffix_of_models(tmp_path: Path) -> None:
 def test_cancel_is_an_event() -> None:
     with pytest.raises(SettingsError, match=r"cancel must be a threading\.Event, got bool"):
         train(IMAGES, FIELD, cancel=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"na": 0.5}, IMAGES, FIELD], ids=["dict", "psfs", "field"])
+def test_something_else_than_a_lens_is_an_error(wrong: Any) -> None:
+    with pytest.raises(PSFError, match=r"^Expected a lens, got \w+; pass a Lens, a Gaussian"):
+        PSFField.from_lens(wrong, (32, 32))
+
+
+def test_a_lens_may_be_passed_as_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "lens.yaml"
+    path.write_text("sigma_edge_px: 1.5\n")
+    psf_field = PSFField.from_lens(path, (32, 32))
+    assert psf_field.source == PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), (32, 32)).source
+    with pytest.raises(SettingsError, match="no such file"):
+        PSFField.from_lens(str(tmp_path / "missing.yaml"), (32, 32))
+
+
+@pytest.mark.parametrize("shape", [32, (32,), (32, 0), (32.5, 32), (3, 32, 32), "ab"])
+def test_a_frame_shape_is_two_positive_integers(shape: Any) -> None:
+    builds: list[Callable[[], PSFField]] = [
+        lambda: PSFField.from_lens(GaussianLens(), shape),
+        lambda: PSFField.from_psfs(np.ones((1, 3, 3)), [[1, 1]], shape),
+    ]
+    for build in builds:
+        with pytest.raises(PSFError, match=r"two positive integers, got .*; pass the \(height"):
+            build()
+
+
+@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), "high"])
+def test_a_tolerance_is_positive(tolerance: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^tolerance: must be"):
+        PSFField.from_lens(GaussianLens(), (32, 32), tolerance)
+
+
+def test_a_window_may_be_a_plain_tuple() -> None:
+    window = Window(4, 6, 12, 10)
+    plain: Any = tuple(window)
+    np.testing.assert_array_equal(
+        FIELD.operator(plain, scene_window=(0, 0, 32, 32), device="cpu")(IMAGES[0]),  # type: ignore[arg-type]
+        FIELD.blur(IMAGES[0], window=window),
+    )
+    np.testing.assert_array_equal(
+        FIELD.blur(IMAGES[0], window=plain), FIELD.blur(IMAGES[0], window=window)
+    )
+    config = CGUNetConfig(depth=2, base_channels=2)
+    model = Model(TrainingConfig(network=config), build_network(config).state_dict(), (32, 32))
+    maps = gating_maps(model, plain)
+    assert maps["down 1"].shape == (2, 12, 10)
+    with pytest.raises(FrameMismatchError, match=r"pass Window\("):
+        gating_maps(model, (4, 6))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("origin", [(0.5, 0), (1,), 3])
+def test_an_origin_that_is_not_two_whole_numbers_is_an_error(origin: Any) -> None:
+    crop = IMAGES[0, :16, :16]
+    uses: list[Callable[[], Any]] = [
+        lambda: deblur(crop, MODEL, origin=origin),
+        lambda: wiener(crop, FIELD, origin=origin),
+        lambda: FIELD.blur(crop, origin=origin, window=Window(0, 0, 4, 4)),
+    ]
+    for use in uses:
+        with pytest.raises(FrameMismatchError, match=r"^An origin must be two whole numbers"):
+            use()

@@ -7,7 +7,9 @@ trained on patches applies to any tile of any image of that frame. Coordinates a
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Sequence
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +117,29 @@ class Window(NamedTuple):
             slice(self.y0 - outer.y0, self.y1 - outer.y0),
             slice(self.x0 - outer.x0, self.x1 - outer.x0),
         )
+
+
+def as_window(window: Sequence[int]) -> Window:
+    """Window that may be given as a plain sequence (y0, x0, height, width)."""
+    try:
+        return Window(*map(index, window))
+    except TypeError:
+        raise FrameMismatchError(
+            f"A window must be four whole numbers, got {reprlib.repr(window)}; pass "
+            "Window(y0, x0, height, width)."
+        ) from None
+
+
+def as_origin(origin: Sequence[int]) -> tuple[int, int]:
+    """Origin (y, x) of two whole numbers; FrameMismatchError for anything else."""
+    try:
+        y, x = map(index, origin)
+    except (TypeError, ValueError):
+        raise FrameMismatchError(
+            f"An origin must be two whole numbers, got {reprlib.repr(origin)}; pass the frame "
+            "pixel (y, x) of the image's first pixel."
+        ) from None
+    return y, x
 
 
 def pixel_coordinates(pixels: ArrayLike, frame_lengths: ArrayLike) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from napari_coordgate.errors import (
     SettingsError,
 )
 from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
-from napari_coordgate.geometry import Window, format_shape
+from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image, as_image, plane_indices, stack_index
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
@@ -332,7 +332,7 @@ def deconvolve_events(
     psf_field, config = as_psf_field(psf_field), _as_method(config)
     image = as_image(image, axes)
     _check_frame(image, psf_field, origin)
-    window = Window(*(origin or (0, 0)), *image.frame_shape)
+    window = Window(*as_origin(origin or (0, 0)), *image.frame_shape)
     blur = _blur_operator(psf_field, config, window, device)
     result = np.empty(image.data.shape, np.float32) if out is None else out
     indices = list(plane_indices(image))

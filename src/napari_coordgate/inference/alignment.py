@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchError
-from napari_coordgate.geometry import Window, format_shape
+from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image
 from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
@@ -36,7 +36,7 @@ def align_to_frame(
     """Window of the model's frame that an image shows; ``origin`` is its first pixel (y, x)."""
     frame = Window.whole(model.frame_shape)
     shape, name = image.frame_shape, image.name
-    window = frame if origin is None else Window(*origin, *shape)
+    window = frame if origin is None else Window(*as_origin(origin), *shape)
     if not frame.contains(window):
         raise FrameMismatchError(
             f"{name}: a window of {format_shape(shape)} pixels at {origin} exceeds the model's "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.geometry import Window, as_window, frame_coordinates
 from napari_coordgate.model import Model, as_model
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def gating_maps(
     {'down 1': (32, 64, 64), 'down 2': (64, 32, 32)}
     """
     model = as_model(model)
+    window = None if window is None else as_window(window)
     shape = model.frame_shape
     if window is None and longest_side is not None:
         shape = _reduced_shape(shape, longest_side, model.network.multiple)

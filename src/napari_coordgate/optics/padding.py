@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.errors import FrameMismatchError, PSFError
-from napari_coordgate.geometry import Window, format_shape, mirror_indices
+from napari_coordgate.geometry import Window, as_origin, as_window, format_shape, mirror_indices
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -55,14 +55,14 @@ def resolve_windows(
         raise FrameMismatchError(
             f"An array of shape {tuple(shape)} is not an image; pass one of shape (..., H, W)."
         )
-    region, frame = Window(*origin, *shape[-2:]), Window.whole(frame_shape)
+    region, frame = Window(*as_origin(origin), *shape[-2:]), Window.whole(frame_shape)
     if window is None and not region.contains(frame):
         raise FrameMismatchError(
             f"An image of {format_shape(shape[-2:])} pixels at {origin} does not cover the PSF "
             f"field's frame of {format_shape(frame_shape)} pixels; pass an image of the "
             "frame's size, or the window that it shows."
         )
-    window = check_window(window or frame, frame_shape)
+    window = check_window(as_window(window or frame), frame_shape)
     if not region.contains(window):
         raise FrameMismatchError(
             f"An image that shows {region} does not cover {window}; pass a larger image, "

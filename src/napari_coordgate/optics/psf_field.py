@@ -19,8 +19,10 @@ frame spreads by the PSF at the nearest border.
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from collections.abc import Sequence
+from operator import index
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,10 +31,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig
+from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import PSFError
-from napari_coordgate.geometry import Window, format_shape, pixel_coordinates
+from napari_coordgate.geometry import Window, as_window, format_shape, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
@@ -153,7 +155,7 @@ class PSFField:
     @classmethod
     def from_lens(
         cls,
-        lens: Lens | GaussianLens,
+        lens: Lens | GaussianLens | str | Path,
         frame_shape: tuple[int, int],
         tolerance: float = DEFAULTS.tolerance,
         enclosed_energy: float = DEFAULTS.enclosed_energy,
@@ -163,8 +165,8 @@ class PSFField:
 
         Parameters
         ----------
-        lens : Lens or GaussianLens
-            The lens.
+        lens : Lens, GaussianLens, str or Path
+            The lens, or the YAML file of one.
         frame_shape : tuple of int
             (height, width) of the frame, in pixels.
         tolerance : float
@@ -182,10 +184,16 @@ class PSFField:
         Raises
         ------
         PSFError
-            If the PSF is larger than the frame, or varies too fast for the tolerance.
+            If the PSF is larger than the frame, or varies too fast for the tolerance; if there
+            is no lens or the frame is not two positive integers.
+        SettingsError
+            If the tolerance or the enclosed energy is out of range, or the file of the lens
+            cannot be read.
         CanceledError
             If canceled.
         """
+        lens, frame_shape = _as_lens(lens), _check_frame_shape(frame_shape)
+        PSFFieldConfig(tolerance=tolerance, enclosed_energy=enclosed_energy)  # raises if invalid
         fit = fit_lens(lens, frame_shape, tolerance, enclosed_energy, cancel)
         source = {"lens": lens.model_dump(mode="json"), "relative_error": fit.relative_error}
         return cls(*fit.arrays, frame_shape, lens.pixel_size_um, lens.axis, source)
@@ -232,7 +240,11 @@ class PSFField:
         PSFError
             If shapes do not fit, a PSF contains no light, positions coincide or are
             outside the frame, or the PSFs are larger than the frame.
+        SettingsError
+            If the tolerance is out of range.
         """
+        frame_shape = _check_frame_shape(frame_shape)
+        PSFFieldConfig(tolerance=tolerance)  # raises if invalid
         fit = fit_measured_psfs(psfs, positions, frame_shape, tolerance)
         source = {"measured_psfs": len(np.asarray(psfs)), "relative_error": fit.relative_error}
         return cls(*fit.arrays, frame_shape, pixel_size_um, axis, source)
@@ -299,11 +311,12 @@ class PSFField:
         >>> torch.allclose((blurred**2).sum(), (sharp * blur.adjoint(blurred)).sum())
         True
         """
-        window = window or Window.whole(self.frame_shape)
+        window = as_window(window or Window.whole(self.frame_shape))
+        scene_window = as_window(scene_window or window)
         if not isinstance(device, torch.device):
             device = resolve_device(device)
         convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
-        return BlurOperator(convolution, window, scene_window or window, device)
+        return BlurOperator(convolution, window, scene_window, device)
 
     def blur(
         self, image: Array, *, origin: tuple[int, int] = (0, 0), window: Window | None = None
@@ -388,7 +401,7 @@ class PSFField:
 
     def input_window(self, window: Window) -> Window:
         """Rectangle of the scene from which `blur` computes a window without mirroring."""
-        return self._convolution.input_window(window)
+        return self._convolution.input_window(as_window(window))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the PSF field as a TIFF stack: the mean PSF, then the components.
@@ -453,3 +466,29 @@ class PSFField:
             return cls(kernels, coefficients, **psf_field_file.parse_description(description))
         except PSFError as error:
             raise PSFError(f"{name}: {error}") from None
+
+
+def _as_lens(lens: Lens | GaussianLens | str | Path) -> Lens | GaussianLens:
+    """Lens that is given as such, or by the path of its YAML file."""
+    if isinstance(lens, Lens | GaussianLens):
+        return lens
+    if isinstance(lens, str | Path):
+        return load_lens(lens)
+    raise PSFError(
+        f"Expected a lens, got {type(lens).__name__}; pass a Lens, a GaussianLens or the YAML file "
+        "of one, or use PSFField.from_psfs for measured PSFs."
+    )
+
+
+def _check_frame_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
+    """Frame shape, if it is two positive integers."""
+    try:
+        height, width = map(index, frame_shape)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise PSFError(
+            f"frame_shape must be two positive integers, got {reprlib.repr(frame_shape)}; pass the "
+            "(height, width) of the frame in pixels."
+        )
+    return height, width
