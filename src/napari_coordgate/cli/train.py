@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from napari_coordgate.config import (
     TrainingConfig,
     TrainingSettings,
 )
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import Event, Progress, pluralize
 from napari_coordgate.io.files import (
     check_not_exists,
@@ -97,7 +98,8 @@ def train_network(
             cancel=cancel,
         )
         if rank > 0:
-            deque(events, maxlen=0)
+            with suppress(CoordGateError):  # all processes raise it, the first one reports it
+                deque(events, maxlen=0)
             return
         model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
     psnr = model.metrics.get("psnr", math.nan)
