@@ -111,11 +111,15 @@ def networks(base_channels: int) -> list[NetworkMethod]:
         ("MultiWienerNet(6)", "multi-wiener", 6, 0),
         ("MultiWienerNet(3)", "multi-wiener", 3, 0),
         ("CG-WienerNet(3)", "cg-multi-wiener", 3, -1),
-        ("Weighted Wiener", "weighted-wiener", 3, 0),
     )
     return [
-        network(name, architecture=architecture, depth=depth, base_channels=base_channels + extra)
-        for name, architecture, depth, extra in architectures
+        *(
+            network(
+                name, architecture=architecture, depth=depth, base_channels=base_channels + extra
+            )
+            for name, architecture, depth, extra in architectures
+        ),
+        network("Weighted Wiener", architecture="weighted-wiener"),
     ]
 
 

@@ -103,7 +103,7 @@ def test_the_short_help_of_train_fits_two_screens_and_names_the_long_one(run: Ru
     assert "--help-all" in short
     assert "--warmup-steps" not in short
     assert "--warmup-steps" in full
-    assert len(short.splitlines()) < 60
+    assert len(short.splitlines()) < 66  # two screens of 33 lines
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -177,7 +177,7 @@ def test_the_center_of_a_larger_sharp_image_is_recorded(
 def test_a_sharp_image_smaller_than_the_frame_is_refused(
     sharp: NDArray[np.uint16], field: PSFField
 ) -> None:
-    with pytest.raises(FrameMismatchError, match="less than the frame"):
+    with pytest.raises(FrameMismatchError, match="smaller than the frame"):
         blurred_scene(Image(sharp[1:], "YX", title="cells"), field, Camera())
 
 

@@ -178,7 +178,7 @@ def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
     assert form.editors["wavelength_nm"].boxes[0].suffix() == " nm"  # type: ignore[attr-defined]
     assert form.labels["field_curvature_um"].text() == "Field curvature"
     tooltip = form.editors["wavelength_nm"].toolTip()
-    assert "vacuum" in tooltip
+    assert "wavelength" in tooltip
     assert "Allowed: above 100 and below 3000." in tooltip
 
 

@@ -374,7 +374,7 @@ def test_the_error_of_a_failed_training_is_shown_until_its_cause_is_gone(
         raise TrainingError("The training diverged at step 7; choose a lower learning rate.")
         yield
 
-    monkeypatch.setattr("napari_coordgate.training.train", diverge)
+    monkeypatch.setattr("napari_coordgate.training.train_events", diverge)
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"
     assert "lower learning rate" in widget.bar.message.text()
