@@ -1,9 +1,9 @@
 """Architectures of networks, one settings class for each."""
 
 import reprlib
+from numbers import Integral
 from typing import Annotated, Any, Literal, Self, get_args
 
-import numpy as np
 from pydantic import (
     BeforeValidator,
     Discriminator,
@@ -282,7 +282,7 @@ def check_choice(name: str, value: Any, literal: Any) -> None:
 def check_counts(**values: Any) -> None:
     """Raise SettingsError unless each named value is a whole number of at least 1."""
     for name, value in values.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise SettingsError(
                 f"{name}: must be a whole number of at least 1 (given: {reprlib.repr(value)})"
             )
