@@ -77,7 +77,7 @@ def test_each_bead_shows_the_blur_at_its_position() -> None:
 
 
 def test_the_blurred_samples_are_reproducible(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "benchmarks.samples", str(tmp_path)]
     subprocess.run(command, cwd=root, check=True)
     for name in ("nuclei.tif", "beads.tif"):
