@@ -14,6 +14,7 @@ from scipy.special import erf, j0, j1
 
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import PSFError
+from napari_coordgate.geometry import field_vectors
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
 
 Array = NDArray[np.float64]
@@ -213,6 +214,24 @@ def test_field_curvature_is_defocus_growing_as_the_squared_field_radius() -> Non
         assert difference(psf_of(curved, (y, x), WIDE), psf_of(flat)) < 1e-12
 
 
+@given(position=positions)
+def test_axial_aberrations_equal_those_that_vary_over_the_field_at_one_position(
+    position: tuple[float, float],
+) -> None:
+    v_y, v_x = field_vectors([position], SQUARE)[0]
+    of_field = with_(PERFECT, astigmatism_waves=0.6, coma_waves=0.4, defocus_um=1)
+    straight, diagonal = 0.6 * (v_y**2 - v_x**2), 1.2 * v_y * v_x
+    constant = with_(
+        PERFECT,
+        axial_astigmatism_waves=(straight, diagonal),
+        axial_coma_waves=(0.4 * v_y, 0.4 * v_x),
+        defocus_um=1,
+    )
+    expected = psf_of(of_field, position)
+    for anywhere in (AXIS, (-0.7, 0.4)):
+        np.testing.assert_allclose(psf_of(constant, anywhere), expected, atol=1e-9)
+
+
 def test_tilt_defocuses_opposite_sides_of_the_frame_in_opposite_directions() -> None:
     lens = with_(PERFECT, spherical_waves=0.3)
     tilted = with_(lens, tilt_um=(1, 2))
@@ -224,7 +243,16 @@ def test_tilt_defocuses_opposite_sides_of_the_frame_in_opposite_directions() -> 
 
 
 @pytest.mark.parametrize("tilt_um", [(0.0, 0.0), (2.0, 0.0), (0.0, 2.0)])
-@pytest.mark.parametrize("lens", [MIXED, GaussianLens(sigma_edge_px=4)])
+@pytest.mark.parametrize(
+    "lens",
+    [
+        MIXED,
+        with_(MIXED, axial_coma_waves=(0.2, 0.0)),
+        with_(MIXED, axial_coma_waves=(0.0, 0.2), axial_astigmatism_waves=(0.3, 0.0)),
+        with_(MIXED, axial_astigmatism_waves=(0.0, 0.3)),
+        GaussianLens(sigma_edge_px=4),
+    ],
+)
 def test_psfs_of_a_symmetric_lens_equal_those_of_an_almost_symmetric_one(
     lens: Lens | GaussianLens, tilt_um: tuple[float, float]
 ) -> None:

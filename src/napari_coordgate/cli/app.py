@@ -34,6 +34,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+calibrate = typer.Typer(
+    help="Measure the lens or the camera from images.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(calibrate, name="calibrate")
+
 _PRESET_HELP = " ".join(f"{name}: {text}" for name, text in PRESET_DESCRIPTIONS.items())
 
 MAIN_TRAINING_SETTINGS = (

@@ -68,6 +68,16 @@ class Lens(Settings):
     spherical_waves: float = Field(
         0.0, description="Spherical aberration, the same over the whole frame, waves."
     )
+    axial_astigmatism_waves: Pair = Field(
+        (0.0, 0.0),
+        description="Astigmatism that is the same over the whole frame, as of a decentered element, "
+        "waves: along the axes of the frame, and along its diagonals.",
+    )
+    axial_coma_waves: Pair = Field(
+        (0.0, 0.0),
+        description="Coma that is the same over the whole frame, as of a decentered element, "
+        "waves: (y, x).",
+    )
     axis: Pair = Field((0.0, 0.0), description=AXIS)
 
     @model_validator(mode="after")

@@ -108,12 +108,18 @@ def _distinct(lens: Lens | GaussianLens, positions: Array) -> tuple[Array, NDArr
     Returns the distinct positions (M, 2), the index into them of each position (N,), and the
     sign (N, 2) of each coordinate before mirroring.
     """
-    tilt = lens.tilt_um if isinstance(lens, Lens) else (0.0, 0.0)
-    symmetric = [not axis and not slope for axis, slope in zip(lens.axis, tilt, strict=True)]
+    symmetric = [
+        not (lens.axis[i] or (isinstance(lens, Lens) and _breaks_symmetry(lens, i))) for i in (0, 1)
+    ]
     sign = np.where(symmetric & (positions < 0), -1.0, 1.0)
     # Pixels that mirror each other do so up to rounding.
     distinct, index = np.unique(np.round(positions * sign, 12), axis=0, return_inverse=True)
     return distinct, index.reshape(-1), sign
+
+
+def _breaks_symmetry(lens: Lens, i: int) -> bool:
+    """Whether an aberration differs on the two sides of the frame along axis ``i``."""
+    return any((lens.tilt_um[i], lens.axial_coma_waves[i], lens.axial_astigmatism_waves[1]))
 
 
 # A Gaussian lens
@@ -179,10 +185,14 @@ class _Wavefronts:
         along, across, squared = y * v_y + x * v_x, y * v_x - x * v_y, y**2 + x**2
         per_um = 1e3 / lens.wavelength_nm
         axial = np.sqrt((lens.refractive_index * per_um) ** 2 - (lens.na * per_um) ** 2 * squared)
+        straight, diagonal = lens.axial_astigmatism_waves
+        coma_y, coma_x = lens.axial_coma_waves
         waves: NDArray[Any] = (
             defocus_um * (axial - lens.refractive_index * per_um)
             + lens.astigmatism_waves * (along**2 - across**2)
-            + lens.coma_waves * (3.0 * squared - 2.0) * along
+            + straight * (y**2 - x**2)
+            + diagonal * 2.0 * y * x
+            + (3.0 * squared - 2.0) * (lens.coma_waves * along + coma_y * y + coma_x * x)
             + lens.spherical_waves * (6.0 * squared**2 - 6.0 * squared + 1.0)
         )
         return waves
