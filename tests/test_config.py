@@ -27,6 +27,7 @@ from napari_coordgate.config import (
     DeblurRuntime,
     GaussianLens,
     Lens,
+    LensCalibration,
     ModelMethod,
     NetworkConfig,
     NetworkMethod,
@@ -60,8 +61,12 @@ METHODS: dict[type[Settings], dict[str, Any]] = {
     WienerMethod: {"name": "Wiener", "wiener": {}},
     RichardsonLucyMethod: {"name": "RL", "richardson_lucy": {}},
 }
+OPTICS = {"na": 0.5, "wavelength_nm": 520, "pixel_size_um": 0.325}
+OPTICS_TEXT = yaml.safe_dump(OPTICS)
 REQUIRED: dict[type[Settings], dict[str, Any]] = {
     **METHODS,
+    Lens: OPTICS,
+    LensCalibration: {"method": "beads"},
     ComparisonFile: {"methods": (*METHODS.values(),), "images": "sharp", "psf": "lens.psf.tif"},
 }
 """Values of the settings without defaults."""
@@ -101,7 +106,8 @@ def test_every_default_survives_a_file(model: type[Settings], file: Path) -> Non
     settings = plain(model)
     file.write_text(settings.to_yaml())
     assert load_settings(model, file) == settings
-    assert yaml.safe_load(file.read_text()).keys() == model.model_fields.keys()
+    written = yaml.safe_load(file.read_text()).keys()
+    assert written | {"calibration"} == model.model_fields.keys() | {"calibration"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -161,7 +167,7 @@ def test_numbers_are_finite(model: type[Settings], name: str, number: float) -> 
 def test_numbers_in_pairs_are_finite() -> None:
     for name in ("tilt_um", "axis"):
         with pytest.raises(ValidationError):
-            Lens.model_validate({name: (0.0, math.nan)})
+            Lens.model_validate(OPTICS | {name: (0.0, math.nan)})
 
 
 def test_changed_and_nested_settings_survive_a_file(file: Path) -> None:
@@ -179,12 +185,11 @@ def test_changed_and_nested_settings_survive_a_file(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("na: 0.4", Lens),
-        ("{}", Lens),
-        ("sigma_edge_px: 3", GaussianLens),
-        ("kind: gaussian", GaussianLens),
-        ("kind: pupil", Lens),
-        (Lens(coma_waves=0.5, axis=(0.1, -0.2)).to_yaml(), Lens),
+        (OPTICS_TEXT, Lens),
+        ("sigma_center_px: 1\nsigma_edge_px: 3", GaussianLens),
+        ("kind: gaussian\nsigma_center_px: 1\nsigma_edge_px: 3", GaussianLens),
+        (f"kind: pupil\n{OPTICS_TEXT}", Lens),
+        (Lens(**OPTICS, coma_waves=0.5, axis=(0.1, -0.2)).to_yaml(), Lens),
         (GaussianLens(sigma_center_px=1.5).to_yaml(), GaussianLens),
     ],
 )
@@ -193,6 +198,29 @@ def test_a_lens_file_implies_the_kind_of_lens(text: str, kind: type[Settings], f
     lens = load_lens(file)
     assert type(lens) is kind
     assert lens == kind.model_validate(yaml.safe_load(text))
+
+
+def test_a_lens_without_a_curvature_has_none(file: Path) -> None:
+    file.write_text(OPTICS_TEXT)
+    lens = load_lens(file)
+    assert isinstance(lens, Lens)
+    assert lens.field_curvature_um == 0
+    assert lens.calibration is None
+    assert "calibration" not in lens.model_dump()
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_how_a_lens_was_measured_survives_a_file(file: Path, quote: str) -> None:
+    calibration = LensCalibration(
+        method="beads",
+        standard_errors={"field_curvature_um": 0.2, "tilt_um.y": 0.5},
+        date="2025-03-31",
+        objective="Plan Apo 20x",
+        notes=("One plane does not tell the sign of the defocus.",),
+    )
+    lens = Lens(**OPTICS, calibration=calibration)
+    file.write_text(lens.to_yaml().replace("'2025-03-31'", f"{quote}2025-03-31{quote}"))
+    assert load_lens(file) == lens
 
 
 @pytest.mark.parametrize(
@@ -205,9 +233,19 @@ def test_a_lens_file_implies_the_kind_of_lens(text: str, kind: type[Settings], f
         ("na: 0,5", r"na: must be a number \(given: '0,5'; write a decimal point\)"),
         ("kind: mirror", "mirror"),
         ("1: 2", "1: "),
-        ("na: 1.4\nrefractive_index: 1.33", "na 1.4 must be below refractive_index 1.33"),
-        ("na: 1.0", "set the refractive_index"),
+        (
+            f"{OPTICS_TEXT}\nna: 1.4\nrefractive_index: 1.33",
+            "na 1.4 must be below refractive_index 1.33",
+        ),
+        (f"{OPTICS_TEXT}\nna: 1.0", "set the refractive_index"),
         ("axis: [0.1]", "axis"),
+        (
+            "field_curvature_um: 8",
+            "without NA: .* sigma_edge_px.*; .* wavelength_nm, .* pixel_size",
+        ),
+        ("na: 0.5\nwavelength_nm: 520", "yaml: a lens without pixel size: give pixel_size_um"),
+        ("sigma_edge_px: 3", "sigma_center_px"),
+        ("sigma_center_px: 3", "sigma_edge_px"),
     ],
 )
 def test_an_invalid_lens_file_is_reported_in_one_line(text: str, problem: str, file: Path) -> None:
@@ -441,9 +479,7 @@ def test_no_mutable_default_is_shared() -> None:
     def hashable(value: Any) -> bool:
         return isinstance(hash(value), int)
 
-    assert all(
-        hashable(getattr(plain(model), name)) for model in MODELS for name in model.model_fields
-    )
+    assert all(hashable(field.default) for model in MODELS for field in model.model_fields.values())
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_something_else_than_a_lens_is_an_error(wrong: Any) -> None:
 
 def test_a_lens_may_be_passed_as_its_file(tmp_path: Path) -> None:
     path = tmp_path / "lens.yaml"
-    path.write_text("sigma_edge_px: 1.5\n")
+    path.write_text("sigma_center_px: 0.5\nsigma_edge_px: 1.5\n")
     psf_field = PSFField.from_lens(path, (32, 32))
     assert psf_field.source == PSFField.from_lens(GaussianLens(sigma_edge_px=1.5), (32, 32)).source
     with pytest.raises(SettingsError, match="no such file"):

@@ -8,7 +8,7 @@ Norreys and Döpp) to undo it, and applies the trained model to images.
 Names are loaded on first use: importing the package is instant and does not load torch.
 
 Lens and blur
-    `Lens`, `GaussianLens`, `load_lens`, `PSFField`, `Camera`, `simulate`
+    `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `PSFField`, `Camera`, `simulate`
 Train
     `train`, `train_events`, `TrainingConfig`, `RuntimeConfig`, `estimate_resources`,
     `estimate_resources_events`, `ResourceEstimate`, `Model`

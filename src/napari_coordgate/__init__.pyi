@@ -22,6 +22,7 @@ from .config import (
     DeblurRuntime as DeblurRuntime,
     GaussianLens as GaussianLens,
     Lens as Lens,
+    LensCalibration as LensCalibration,
     Method as Method,
     ModelMethod as ModelMethod,
     MultiWienerConfig as MultiWienerConfig,

@@ -178,26 +178,27 @@ _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 200, 200
 def format_validation_error(error: ValidationError, *models: type[BaseModel]) -> str:
     """Message, in one line, that names each invalid setting, its value and what is allowed.
 
-    Unknown names get suggestions from the settings of ``models``.
+    Unknown names get suggestions from the settings of ``models``, and missing settings what to do.
     """
     known = {path.rpartition(".")[2]: path for model in models for path in _dotted_names(model)}
+    remedies = {name: text for model in models for name, text in _remedies(model)}
     items = error.errors()
-    lines = [_format_detail(item, known) for item in items[:_MAX_LISTED]]
+    lines = [_format_detail(item, known, remedies) for item in items[:_MAX_LISTED]]
     more = [f"and {len(items) - len(lines)} more"] if len(items) > len(lines) else []
     return "; ".join(lines + more)
 
 
 def format_error_detail(item: ErrorDetails) -> str:
     """Message for one invalid setting, one of the errors of a `ValidationError`."""
-    return _format_detail(item, {})
+    return _format_detail(item, {}, {})
 
 
 _UNION_TAG = re.compile("<[a-z_-]+>")
 """Name by which pydantic marks a class of a union in the location of an error."""
 
 
-def _format_detail(item: ErrorDetails, known: dict[str, str]) -> str:
-    """Message for one invalid setting, with a suggestion from the known names."""
+def _format_detail(item: ErrorDetails, known: dict[str, str], remedies: dict[str, str]) -> str:
+    """Message for one invalid setting, with a suggestion from the known names or remedies."""
     loc, kind, given = [str(part) for part in item["loc"]], item["type"], item.get("input")
     is_unknown = kind == "extra_forbidden"  # an unknown name may look like a tag
     last = loc[-1:] if is_unknown else []
@@ -208,6 +209,8 @@ def _format_detail(item: ErrorDetails, known: dict[str, str]) -> str:
         meant = known[similar[0]] if similar else name
         advice = f"; did you mean {meant!r}?" if meant != name else ""
         return f"unknown setting {_REPR.repr(name)}{advice}"
+    if kind == "missing" and name in remedies:
+        return remedies[name]
     if kind == "literal_error":
         choices = str(item["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
         message = f"must be one of {choices}"
@@ -227,6 +230,13 @@ def _dotted_names(model: type[BaseModel]) -> Iterator[str]:
         yield name
         for kind in _models_in(field.annotation):
             yield from (f"{name}.{path}" for path in _dotted_names(kind))
+
+
+def _remedies(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Settings of a model that say, in their schema, what to do if they are missing."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.json_schema_extra, dict) and "missing" in field.json_schema_extra:
+            yield name, str(field.json_schema_extra["missing"])
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

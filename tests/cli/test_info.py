@@ -79,8 +79,8 @@ def test_info_on_an_image_shows_axes_and_type(run: Run, tmp_path: Path, suffix: 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("na: 0.7\n", "lens"),
-        ("sigma_edge_px: 3\n", "lens"),
+        ("na: 0.7\nwavelength_nm: 520\npixel_size_um: 0.5\n", "lens"),
+        ("sigma_center_px: 1\nsigma_edge_px: 3\n", "lens"),
         ("steps: 5\nseed: 1\n", "settings of a training or blur"),
         ("tile: 512\ndevice: cpu\n", "settings of a deblurring"),
         ("tolerance: 0.01\n", "settings of a PSF field"),

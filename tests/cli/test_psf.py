@@ -116,7 +116,7 @@ def test_either_a_lens_or_measured_psfs_must_be_given(
 
 
 def test_an_unknown_key_in_a_lens_file_is_an_error(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "lens.yaml").write_text("na: 0.5\nzoom: 3\n")
+    (tmp_path / "lens.yaml").write_text("sigma_center_px: 1\nsigma_edge_px: 2\nzoom: 3\n")
     finished = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
     assert finished.returncode == 2
     assert "lens.yaml: unknown setting 'zoom'" in finished.stderr

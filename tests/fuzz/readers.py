@@ -180,8 +180,12 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "lens": Reader(
             load_lens,
             {
-                "lens.yaml": lambda path: path.write_text(Lens().to_yaml()),
-                "gaussian.yaml": lambda path: path.write_text(GaussianLens().to_yaml()),
+                "lens.yaml": lambda path: path.write_text(
+                    Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325).to_yaml()
+                ),
+                "gaussian.yaml": lambda path: path.write_text(
+                    GaussianLens(na=0.5, wavelength_nm=520, pixel_size_um=0.325).to_yaml()
+                ),
             },
         ),
         "comparison": Reader(use_comparison, {"comparison.yaml": write_comparison}),

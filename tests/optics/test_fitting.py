@@ -15,7 +15,7 @@ from napari_coordgate.optics.pupil import lens_psfs
 Array = NDArray[np.float64]
 
 FRAME = (40, 60)
-LENS = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=12, coma_waves=0.2)
+LENS = Lens(na=0.25, wavelength_nm=520, pixel_size_um=1.5, field_curvature_um=12, coma_waves=0.2)
 SIZE = 9
 LINE = np.array([[3, 5], [11, 17], [22, 33.5], [35, 53]])
 RNG = np.random.default_rng(7)
@@ -69,7 +69,7 @@ def test_the_rank_grows_as_the_tolerance_shrinks() -> None:
 
 
 def test_a_lens_without_variation_has_one_psf() -> None:
-    steady = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=0, defocus_um=8)
+    steady = Lens(na=0.25, wavelength_nm=520, pixel_size_um=1.5, defocus_um=8)
     psf_field = PSFField.from_lens(steady, FRAME)
     assert psf_field.rank == 1
 

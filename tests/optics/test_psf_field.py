@@ -28,7 +28,9 @@ LENS = Lens(
     coma_waves=0.5,
     astigmatism_waves=0.5,
 )
-STEADY = Lens(na=NA, pixel_size_um=3.0, field_curvature_um=0, defocus_um=TWO_WAVES_UM)
+STEADY = LENS.replace(
+    field_curvature_um=0, coma_waves=0, astigmatism_waves=0, defocus_um=TWO_WAVES_UM
+)
 ROUND = GaussianLens(sigma_center_px=0.7, sigma_edge_px=2.5)
 WINDOW = Window(5, 12, 20, 18)
 

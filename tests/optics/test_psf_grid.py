@@ -9,7 +9,14 @@ from napari_coordgate.geometry import field_radius
 from napari_coordgate.optics import PSFField, PSFGrid, fwhm_px
 
 FRAME = (60, 90)
-LENS = Lens(na=0.25, pixel_size_um=1.5, field_curvature_um=12, coma_waves=0.3, axis=(0.2, -0.1))
+LENS = Lens(
+    na=0.25,
+    wavelength_nm=520,
+    pixel_size_um=1.5,
+    field_curvature_um=12,
+    coma_waves=0.3,
+    axis=(0.2, -0.1),
+)
 LENSES = [LENS, GaussianLens(axis=(-0.3, 0.5), sigma_edge_px=4)]
 
 

@@ -22,10 +22,11 @@ Array = NDArray[np.float64]
 SQUARE = (128, 128)
 WIDE = (120, 200)
 AXIS = (0.0, 0.0)
-PERFECT = Lens(field_curvature_um=0)
-LOW_NA = Lens(na=0.05, pixel_size_um=1.0, field_curvature_um=0)
-HIGH_NA = Lens(na=1.3, refractive_index=1.515, pixel_size_um=0.1, field_curvature_um=0)
-MIXED = Lens(
+PERFECT = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325)
+CURVED = PERFECT.replace(field_curvature_um=6)
+LOW_NA = PERFECT.replace(na=0.05, pixel_size_um=1.0)
+HIGH_NA = PERFECT.replace(na=1.3, refractive_index=1.515, pixel_size_um=0.1)
+MIXED = PERFECT.replace(
     field_curvature_um=4, astigmatism_waves=0.5, coma_waves=0.7, spherical_waves=0.2, defocus_um=-1
 )
 
@@ -34,6 +35,7 @@ positions = st.tuples(st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
 lenses = st.builds(
     Lens,
     na=st.floats(0.05, 0.95),
+    wavelength_nm=st.just(520.0),
     pixel_size_um=st.floats(0.05, 2),
     defocus_um=st.floats(-3, 3),
     field_curvature_um=st.floats(-5, 5),
@@ -206,7 +208,7 @@ def test_astigmatism_changes_direction_through_focus() -> None:
 
 
 def test_field_curvature_is_defocus_growing_as_the_squared_field_radius() -> None:
-    curved = Lens(field_curvature_um=6, defocus_um=-1, axis=(0.2, -0.1))
+    curved = CURVED.replace(defocus_um=-1, axis=(0.2, -0.1))
     for y, x in [(1.0, 1.0), (0.2, -0.1), (-0.7, 0.4)]:
         height, width = WIDE
         squared = ((height * (y - 0.2)) ** 2 + (width * (x + 0.1)) ** 2) / (height**2 + width**2)
@@ -368,8 +370,8 @@ def test_a_blur_as_small_as_a_pixel_needs_few_pixels(pixel_size_um: float) -> No
 
 def test_the_window_is_large_enough_for_the_worst_position() -> None:
     corner = np.array([[1.0, -1.0]])
-    assert psf_size(Lens(), SQUARE, 0.9) == psf_size(Lens(), SQUARE, 0.9, corner)
-    assert psf_size(Lens(), SQUARE, 0.9) > psf_size(Lens(), SQUARE, 0.9, np.zeros((1, 2)))
+    assert psf_size(CURVED, SQUARE, 0.9) == psf_size(CURVED, SQUARE, 0.9, corner)
+    assert psf_size(CURVED, SQUARE, 0.9) > psf_size(CURVED, SQUARE, 0.9, np.zeros((1, 2)))
 
 
 def test_the_window_is_the_smallest_that_contains_the_light() -> None:
@@ -390,13 +392,13 @@ def test_the_window_is_the_smallest_that_contains_the_light() -> None:
 def test_a_window_larger_than_the_frame_is_an_error(curvature_um: float) -> None:
     message = r"about \d+ pixels .* frame of 41x64 pixels; lower the defocus"
     with pytest.raises(PSFError, match=message):
-        psf_size(Lens(field_curvature_um=curvature_um), (41, 64), 0.98)
+        psf_size(PERFECT.replace(field_curvature_um=curvature_um), (41, 64), 0.98)
 
 
 def test_the_error_estimates_the_size_needed() -> None:
-    size = psf_size(Lens(), SQUARE, 0.98)
+    size = psf_size(CURVED, SQUARE, 0.98)
     with pytest.raises(PSFError, match="about") as error:
-        psf_size(Lens(), (size - 2, 200), 0.98)
+        psf_size(CURVED, (size - 2, 200), 0.98)
     estimate = int(str(error.value).split("about ")[1].split()[0])
     assert estimate == pytest.approx(size, abs=4)
 

@@ -19,6 +19,7 @@ from napari_coordgate.config import (
     DeblurSettings,
     GaussianLens,
     Lens,
+    LensCalibration,
     PSFFieldConfig,
     Selection,
     Settings,
@@ -29,6 +30,9 @@ from napari_coordgate.widgets.forms import SettingsForm, UnionForm
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
+
+
+LENS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325)
 
 
 class Plain(Settings):
@@ -56,7 +60,8 @@ EVERY = [
     Outer(),
     Outer(network=Plain(kind_of_network="residual", depth=7)),
     Outer(network=Filters(depth=5, side=4)),
-    Lens(),
+    LENS,
+    LENS.replace(calibration=LensCalibration(method="beads")),
     GaussianLens(),
     GaussianLens(pixel_size_um=0.1),
     PSFFieldConfig(),
@@ -83,7 +88,7 @@ def test_a_form_returns_the_settings_that_it_shows(qtbot: QtBot, given_settings:
 
 @pytest.mark.parametrize("given_settings", EVERY, ids=lambda s: type(s).__name__)
 def test_a_form_can_show_other_settings(qtbot: QtBot, given_settings: Settings) -> None:
-    form = SettingsForm(type(given_settings)())
+    form = SettingsForm(LENS if isinstance(given_settings, Lens) else type(given_settings)())
     qtbot.addWidget(form)
     form.set_settings(given_settings)
     assert form.settings == given_settings
@@ -103,13 +108,13 @@ def test_a_number_is_read_with_a_point_or_comma_in_any_locale(qtbot: QtBot, type
     before = QLocale()
     QLocale.setDefault(QLocale("de_DE"))
     try:
-        form = SettingsForm(Lens(pixel_size_um=1.0), {"pixel_size_um"})
+        form = SettingsForm(LENS.replace(pixel_size_um=1.0), {"pixel_size_um"})
         qtbot.addWidget(form)
         box = form.editors["pixel_size_um"].boxes[0]  # type: ignore[attr-defined]
         box.selectAll()
         qtbot.keyClicks(box, typed)
         qtbot.keyClick(box, Qt.Key.Key_Return)
-        assert form.settings == Lens(pixel_size_um=0.325)
+        assert form.settings == LENS
     finally:
         QLocale.setDefault(before)
 
@@ -143,7 +148,7 @@ def test_a_change_by_the_user_is_emitted_once_and_new_settings_are_not(qtbot: Qt
 
 
 def test_a_rule_over_several_settings_marks_those_that_it_names(qtbot: QtBot) -> None:
-    form = SettingsForm(Lens())
+    form = SettingsForm(LENS)
     qtbot.addWidget(form)
     form.editors["na"].set_value(1.2)
     assert form.settings is None
@@ -152,7 +157,7 @@ def test_a_rule_over_several_settings_marks_those_that_it_names(qtbot: QtBot) ->
     assert form.labels["na"].text().startswith("⚠")
     assert "wavelength_nm" not in form.problems
     form.editors["refractive_index"].set_value(1.33)
-    assert form.settings == Lens(na=1.2, refractive_index=1.33)
+    assert form.settings == LENS.replace(na=1.2, refractive_index=1.33)
     assert form.labels["na"].text() == "NA"
 
 
@@ -173,7 +178,7 @@ def test_a_problem_in_a_section_is_reported_by_the_form(qtbot: QtBot) -> None:
 
 
 def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
-    form = SettingsForm(Lens())
+    form = SettingsForm(LENS)
     qtbot.addWidget(form)
     assert form.editors["wavelength_nm"].boxes[0].suffix() == " nm"  # type: ignore[attr-defined]
     assert form.labels["field_curvature_um"].text() == "Field curvature"

@@ -89,7 +89,7 @@ def test_an_image_sets_frame_and_pixel_size_and_is_shown_blurred(
 def test_an_impossible_lens_is_reported_and_cannot_be_used(
     qtbot: QtBot, widget: LensPSFWidget
 ) -> None:
-    widget.set_lens(Lens(field_curvature_um=1))
+    widget.set_lens(Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=1))
     widget.forms["pupil"].editors["na"].set_value(1.3)
     assert not widget.bar.run.isEnabled()
     assert "immersion medium" in widget.bar.message.text()
@@ -178,7 +178,7 @@ def test_a_layer_carries_only_the_psf_field_of_the_lens_that_it_shows(
 
 
 def test_a_lens_file_fills_in_the_form(widget: LensPSFWidget, tmp_path: Path) -> None:
-    lens = Lens(na=0.4, coma_waves=0.3)
+    lens = Lens(na=0.4, wavelength_nm=600, pixel_size_um=0.65, coma_waves=0.3)
     (tmp_path / "lens.yaml").write_text(lens.to_yaml())
     widget.load_file(tmp_path / "lens.yaml")
     assert widget.lens == lens

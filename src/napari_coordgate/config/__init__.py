@@ -45,6 +45,7 @@ from napari_coordgate.config.lenses import (
     AnyLens as AnyLens,
     GaussianLens as GaussianLens,
     Lens as Lens,
+    LensCalibration as LensCalibration,
     PSFFieldConfig as PSFFieldConfig,
 )
 from napari_coordgate.config.loading import (

@@ -1,8 +1,18 @@
-"""Settings of lenses, and the accuracy of PSF fields."""
+"""Settings of lenses, how they were measured, and the accuracy of PSF fields."""
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from napari_coordgate.config.base import Settings
 
@@ -11,6 +21,43 @@ Pair = tuple[float, float]
 AXIS = (
     "Position (y, x) of the optical axis in the frame: 0, 0 is the center; -1 and 1 are the edges."
 )
+
+
+def _date_text(value: Any) -> Any:
+    """Text of a date, which YAML reads as a date unless it is quoted."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+class LensCalibration(Settings):
+    """How a lens was measured, and how well its values are known.
+
+    Examples
+    --------
+    >>> calibration = LensCalibration(method="beads", standard_errors={"field_curvature_um": 0.2})
+    >>> lens = Lens(
+    ...     na=0.8,
+    ...     wavelength_nm=600,
+    ...     pixel_size_um=0.325,
+    ...     field_curvature_um=3.1,
+    ...     calibration=calibration,
+    ... )
+    >>> lens.calibration.standard_errors["field_curvature_um"]
+    0.2
+    """
+
+    method: str = Field(description="What the lens was measured with: beads, images, ...")
+    standard_errors: dict[str, NonNegativeFloat] = Field(
+        default_factory=dict,
+        description="Standard error of each measured value, in its unit, by the name of the "
+        "setting: field_curvature_um, tilt_um.y, axial_astigmatism_waves.0, ...",
+    )
+    date: Annotated[str, BeforeValidator(_date_text)] | None = Field(
+        None, description="Day of the measurement, such as 2025-03-31."
+    )
+    objective: str | None = Field(None, description="Name of the objective.")
+    camera: str | None = Field(None, description="Name of the camera.")
+    images: str | None = Field(None, description="Images that the lens was measured on.")
+    notes: tuple[str, ...] = Field((), description="What the measurement could not tell.")
 
 
 class Lens(Settings):
@@ -23,18 +70,39 @@ class Lens(Settings):
 
     Examples
     --------
-    >>> lens = Lens(na=0.8, wavelength_nm=600, field_curvature_um=3)
-    >>> lens.pixel_size_um
-    0.325
+    >>> lens = Lens(na=0.8, wavelength_nm=600, pixel_size_um=0.325, field_curvature_um=3)
+    >>> lens.refractive_index
+    1.0
     """
 
     kind: Literal["pupil"] = Field(
         "pupil", description="Lens described by aperture and aberrations."
     )
-    na: float = Field(0.5, gt=0, lt=1.7, description="Numerical aperture.")
-    wavelength_nm: float = Field(520.0, gt=100, lt=3000, description="Emission wavelength, nm.")
+    na: float = Field(
+        gt=0,
+        lt=1.7,
+        description="Numerical aperture.",
+        json_schema_extra={
+            "missing": "a lens without NA: give na, or the width of the blur (sigma_center_px, "
+            "sigma_edge_px)"
+        },
+    )
+    wavelength_nm: float = Field(
+        gt=100,
+        lt=3000,
+        description="Emission wavelength, nm.",
+        json_schema_extra={
+            "missing": "a lens without wavelength: give wavelength_nm, that of the emitted light"
+        },
+    )
     pixel_size_um: float = Field(
-        0.325, gt=0, le=1000, description="Pixel size in the specimen, um."
+        gt=0,
+        le=1000,
+        description="Pixel size in the specimen, um.",
+        json_schema_extra={
+            "missing": "a lens without pixel size: give pixel_size_um, the camera's pixels divided "
+            "by the magnification"
+        },
     )
     refractive_index: float = Field(
         1.0,
@@ -46,7 +114,7 @@ class Lens(Settings):
         0.0, description="Defocus on the optical axis (center of the frame), um."
     )
     field_curvature_um: float = Field(
-        6.0,
+        0.0,
         description="Defocus in the corners (field radius 1) relative to the center, um; grows "
         "with the square of the field radius.",
     )
@@ -70,8 +138,8 @@ class Lens(Settings):
     )
     axial_astigmatism_waves: Pair = Field(
         (0.0, 0.0),
-        description="Astigmatism that is the same over the whole frame, as of a decentered element, "
-        "waves: along the axes of the frame, and along its diagonals.",
+        description="Astigmatism that is the same over the whole frame, as of a decentered "
+        "element, waves: along the axes of the frame, and along its diagonals.",
     )
     axial_coma_waves: Pair = Field(
         (0.0, 0.0),
@@ -79,6 +147,15 @@ class Lens(Settings):
         "waves: (y, x).",
     )
     axis: Pair = Field((0.0, 0.0), description=AXIS)
+    calibration: LensCalibration | None = Field(
+        None, description="How the lens was measured; default: it was not."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_missing_calibration(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Values; those of a lens that was not measured are as before there were calibrations."""
+        values: dict[str, Any] = dump(self)
+        return {name: v for name, v in values.items() if name != "calibration" or v is not None}
 
     @model_validator(mode="after")
     def _aperture_fits_medium(self) -> Self:

@@ -49,7 +49,14 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
     0.5
     """
     adapter = TypeAdapter[Lens | GaussianLens](AnyLens)
-    return _validated(adapter, source, Lens, GaussianLens)
+    lens = _validated(adapter, source, Lens, GaussianLens)
+    if isinstance(lens, GaussianLens):
+        widths = ("sigma_center_px", "sigma_edge_px")
+        if missing := [name for name in widths if name not in lens.model_fields_set]:
+            raise SettingsError(
+                f"{source}: a lens with a part of the blur's widths: give {' and '.join(missing)}."
+            )
+    return lens
 
 
 def load_mapping(source: str | Path) -> dict[Any, Any]:

@@ -47,6 +47,7 @@ def _objective(
     """Objective in front of a camera of `CAMERA_PIXEL_UM` pixels."""
     return Lens(
         na=na,
+        wavelength_nm=520,
         pixel_size_um=round(CAMERA_PIXEL_UM / magnification, 4),
         refractive_index=refractive_index,
         field_curvature_um=field_curvature_um,

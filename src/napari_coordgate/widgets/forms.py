@@ -237,13 +237,21 @@ def _allowed(field: FieldInfo) -> str:
     return f"Allowed: {' and '.join(bounds)}." if bounds else ""
 
 
+def _is_optional_section(field: FieldInfo) -> bool:
+    """Whether a setting is None or settings of its own, which no editor can show."""
+    kinds = _alternatives(field.annotation)
+    return type(None) in kinds and any(
+        isinstance(kind, type) and issubclass(kind, Settings) for kind in kinds
+    )
+
+
 class SettingsForm(QWidget):
     """Editors for the settings of one class, below each other.
 
     Nested settings become folded sections. Of a union of settings classes, the user chooses the
     type, and the form shows the settings of that type. ``names`` are the settings to show (all by
-    default), others keep their values; those in ``folded`` go into a folded section, and those in
-    ``last`` below all others.
+    default), others keep their values, and so do optional nested ones; those in ``folded`` go
+    into a folded section, and those in ``last`` below all others.
     """
 
     changed = Signal()
@@ -263,6 +271,7 @@ class SettingsForm(QWidget):
         fields = type(settings).model_fields
         hidden = {"kind", *hidden}
         names = fields if names is None else names
+        hidden |= {name for name, field in fields.items() if _is_optional_section(field)}
         shown = [name for name in fields if name in names and name not in hidden]
         shown.sort(key=lambda name: name in last)
         layout = QVBoxLayout(self)

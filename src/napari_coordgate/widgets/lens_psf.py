@@ -56,6 +56,13 @@ if TYPE_CHECKING:
 
 AnyLens = Lens | GaussianLens
 FIRST_PRESET = "20x 0.5 air"
+_FIRST_LENS = LENS_PRESETS[FIRST_PRESET]
+_MORE = {
+    name
+    for name in Lens.model_fields
+    if name.endswith("_waves") or name in ("defocus_um", "tilt_um", "axis")
+}
+"""Settings in a folded section: aberrations, which few users know for their lens."""
 FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
 BLUR_TOLERANCE = 0.03
@@ -166,7 +173,7 @@ class LensPSFWidget(JobWidget):
             "Camera frame", self.frame, "Height and width of the whole camera image, pixels."
         )
         self.forms = {
-            "pupil": SettingsForm(Lens(), folded=_zero_by_default(Lens)),
+            "pupil": SettingsForm(_FIRST_LENS, folded=_MORE),
             "gaussian": SettingsForm(GaussianLens()),
         }
         self.pages = QStackedWidget()
@@ -413,8 +420,3 @@ def _window_transform(layer: ImageLayer, origin: tuple[int, int]) -> dict[str, A
     """Transform of a window of a layer that begins at this pixel."""
     transform = copy_transform(layer, 2)
     return transform | {"translate": transform["translate"] + transform["scale"] * origin}
-
-
-def _zero_by_default(kind: type[Lens]) -> set[str]:
-    """Settings that are 0 by default: aberrations, which few users know for their lens."""
-    return {name for name, field in kind.model_fields.items() if not np.any(field.default)}
