@@ -1,3 +1,5 @@
 """The lens and the camera, measured from images: beads, own images, noise, and their check."""
 
-__all__: list[str] = []
+from napari_coordgate.calibration.lens_fit import LensFit
+
+__all__ = ["LensFit"]

@@ -205,7 +205,7 @@ class _Wavefronts:
         return slopes
 
 
-def _disk_rule(order: int) -> tuple[Array, Array, Array]:
+def disk_rule(order: int) -> tuple[Array, Array, Array]:
     """Points (y, x) and weights over the unit disk, exact for polynomials below 2 * order."""
     y, row_weight = roots_chebyu(order)
     along_row, weight = roots_legendre(order)
@@ -213,21 +213,27 @@ def _disk_rule(order: int) -> tuple[Array, Array, Array]:
     return np.broadcast_to(y[:, None], x.shape), x, row_weight[:, None] * weight
 
 
-def _disk_order(wavefronts: _Wavefronts, size: int) -> int:
+def _resolving_order(wavefronts: _Wavefronts, size: int) -> int:
     """Order of the rule that resolves the phase of all wavefronts up to the window's corners.
 
     Chebyshev coefficients of exp(i phase) vanish beyond the largest slope of the
     phase in the angle arccos(radius), and decay there over its cube root.
     """
-    y, x, _ = _disk_rule(_RAYS_ACROSS)
+    y, x, _ = disk_rule(_RAYS_ACROSS)
     slope = np.hypot(*wavefronts.slopes(y, x)) * np.sqrt(1.0 - y**2 - x**2)
-    bandwidth = 2.0 * np.pi * (slope.max() + wavefronts.pixel * size / np.sqrt(2.0))
+    return disk_order(slope.max() + wavefronts.pixel * size / np.sqrt(2.0))
+
+
+def disk_order(reach: float) -> int:
+    """Order of the rule for phases of this slope, in waves per unit of arccos(radius)."""
+    bandwidth = 2.0 * np.pi * reach
     return int(np.ceil(bandwidth / 2.0 + 4.0 * np.cbrt(bandwidth))) + 8
 
 
-def _pixel_rule(pixel: float) -> tuple[Array, Array]:
+def pixel_rule(pixel: float, order: int | None = None) -> tuple[Array, Array]:
     """Points across one pixel, in wavelength / NA from its center, and their weights."""
-    point, weight = roots_legendre(int(np.ceil(1.25 * np.pi * pixel + 1.7)))
+    order = order or int(np.ceil(1.25 * np.pi * pixel + 1.7))
+    point, weight = roots_legendre(order)
     return pixel * point / 2.0, pixel * weight / 2.0
 
 
@@ -235,8 +241,8 @@ def _pupil_light(
     wavefronts: _Wavefronts, size: int, cancel: threading.Event | None = None
 ) -> Array:
     """Fraction of the light on each pixel of the window, (N, size, size)."""
-    disk = _disk_rule(_disk_order(wavefronts, size))
-    points, weight = _pixel_rule(wavefronts.pixel)
+    disk = disk_rule(_resolving_order(wavefronts, size))
+    points, weight = pixel_rule(wavefronts.pixel)
     order, count = len(disk[0]), len(wavefronts.defocus_um)
     step = max(1, _CHUNK_BYTES // (16 * order * (2 * order + size * len(points))))
     light = np.empty((count, size, size))
@@ -264,15 +270,15 @@ def _amplitudes(
     rows = np.empty((len(pupils), len(y), points.size * size), dtype=np.complex128)
     for index, row_x in enumerate(x):  # Rows of the disk differ in length.
         at_points = (pupils[:, index, None] * to_points[index]).reshape(-1, row_x.size)
-        at_pixels = at_points @ _pixel_kernel(row_x, wavefronts.pixel, size)
+        at_pixels = at_points @ pixel_kernel(row_x, wavefronts.pixel, size)
         rows[:, index] = at_pixels.reshape(len(pupils), -1)
     column_y = y[:, 0]
     at_points = np.exp(-2j * np.pi * points[:, None] * column_y)
-    columns = at_points[:, None] * _pixel_kernel(column_y, wavefronts.pixel, size).T
+    columns = at_points[:, None] * pixel_kernel(column_y, wavefronts.pixel, size).T
     return (columns.reshape(-1, len(y)) @ row for row in rows)
 
 
-def _pixel_kernel(pupil: Array, pixel: float, size: int) -> ComplexArray:
+def pixel_kernel(pupil: Array, pixel: float, size: int) -> ComplexArray:
     """Exp(-2 pi i p x) at the centers x of the window's pixels, (len(pupil), size)."""
     # Powers are much faster than exponentials.
     powers = np.vander(np.exp(-2j * np.pi * pixel * pupil), size // 2 + 1, increasing=True)
@@ -301,7 +307,7 @@ def _pupil_size(wavefronts: _Wavefronts, limit: int, enclosed_energy: float) -> 
 
 def _ray_half_sides(wavefronts: _Wavefronts, enclosed_energy: float) -> Array:
     """Half side (N,) of the square with this fraction of the rays, in wavelength / NA."""
-    y, x, weight = _disk_rule(_RAYS_ACROSS)
+    y, x, weight = disk_rule(_RAYS_ACROSS)
     distance = np.abs(wavefronts.slopes(y, x)).max(axis=0).reshape(-1, y.size)
     order = np.argsort(distance, axis=1)
     inside = np.cumsum(weight.ravel()[order], axis=1) < enclosed_energy * np.pi
