@@ -183,9 +183,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
                 "lens.yaml": lambda path: path.write_text(
                     Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325).to_yaml()
                 ),
-                "gaussian.yaml": lambda path: path.write_text(
-                    GaussianLens(na=0.5, wavelength_nm=520, pixel_size_um=0.325).to_yaml()
-                ),
+                "gaussian.yaml": lambda path: path.write_text(GaussianLens().to_yaml()),
             },
         ),
         "comparison": Reader(use_comparison, {"comparison.yaml": write_comparison}),
