@@ -56,6 +56,7 @@ from .errors import (
     FrameMismatchError as FrameMismatchError,
     FrameMismatchWarning as FrameMismatchWarning,
     ImageError as ImageError,
+    MeasuredPSFWarning as MeasuredPSFWarning,
     ModelError as ModelError,
     OutputError as OutputError,
     PSFError as PSFError,

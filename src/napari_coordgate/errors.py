@@ -93,6 +93,15 @@ class PSFError(CoordGateError):
     """
 
 
+class MeasuredPSFWarning(UserWarning):
+    """Measured PSFs have a fault that was corrected or that the PSF field retains.
+
+    Issued if windows have a background, are off center, have an even number of pixels or cut the
+    PSF off, and if PSFs are left out. The message gives the amount; cut better windows, or subtract
+    the background, if the correction is not what you want.
+    """
+
+
 class ToleranceWarning(UserWarning):
     """A PSF field of measured PSFs is less accurate than the requested tolerance.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_coordgate.io import Image, write_image
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:
@@ -82,6 +82,82 @@ def test_measured_psfs_that_miss_the_tolerance_give_a_warning(
     assert finished.returncode == 0
     (line,) = finished.stderr.splitlines()
     assert line.startswith("napari-coordgate: warning: The measured PSFs are represented with")
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_background_is_named_on_the_terminal(
+    run: Run, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    pixels = read_image(stack).pixels
+    write_image(stack, Image(pixels + pixels.max() / 4, "ZYX", (0.5, 0.5)), overwrite=True)
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    finished = run("psf", *flags, "-o", tmp_path / "measured.tif")
+    assert finished.returncode == 0
+    assert "warning: The windows have a background of" in finished.stderr
+
+
+@pytest.mark.filterwarnings("always")
+def test_an_unknown_pixel_size_is_a_warning_and_can_be_given(
+    run: Run, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    write_image(stack, Image(read_image(stack).pixels, "ZYX"), overwrite=True)
+    making = ("psf", "--measured", stack, "--positions", places, "--frame", "48x48")
+    unknown = run(*making, "-o", tmp_path / "a.tif")
+    assert unknown.returncode == 0
+    assert "--pixel-size" in unknown.stderr
+    given = run(*making, "--pixel-size", 0.25, "-o", tmp_path / "b.tif")
+    assert "--pixel-size" not in given.stderr
+    assert PSFField.load(tmp_path / "a.tif").pixel_size_um is None
+    assert PSFField.load(tmp_path / "b.tif").pixel_size_um == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("size", [0, -1, "nan"])
+def test_an_invalid_pixel_size_is_an_error(
+    run: Run, measurement: Measurement, tmp_path: Path, size: object
+) -> None:
+    stack, places = measurement
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    finished = run("psf", *flags, "--pixel-size", size, "-o", tmp_path / "f.tif")
+    assert finished.returncode == 2
+    assert "--pixel-size" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        ("column,row", ","),
+        ("Column,Row", ", "),
+        ("X;Y", ";"),
+        ("name\tROW\tCol", "\t"),
+        ("index,axis-0,axis-1", ","),
+    ],
+)
+def test_columns_are_found_by_name(
+    run: Run, measurement: Measurement, tmp_path: Path, header: str, separator: str
+) -> None:
+    stack, places = measurement
+    making = ("psf", "--measured", stack, "--positions", places, "--frame", "48x48")
+    assert run(*making, "-o", tmp_path / "a.tif").returncode == 0
+    rows = [line.split(",") for line in places.read_text().splitlines()[1:]]
+    backward = "ol" in header.split(separator.strip(" "))[0] or header[0] == "X"
+    rows = [row[::-1] if backward else ["1", *row] for row in rows]
+    places.write_text("\n".join([header, *(separator.join(row) for row in rows)]) + "\n\n")
+    assert run(*making, "-o", tmp_path / "b.tif").returncode == 0
+    first, second = (PSFField.load(tmp_path / f"{name}.tif") for name in "ab")
+    np.testing.assert_array_equal(first.coefficients, second.coefficients)
+
+
+def test_color_images_are_no_stack_of_psfs(
+    run: Run, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    write_image(stack, Image(np.zeros((9, 9, 3), np.uint8), "YXS"), overwrite=True)
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    finished = run("psf", *flags, "-o", tmp_path / "f.tif")
+    assert finished.returncode == 1
+    assert "one PSF per plane" in finished.stderr
 
 
 @pytest.mark.parametrize(

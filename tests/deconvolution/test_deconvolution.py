@@ -23,6 +23,7 @@ from napari_coordgate.errors import (
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
+    PSFError,
     SettingsError,
 )
 from napari_coordgate.events import Event, PlaneDone, Progress
@@ -302,6 +303,14 @@ def test_another_pixel_size_than_that_of_the_psf_field_gives_a_warning() -> None
     image = Image(cells(), "YX", (0.25, 0.25), title="image")
     with pytest.warns(FrameMismatchWarning, match=r"image has a pixel size of .*0\.5 um"):
         deconvolve(image, field, WienerConfig(psf="mean"))
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_nan_is_an_error_rather_than_a_result(config: DeconvolutionConfig) -> None:
+    field = PSFField(POINT, np.ones((1, 1, 1)), FRAME)
+    field.kernels[:] = np.nan
+    with pytest.raises(PSFError, match="NaN"):
+        deconvolve(cells(), field, config)
 
 
 def test_strong_read_noise_gives_no_nan() -> None:

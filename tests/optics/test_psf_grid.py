@@ -7,6 +7,7 @@ from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import PSFError
 from napari_coordgate.geometry import field_radius
 from napari_coordgate.optics import PSFField, PSFGrid, fwhm_px
+from napari_coordgate.optics.pupil import lens_psfs
 
 FRAME = (60, 90)
 LENS = Lens(
@@ -52,7 +53,7 @@ def test_each_psf_has_its_width_and_field_radius() -> None:
 def test_the_field_radius_of_measured_psfs_is_that_from_the_given_axis(
     axis: tuple[float, float],
 ) -> None:
-    psfs = np.ones((2, 5, 5)) + np.eye(5)
+    psfs = lens_psfs(LENS, np.array([[-0.7, -0.8], [0.3, 0.5]]), FRAME, 15)
     psf_field = PSFField.from_psfs(psfs, [(10, 10), (40, 70)], FRAME, axis=axis)
     grid = PSFGrid.from_psf_field(psf_field)
     radius = field_radius(FRAME, axis=axis)

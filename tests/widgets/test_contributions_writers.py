@@ -12,7 +12,7 @@ from napari_coordgate.widgets.layers import LayerData, psf_field_metadata
 
 @pytest.fixture
 def psf_field() -> PSFField:
-    return PSFField.from_psfs(np.ones((1, 3, 3)), [(4, 4)], (8, 8), pixel_size_um=0.2)
+    return PSFField(np.ones((1, 3, 3)) / 9, np.ones((1, 1, 1)), (8, 8), pixel_size_um=0.2)
 
 
 @pytest.fixture

@@ -162,5 +162,5 @@ def test_other_layers_have_no_provenance(foreign: dict[str, object]) -> None:
 
 
 def test_a_layer_carries_its_psf_field() -> None:
-    psf_field = PSFField.from_psfs(np.ones((1, 3, 3)), [(4, 4)], (8, 8))
+    psf_field = PSFField(np.ones((1, 3, 3)) / 9, np.ones((1, 1, 1)), (8, 8))
     assert psf_field_of(psf_field_metadata(psf_field)) is psf_field

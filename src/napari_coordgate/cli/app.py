@@ -102,6 +102,13 @@ def psf(
             help="CSV file of their positions, with columns row,column in pixels of the frame."
         ),
     ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM",
+            help="Pixel size of the measured PSFs in um, if their file does not state it.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a PSF field from a lens or from measured PSFs.
@@ -113,7 +120,7 @@ def psf(
     shape = _two_numbers(frame, "x", "--frame", "512x512")
     if 0 in shape:
         raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
-    make_psf_field(lens, measured, positions, output, shape, given, overwrite)
+    make_psf_field(lens, measured, positions, output, shape, given, overwrite, pixel_size)
 
 
 @app.command()

@@ -1,7 +1,10 @@
 """Command ``psf``: make a PSF field from a lens or from measured PSFs."""
 
 import csv
+import math
+import warnings
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import typer
@@ -11,8 +14,8 @@ from napari_coordgate.cli.info import psf_field_info, to_text
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import PSFFieldConfig, load_lens
-from napari_coordgate.errors import PSFError, SettingsError
-from napari_coordgate.io import read_image
+from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError
+from napari_coordgate.io import Image, read_image
 from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.optics import PSFField
 
@@ -25,18 +28,26 @@ def make_psf_field(
     frame_shape: tuple[int, int],
     given: CliSettings[PSFFieldConfig],
     overwrite: bool,
+    pixel_size_um: float | None = None,
 ) -> None:
     """Make a PSF field from a lens file, or from a stack of PSFs and a table of their positions."""
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: the file name of a PSF field must end in .tif.")
     config = given.settings()
+    if pixel_size_um is not None and (measured is None or not 0 < pixel_size_um < math.inf):
+        raise SettingsError(
+            f"--pixel-size {pixel_size_um:g}: give a positive number of um, with --measured; a "
+            "lens file states its own."
+        )
     check_not_exists([output, settings_path(output)], overwrite)
     if lens is not None and measured is None and positions is None:
         psf_field = PSFField.from_lens(
             load_lens(lens), frame_shape, config.tolerance, config.enclosed_energy
         )
     elif lens is None and measured is not None and positions is not None:
-        psf_field = _measured_field(measured, positions, frame_shape, config.tolerance)
+        psf_field = _measured_field(
+            measured, positions, frame_shape, config.tolerance, pixel_size_um
+        )
     else:
         raise SettingsError("Give either a lens file, or both --measured and --positions.")
     psf_field.save(output, overwrite=overwrite)
@@ -45,28 +56,77 @@ def make_psf_field(
 
 
 def _measured_field(
-    stack: Path, positions: Path, frame_shape: tuple[int, int], tolerance: float
+    stack: Path,
+    positions: Path,
+    frame_shape: tuple[int, int],
+    tolerance: float,
+    pixel_size_um: float | None,
 ) -> PSFField:
     """PSF field of a stack of measured PSFs."""
     image = read_image(stack)
     if image.data.ndim != 3 or "S" in image.axes:
         raise PSFError(f"{stack} has axes {image.axes}; give a stack with one PSF per plane.")
     points = _read_positions(positions)
-    pixel_size_um = image.pixel_size_um and image.pixel_size_um[0]
+    pixel_size_um = _pixel_size(stack, image, pixel_size_um)
     try:
         return PSFField.from_psfs(image.pixels, points, frame_shape, tolerance, pixel_size_um)
     except PSFError as error:
         raise PSFError(f"{stack} with {positions}: {error}") from None
 
 
+def _pixel_size(stack: Path, image: Image, given: float | None) -> float | None:
+    """Pixel size in um that is given, or that of the file; a warning if it is unknown."""
+    stated = image.pixel_size_um and image.pixel_size_um[0]
+    if given is None and stated is None:
+        warnings.warn(
+            f"{stack} does not state its pixel size; give it as --pixel-size, so that images of "
+            "another pixel size are noticed.",
+            MeasuredPSFWarning,
+            stacklevel=2,
+        )
+    if given and stated and not math.isclose(given, stated, rel_tol=0.02):
+        warnings.warn(
+            f"{stack} states a pixel size of {stated:g} um; --pixel-size {given:g} is used.",
+            MeasuredPSFWarning,
+            stacklevel=2,
+        )
+    return stated if given is None else given
+
+
 def _read_positions(path: Path) -> NDArray[np.float64]:
     """Frame pixels (row, column), shape (N, 2), from a CSV file with these columns."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-        return np.array([(float(row["row"]), float(row["column"])) for row in rows])
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+            header, *rows = (row for row in csv.reader(file, _dialect(file)) if any(row))
+        names = [name.strip().lower() for name in header]
+        at = [_find_column(names, column) for column in _COLUMNS]
+        return np.array([[float(row[index]) for index in at] for row in rows])
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise PSFError(
             f"{path} is not a table of positions ({error!r}); "
             "give a CSV file with the columns row and column, in frame pixels."
         ) from None
+
+
+_COLUMNS = (("row", "rows", "y", "axis-0"), ("column", "columns", "col", "x", "axis-1"))
+"""Accepted names of the columns, those of napari's points files included."""
+
+
+def _dialect(file: TextIO) -> type[csv.Dialect]:
+    """Separator of a table (comma, semicolon or tab), by its header."""
+    header = file.readline()
+    file.seek(0)
+
+    class Table(csv.excel):
+        delimiter = max(",;\t", key=header.count)
+        skipinitialspace = True
+
+    return Table
+
+
+def _find_column(names: list[str], accepted: tuple[str, ...]) -> int:
+    """Index of the column that has one of the accepted names."""
+    found = [names.index(name) for name in accepted if name in names]
+    if not found:
+        raise ValueError(f"no column {accepted[0]!r}")
+    return found[0]

@@ -28,6 +28,7 @@ from napari_coordgate.errors import (
     FrameMismatchError,
     FrameMismatchWarning,
     ImageError,
+    PSFError,
     SettingsError,
 )
 from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
@@ -120,6 +121,8 @@ def richardson_lucy(
         If the image is neither the frame nor a given window of it.
     ImageError
         If a plane is constant, contains NaN, or is smaller than 2 x 2 pixels.
+    PSFError
+        If the PSF field is invalid, so that the result would contain NaN.
     DeviceMemoryError
         If the memory is too small.
     CanceledError
@@ -346,7 +349,8 @@ def deconvolve_events(
             raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
             estimate = latest
             yield stopwatch.progress(step)
-        result[index] = normalizer.denormalize(estimate.cpu().numpy(), result.dtype)
+        finished = _as_finite(estimate, image.name)
+        result[index] = normalizer.denormalize(finished, result.dtype)
         yield stopwatch.progress((number + 1) * config.num_iter)
         yield PlaneDone(stack_index(index))
     return result
@@ -374,8 +378,7 @@ def deconvolve_scaled(
     for latest in _iterations(scaled, psf_field, blur, config, camera):
         raise_if_canceled(cancel, "Stopped while deconvolving.")
         estimate = latest
-    deconvolved: NDArray[np.float32] = estimate.cpu().numpy()
-    return deconvolved
+    return _as_finite(estimate, "The image")
 
 
 def _blur_operator(
@@ -415,6 +418,18 @@ def _iterations(
             f"Not enough memory to deconvolve {format_shape(blur.window.shape)} pixels; "
             "deconvolve windows of the image, or choose a device with more memory."
         ) from None
+
+
+def _as_finite(estimate: Tensor, name: str) -> NDArray[np.float32]:
+    """Estimate as an array; NaN or infinite pixels are an error rather than a result."""
+    deconvolved: NDArray[np.float32] = estimate.cpu().numpy()
+    bad = int(deconvolved.size - np.isfinite(deconvolved).sum())
+    if bad:
+        raise PSFError(
+            f"{name}: deconvolution gave {pluralize(bad, 'pixel')} of NaN or infinity; the PSF "
+            "field is probably invalid, for example of negative PSFs. Create it again."
+        )
+    return deconvolved
 
 
 def _as_method(config: Any) -> DeconvolutionConfig:

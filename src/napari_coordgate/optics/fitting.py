@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import PSFError, ToleranceWarning
+from napari_coordgate.errors import MeasuredPSFWarning, PSFError, ToleranceWarning
 from napari_coordgate.events import raise_if_canceled
-from napari_coordgate.geometry import format_shape, pixel_coordinates
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
@@ -19,6 +18,7 @@ from napari_coordgate.optics.low_rank import (
     scatter_to_nodes,
     sum_series,
 )
+from napari_coordgate.optics.measured_psfs import check_measured_psfs
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
 
 Float64 = NDArray[np.float64]
@@ -84,7 +84,9 @@ def fit_measured_psfs(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int], tolerance: float
 ) -> Fit:
     """Fit PSFs measured at some positions; see `PSFField.from_psfs`."""
-    stack, coordinates = _check_measurements(psfs, positions, frame_shape)
+    stack, coordinates, _, _, notes = check_measured_psfs(psfs, positions, frame_shape)
+    for note in notes:
+        warnings.warn(note, MeasuredPSFWarning, stacklevel=3)  # the caller of PSFField.from_psfs
     measured = stack.reshape(len(stack), -1)
     kernels, weights = principal_components(measured, _RANK_SHARE * tolerance)
     for order in _ORDERS:
@@ -101,32 +103,3 @@ def fit_measured_psfs(
             stacklevel=3,  # the caller of PSFField.from_psfs
         )
     return Fit(kernels.reshape(-1, *stack.shape[1:]), coefficients, error)
-
-
-def _check_measurements(
-    psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int]
-) -> tuple[Float64, Float64]:
-    """Measured PSFs (N, K, K) of sum 1, and their frame coordinates (y, x), (N, 2)."""
-    stack = np.asarray(psfs, np.float64)
-    pixels = np.asarray(positions, np.float64)
-    frame = f"the frame of {format_shape(frame_shape)} pixels"
-    if stack.ndim != 3 or stack.shape[1] != stack.shape[2] or stack.shape[1] % 2 == 0:
-        raise PSFError(f"PSFs must have shape (N, K, K) with odd K, got {stack.shape}.")
-    if len(stack) == 0 or pixels.shape != (len(stack), 2):
-        raise PSFError(
-            f"Each PSF needs its (row, column): got {len(stack)} PSFs and positions of shape "
-            f"{pixels.shape}."
-        )
-    if stack.shape[1] > min(frame_shape):
-        raise PSFError(f"PSFs of side {stack.shape[1]} are larger than {frame}; crop them.")
-    coordinates = pixel_coordinates(pixels, frame_shape)
-    if not (np.abs(coordinates) <= 1).all():
-        raise PSFError(f"The position of a PSF is outside {frame}; pass (row, column) in pixels.")
-    if len(np.unique(pixels, axis=0)) < len(pixels):
-        raise PSFError("Two PSFs have the same position; average them first.")
-    sums = stack.sum(axis=(1, 2))
-    if not (np.isfinite(stack).all() and (sums > 0).all()):
-        raise PSFError(
-            "A PSF contains NaN or has no positive sum; remove it, or subtract less background."
-        )
-    return stack / sums[:, None, None], coordinates
