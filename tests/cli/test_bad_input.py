@@ -270,7 +270,12 @@ def test_an_interrupt_at_any_time_cancels(
         signal.raise_signal(number)
 
     monkeypatch.setattr("napari_coordgate.cli.info.file_info", interrupted)
-    finished = run("info", world.model)
+    # Shells make background jobs ignore SIGINT; the tests may be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        finished = run("info", world.model)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Canceled.\n")
 
 
