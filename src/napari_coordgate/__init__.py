@@ -9,6 +9,8 @@ Names are loaded on first use: importing the package is instant and does not loa
 
 Lens and blur
     `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `PSFField`, `Camera`, `simulate`
+Measure the camera
+    `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`
 Train
     `train`, `train_events`, `TrainingConfig`, `RuntimeConfig`, `estimate_resources`,
     `estimate_resources_events`, `ResourceEstimate`, `Model`

@@ -5,6 +5,11 @@ from .batch import (
     deblur_folder as deblur_folder,
     deblur_folder_events as deblur_folder_events,
 )
+from .calibration import (
+    NoiseEstimate as NoiseEstimate,
+    estimate_noise as estimate_noise,
+    estimate_noise_events as estimate_noise_events,
+)
 from .comparison import (
     Comparison as Comparison,
     compare as compare,

@@ -1,5 +1,10 @@
 """The lens and the camera, measured from images: beads, own images, noise, and their check."""
 
 from napari_coordgate.calibration.lens_fit import LensFit
+from napari_coordgate.calibration.noise import (
+    NoiseEstimate,
+    estimate_noise,
+    estimate_noise_events,
+)
 
-__all__ = ["LensFit"]
+__all__ = ["LensFit", "NoiseEstimate", "estimate_noise", "estimate_noise_events"]

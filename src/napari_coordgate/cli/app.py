@@ -373,6 +373,33 @@ def demo(
         raise typer.Exit(status)
 
 
+@calibrate.command("noise")
+def calibrate_noise(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Camera to write (.yaml).")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Images as the camera recorded them, with dark and bright parts."),
+    ] = None,
+    dark: Annotated[
+        list[Path] | None,
+        typer.Option(help="Frames without light; repeat the flag for several files."),
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Gray value without light, if it is known.")
+    ] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the noise of a camera: offset, electrons per count and read noise.
+
+    The file is given to other commands as --camera. A time series (axis T) of a still
+    scene gives the best figures, and dark frames the offset and the read noise.
+    """
+    from napari_coordgate.cli.calibrate import calibrate_noise
+
+    calibrate_noise(images or [], dark or [], offset, output, axes, overwrite)
+
+
 def _parse_origin(origin: str | None) -> tuple[int, int] | None:
     """Value of the flag ``--origin``."""
     return None if origin is None else _two_numbers(origin, ",", "--origin", "128,256")

@@ -1,5 +1,6 @@
 """Settings of the camera, of intensity scaling, and of training."""
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,27 +14,62 @@ Border = Literal["scene", "mirror"]
 class Camera(Settings):
     """Noise of the camera, added after the blur.
 
+    Give the photons of a bright pixel, or the electrons per count of the camera, so that the
+    photons follow from the counts of each image.
+
     Examples
     --------
     >>> Camera(photons=5000, read_noise=3)
     Camera(photons=5000.0, read_noise=3.0)
+    >>> camera = Camera(electrons_per_count=0.5, offset=100, read_noise=3)
+    >>> camera.for_range(100, 2100)
+    Camera(photons=1000.0, read_noise=3.0)
     """
 
     photons: float | None = Field(
         None,
         gt=0,
         description="Photons (electrons) detected in a bright pixel, for the Poisson noise; "
-        "default: no noise.",
+        "default: as electrons_per_count gives, else no noise.",
     )
     read_noise: float = Field(
         0.0, ge=0, description="Standard deviation of the camera's read noise, electrons."
     )
+    electrons_per_count: float | None = Field(
+        None,
+        gt=0,
+        description="Electrons (photons detected) per gray value of the camera; not used if "
+        "photons is set.",
+    )
+    offset: float | None = Field(
+        None,
+        description="Gray value that the camera records without light; default: that of the "
+        "darkest pixels.",
+    )
 
     @model_validator(mode="after")
     def _electrons_need_photons(self) -> Self:
-        if self.read_noise and self.photons is None:
-            raise ValueError("read_noise has no effect without photons: set photons as well.")
+        if self.read_noise and self.photons is None and self.electrons_per_count is None:
+            raise ValueError(
+                "read_noise has no effect without photons: set photons or electrons_per_count as "
+                "well."
+            )
         return self
+
+    def for_range(self, zero: float, one: float) -> "Camera":
+        """Camera of an image whose gray values ``zero`` and ``one`` are scaled to 0 and 1.
+
+        The photons are those between both. Light at ``zero`` has noise, too, which is counted as
+        read noise. Unchanged if ``photons`` is set, or ``electrons_per_count`` is not.
+        """
+        if self.photons is not None or self.electrons_per_count is None:
+            return self
+        dark = zero if self.offset is None else self.offset
+        background = max((zero - dark) * self.electrons_per_count, 0.0)
+        return Camera(
+            photons=(one - zero) * self.electrons_per_count,
+            read_noise=math.sqrt(self.read_noise**2 + background),
+        )
 
 
 class Scaling(Settings):

@@ -1,0 +1,271 @@
+"""Variance of an image's noise against its brightness, where structure is told from noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d, maximum_filter, uniform_filter
+from scipy.stats import chi2
+
+Float = NDArray[np.floating[Any]]
+
+FILTER = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)
+"""Fourth difference, applied along both axes: it passes the corners of the spectrum, where a lens
+leaves nearly no structure, and keeps the variance of white noise."""
+SIDE = len(FILTER)
+LOCAL, RING = 9, 9
+"""Sides of the square for local variances, and of the ring that measures the local brightness
+without the pixels of the filter, so that their noise does not decide on their bin."""
+BORDER = SIDE // 2 + LOCAL // 2
+LEVELS = 24
+"""Number of brightness bins of equal size, and again of equal width."""
+MIN_IN_BIN = 50
+GROUPS = 64
+"""Number of parts of the data that are left out in turn, for standard errors."""
+MAX_CLIPPED = 0.005
+THRESHOLD = 3.0
+"""Local variances further above the fit, in their standard deviations, are structure."""
+ITERATIONS = 20
+CORRELATION = 2 * float(np.square(np.correlate(FILTER, FILTER, "full")).sum()) ** 2
+"""Relative variance of the square of one filtered pixel, and its neighbors' share in it."""
+MODEL_ERROR = 0.04
+"""Relative error of each bin's variance, however many pixels it has: structure differs by level."""
+
+
+def _effective_number() -> tuple[float, float]:
+    """Independent values in the local square, of the filtered image and of its differences."""
+
+    def of(taps: Float) -> float:
+        lags = np.correlate(taps, taps, "full")
+        shift = np.arange(-(len(taps) - 1), len(taps))
+        share = 1 - np.abs(shift) / LOCAL
+        return LOCAL / float((share * (lags / lags.max()) ** 2).sum())
+
+    return of(FILTER) ** 2, LOCAL * of(np.array([1.0, -1.0]))
+
+
+NUMBER, NUMBER_OF_DIFFERENCES = _effective_number()
+CUT = 1 + THRESHOLD * np.sqrt(2 / NUMBER)
+KEPT_MEAN = chi2.cdf(CUT * NUMBER, NUMBER + 2) / chi2.cdf(CUT * NUMBER, NUMBER)
+"""Mean of white noise's local variances below the cut, of which the true one is 1."""
+
+
+class Samples(NamedTuple):
+    """Pixels of one plane, or of the difference of two; flat arrays."""
+
+    squares: Float
+    """Squared noise: the filtered image, whose expectation is the variance at ``mean``."""
+    mean: Float
+    level: Float
+    """Local brightness around the filter, for the bins."""
+    local: Float
+    """Local mean of ``squares``."""
+    local_mean: Float
+    """Local mean of ``mean``."""
+    known: Float
+    """Known part of the variance."""
+    local_known: Float
+    """Local mean of ``known``."""
+    differences: Float
+    """Local variance of the differences of neighbors: with structure, or correlated noise."""
+    clipped: NDArray[np.bool_]
+    group: NDArray[np.int64]
+
+
+def samples_of(
+    plane: Float, second: Float | None, variance: Float | None, clipped: Any, number: int
+) -> Samples:
+    """Samples of a plane (H, W), or of its difference to a second one of the same scene.
+
+    ``variance`` is the known part of the noise's variance, per pixel.
+    """
+    noise = plane if second is None else (plane - second) / np.sqrt(2)
+    plane = plane if second is None else (plane + second) / 2
+    squares = _filtered(noise, FILTER) ** 2
+    differences = (np.diff(noise, axis=1, append=noise[:, -1:]) ** 2) / 2
+    local, local_differences = (uniform_filter(x, LOCAL) for x in (squares, differences))
+    known = np.zeros(1) if variance is None else _filtered(variance, FILTER**2)
+    mean = _filtered(plane, FILTER**2)
+    ring = uniform_filter(plane, RING) * RING**2 - uniform_filter(plane, SIDE) * SIDE**2
+    near_clipped = maximum_filter(np.broadcast_to(clipped, plane.shape), SIDE)
+    rows, columns = (np.arange(n) * 8 // n for n in plane.shape)
+    group = (rows[:, None] * 8 + columns + number * 37) % GROUPS
+    inner = (slice(BORDER, -BORDER),) * 2
+
+    def flat(array: Float) -> Float:
+        return np.broadcast_to(array, plane.shape)[inner].ravel().astype(np.float32)
+
+    return Samples(
+        squares=flat(squares),
+        mean=flat(mean),
+        level=flat(ring / (RING**2 - SIDE**2)),
+        local=flat(local),
+        local_mean=flat(uniform_filter(mean, LOCAL)),
+        known=flat(known),
+        local_known=flat(uniform_filter(known, LOCAL)),
+        differences=flat(local_differences),
+        clipped=near_clipped[inner].ravel(),
+        group=group[inner].ravel(),
+    )
+
+
+def _filtered(image: Float, taps: Float) -> Float:
+    filtered: Float = correlate1d(correlate1d(image, taps, axis=0), taps, axis=1)
+    return filtered
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Noise variance as a linear function of brightness: intercept + slope * mean."""
+
+    intercept: float
+    slope: float
+    replicates: Float
+    """(intercept, slope) without one part of the data each, shape (parts, 2)."""
+    mean: Float
+    variance: Float
+    number: Float
+    """Brightness, variance and number of pixels of each bin."""
+    kept: float
+    """Fraction of the pixels where no structure stands out of the noise."""
+    whiteness: float
+    """Variance of the smoothest differences of neighbors over that of white noise, about 1."""
+
+    def at(self, mean: float) -> float:
+        """Variance at a brightness."""
+        return self.intercept + self.slope * mean
+
+    def standard_error(self, values: Float) -> Any:
+        """Jackknife standard error of a quantity computed from each of the replicates."""
+        parts = len(values)
+        return np.sqrt((parts - 1) * np.var(values, axis=0))
+
+
+def fit_line(samples: Sequence[Samples], dark: Sequence[Samples] = ()) -> Line | None:
+    """Robust line through the variances; None unless two bins of brightness are usable."""
+    data = Samples(*(np.concatenate(parts) for parts in zip(*samples, *dark, strict=True)))
+    is_dark = np.zeros(len(data.mean), bool)
+    is_dark[sum(len(part.mean) for part in samples) :] = True
+    bins, count = _bins(data, is_dark)
+    usable = _usable(data, bins, count)
+    line = _initial(data, bins, usable)
+    for _ in range(ITERATIONS):
+        if line is None:
+            return None
+        expected = _predicted(line, data.local_mean) + data.local_known
+        keep = (data.local < CUT * expected) | is_dark
+        keep &= ~data.clipped & usable[bins]
+        table = _table(data, bins, count, keep, np.where(is_dark, 1.0, KEPT_MEAN))
+        before, line = line, _fit(table.sum(axis=1))
+        if line is not None and np.allclose(line, before, rtol=1e-4):
+            break
+    if line is None:
+        return None
+    left_out = (table.sum(axis=1, keepdims=True) - table).transpose(1, 0, 2)
+    replicates = [_fit(part) for part in left_out]
+    number, mean, total, known = table.sum(axis=1)
+    filled = number >= MIN_IN_BIN
+    smooth = np.quantile((data.differences / expected)[keep], 0.1)
+    usual = chi2.ppf(0.1, NUMBER_OF_DIFFERENCES) / NUMBER_OF_DIFFERENCES
+    return Line(
+        *line,
+        replicates=np.array([part if part is not None else line for part in replicates]),
+        mean=mean[filled] / number[filled],
+        variance=(total - known)[filled] / number[filled],
+        number=number[filled],
+        kept=float(keep.sum() / max((~data.clipped & usable[bins]).sum(), 1)),
+        whiteness=float(smooth / usual),
+    )
+
+
+def _bins(data: Samples, is_dark: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
+    """Bin of each sample, and the number of bins; dark frames have the last one."""
+    level = data.level[~is_dark]
+    part = np.linspace(0, 1, LEVELS + 1)
+    edges = np.unique(
+        np.append(np.quantile(level, part), np.quantile(level, [0, 1]) @ [1 - part, part])
+    )
+    bins = np.searchsorted(edges, data.level, side="right") - 1
+    bins = np.where(is_dark, len(edges) - 1, bins.clip(0, max(len(edges) - 2, 0)))
+    return bins, len(edges)
+
+
+def _usable(data: Samples, bins: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Bins with enough pixels, of which few are clipped: there the noise is not whole."""
+    number = np.bincount(bins, minlength=count)
+    clipped = np.bincount(bins, data.clipped, minlength=count)
+    usable: NDArray[np.bool_] = (number >= MIN_IN_BIN) & (clipped <= MAX_CLIPPED * number)
+    return usable
+
+
+def _initial(
+    data: Samples, bins: NDArray[np.int64], usable: NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """Line through the low local variances of each bin, which structure hardly raises."""
+    usual = chi2.ppf(0.2, NUMBER) / NUMBER
+    order = np.argsort(bins, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(bins, minlength=len(usable)))[:-1])
+    rows = [
+        len(part)
+        * np.array(
+            [
+                1.0,
+                data.mean[part].mean(),
+                np.quantile(data.local[part], 0.2) / usual,
+                data.known[part].mean(),
+            ]
+        )
+        for part, is_usable in zip(parts, usable, strict=True)
+        if is_usable
+    ]
+    return _fit(np.array(rows).T) if len(rows) > 1 else None
+
+
+def _table(
+    data: Samples,
+    bins: NDArray[np.int64],
+    count: int,
+    keep: NDArray[np.bool_],
+    kept_mean: Float,
+) -> Float:
+    """Number, and sums of means, squares and known variances, shape (4, groups, bins)."""
+    cell = (data.group * count + bins)[keep]
+    size = GROUPS * count
+    return np.stack(
+        [
+            np.bincount(cell, weights, size).reshape(GROUPS, count)
+            for weights in (
+                *(None, data.mean[keep], (data.squares / kept_mean)[keep]),
+                data.known[keep],
+            )
+        ]
+    )
+
+
+def _fit(sums: Float) -> tuple[float, float] | None:
+    """Intercept and slope by least squares, where a variance's error is as large as itself."""
+    number, mean, total, known = sums[:, sums[0] >= MIN_IN_BIN]
+    if len(number) < 2 or total.max() <= 0:
+        return None
+    mean, total, known = mean / number, total / number, known / number
+    variance, least = total - known, 1e-3 * float(total.max())
+    predicted = np.maximum(total, least)
+    for _ in range(5):
+        weight = 1 / (predicted**2 * (CORRELATION / number + MODEL_ERROR**2))
+        center = (weight @ mean) / weight.sum()
+        spread = weight @ (mean - center) ** 2
+        if spread <= 0:
+            return None
+        slope = (weight @ ((mean - center) * variance)) / spread
+        intercept = (weight @ variance) / weight.sum() - slope * center
+        predicted = np.maximum(intercept + slope * mean + known, least)
+    return float(intercept), float(slope)
+
+
+def _predicted(line: tuple[float, float], level: Float) -> Float:
+    """Variance at a brightness, above 0."""
+    variance = line[0] + line[1] * level
+    bounded: Float = np.maximum(variance, 1e-3 * variance.max())
+    return bounded

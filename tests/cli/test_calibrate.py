@@ -1,0 +1,48 @@
+"""The commands ``calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from napari_coordgate.config import Camera, load_settings
+from napari_coordgate.io import Image, write_image
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """Image ``cells.tif`` of 2 counts per electron, and ``dark.tif``."""
+    rng = np.random.default_rng(0)
+    for name, light in (("cells", np.linspace(5, 500, 128)), ("dark", np.zeros(128))):
+        electrons = rng.poisson(light * np.ones((128, 1))) + rng.normal(0, 2, (128, 128))
+        counts = np.rint(100 + 2 * electrons).astype(np.uint16)
+        write_image(tmp_path / f"{name}.tif", Image(counts, "YX"))
+    return tmp_path
+
+
+def test_noise_is_measured_printed_and_saved(recorded: Path, run: Run) -> None:
+    camera = recorded / "camera.yaml"
+    arguments = (recorded / "cells.tif", "--dark", recorded / "dark.tif", "-o", camera)
+    finished = run("calibrate", "noise", *arguments)
+    assert finished.returncode == 0
+    assert "electrons_per_count: 0.4" in finished.stdout
+    settings = load_settings(Camera, camera)
+    assert settings.electrons_per_count == pytest.approx(0.5, rel=0.15)
+    assert settings.read_noise == pytest.approx(2, rel=0.15)
+    again = run("calibrate", "noise", *arguments)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+
+
+def test_what_is_missing_is_named_in_one_line(recorded: Path, run: Run) -> None:
+    finished = run("calibrate", "noise", "-o", recorded / "camera.yaml")
+    assert finished.returncode == 2
+    assert "Give images, dark frames, or both" in finished.stderr
+    finished = run("calibrate", "noise", recorded / "cells.tif", "-o", recorded / "camera.tif")
+    assert ".yaml" in finished.stderr
