@@ -123,6 +123,7 @@ def _tiff_info(path: Path) -> Description:
 
 def _image_info(path: Path) -> Description:
     image = read_image(path)
+    optics = image.optics.described()
     return {
         "file": str(path),
         "kind": "image",
@@ -130,6 +131,7 @@ def _image_info(path: Path) -> Description:
         "shape": list(image.data.shape),
         "dtype": image.data.dtype.name,
         "pixel_size_um": image.pixel_size_um and list(image.pixel_size_um),
+        **({"optics": optics} if optics else {}),
     }
 
 

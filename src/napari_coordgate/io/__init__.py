@@ -1,4 +1,4 @@
-"""Images in memory and on disk: pixels, axes, physical sizes and channel names."""
+"""Images in memory and on disk: pixels, axes, physical sizes, channel names and optics."""
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.io.image import (
@@ -14,23 +14,34 @@ from napari_coordgate.io.image import (
     stack_index,
     subsample,
 )
+from napari_coordgate.io.lens_metadata import (
+    describe_sources,
+    lens_from_metadata,
+    lens_of_image,
+)
+from napari_coordgate.io.optical_metadata import OpticalMetadata, Stated
 from napari_coordgate.io.reading import IMAGE_SUFFIXES, find_images, is_image, read_image
 from napari_coordgate.io.writing import create_image, write_image
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Image",
+    "OpticalMetadata",
     "PixelArray",
     "PlaneIndex",
     "PlaneView",
     "StackIndex",
+    "Stated",
     "WritablePixelArray",
     "as_image",
     "as_pixel_array",
     "create_image",
+    "describe_sources",
     "find_images",
     "is_image",
     "is_pixel_array",
+    "lens_from_metadata",
+    "lens_of_image",
     "middle_plane_index",
     "plane_indices",
     "read_image",

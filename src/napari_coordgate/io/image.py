@@ -1,10 +1,10 @@
-"""Images: pixels with axes, physical sizes and channel names; the pixels may be in a file."""
+"""Images: pixels with axes, physical sizes, channels and optics; the pixels may be in a file."""
 
 import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,6 +16,7 @@ from napari_coordgate.config import Selection
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import SubsetArray
 from napari_coordgate.io.metadata import ImageMetadata, PixelSize
+from napari_coordgate.io.optical_metadata import OpticalMetadata
 
 AXES = "TCZYXS"
 """Letters of axes: time, channel, depth, row, column and sample of a color pixel."""
@@ -55,6 +56,8 @@ class Image:
         Time between frames, in seconds.
     channel_names : tuple of str
         One name for each channel (one in total if there is no axis C), or none.
+    optics : OpticalMetadata
+        Optics and camera as far as the file states them: NA, emission wavelengths, ...
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Image:
     z_step_um: float | None = None
     time_step_s: float | None = None
     channel_names: tuple[str, ...] = ()
+    optics: OpticalMetadata = field(default_factory=OpticalMetadata)
 
     def __post_init__(self) -> None:
         """Check the pixels, axes and channel names."""
@@ -98,9 +102,13 @@ class Image:
 
     @property
     def metadata(self) -> ImageMetadata:
-        """Physical sizes and channel names."""
+        """Physical sizes, channel names and optics."""
         return ImageMetadata(
-            self.pixel_size_um, self.z_step_um, self.time_step_s, self.channel_names
+            self.pixel_size_um,
+            self.z_step_um,
+            self.time_step_s,
+            self.channel_names,
+            self.optics,
         )
 
     @property
@@ -143,13 +151,15 @@ class Image:
         by_axis = {self.axes.index(a): elements for a, elements in subset.items() if a in self.axes}
         if not by_axis:
             return self
-        channels = subset.get("C", range(self._length("C"))) if self.channel_names else ()
+        channels = subset.get("C", range(self._length("C")))
+        names = tuple(self.channel_names[channel] for channel in channels if self.channel_names)
         return replace(
             self,
             data=SubsetArray(self.data, by_axis, self.path),
             z_step_um=_step_between(self.z_step_um, subset.get("Z")),
             time_step_s=_step_between(self.time_step_s, subset.get("T")),
-            channel_names=tuple(self.channel_names[channel] for channel in channels),
+            channel_names=names,
+            optics=self.optics.select_channels(channels),
         )
 
     def _length(self, letter: str) -> int:

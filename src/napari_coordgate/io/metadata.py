@@ -1,8 +1,10 @@
-"""Physical sizes and channel names of an image, and the units that files state them in."""
+"""Physical sizes, channel names and optics of an image, and the units of files."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from napari_coordgate.io.optical_metadata import OpticalMetadata
 
 PixelSize = tuple[float, float]
 """(y, x) size of a pixel in um."""
@@ -22,16 +24,18 @@ _SECONDS = {
     1.0: "s sec second seconds",
     1e-3: "ms msec millisecond",
     1e-6: "µs us microsecond",
+    1e-9: "ns nanosecond",
 }
 
 
 class ImageMetadata(NamedTuple):
-    """Physical sizes and channel names, with the units and meaning of `Image`'s attributes."""
+    """Physical sizes, channel names and optics, as the attributes of `Image`."""
 
     pixel_size_um: PixelSize | None = None
     z_step_um: float | None = None
     time_step_s: float | None = None
     channel_names: tuple[str, ...] = ()
+    optics: OpticalMetadata = OpticalMetadata()
 
     @classmethod
     def sanitized(
@@ -40,6 +44,7 @@ class ImageMetadata(NamedTuple):
         z_step_um: float | None = None,
         time_step_s: float | None = None,
         channel_names: Sequence[str] = (),
+        optics: OpticalMetadata | None = None,
     ) -> "ImageMetadata":
         """Metadata as a file states them, without sizes that are zero, negative or not finite."""
         y, x = map(_positive, pixel_size_um)
@@ -48,6 +53,15 @@ class ImageMetadata(NamedTuple):
             _positive(z_step_um),
             _positive(time_step_s),
             tuple(channel_names) if any(channel_names) else (),
+            optics or OpticalMetadata(),
+        )
+
+    def for_channels(self, number: int) -> "ImageMetadata":
+        """Metadata without names and wavelengths, unless they are those of so many channels."""
+        names, waves = self.channel_names, self.optics.wavelengths_nm
+        return self._replace(
+            channel_names=names if len(names) == number else (),
+            optics=self.optics if len(waves) == number else self.optics.select_channels(()),
         )
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import AxisIndex, LazyArray, as_index
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.io.optical_metadata import OpticalMetadata
+from napari_coordgate.io.optics_in_files import ome_optics
 from napari_coordgate.normalization import convert_dtype
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -69,7 +71,20 @@ def read_ome_zarr(path: Path) -> tuple[LazyArray, str, ImageMetadata]:
     ]
     letters = "".join(map(_axis_letter, axes))
     scale = np.broadcast_to(_scale(level) * _scale(multiscale), len(axes))
-    return pixels, letters, _read_metadata(letters, axes, scale, attributes)
+    metadata = _read_metadata(letters, axes, scale, attributes)
+    return pixels, letters, metadata._replace(optics=_read_optics(path))
+
+
+def _read_optics(path: Path) -> OpticalMetadata:
+    """Optics in the OME-XML that bioformats2raw writes beside the images "0", "1", ..."""
+    stores = [(path, 0)]
+    if path.name.isdecimal():
+        stores.append((path.parent, int(path.name)))
+    for store, image in stores:
+        file = store / "OME" / "METADATA.ome.xml"
+        if file.is_file():
+            return ome_optics(file.read_text(encoding="utf-8", errors="replace"), image)
+    return OpticalMetadata()
 
 
 class _ZarrArray(LazyArray):

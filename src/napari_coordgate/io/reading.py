@@ -42,7 +42,7 @@ def find_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: str | Path, axes: str | None = None) -> Image:
-    """Read an image with its axes, physical sizes and channel names.
+    """Read an image with its axes, physical sizes, channel names and optics.
 
     Pixels are loaded when they are accessed, and only the windows accessed (PNG and JPEG are
     loaded at once). Of several images in a file, the first is read, at full resolution. If the
@@ -91,9 +91,8 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
         raise read_error(path, error) from error
     letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
     num_channels = data.shape[letters.find("C")] if "C" in letters else 1
-    if len(metadata.channel_names) != num_channels:
-        metadata = metadata._replace(channel_names=())
-    return _drop_opaque_alpha(Image(data, letters, path=path, **metadata._asdict()))
+    stated = metadata.for_channels(num_channels)._asdict()
+    return _drop_opaque_alpha(Image(data, letters, path=path, **stated))
 
 
 def _suffix_list() -> str:

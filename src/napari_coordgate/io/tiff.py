@@ -26,6 +26,7 @@ from napari_coordgate.io.lazy import (
     relative_index,
 )
 from napari_coordgate.io.metadata import ImageMetadata, PixelSize, micrometers, seconds
+from napari_coordgate.io.optics_in_files import imagej_optics, micromanager_optics, ome_optics
 
 PSF_FIELD_KEY = "napari-coordgate psf field"
 """Key of a PSF field in the description of the first page."""
@@ -45,6 +46,7 @@ _MAX_SEGMENT_BYTES = 2**32
 _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
+_MICROMANAGER_TAG = 51123
 _CENTIMETER = 3
 _UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
 """Resolution units in um. Inches are left out: dots per inch are the size of a print."""
@@ -220,7 +222,17 @@ class _SegmentReader:
 
 
 def _read_metadata(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
-    """Physical sizes and channel names of the first image."""
+    """Physical sizes, channel names and optics of the first image."""
+    metadata = _sizes_and_names(tiff, axes, shape)
+    stated = tiff.pages.first.tags.valueof(_MICROMANAGER_TAG)
+    if isinstance(stated, dict):
+        optics = metadata.optics.completed_by(micromanager_optics(stated))
+        metadata = metadata._replace(optics=optics)
+    return metadata
+
+
+def _sizes_and_names(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
+    """Metadata without those of Micro-Manager."""
     if tiff.is_ome and tiff.ome_metadata is not None:
         return _ome_metadata(tiff.ome_metadata)
     if tiff.imagej_metadata is not None:
@@ -245,7 +257,8 @@ def _ome_metadata(xml: str) -> ImageMetadata:
     time = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
     channels = pixels.get("Channel", [])
     channels = channels if isinstance(channels, list) else [channels]
-    return ImageMetadata.sanitized((y, x), z, time, [str(c.get("Name", "")) for c in channels])
+    names = [str(c.get("Name", "")) for c in channels]
+    return ImageMetadata.sanitized((y, x), z, time, names, ome_optics(xml))
 
 
 def _imagej_metadata(
@@ -262,6 +275,7 @@ def _imagej_metadata(
         micrometers(stated.get("spacing"), unit),
         seconds(stated.get("finterval"), stated.get("tunit", "s")),
         names,
+        imagej_optics(str(stated.get("Info", ""))),
     )
 
 

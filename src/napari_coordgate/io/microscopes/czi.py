@@ -21,6 +21,8 @@ from napari_coordgate.io.lazy import (
     relative_index,
 )
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
+from napari_coordgate.io.optics_in_files import referenced
 
 _DTYPES = {
     "Gray8": "u1",
@@ -152,4 +154,47 @@ def _read_metadata(xml: ElementTree.Element) -> ImageMetadata:
     dimensions = "./Metadata/Information/Image/Dimensions"
     interval = xml.findtext(f"{dimensions}/T/Positions/Interval/Increment")
     names = [channel.get("Name", "") for channel in xml.findall(f"{dimensions}/Channels/Channel")]
-    return ImageMetadata.sanitized((y, x), z, seconds(interval, "s"), names)
+    return ImageMetadata.sanitized((y, x), z, seconds(interval, "s"), names, _optics(xml))
+
+
+def _optics(xml: ElementTree.Element) -> OpticalMetadata:
+    """Optics and camera; Zeiss states the exposure in ns."""
+    information = "./Metadata/Information"
+    settings = f"{information}/Image/ObjectiveSettings"
+    reference = xml.find(f"{settings}/ObjectiveRef")
+    objective = referenced(
+        xml.findall(f"{information}/Instrument/Objectives/Objective"),
+        None if reference is None else reference.get("Id"),
+    )
+    channels = xml.findall(f"{information}/Image/Dimensions/Channels/Channel")
+    used = xml.find(f"{information}/Image/Dimensions/Channels/Channel/DetectorSettings/Detector")
+    camera = referenced(
+        xml.findall(f"{information}/Instrument/Detectors/Detector"),
+        None if used is None else used.get("Id"),
+    )
+    exposure = None if not channels else channels[0].findtext("ExposureTime")
+    return stated_optics(
+        na=(objective.findtext("LensNA"), "CZI Objective LensNA"),
+        refractive_index=(
+            xml.findtext(f"{settings}/RefractiveIndex"),
+            "CZI ObjectiveSettings RefractiveIndex",
+        ),
+        immersion=(
+            f"{xml.findtext(f'{settings}/Medium')} {objective.findtext('Immersion')}",
+            "CZI Objective Immersion",
+        ),
+        objective=_name_of(objective, "CZI Objective"),
+        camera=_name_of(camera, "CZI Detector"),
+        exposure_s=(seconds(exposure, "ns"), "CZI Channel ExposureTime"),
+        wavelengths_nm=[
+            (channel.findtext("EmissionWavelength"), "CZI Channel EmissionWavelength")
+            for channel in channels
+        ],
+    )
+
+
+def _name_of(device: ElementTree.Element, source: str) -> tuple[str | None, str]:
+    """Model of a device, else its name, and where it stands."""
+    if model := device.findtext("Manufacturer/Model"):
+        return model, f"{source} Model"
+    return device.get("Name"), f"{source} Name"

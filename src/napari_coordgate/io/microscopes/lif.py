@@ -7,6 +7,7 @@ refuses blocks with padded rows, and takes interleaved channels for colors.
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, bounds, mute_logger
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
 
 _MAGIC = b"\x70\0\0\0"
 _TILE_AXIS = "M"
@@ -63,8 +65,10 @@ def read_lif(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
     )
     step = {letter: axis.step for letter, axis in axes.items()}
     pixel_size = step.get("Y"), step.get("X")
-    names = _channel_names(channels)
-    return data, letters, ImageMetadata.sanitized(pixel_size, step.get("Z"), step.get("T"), names)
+    metadata = ImageMetadata.sanitized(
+        pixel_size, step.get("Z"), step.get("T"), _channel_names(channels), _optics(description)
+    )
+    return data, letters, metadata
 
 
 class _Axis(NamedTuple):
@@ -189,3 +193,52 @@ def _channel_names(channels: list[ElementTree.Element]) -> tuple[str, ...]:
         }
         names.append(properties.get("DyeName") or channel.get("LUTName") or "")
     return tuple(names)
+
+
+def _optics(description: ElementTree.Element) -> OpticalMetadata:
+    """Optics and camera: in the hardware settings of LAS X, or in the records of LAS AF."""
+    settings = [
+        element
+        for kind in ("Camera", "Confocal")
+        for element in description.iter(f"ATL{kind}SettingDefinition")
+    ]
+    stated = settings[0].attrib if settings else {}
+    kind = settings[0].tag if settings else ""
+    records = {
+        record.get("Attribute", ""): record.get("Variant")
+        for record in description.iter("FilterSettingRecord")
+    }
+    cameras = description.findall(".//WideFieldChannelConfigurator[@CameraName]")
+    channels = list(description.iter("WideFieldChannelInfo"))
+    exposure = (
+        re.fullmatch(r"([\d.]+) *(ms|s|)", channels[0].get("ExposureTime", ""))
+        if channels
+        else None
+    )
+    optics = stated_optics(
+        na=(stated.get("NumericalAperture"), f"LIF {kind} NumericalAperture"),
+        refractive_index=(stated.get("RefractionIndex"), f"LIF {kind} RefractionIndex"),
+        objective=(stated.get("ObjectiveName"), f"LIF {kind} ObjectiveName"),
+        camera=(
+            cameras[0].get("CameraName") if cameras else None,
+            "LIF WideFieldChannelConfigurator CameraName",
+        ),
+        exposure_s=(
+            exposure and seconds(exposure[1], exposure[2] or "s"),
+            "LIF WideFieldChannelInfo ExposureTime",
+        ),
+        wavelengths_nm=[
+            (channel.get("EmissionWavelength"), "LIF WideFieldChannelInfo EmissionWavelength")
+            for channel in channels
+        ],
+    )
+    return optics.completed_by(
+        stated_optics(
+            na=(records.get("NumericalAperture"), "LIF FilterSettingRecord NumericalAperture"),
+            refractive_index=(
+                records.get("RefractionIndex"),
+                "LIF FilterSettingRecord RefractionIndex",
+            ),
+            objective=(records.get("Objective"), "LIF FilterSettingRecord Objective"),
+        )
+    )

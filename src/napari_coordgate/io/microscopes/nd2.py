@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import threading
 import weakref
 from pathlib import Path
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, as_index, bounds
-from napari_coordgate.io.metadata import ImageMetadata
+from napari_coordgate.io.metadata import ImageMetadata, seconds
+from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
 
 if TYPE_CHECKING:
     from nd2 import ND2File
+    from nd2.structures import Channel
 
 _MAX_COMPRESSION = 1032
 """Largest compression ratio of zlib, which ND2 uses."""
@@ -86,7 +89,27 @@ def _read_metadata(nd2: "ND2File") -> ImageMetadata:
         calibration = zip(volume.axesCalibration, volume.axesCalibrated, strict=True)
         sizes = [size if is_known else None for size, is_known in calibration]
     x, y, z = sizes
-    return ImageMetadata.sanitized((y, x), z, _time_step_s(nd2), names)
+    return ImageMetadata.sanitized((y, x), z, _time_step_s(nd2), names, _optics(nd2, channels))
+
+
+def _optics(nd2: "ND2File", channels: "list[Channel]") -> OpticalMetadata:
+    """Optics of the first channel, and the camera that NIS-Elements names in its text."""
+    if not channels:
+        return OpticalMetadata()
+    microscope = channels[0].microscope
+    text = "\n".join(str(part) for part in nd2.text_info.values())
+    camera = re.search(r"Camera Name: *(.+)", text)
+    exposure = re.search(r"Exposure: *([\d.]+) *(ms|s)\b", text)
+    return stated_optics(
+        na=(microscope.objectiveNumericalAperture, "ND2 objectiveNumericalAperture"),
+        refractive_index=(microscope.immersionRefractiveIndex, "ND2 immersionRefractiveIndex"),
+        objective=(microscope.objectiveName, "ND2 objectiveName"),
+        camera=(camera and camera[1], "ND2 text Camera Name"),
+        exposure_s=(exposure and seconds(exposure[1], exposure[2]), "ND2 text Exposure"),
+        wavelengths_nm=[
+            (channel.channel.emissionLambdaNm, "ND2 emissionLambdaNm") for channel in channels
+        ],
+    )
 
 
 def _time_step_s(nd2: "ND2File") -> float | None:

@@ -1,0 +1,170 @@
+"""Optics and camera as far as the file of an image states them, and where it does so."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V", float, str)
+
+
+@dataclass(frozen=True)
+class Stated(Generic[V]):
+    """A value that a file states, and where it stands, such as "OME-XML Objective LensNA"."""
+
+    value: V
+    source: str
+
+
+@dataclass(frozen=True)
+class OpticalMetadata:
+    """Optics and camera of an image; None where the file states nothing, or an impossible value.
+
+    The refractive index is that of the immersion medium, the emission wavelengths are one for
+    each channel, the pixels of the camera are in counts, and the read noise is in electrons.
+    """
+
+    na: Stated[float] | None = None
+    refractive_index: Stated[float] | None = None
+    objective: Stated[str] | None = None
+    wavelengths_nm: tuple[Stated[float] | None, ...] = ()
+    camera: Stated[str] | None = None
+    exposure_s: Stated[float] | None = None
+    electrons_per_count: Stated[float] | None = None
+    offset: Stated[float] | None = None
+    read_noise: Stated[float] | None = None
+
+    def completed_by(self, other: "OpticalMetadata") -> "OpticalMetadata":
+        """These values, and those of another source where there are none."""
+        missing = {
+            field.name: getattr(other, field.name)
+            for field in fields(self)
+            if not any(_listed(getattr(self, field.name)))
+        }
+        return replace(self, **missing)
+
+    def wavelength_nm(self, channel: int) -> Stated[float] | None:
+        """Emission wavelength of a channel."""
+        known = self.wavelengths_nm
+        return known[channel] if 0 <= channel < len(known) else None
+
+    def select_channels(self, channels: Iterable[int]) -> "OpticalMetadata":
+        """Metadata of an image of some of the channels."""
+        known = self.wavelengths_nm
+        return replace(self, wavelengths_nm=tuple(known[c] for c in channels) if known else ())
+
+    def described(self) -> dict[str, str]:
+        """Text of each stated value, and where it stands, by name; one for all channels."""
+        texts = {}
+        for field in fields(self):
+            stated = [item for item in _listed(getattr(self, field.name)) if item is not None]
+            if stated:
+                values = ", ".join(str(item.value) for item in stated)
+                texts[field.name] = f"{values} ({stated[0].source})"
+        return texts
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+# Values of a file
+
+_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "na": (0.0, 1.7),
+        "refractive_index": (1 - 1e-9, 2.5),
+        "wavelengths_nm": (100.0, 3000.0),
+        "exposure_s": (0.0, math.inf),
+        "electrons_per_count": (0.0, math.inf),
+        "offset": (-1e-9, math.inf),
+        "read_noise": (0.0, math.inf),
+    }
+)
+"""Bounds, excluded, of possible values; microscopes store 0 or -1 for unknown ones."""
+
+_IMMERSION = MappingProxyType(
+    {
+        "air": 1.0,
+        "dry": 1.0,
+        "water": 1.33,
+        "oil": 1.515,
+        "glycerol": 1.47,
+        "glycerin": 1.47,
+        "glyc": 1.47,
+        "silicone": 1.406,
+    }
+)
+"""Refractive index of immersion media."""
+_MEDIUM = re.compile(rf"\b({'|'.join(_IMMERSION)})(?:\b|dipping)", re.IGNORECASE)
+_NA_IN_NAME = re.compile(
+    r"\d\s*[x\u00d7]\s*[/, ]?\s*(?:NA\s*)?(\d[.,]\d+)|\bNA\s*[=:]?\s*(\d[.,]\d+)", re.IGNORECASE
+)
+"""NA in the name of an objective, such as "Plan Apo 20x/0.75"."""
+_MAX_TEXT = 200
+
+Found = tuple[Any, str]
+"""A value as a file has it, and where it stands."""
+
+
+def stated_optics(
+    *,
+    wavelengths_nm: Sequence[Found] = (),
+    immersion: Found = (None, ""),
+    **values: Found,
+) -> OpticalMetadata:
+    """Metadata of values as a file has them, without missing and impossible ones.
+
+    Where the NA and the immersion medium are missing, they are taken from the objective's name.
+    """
+    stated: dict[str, Any] = {
+        name: _number(name, *found) if name in _RANGES else _text(*found)
+        for name, found in values.items()
+    }
+    waves = tuple(_number("wavelengths_nm", *found) for found in wavelengths_nm)
+    optics = OpticalMetadata(**stated, wavelengths_nm=waves if any(waves) else ())
+    optics = optics.completed_by(OpticalMetadata(refractive_index=_index_of_medium(*immersion)))
+    return _consistent(optics.completed_by(_optics_in_name(optics.objective)))
+
+
+def _number(name: str, value: Any, source: str) -> Stated[float] | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    low, high = _RANGES[name]
+    return Stated(number, source) if low < number < high else None
+
+
+def _text(value: Any, source: str) -> Stated[str] | None:
+    text = " ".join(str(value or "").split())[:_MAX_TEXT]
+    return Stated(text, source) if text else None
+
+
+def _index_of_medium(text: Any, source: str) -> Stated[float] | None:
+    """Refractive index of an immersion medium that is named in a text."""
+    medium = _MEDIUM.search(str(text or ""))
+    return None if medium is None else Stated(_IMMERSION[medium[1].lower()], source)
+
+
+def _optics_in_name(objective: Stated[str] | None) -> OpticalMetadata:
+    """NA and immersion in the name of an objective."""
+    if objective is None:
+        return OpticalMetadata()
+    source = f'name of the objective "{objective.value}"'
+    na = _NA_IN_NAME.search(objective.value)
+    number = None if na is None else (na[1] or na[2]).replace(",", ".")
+    return OpticalMetadata(
+        na=_number("na", number, source),
+        refractive_index=_index_of_medium(objective.value, source),
+    )
+
+
+def _consistent(optics: OpticalMetadata) -> OpticalMetadata:
+    """Metadata without a refractive index that is below the NA."""
+    if optics.na is None or optics.refractive_index is None:
+        return optics
+    is_possible = optics.na.value < optics.refractive_index.value
+    return optics if is_possible else replace(optics, refractive_index=None)
