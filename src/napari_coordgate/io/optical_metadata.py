@@ -125,8 +125,10 @@ def stated_optics(
     }
     waves = tuple(_number("wavelengths_nm", *found) for found in wavelengths_nm)
     optics = OpticalMetadata(**stated, wavelengths_nm=waves if any(waves) else ())
-    optics = optics.completed_by(OpticalMetadata(refractive_index=_index_of_medium(*immersion)))
-    return _consistent(optics.completed_by(_optics_in_name(optics.objective)))
+    others = OpticalMetadata(refractive_index=_index_of_medium(*immersion))
+    for other in (others, _optics_in_name(optics.objective)):
+        optics = _consistent(_consistent(optics).completed_by(other))
+    return optics
 
 
 def _number(name: str, value: Any, source: str) -> Stated[float] | None:

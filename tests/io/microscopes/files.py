@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pylibCZIrw.czi import create_czi
 
-__all__ = ["write_czi", "write_lif", "write_nd2"]
+__all__ = ["add_to_czi", "write_czi", "write_lif", "write_nd2"]
 
 Pixels = NDArray[Any]
+_CZI_METADATA = 92
+"""Offset of the metadata's position in the header of a CZI file."""
 
 
 def write_czi(
@@ -47,6 +49,29 @@ def write_czi(
         )
 
 
+def add_to_czi(path: Path, information: str) -> None:
+    """Replace the ``Information`` of a CZI file's XML, which the library cannot write in full."""
+    content = bytearray(path.read_bytes())
+    (position,) = struct.unpack_from("<q", content, _CZI_METADATA)
+    (size,) = struct.unpack_from("<i", content, position + 32)
+    xml = ElementTree.fromstring(content[position + 288 : position + 288 + size])
+    metadata = xml.find("Metadata")
+    assert metadata is not None
+    old = metadata.find("Information")
+    if old is not None:
+        metadata.remove(old)
+    metadata.append(ElementTree.fromstring(information))
+    text = ElementTree.tostring(xml, "utf-8")
+    # A new segment at the end of the file: ID, allocated and used bytes, size of the XML.
+    content += bytes(-len(content) % 32)
+    struct.pack_into("<q", content, _CZI_METADATA, len(content))
+    content += b"ZISRAWMETADATA".ljust(16, b"\0")
+    content += struct.pack("<qqii", 256 + len(text), 256 + len(text), len(text), 0).ljust(
+        272, b"\0"
+    )
+    path.write_bytes(content + text)
+
+
 # LIF: XML in UTF-16, then blocks of bytes with their names
 
 _LIF_TEST = 0x2A
@@ -59,6 +84,7 @@ def write_lif(
     steps: dict[str, float] | None = None,
     row_padding: int = 0,
     blue_first: bool = False,
+    hardware: str | None = None,
 ) -> None:
     """Write images, each with its axes in the order of the file: last changes fastest.
 
@@ -81,6 +107,8 @@ def write_lif(
         lengths = dict(zip(axes, pixels.shape, strict=True))
         _lif_channels(description, lengths, strides, pixels.dtype, names, blue_first)
         _lif_dimensions(description, lengths, strides, steps or {})
+        if hardware is not None:
+            image.append(ElementTree.fromstring(hardware))
         block = f"MemBlock_{number}"
         ElementTree.SubElement(element, "Memory", Size=str(stored.nbytes), MemoryBlockID=block)
         blocks.append((block, stored.tobytes()))
@@ -162,6 +190,8 @@ def write_nd2(
     pixel_um: float | None = None,
     steps: dict[str, float] | None = None,
     compressed: bool = False,
+    optics: dict[str, Any] | None = None,
+    text: str | None = None,
 ) -> None:
     """Write pixels whose last axes are CYX, or YXS; the steps are in um and seconds.
 
@@ -176,9 +206,12 @@ def write_nd2(
     chunks = {
         "ImageAttributesLV!": _record("SLxImageAttributes", _attributes(frames, compressed)),
         "ImageMetadataSeqLV|0!": _record(
-            "SLxPictureMetadata", _picture(names or ["mono"], 3 if colors else 1, pixel_um)
+            "SLxPictureMetadata",
+            _picture(names or ["mono"], 3 if colors else 1, pixel_um) | (optics or {}),
         ),
     }
+    if text is not None:
+        chunks["ImageTextInfoLV!"] = _record("SLxImageTextInfo", {"TextInfoItem_6": text})
     if loops:
         lengths = pixels.shape[: len(loops)]
         experiment = _experiment(loops, lengths, steps or {})
