@@ -8,8 +8,9 @@ Norreys and Döpp) to undo it, and applies the trained model to images.
 Names are loaded on first use: importing the package is instant and does not load torch.
 
 Lens and blur
-    `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `save_lens`,
-    `lens_from_metadata`, `PSFField`, `Camera`, `simulate`
+    `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `PSFField`, `Camera`, `simulate`
+Measure the lens
+    `calibrate_images`, `calibrate_images_events`
 Measure the camera
     `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`
 Train

@@ -7,6 +7,8 @@ from .batch import (
 )
 from .calibration import (
     NoiseEstimate as NoiseEstimate,
+    calibrate_images as calibrate_images,
+    calibrate_images_events as calibrate_images_events,
     estimate_noise as estimate_noise,
     estimate_noise_events as estimate_noise_events,
 )
@@ -86,9 +88,7 @@ from .inference import (
 )
 from .io import (
     Image as Image,
-    lens_from_metadata as lens_from_metadata,
     read_image as read_image,
-    save_lens as save_lens,
     write_image as write_image,
 )
 from .metrics import (

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import (
-    Camera,
     DeblurConfig,
     DeblurRuntime,
     Device,
@@ -68,9 +67,6 @@ class Model:
         Metrics of each validation so far, in order.
     metrics : dict
         Metrics of the validation of these weights.
-    noise : Camera, optional
-        Noise of the images that it was trained on, if ``config`` gives electrons per count: the
-        median photons of a bright pixel and read noise.
 
     See Also
     --------
@@ -96,12 +92,6 @@ class Model:
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
-    noise: Camera | None = None
-
-    @property
-    def camera(self) -> Camera:
-        """Noise that it was trained on, in electrons: photons of a bright pixel and read noise."""
-        return self.noise or self.config.camera
 
     @cached_property
     def network(self) -> Network:
@@ -172,7 +162,6 @@ class Model:
             "psf_field": self.psf_field.description() if self.psf_field else None,
             "step": self.step,
             "metrics": self.metrics,
-            "camera": self.camera.model_dump(mode="json"),
             "history": list(self.history),
         }
 
@@ -263,7 +252,6 @@ class Model:
             step=header.step,
             history=header.history,
             metrics=header.metrics,
-            noise=header.camera,
         )
 
 
@@ -294,7 +282,6 @@ class _Header(BaseModel):
     psf_field: dict[str, Any] | None
     step: NonNegativeInt
     metrics: dict[str, float]
-    camera: Camera | None = None
     history: tuple[dict[str, float], ...]
 
 

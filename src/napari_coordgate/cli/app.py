@@ -88,26 +88,11 @@ def start(
 @settings_flags(PSFFieldConfig)
 def psf(
     output: Annotated[Path, typer.Option("--output", "-o", help="PSF field to write (.tif).")],
-    given: CliSettings[PSFFieldConfig],
     frame: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW", help="Height and width of the frame in pixels; default: as --from-image."
-        ),
-    ] = None,
-    lens: Annotated[
-        Path | None,
-        typer.Argument(help="YAML file that describes the lens, or name of a calibrated one."),
-    ] = None,
-    from_image: Annotated[
-        Path | None,
-        typer.Option(
-            help="Image whose metadata describe the lens: NA, emission wavelength, pixel size."
-        ),
-    ] = None,
-    channel: Annotated[
-        int, typer.Option(min=0, help="Channel of that image, which sets the wavelength.")
-    ] = 0,
+        str, typer.Option(metavar="HxW", help="Height and width of the frame in pixels.")
+    ],
+    given: CliSettings[PSFFieldConfig],
+    lens: Annotated[Path | None, typer.Argument(help="YAML file that describes the lens.")] = None,
     measured: Annotated[
         Path | None, typer.Option(help="Stack of measured PSFs, one per plane, instead of a lens.")
     ] = None,
@@ -130,31 +115,12 @@ def psf(
 
     A PSF field describes the blur of each pixel of the camera frame.
     """
-    from napari_coordgate.cli.lenses import LensSource
     from napari_coordgate.cli.psf import make_psf_field
 
-    shape = None if frame is None else _two_numbers(frame, "x", "--frame", "512x512")
-    if shape is not None and 0 in shape:
+    shape = _two_numbers(frame, "x", "--frame", "512x512")
+    if 0 in shape:
         raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
-    source = LensSource(lens, from_image, channel)
-    make_psf_field(source, measured, positions, output, shape, given, overwrite, pixel_size)
-
-
-@app.command()
-def lenses(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Calibrated lenses to keep (.yaml), made by 'calibrate'."),
-    ] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """List the calibrated lenses that were kept, after keeping others.
-
-    A kept lens can be given by its name, and is chosen for images of its objective.
-    """
-    from napari_coordgate.cli.lenses import keep_and_list
-
-    keep_and_list(files or [], overwrite)
+    make_psf_field(lens, measured, positions, output, shape, given, overwrite, pixel_size)
 
 
 @app.command()
@@ -405,6 +371,37 @@ def demo(
         show_demo(folder or Path(DEMO_FOLDER), given.settings())
     elif status := open_demo():
         raise typer.Exit(status)
+
+
+@calibrate.command("images")
+def calibrate_images(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Blurred images of the whole frame, or folders of them."),
+    ],
+    lens: Annotated[
+        Path, typer.Option(help="Lens (.yaml): NA, wavelength, pixel size, and values to hold.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
+    report: Annotated[Path | None, typer.Option(help="Report to write as well (.html).")] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Parameter to estimate; repeat the flag for several. Default: defocus_um, "
+            "field_curvature_um and tilt_um."
+        ),
+    ] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Estimate the focus of a lens over the frame from blurred images.
+
+    About thirty images of 256 x 256 pixels are needed, or one of 2048 x 2048, with detail all
+    over the frame. Beads are more accurate.
+    """
+    from napari_coordgate.cli.calibrate import calibrate_from_images
+
+    calibrate_from_images(images, lens, output, report, free or (), axes, overwrite)
 
 
 @calibrate.command("noise")

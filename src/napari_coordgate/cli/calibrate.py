@@ -5,8 +5,10 @@ from pathlib import Path
 
 import typer
 
-from napari_coordgate.calibration import estimate_noise_events
+from napari_coordgate.calibration import calibrate_images_events, estimate_noise_events
+from napari_coordgate.calibration.images import FREE
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.config import Lens, load_lens
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io.files import check_not_exists
 
@@ -36,3 +38,38 @@ def calibrate_noise(
     estimate.save(output, overwrite=overwrite)
     for line in (*estimate.lines(), *estimate.notes):
         typer.echo(line)
+
+
+def calibrate_from_images(
+    images: Sequence[Path],
+    lens_path: Path,
+    output: Path,
+    report: Path | None,
+    free: Sequence[str],
+    axes: str | None,
+    overwrite: bool,
+) -> None:
+    """Estimate the focus of a lens from blurred images, print it, and write the lens."""
+    check_not_exists([output, *([report] if report else [])], overwrite)
+    lens = load_lens(lens_path)
+    if not isinstance(lens, Lens):
+        raise SettingsError(
+            f"{lens_path} describes a lens without NA, which images cannot be fitted with; give "
+            "na, wavelength_nm and pixel_size_um."
+        )
+    with cancel_on_signal() as cancel:
+        fit = follow(
+            calibrate_images_events(
+                list(images), lens, free=tuple(free) or FREE, axes=axes, cancel=cancel
+            )
+        )
+    fit.save(output, overwrite=overwrite)
+    if report is not None:
+        fit.report(report, overwrite=overwrite)
+    for name, error in fit.standard_errors.items():
+        setting, _, end = name.partition(".")
+        value = getattr(fit.lens, setting)
+        number = value["yx".index(end)] if end else value
+        typer.echo(f"{name}: {number:.2f} ± {error:.2f}")
+    for note in fit.notes:
+        typer.echo(note)

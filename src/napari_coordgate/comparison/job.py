@@ -313,7 +313,7 @@ class _Job:
             ready = build_method(
                 method,
                 context.psf_field,
-                camera=context.tests.camera,
+                camera=self.config.training.camera,
                 device=context.runtime.device,
                 cancel=context.cancel,
             )

@@ -65,7 +65,7 @@ class RichardsonLucyConfig(Settings):
     )
     discrepancy: bool = Field(
         False,
-        description="Stop when the residual is as small as the camera noise, which must be known.",
+        description="Stop when the residual is as small as the camera noise; needs photons.",
     )
 
 

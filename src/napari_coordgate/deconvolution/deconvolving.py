@@ -84,13 +84,13 @@ def richardson_lucy(
     num_iter : int
         Maximum number of iterations; too many amplify the noise.
     camera : Camera, optional
-        Noise of the image: photons of a bright pixel, or electrons per count.
+        Noise of the image.
     total_variation : float
         Weight of the total variation, which suppresses noise, in [0, 0.25); 0 disables it.
     accelerate : bool
         Extrapolate from the two previous iterations, which converges faster.
     discrepancy : bool
-        Stop when the residual is as small as the noise; needs ``camera``.
+        Stop when the residual is as small as the noise; needs ``camera`` with photons.
     psf : {"field", "mean"}
         Use the PSF of each pixel, or the mean PSF for all pixels.
     scaling : Scaling, optional
@@ -344,8 +344,7 @@ def deconvolve_events(
         plane = image.plane(index)
         normalizer = fit_normalizer(plane, scaling or Scaling(), image.name)
         estimate = torch.empty(0)
-        own_camera = None if camera is None else camera.for_range(*normalizer)
-        estimates = _iterations(normalizer.normalize(plane), psf_field, blur, config, own_camera)
+        estimates = _iterations(normalizer.normalize(plane), psf_field, blur, config, camera)
         for step, latest in enumerate(estimates, start=number * config.num_iter + 1):
             raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
             estimate = latest

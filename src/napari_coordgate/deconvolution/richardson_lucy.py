@@ -29,7 +29,7 @@ def richardson_lucy_iterations(
     if config.discrepancy and photons is None:
         raise SettingsError(
             "Richardson-Lucy can only stop by discrepancy if the camera noise is known; give the "
-            "camera's electrons per count or photons, or turn discrepancy off."
+            "camera's photons, or turn discrepancy off."
         )
     dark = 0.0 if photons is None else read_noise**2 / photons
     offset = max(dark, -float(image.min()), EPS)

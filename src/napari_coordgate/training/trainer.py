@@ -265,9 +265,7 @@ class Trainer:
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()
         pixel_size_um = None if psf_field is None else psf_field.pixel_size_um
-        self.best = Model(
-            config, {}, pairs.frame_shape, pixel_size_um, psf_field, noise=pairs.camera
-        )
+        self.best = Model(config, {}, pairs.frame_shape, pixel_size_um, psf_field)
 
     @property
     def validate_every(self) -> int:

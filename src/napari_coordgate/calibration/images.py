@@ -1,0 +1,473 @@
+"""The focus of a lens over the frame, estimated from blurred images of any kind."""
+
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from napari_coordgate.calibration.lens_fit import LensFit
+from napari_coordgate.calibration.reading import Images, as_images
+from napari_coordgate.calibration.spectra import (
+    FREQUENCY,
+    RINGS,
+    TILE,
+    Indices,
+    SpectrumTable,
+    TileSpectra,
+    spectrum_table,
+    tile_spectra,
+)
+from napari_coordgate.calibration.spectral_fit import (
+    FIRST_RING,
+    FOCUS,
+    FocusFit,
+    SpectralLikelihood,
+    tile_noise,
+)
+from napari_coordgate.config import Lens, LensCalibration
+from napari_coordgate.errors import ImageError, SettingsError
+from napari_coordgate.events import Event, Stopwatch, pluralize, raise_if_canceled, run
+from napari_coordgate.geometry import format_shape
+from napari_coordgate.io import Image, plane_indices
+from napari_coordgate.normalization import check_plane
+
+Array = NDArray[np.float64]
+
+FREE = ("defocus_um", "field_curvature_um", "tilt_um")
+"""Parameters that images can tell; an axis off the center looks like a tilt."""
+
+_MIN_SIDE = 2 * TILE
+_MAX_PLANES = 60
+_MAX_START_TILES = 300
+_STARTS = (0.15, 0.4, 0.8)  # Curvatures to start from, relative to the deepest in the table.
+_BOOTSTRAPS = 20
+_PRIOR_DEPTHS = np.array([1.5, 3.0, 1.0, 1.0])  # Prior width, in units of the depth of field.
+_MIN_GROUPS = 8  # With fewer images, regions of the images are resampled instead.
+_REGIONS_ACROSS = 4
+_SATURATED = 0.01  # Fraction of a tile's pixels at the maximum of the image.
+_SYSTEMATIC = 0.05  # Relative error of a curvature that resampling cannot show; measured.
+_SYSTEMATIC_DEPTHS = 0.1
+_DISAGREEMENT = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ImagesFit(LensFit):
+    """Lens whose focus over the frame was estimated from blurred images.
+
+    Attributes
+    ----------
+    is_conclusive : bool
+        Whether the images have enough detail: the error is small, and low and high
+        frequencies agree. Otherwise take beads.
+    second_opinion : mapping of str to float
+        Field curvature from the low and from the high frequencies alone, um.
+    bootstrap : ndarray, shape (B, 4)
+        Estimates from resampled images: defocus, field curvature and tilt (y, x), um.
+    tiles : int
+        Number of tiles of 64 x 64 pixels that were used.
+    """
+
+    is_conclusive: bool = True
+    second_opinion: Mapping[str, float] = field(default_factory=dict)
+    bootstrap: Array = field(default_factory=lambda: np.zeros((0, 4)))
+    tiles: int = 0
+    spectra: tuple[tuple[str, Array, Array], ...] = ()
+
+    def _figures(self) -> dict[str, Figure]:
+        figures = {"Power spectra": _spectrum_figure(self.spectra)} if self.spectra else {}
+        return figures | super()._figures()
+
+
+def calibrate_images(
+    images: Images,
+    lens: Lens,
+    *,
+    free: Sequence[str] = FREE,
+    axes: str | None = None,
+    rng: int = 0,
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> ImagesFit:
+    """Estimate the focus of a lens over the frame from blurred images alone.
+
+    The lens blurs the same kind of scene differently in different parts of the frame. The
+    defocus, field curvature and tilt are those of the highest likelihood of the power spectra
+    of tiles of 64 x 64 pixels. About thirty images of 256 x 256 pixels, or one of 2048 x 2048, are
+    needed; they should have detail all over the frame.
+
+    Parameters
+    ----------
+    images : array, Image, str or Path, or sequence of them
+        Blurred images of the whole frame, in one channel and one focal plane; or their files,
+        or folders of them.
+    lens : Lens
+        What is known: NA, wavelength, pixel size, refractive index; and the values of other
+        parameters, which are held.
+    free : sequence of str
+        Parameters to estimate, of "defocus_um", "field_curvature_um" and "tilt_um".
+    axes : str, optional
+        Axes of the images, as letters of TCZYX, if they do not state them.
+    rng : int
+        Seed of the resampling for error bars.
+    callback : callable, optional
+        Called with each event of `calibrate_images_events`.
+    cancel : threading.Event, optional
+        Set it from another thread to stop the work.
+
+    Returns
+    -------
+    ImagesFit
+        The lens with error bars, and whether the images have enough detail.
+
+    Raises
+    ------
+    ImageError
+        If there are no images, if they differ in size, are smaller than 128 x 128 pixels, in
+        color, a z stack or of several channels, or have no detail above the noise.
+    SettingsError
+        If the lens has no NA, or a parameter cannot be estimated from images.
+    CanceledError
+        If canceled.
+
+    Notes
+    -----
+    One plane cannot tell on which side of the focus it is: the field curvature is assumed to
+    have the sign of that of ``lens``, or to be positive. An axis off the center cannot be told
+    from a tilt; the axis of ``lens`` is kept.
+
+    References
+    ----------
+    P. Whittle, "Estimation and information in stationary time series", Ark. Mat. 2, 423 (1953).
+    B. Efron, "Bootstrap methods: another look at the jackknife", Ann. Stat. 7, 1 (1979).
+
+    Examples
+    --------
+    >>> from napari_coordgate import calibrate_images, load_lens, read_image
+    >>> lens = load_lens("sample_data/lens.yaml").replace(field_curvature_um=0)
+    >>> fit = calibrate_images(read_image("sample_data/blurred/nuclei.tif"), lens)
+    >>> 4 < fit.lens.field_curvature_um < 12
+    True
+    """
+    events = calibrate_images_events(images, lens, free=free, axes=axes, rng=rng, cancel=cancel)
+    return run(events, callback)
+
+
+def calibrate_images_events(
+    images: Images,
+    lens: Lens,
+    *,
+    free: Sequence[str] = FREE,
+    axes: str | None = None,
+    rng: int = 0,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, ImagesFit]:
+    """Generator form of `calibrate_images`, with the same parameters and errors.
+
+    Yields
+    ------
+    Progress
+        After each image, and each fit.
+
+    Returns
+    -------
+    ImagesFit
+        The lens with error bars.
+    """
+    free_index = _free_parameters(lens, free)
+    stopwatch = Stopwatch("reading images", 1)
+    sources = as_images(images, axes)
+    for image in sources:
+        _check_image(image, sources[0])
+    planes = [(image, index) for image in sources for index in plane_indices(image)]
+    planes = [
+        planes[i] for i in np.unique(np.linspace(0, len(planes) - 1, _MAX_PLANES).astype(int))
+    ]
+    stopwatch.total, parts = len(planes), []
+    frame_shape = planes[0][0].frame_shape
+    for number, (image, index) in enumerate(planes):
+        raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'image')}.")
+        parts.append(_plane_spectra(image, image.plane(index), frame_shape, number))
+        yield stopwatch.progress(number + 1)
+    spectra = TileSpectra.concatenate(parts)
+    problem = _Problem.of(lens, spectra, frame_shape, free_index)
+    fits = Stopwatch("fitting the lens", len(_STARTS) + 3 + _BOOTSTRAPS)
+    done = 0
+    best: FocusFit | None = None
+    for start in _STARTS:
+        raise_if_canceled(cancel, "Stopped while fitting the lens.")
+        fit = problem.rough_fit(start)
+        best = fit if best is None or fit.loss < best.loss else best
+        done += 1
+        yield fits.progress(done)
+    assert best is not None
+    best = problem.likelihood().fit(best.focus, free_index)
+    results = []
+    generator = np.random.default_rng(rng)
+    for kind in ("low", "high", *range(_BOOTSTRAPS)):
+        done += 1
+        yield fits.progress(done)
+        raise_if_canceled(cancel, "Stopped while fitting the lens.")
+        if isinstance(kind, str):
+            results.append(problem.likelihood(rings=_BANDS[kind]).fit(best.focus, free_index).focus)
+        else:
+            results.append(problem.resampled_fit(best, generator))
+    yield fits.progress(fits.total)
+    low, high, *bootstrap = results
+    return _result(problem, best, (low, high), np.array(bootstrap), sources)
+
+
+_RING = np.arange(RINGS)
+_BANDS = {
+    "low": (_RING >= FIRST_RING) & (FREQUENCY < 0.2),
+    "high": FREQUENCY > 0.11,
+}
+"""Frequencies of the second opinions. They overlap: the lowest alone tell little of the blur."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What the fits to the same images share."""
+
+    lens: Lens
+    table: SpectrumTable
+    spectra: TileSpectra
+    noise: Array
+    group: Indices
+    frame_shape: tuple[int, int]
+    free: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        lens: Lens,
+        spectra: TileSpectra,
+        frame_shape: tuple[int, int],
+        free: tuple[int, ...],
+    ) -> "_Problem":
+        """Problem of estimating the focus of a lens."""
+        noise = tile_noise(spectra)
+        detail = spectra.power[:, FIRST_RING:8].mean(axis=1) / noise
+        if np.count_nonzero(detail > 3.0) < 9:
+            raise ImageError(
+                "The images contain too little detail above the noise; use images with structure "
+                "all over the frame, or beads (calibrate beads)."
+            )
+        table = spectrum_table(lens)
+        group = _groups(spectra, frame_shape)
+        return cls(lens, table, spectra, noise, group, frame_shape, free)
+
+    @property
+    def depth_um(self) -> float:
+        """Depth of field of the lens."""
+        return self.lens.wavelength_nm * 1e-3 * self.lens.refractive_index / self.lens.na**2
+
+    def likelihood(self, part: Indices | slice = slice(None), **options: Any) -> SpectralLikelihood:
+        """Likelihood of some of the tiles."""
+        return SpectralLikelihood(
+            self.spectra[part],
+            self.table,
+            self.frame_shape,
+            self.lens.axis,
+            self.noise[part],
+            sd=_PRIOR_DEPTHS * self.depth_um,
+            group=self.group[part],
+            **options,
+        )
+
+    def held(self) -> Array:
+        """Focus of the lens that was given."""
+        return np.array(
+            [self.lens.defocus_um, self.lens.field_curvature_um, *self.lens.tilt_um], np.float64
+        )
+
+    def rough_fit(self, relative_curvature: float) -> FocusFit:
+        """Fit to some of the tiles from one of the starts."""
+        number = len(self.spectra)
+        part = np.unique(np.linspace(0, number - 1, min(number, _MAX_START_TILES)).astype(np.intp))
+        start = self.held()
+        if 0 in self.free:
+            start[0] = 0.0
+        if 1 in self.free:
+            start[1] = relative_curvature * self.table.max_defocus_um * self.sign
+        return self.likelihood(part).fit(start, self.free, steps=15, tolerance=0.1)
+
+    @property
+    def sign(self) -> float:
+        """Sign of the field curvature, which one plane cannot tell."""
+        return -1.0 if self.lens.field_curvature_um < 0 else 1.0
+
+    def resampled_fit(self, best: FocusFit, generator: np.random.Generator) -> Array:
+        """Focus from images drawn with replacement."""
+        numbers = np.unique(self.group)
+        drawn = generator.choice(numbers, len(numbers))
+        weight = np.bincount(drawn, minlength=self.group.max() + 1)[self.group].astype(np.float64)
+        part = np.flatnonzero(weight)
+        likelihood = self.likelihood(part, weight=weight[part])
+        return likelihood.fit(best.focus, self.free, steps=4, tolerance=0.3).focus
+
+
+def _free_parameters(lens: Lens, free: Sequence[str]) -> tuple[int, ...]:
+    """Indices of free parameters into `FOCUS`."""
+    if not isinstance(lens, Lens):
+        raise SettingsError(
+            f"lens must be a Lens with an NA, got {type(lens).__name__}; images of a lens without "
+            "one can be deblurred with PSFs measured on beads."
+        )
+    unknown = set(free) - set(FREE)
+    if unknown or not free:
+        raise SettingsError(
+            f"{', '.join(sorted(unknown)) or 'Nothing'} cannot be estimated from images; choose "
+            f"of {', '.join(FREE)}."
+        )
+    return tuple(i for i, name in enumerate(FOCUS) if name.partition(".")[0] in free)
+
+
+def _check_image(image: Image, first: Image) -> None:
+    """Raise ImageError unless the planes of an image show the frame in one color and focus."""
+    lengths = dict(zip(image.axes, image.data.shape, strict=True))
+    if lengths.get("C", 1) > 1:
+        raise ImageError(f"{image.name} has several channels, whose blur differs; select one.")
+    if lengths.get("Z", 1) > 1 and image.z_step_um is not None:
+        raise ImageError(
+            f"{image.name} is a z stack, whose planes differ in focus; select the plane in focus."
+        )
+    if image.frame_shape != first.frame_shape:
+        raise ImageError(
+            f"{image.name} is {format_shape(image.frame_shape)} pixels, but {first.name} is "
+            f"{format_shape(first.frame_shape)}; give whole frames of one camera."
+        )
+    if min(image.frame_shape) < _MIN_SIDE:
+        raise ImageError(
+            f"{image.name} is {format_shape(image.frame_shape)} pixels; use the whole frame, of at "
+            f"least {_MIN_SIDE} x {_MIN_SIDE} pixels."
+        )
+
+
+def _plane_spectra(
+    image: Image, plane: NDArray[Any], frame_shape: tuple[int, int], number: int
+) -> TileSpectra:
+    """Spectra of the tiles of a plane that are not saturated, of unit variance over the plane."""
+    check_plane(plane, image.name)
+    pixels = plane.astype(np.float32)
+    saturated = pixels >= pixels.max()
+    pixels = (pixels - pixels.mean()) / pixels.std()
+    spectra = tile_spectra(pixels, image=number)
+    corner = spectra.corner.astype(np.intp)
+    fraction = np.array([saturated[y : y + TILE, x : x + TILE].mean() for y, x in corner])
+    return spectra[fraction < _SATURATED]
+
+
+def _groups(spectra: TileSpectra, frame_shape: tuple[int, int]) -> Indices:
+    """Groups of tiles that differ at random: images, or regions of few images."""
+    if len(np.unique(spectra.image)) >= _MIN_GROUPS:
+        return spectra.image
+    relative = (spectra.corner + TILE / 2.0) / frame_shape
+    row, column = np.minimum(relative * _REGIONS_ACROSS, _REGIONS_ACROSS - 1).astype(np.intp).T
+    group: Indices = (spectra.image * _REGIONS_ACROSS + row) * _REGIONS_ACROSS + column
+    return group
+
+
+def _result(
+    problem: _Problem,
+    best: FocusFit,
+    opinions: tuple[Array, Array],
+    bootstrap: Array,
+    images: list[Image],
+) -> ImagesFit:
+    """Lens with error bars, and whether it can be trusted."""
+    focus, lens = best.focus.copy(), problem.lens
+    is_even = not any((lens.spherical_waves, lens.coma_waves, *lens.axial_coma_waves))
+    if is_even and 1 in problem.free and focus[1] * problem.sign < 0:
+        focus, bootstrap = -focus, -bootstrap
+        opinions = (-opinions[0], -opinions[1])
+    errors = _standard_errors(problem, best, bootstrap)
+    second = {"low frequencies": float(opinions[0][1]), "high frequencies": float(opinions[1][1])}
+    curvature, error = float(focus[1]), errors.get("field_curvature_um", 0.0)
+    allowed = max(_DISAGREEMENT * abs(curvature), 0.25 * problem.depth_um)
+    spread = max(abs(value - curvature) for value in second.values())
+    is_conclusive = 1 not in problem.free or (spread <= 2.0 * allowed and error <= allowed)
+    notes = [
+        "One plane cannot tell on which side of the focus it is: all signs may be reversed.",
+        "A tilt of the focal plane may also be an optical axis off the center.",
+    ]
+    if not is_conclusive:
+        notes.insert(
+            0,
+            f"Not enough detail: the field curvature is {curvature:.1f} um, but "
+            f"{second['low frequencies']:.1f} from low and {second['high frequencies']:.1f} from "
+            f"high frequencies, with an error of {error:.1f} um; take beads, or more images.",
+        )
+    text = f"{pluralize(len(np.unique(problem.spectra.image)), 'image')}, {images[0].name}"
+    calibration = LensCalibration(
+        method="images",
+        standard_errors=errors,
+        date=date.today().isoformat(),
+        images=text if len(images) == 1 else f"{text}, ...",
+        notes=tuple(notes),
+    )
+    values = focus.tolist()
+    fitted = lens.replace(
+        defocus_um=values[0],
+        field_curvature_um=values[1],
+        tilt_um=(values[2], values[3]),
+        calibration=calibration,
+    )
+    return ImagesFit(
+        lens=fitted,
+        frame_shape=problem.frame_shape,
+        standard_errors=errors,
+        notes=tuple(notes),
+        is_conclusive=is_conclusive,
+        second_opinion=second,
+        bootstrap=bootstrap,
+        tiles=len(problem.spectra),
+        spectra=_zone_spectra(problem, best),
+    )
+
+
+def _standard_errors(problem: _Problem, best: FocusFit, bootstrap: Array) -> dict[str, float]:
+    """Standard errors by name: of resampling, and what resampling cannot show."""
+    statistical = np.maximum(bootstrap.std(axis=0, ddof=1), np.sqrt(np.diag(best.covariance)))
+    relative = _SYSTEMATIC * np.array([0.5, 1.0, 0.5, 0.5]) * abs(best.focus[1])
+    systematic = np.hypot(relative, _SYSTEMATIC_DEPTHS * problem.depth_um)
+    total = np.hypot(statistical, systematic)
+    return {FOCUS[i]: float(total[i]) for i in problem.free}
+
+
+def _zone_spectra(problem: _Problem, best: FocusFit) -> tuple[tuple[str, Array, Array], ...]:
+    """Measured and fitted spectra, on average over thirds of the tiles from sharp to blurred."""
+    likelihood = problem.likelihood()
+    fitted = likelihood.expected_power(best.state)
+    measured = problem.spectra.power / problem.noise[:, None]
+    fitted = fitted / problem.noise[:, None]
+    defocus = np.abs(likelihood.defocus_um(best.focus))
+    limits = np.quantile(defocus, [0.0, 1 / 3, 2 / 3, 1.0])
+    zones = []
+    for name, low, high in zip(("sharp", "middle", "blurred"), limits, limits[1:], strict=False):
+        chosen = (defocus >= low) & (defocus <= high)
+        zones.append(
+            (
+                f"{name}: defocus {low:.1f} to {high:.1f} um",
+                np.exp(np.log(np.maximum(measured[chosen], 1e-9)).mean(axis=0)),
+                np.exp(np.log(fitted[chosen]).mean(axis=0)),
+            )
+        )
+    return tuple(zones)
+
+
+def _spectrum_figure(spectra: tuple[tuple[str, Array, Array], ...]) -> Figure:
+    """Measured and fitted power spectra by zone of the frame."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    used = slice(FIRST_RING, None)
+    for number, (title, measured, fitted) in enumerate(spectra):
+        axes.semilogy(FREQUENCY[used], measured[used], f"C{number}o", markersize=3, label=title)
+        axes.semilogy(FREQUENCY[used], fitted[used], f"C{number}-", linewidth=1)
+    axes.set(xlabel="frequency, cycles per pixel", ylabel="power / noise")
+    axes.legend(title="points: measured, lines: fitted")
+    return figure
