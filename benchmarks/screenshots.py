@@ -161,12 +161,12 @@ def deblur(album: Album) -> None:
     album.close()
     widget = album.open(DeblurWidget, "Deblur", nuclei_to_train_on)
     widget.session.load_model(sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.model.value is not None)
+    until(lambda: widget.method.value is not None)
     album.take("deblur-mismatch")
     album.close()
     widget = album.open(DeblurWidget, "Deblur", nuclei_blurred)
     widget.session.load_model(sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.model.value is not None)
+    until(lambda: widget.method.value is not None)
     album.take("deblur-filled")
     widget.bar.run.click()
     end_of(widget.bar)
@@ -180,7 +180,7 @@ def batch(album: Album) -> None:
     widget: BatchWidget = album.open(BatchWidget, "Batch deblur")
     album.take("batch-empty")
     widget.session.load_model(sample_data_folder() / "starter.safetensors")
-    until(lambda: widget.model.value is not None)
+    until(lambda: widget.method.value is not None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "night"
         fill(folder)

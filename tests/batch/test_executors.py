@@ -71,7 +71,7 @@ def test_workers_of_a_scheduler_load_the_model_once(world: World, cluster: Local
     def models_loaded() -> int:
         from napari_coordgate.batch import worker
 
-        count: int = worker._load_predictor.cache_info().misses  # noqa: SLF001
+        count: int = worker._load_method.cache_info().misses  # noqa: SLF001
         return count
 
     with Client(cluster) as client:

@@ -68,3 +68,65 @@ def test_existing_files_are_kept_and_invalid_input_is_an_error(
     assert unknown.returncode == 2
     assert "photons" in unknown.stderr
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--method", "richardson-lucy", "--num-iter", "4", "--photons", "1000", "--discrepancy"),
+        ("--method", "wiener", "--regularization", "0.02", "--which-psf", "mean"),
+    ],
+)
+def test_deblur_with_a_psf_field_equals_the_command_of_the_method(
+    run: Run, files: tuple[Path, Path], tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    image, psf = files
+    command = "wiener" if "wiener" in flags else "richardson-lucy"
+    assert run(command, image, "--psf", psf, "-o", tmp_path / "a.tif", *flags[2:]).returncode == 0
+    finished = run("deblur", image, tmp_path / "b.ome.tif", "--psf", psf, *flags)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    expected, restored = read_image(tmp_path / "a.tif"), read_image(tmp_path / "b.ome.tif")
+    np.testing.assert_array_equal(restored.pixels, expected.data)
+    assert restored.axes == "TYX"
+    assert restored.pixel_size_um == pytest.approx((0.2, 0.2))
+    settings = tmp_path / "b.ome.tif.yaml"
+    again = ("deblur", image, tmp_path / "c.tif", "--psf", psf, "--config", settings)
+    assert run(*again, "--keep-dtype").returncode == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "c.tif").pixels, expected.data)
+
+
+def test_a_folder_is_deconvolved_once(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    image, psf = files
+    folder, output = tmp_path / "blurred", tmp_path / "deblurred"
+    folder.mkdir()
+    for number, plane in enumerate(read_image(image).pixels):
+        write_image(folder / f"{number}.tif", Image(plane, "YX", (0.2, 0.2)))
+    batch = ("deblur", folder, output, "--psf", psf, "--num-iter", "3")
+    assert "Deblurred 2 files" in run(*batch).stdout
+    assert "2 up to date" in run(*batch).stdout
+    assert "Deblurred 2 files" in run(*batch, "--method", "wiener").stdout
+    plane = ("richardson-lucy", folder / "0.tif", "--psf", psf, "-o", tmp_path / "0.tif")
+    assert run(*plane, "--num-iter", "3").returncode == 0
+    assert "Deblurred 2 files" in run(*batch).stdout
+    expected = read_image(tmp_path / "0.tif").pixels
+    np.testing.assert_array_equal(read_image(output / "0.ome.tif").pixels, expected)
+
+
+def test_flags_of_the_other_kind_of_method_are_refused(
+    run: Run, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    image, psf = files
+    output, model = tmp_path / "out.tif", tmp_path / "model.safetensors"
+    for flags, words in (
+        ((), "either a model"),
+        (("--psf", psf, "--model", model), "either a model"),
+        (("--model", model, "--num-iter", "3"), "--num-iter has no effect on models"),
+        (("--model", model, "--which-psf", "mean"), "--which-psf has no effect on models"),
+        (("--psf", psf, "--precision", "float32"), "--precision has no effect on deconvolution"),
+        (("--psf", psf, "--discrepancy"), "photons"),
+    ):
+        finished = run("deblur", image, output, *flags)
+        assert finished.returncode == 2
+        assert words in finished.stderr
+    assert not output.exists()

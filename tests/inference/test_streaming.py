@@ -15,7 +15,7 @@ import zarr
 from napari_coordgate import normalization
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Predictor, deblur, deblur_planes, deblurring
+from napari_coordgate.inference import Predictor, deblur, deblur_planes, predictor as predicting
 from napari_coordgate.io import Image
 from napari_coordgate.networks import UNet
 from tests.inference.making import Pixels, deblur_stack, noise, random_model
@@ -45,7 +45,7 @@ class WindowsOnly:
 def test_a_large_plane_is_read_and_written_by_windows(
     monkeypatch: pytest.MonkeyPatch, axes: str
 ) -> None:
-    for module in (normalization, deblurring):
+    for module in (normalization, predicting):
         monkeypatch.setattr(module, "STRIP_BYTES", 4 * 16 * 300)
     order = tuple("ZYX".index(letter) for letter in axes)
     model, stack = random_model((200, 300), depth=2), noise((2, 200, 300))

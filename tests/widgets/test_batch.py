@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_coordgate.batch import BatchSummary
 from napari_coordgate.batch.folder import LOCK_NAME
+from napari_coordgate.deconvolution import richardson_lucy
 from napari_coordgate.events import Event, FileChanged, Stopwatch
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
@@ -60,7 +61,7 @@ def widget(qtbot: QtBot, viewer: Viewer, model_file: Path) -> BatchWidget:
     """The widget in a dock, with a model to choose."""
     widget = opened(viewer)
     widget.session.load_model(model_file)
-    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.method.value is not None, timeout=WAIT_MS)
     return widget
 
 
@@ -273,7 +274,7 @@ def test_a_reopened_widget_shows_its_batch(
     viewer.window.remove_dock_widget(widget)
     again = opened(viewer)
     assert list(rows(again).values()) == ["failed", "waiting", "waiting", "waiting"]
-    assert again.model.value is session_of(viewer).models["tiny"]
+    assert again.method.value is session_of(viewer).models["tiny"]
     batch.gate.release(2)
     assert wait_for_end(qtbot, again.bar).reason == "completed"
     assert list(rows(again).values()) == ["failed", "done", "done", "waiting"]
@@ -352,10 +353,10 @@ def test_a_model_without_a_file_is_saved_before_the_batch(
     monkeypatch.setattr(
         "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName", lambda *_: chosen
     )
-    click(widget.save_model)
+    click(widget.save_method)
     assert Model.load(tmp_path / "fresh.safetensors").step == model.step
     assert widget.bar.run.isEnabled()
-    assert not widget.save_model.isVisible()
+    assert not widget.save_method.isVisible()
 
 
 @pytest.mark.parametrize(
@@ -397,3 +398,41 @@ def test_selection_format_and_overwrite_come_from_the_form(
     click(widget.bar.run)
     wait_for_end(qtbot, widget.bar)
     assert rows(widget) == {"stack.tif": "done"}
+
+
+def test_a_folder_is_deconvolved_with_a_psf_field_that_is_saved_first(
+    qtbot: QtBot,
+    viewer: Viewer,
+    folder: Path,
+    psf_field: PSFField,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    widget = opened(viewer)
+    widget.folder.value = folder
+    widget.method.box.setCurrentText("Richardson-Lucy")
+    assert "Choose a PSF field" in widget.bar.message.text()
+    widget.session.psf_fields["my lens"] = psf_field
+    assert "save it first" in widget.bar.message.text()
+    monkeypatch.setattr(
+        "napari_coordgate.widgets.choices.QFileDialog.getSaveFileName",
+        lambda *_: (str(tmp_path / "my lens"), ""),
+    )
+    click(widget.save_method)
+    assert (tmp_path / "my lens.psf.tif").is_file()
+    widget.method.forms["Richardson-Lucy"].editors["num_iter"].set_value(4)
+    click(widget.bar.run)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "completed"
+    summary = end.result
+    assert isinstance(summary, BatchSummary)
+    assert sorted(file.source.name for file in summary.done) == ["a.tif", "a.tif", "b.tif"]
+    saved = PSFField.load(tmp_path / "my lens.psf.tif")
+    for file in summary.done:
+        assert file.output is not None
+        expected = richardson_lucy(read_image(file.source), saved, 4)
+        np.testing.assert_array_equal(read_image(file.output).pixels, expected)
+    viewer.window.remove_dock_widget(widget)
+    again = opened(viewer)
+    assert (again.method.box.currentText(), again.method.name) == ("Richardson-Lucy", "my lens")
+    assert again.method.settings()["deconvolution"].num_iter == 4

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_coordgate.config import RichardsonLucyConfig, WienerConfig
+from napari_coordgate.deconvolution import DeconvolutionConfig, deconvolve
 from napari_coordgate.errors import DeviceMemoryError, OutputError
 from napari_coordgate.events import Event, PlaneDone
 from napari_coordgate.inference import deblur
@@ -317,11 +319,87 @@ def test_a_model_is_loaded_from_its_file(
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
     qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
-    assert widget.model.value is None
+    assert widget.method.model.value is None
     chosen = (str(model_file), "")
     monkeypatch.setattr(
         "napari_coordgate.widgets.choices.QFileDialog.getOpenFileName", lambda *_: chosen
     )
-    click(widget.model.button)
-    qtbot.waitUntil(lambda: widget.model.value is not None, timeout=WAIT_MS)
-    assert widget.model.name == "tiny"
+    click(widget.method.model.button)
+    qtbot.waitUntil(lambda: widget.method.model.value is not None, timeout=WAIT_MS)
+    assert widget.method.model.name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("method", "config"),
+    [
+        ("Richardson-Lucy", RichardsonLucyConfig(num_iter=15)),
+        ("Wiener", WienerConfig(num_iter=15, regularization=0.002)),
+    ],
+)
+def test_an_image_is_deconvolved_with_a_psf_field_of_the_session(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    sharp: NDArray[np.uint8],
+    psf_field: PSFField,
+    method: str,
+    config: DeconvolutionConfig,
+) -> None:
+    viewer.add_image(blurred, name="cells", **PLACE)
+    viewer.dims.set_current_step(0, 4)
+    widget.session.models.clear()  # the PSF field of a model can be chosen as well
+    widget.method.box.setCurrentText(method)
+    assert not widget.bar.run.isEnabled()
+    assert "Choose a PSF field" in widget.bar.message.text()
+    widget.session.psf_fields["my lens"] = psf_field
+    form = widget.method.forms[method]
+    assert form.isVisible() and not widget.method.model.isVisible()
+    form.set_settings(config)
+    click(widget.bar.run)
+    job, done = widget.bar.job, list[tuple[int, ...]]()
+    assert job is not None
+    job.happened.connect(lambda e: done.append(e.index) if isinstance(e, PlaneDone) else None)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert done[0] == (4,)
+    result = viewer.layers["cells deblurred"]
+    np.testing.assert_array_equal(result.data, deconvolve(blurred, psf_field, config))
+    truth = sharp.astype(np.float32)
+    assert psnr(truth, result.data, 255) > psnr(truth, blurred, 255) + 2
+    how = provenance(result.metadata)
+    assert how["psf_field"] == "my lens" and "model" not in how
+    assert how["settings"]["deconvolution"]["num_iter"] == 15
+    assert how["settings"]["deconvolution"]["method"] == method.lower()
+
+
+def test_a_canceled_deconvolution_keeps_finished_planes(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: DeblurWidget,
+    blurred: NDArray[np.float32],
+    psf_field: PSFField,
+) -> None:
+    viewer.add_image(np.concatenate([blurred] * 50), name="cells")
+    widget.session.psf_fields["my lens"] = psf_field
+    widget.method.box.setCurrentText("Richardson-Lucy")
+    widget.method.forms["Richardson-Lucy"].set_settings(RichardsonLucyConfig(num_iter=100))
+    click(widget.bar.run)
+    qtbot.waitUntil(lambda: "cells deblurred" in viewer.layers, timeout=WAIT_MS)
+    click(widget.bar.cancel)
+    assert wait_for_end(qtbot, widget.bar).reason == "canceled"
+    done = viewer.layers["cells deblurred (unfinished)"].data.std(axis=(1, 2)) > 0
+    assert 0 < done.sum() < len(done)
+
+
+def test_richardson_lucy_that_stops_by_the_noise_asks_for_the_camera(
+    viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32], psf_field: PSFField
+) -> None:
+    viewer.add_image(blurred, name="cells")
+    widget.session.psf_fields["my lens"] = psf_field
+    widget.method.box.setCurrentText("Richardson-Lucy")
+    assert widget.bar.run.isEnabled()
+    widget.method.forms["Richardson-Lucy"].editors["discrepancy"].set_value(True)
+    assert not widget.bar.run.isEnabled()
+    assert "camera" in widget.bar.message.text()
+    widget.method.camera.editors["photons"].set_value(1000)
+    assert widget.bar.run.isEnabled()

@@ -21,10 +21,12 @@ from napari_coordgate.config import (
     Lens,
     LensCalibration,
     PSFFieldConfig,
+    RichardsonLucyConfig,
     Selection,
     Settings,
     TrainingConfig,
     UNetConfig,
+    WienerConfig,
 )
 from napari_coordgate.widgets.forms import SettingsForm, UnionForm
 
@@ -69,6 +71,8 @@ EVERY = [
     Camera(photons=5000, read_noise=1.6),
     DeblurSettings(),
     DeblurSettings(tile=96),
+    RichardsonLucyConfig(num_iter=30, discrepancy=True),
+    WienerConfig(psf="mean"),
     Selection(),
     Selection(channels="0,DAPI"),
     TrainingConfig(),

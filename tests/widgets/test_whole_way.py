@@ -64,7 +64,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     assert len(viewer.layers) == before + len(gates.maps)
 
     batch: BatchWidget = open_widget(viewer, "Batch deblur")
-    assert batch.session.model_files[batch.model.value] == tmp_path / "nuclei.safetensors"
+    assert batch.session.files[batch.method.require()] == tmp_path / "nuclei.safetensors"
 
     # An image that the network never saw.
     viewer.open_sample(PLUGIN, "nuclei_sharp")
@@ -72,7 +72,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     blurred = PSFField.from_lens(LENS, FRAME).blur(truth)
     viewer.add_image(blurred, name="blurred nuclei", scale=(0.325, 0.325), units=("um", "um"))
     deblur: DeblurWidget = open_widget(viewer, "Deblur")
-    assert (deblur.image.name, deblur.model.name) == ("blurred nuclei", "nuclei")
+    assert (deblur.image.name, deblur.method.name) == ("blurred nuclei", "nuclei")
     click(deblur.bar.run)
     assert wait_for_end(qtbot, deblur.bar).reason == "completed"
     result = viewer.layers["blurred nuclei deblurred"].data

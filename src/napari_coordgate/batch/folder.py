@@ -5,18 +5,28 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_coordgate.batch.planning import plan_files
 from napari_coordgate.batch.report import Report, read_report
 from napari_coordgate.batch.scheduling import BatchRun
 from napari_coordgate.batch.sources import REPORT_NAME, find_sources
 from napari_coordgate.batch.worker import Batch, config_hash
-from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings, Device, as_settings
+from napari_coordgate.config import (
+    BatchConfig,
+    BatchRuntime,
+    BatchSettings,
+    Device,
+    RichardsonLucyConfig,
+    as_settings,
+)
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.events import Event, FileChanged, FileStatus, Stopwatch, pluralize, run
+from napari_coordgate.inference import as_method, build_deblurrer
 from napari_coordgate.io.files import check_writable, remove_stale_temp_files
 from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
 DEFAULTS, DEFAULT_RUNTIME = BatchConfig(), BatchRuntime()
@@ -124,7 +134,8 @@ def deblur_folder(
         Folder for the results, in subfolders of the same names, and for the report
         ``deblur-report.jsonl``. It is created if it does not exist.
     model : str or Path
-        Model file.
+        File of a model; or of the PSF field of the lens, for deconvolution by Richardson-Lucy,
+        or as ``config.deconvolution`` says.
     config : BatchConfig
         Which files and which part of them to deblur, and how.
     runtime : BatchRuntime
@@ -150,10 +161,11 @@ def deblur_folder(
     OutputError
         If results cannot be written, if they do not fit on the disk, or if another batch
         writes to the folder.
-    ModelError
-        If the model cannot be read.
+    ModelError, PSFError
+        If the model or the PSF field cannot be read.
     SettingsError
-        If no dask scheduler answers at the address in the settings.
+        If deconvolution is set for a model, if its camera noise is needed and unknown, or if no
+        dask scheduler answers at the address in the settings.
     CanceledError
         If canceled.
 
@@ -173,6 +185,12 @@ def deblur_folder(
     ...     summary = deblur_folder(folder, Path(scratch, "deblurred"), model, config=config)
     >>> [file.output.name for file in summary.done]
     ['cells.ome.tif']
+
+    Without a model, by deconvolution with the PSF field of the lens:
+
+    >>> def deconvolve_folder(folder, output):
+    ...     config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 20})
+    ...     return deblur_folder(folder, output, "lens.psf.tif", config=config)
     """
     events = deblur_folder_events(
         folder,
@@ -237,18 +255,23 @@ def deblur_folder_events(
     """
     config = as_settings(config, BatchConfig, "config")
     runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
-    if isinstance(model, Model):
+    if isinstance(model, Model | PSFField):
+        what = "model" if isinstance(model, Model) else "PSF field"
         raise ModelError(
-            "deblur_folder reads the model from a file; save it (model.save) and pass that file."
+            f"deblur_folder reads the {what} from a file; save it (its method save) and pass that "
+            "file."
         )
     stopwatch = Stopwatch("deblurring", 0)
-    folder, output, model = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()
+    folder, output, file = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()
     if output == folder:
         raise OutputError(f"{output} is the folder of the images; choose another for results.")
-    Model.load(model)  # raises before anything is written
+    method = as_method(file)
+    if isinstance(method, PSFField) and config.deconvolution is None:
+        config = config.replace(deconvolution=RichardsonLucyConfig())
+    build_deblurrer(method, config, runtime.on("cpu"))  # raises before anything is written
     sources = find_sources(folder, config.pattern, exclude=output)
-    hashed = config_hash(model, config)
-    batch = Batch(folder, output, model, config, runtime, hashed, thumbnails)
+    hashed = config_hash(file, config)
+    batch = Batch(folder, output, file, config, runtime, hashed, thumbnails)
     with _locked(output):
         history = read_report(output / REPORT_NAME)
         remove_stale_temp_files(
@@ -256,13 +279,19 @@ def deblur_folder_events(
         )
         plan = plan_files(batch, sources, history, overwrite)
         with closing(Report(output / REPORT_NAME)) as report:
-            settings = BatchSettings.combine(config, runtime)
-            report.append_run(
-                folder, model, settings.model_dump(mode="json", exclude_defaults=True), __version__
-            )
+            report.append_run(folder, file, _given_settings(config, runtime), __version__)
             batch_run = BatchRun(batch, report, cancel)
             yield from batch_run.events(plan)
     return BatchSummary(tuple(batch_run.results), report.path, stopwatch.seconds)
+
+
+def _given_settings(config: BatchConfig, runtime: BatchRuntime) -> dict[str, Any]:
+    """Settings that differ from the defaults, as plain values; those of a deconvolution all."""
+    settings = BatchSettings.combine(config, runtime)
+    given = settings.model_dump(mode="json", exclude_defaults=True)
+    if config.deconvolution is not None:
+        given["deconvolution"] = config.deconvolution.model_dump(mode="json")
+    return given
 
 
 @contextmanager

@@ -21,10 +21,9 @@ from napari_coordgate.batch.worker import (
 )
 from napari_coordgate.errors import CanceledError, OutputError, SettingsError
 from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, raise_if_canceled
-from napari_coordgate.inference import Predictor
+from napari_coordgate.inference import as_method, build_deblurrer
 from napari_coordgate.io import plane_indices
 from napari_coordgate.io.files import remove_stale_temp_files
-from napari_coordgate.model import Model
 
 POLL_SECONDS = 0.1
 """Interval of checks for finished tasks and for cancellation."""
@@ -54,12 +53,12 @@ class FileJob:
     def share(self, width: int) -> None:
         """Create the output here, and split the work into tasks for some of the planes each."""
         batch = self.task.batch
-        model = Model.load(batch.model)
-        image, alignment = open_source(self.task, model)
+        method = as_method(batch.method)
+        image, alignment = open_source(self.task, method)
         count = len(list(plane_indices(image)))
-        # The workers compute; here the network is only asked for the size of its tiles.
-        predictor = Predictor(model, batch.config, batch.runtime.on("cpu"))
-        chunk = predictor.tile_shape(alignment.window.shape)
+        # The workers compute; here it is only asked for the size of its tiles.
+        deblurrer = build_deblurrer(method, batch.config, batch.runtime.on("cpu"))
+        chunk = deblurrer.tile_shape(alignment.window.shape)
         out = self._output.enter_context(create_output(self.task, image, chunk))
         size = -(-count // (TASKS_PER_SLOT * width))
         self.tasks = [

@@ -24,9 +24,11 @@ from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import FileStatus, Progress
 from napari_coordgate.inference import (
+    Deblurrer,
     FrameAlignment,
-    Predictor,
     align_to_frame,
+    as_method,
+    build_deblurrer,
     deblur_planes,
     output_dtype,
 )
@@ -41,6 +43,7 @@ from napari_coordgate.io import (
 from napari_coordgate.io.files import temporary_path
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 
 OnProgress = Callable[[float], None]
 """Called with the finished part of a task, 0 to 1."""
@@ -54,11 +57,14 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Batch:
-    """What all files of a batch share; paths are absolute, so that other computers find them."""
+    """What all files of a batch share; paths are absolute, so that other computers find them.
+
+    `method` is the file of a model or PSF field.
+    """
 
     folder: Path
     output: Path
-    model: Path
+    method: Path
     config: BatchConfig
     runtime: BatchRuntime
     config_hash: str
@@ -121,12 +127,15 @@ class Task:
         )
 
 
-def config_hash(model: Path, config: BatchConfig) -> str:
-    """Hash of what a result depends on besides its source: model file and settings, 16 digits."""
-    settings = json.dumps(config.select(FileConfig).model_dump(mode="json"), sort_keys=True)
-    with model.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(f"{weights} {settings}".encode()).hexdigest()[:16]
+def config_hash(method: Path, config: BatchConfig) -> str:
+    """Hash of what a result depends on besides its source: settings and model or PSF field file."""
+    values = config.select(FileConfig).model_dump(mode="json")
+    if config.deconvolution is None:  # as before there was deconvolution
+        values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
+    settings = json.dumps(values, sort_keys=True)
+    with method.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{content} {settings}".encode()).hexdigest()[:16]
 
 
 def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) -> TaskResult:
@@ -154,14 +163,14 @@ def with_output_stat(result: TaskResult) -> TaskResult:
     return replace(result, output_size=size, output_modified_ns=modified_ns)
 
 
-def open_source(task: Task, model: Model) -> tuple[Image, FrameAlignment]:
+def open_source(task: Task, method: Model | PSFField) -> tuple[Image, FrameAlignment]:
     """Image of a task, and the window of the frame that it shows."""
     path, config = task.source.path, task.batch.config
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
     image = read_image(path, config.axes).select(config.selection)
-    return image, align_to_frame(image, model, config.origin)
+    return image, align_to_frame(image, method, config.origin)
 
 
 @contextmanager
@@ -187,12 +196,12 @@ def _deblur(
     task: Task, on_progress: OnProgress, cancel: threading.Event
 ) -> tuple[str, Thumbnails | None]:
     """Deblur a file; returns a note for the user, and thumbnails if wanted."""
-    predictor = _predictor(task)
-    image, alignment = open_source(task, predictor.model)
+    method, deblurrer = _method(task)
+    image, alignment = open_source(task, method)
 
     def fill(out: Any) -> Thumbnails | None:
         window = alignment.window
-        for event in deblur_planes(predictor, image, out, window, only=task.planes, cancel=cancel):
+        for event in deblur_planes(deblurrer, image, out, window, only=task.planes, cancel=cancel):
             if isinstance(event, Progress):
                 on_progress(event.done / event.total)
         if (
@@ -204,25 +213,25 @@ def _deblur(
 
     if task.out is not None:
         return alignment.note, fill(task.out)
-    with create_output(task, image, predictor.tile_shape(alignment.window.shape)) as out:
+    with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
         return alignment.note, fill(out)
 
 
-def _predictor(task: Task) -> Predictor:
-    """Network of a task, loaded once per process."""
+def _method(task: Task) -> tuple[Model | PSFField, Deblurrer]:
+    """Model or PSF field of a task, and its deblurrer, loaded once per process."""
     with _loading:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         assign_gpu(task.batch.runtime.device)
-        return _load_predictor(replace(task.batch, thumbnails=False))
+        return _load_method(replace(task.batch, thumbnails=False))
 
 
 @lru_cache(maxsize=1)
-def _load_predictor(batch: Batch) -> Predictor:
-    model = Model.load(batch.model)
-    if config_hash(batch.model, batch.config) != batch.config_hash:
-        raise ModelError(f"{batch.model} was changed while the batch ran; start the batch again.")
-    return Predictor(model, batch.config, batch.runtime)
+def _load_method(batch: Batch) -> tuple[Model | PSFField, Deblurrer]:
+    method = as_method(batch.method)
+    if config_hash(batch.method, batch.config) != batch.config_hash:
+        raise ModelError(f"{batch.method} was changed while the batch ran; start the batch again.")
+    return method, build_deblurrer(method, batch.config, batch.runtime)
 
 
 def _thumbnail(image: Image, data: Any) -> NDArray[np.float32]:

@@ -199,10 +199,16 @@ def deblur(
     image: Annotated[
         Path, typer.Argument(help="Blurred image, stack of images, or folder of either.")
     ],
-    model: Annotated[
-        Path, typer.Option("--model", "-m", help="Model, made by 'napari-coordgate train'.")
-    ],
     given: CliSettings[BatchSettings],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model, made by 'napari-coordgate train'.")
+    ] = None,
+    psf: Annotated[
+        Path | None,
+        typer.Option(
+            help="PSF field, made by 'napari-coordgate psf', for deconvolution instead of a model."
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Argument(metavar="[OUTPUT]", help="Same as --output.", show_default=False),
@@ -222,6 +228,8 @@ def deblur(
 ) -> None:
     """Deblur an image, or all images in a folder.
 
+    Give a model, or a PSF field for deconvolution, which needs no training.
+
     Stacks are deblurred plane by plane. The result has the units of the image.
 
     In a folder, files that cannot be deblurred are reported and skipped. A restart
@@ -231,6 +239,9 @@ def deblur(
 
     if (output is None) == (target is None):
         raise SettingsError("Give one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
+    from napari_coordgate.cli.deblur import MethodFile, deblur_image
+
+    method = MethodFile.from_flags(model, psf)
     window_origin, path = _parse_origin(origin), output or target
     assert path is not None
     if image.is_dir() and not is_image(image):
@@ -238,15 +249,13 @@ def deblur(
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
-        settings = given.settings({"axes": axes, "origin": window_origin})
-        raise typer.Exit(deblur_images(image, model, path, settings, overwrite))
-    from napari_coordgate.cli.deblur import deblur_image
-
-    deblur_image(image, model, path, axes, window_origin, given, overwrite)
+        settings = method.settings(given, axes=axes, origin=window_origin)
+        raise typer.Exit(deblur_images(image, method.path, path, settings, overwrite))
+    deblur_image(image, method, path, axes, window_origin, given, overwrite)
 
 
 @app.command()
-@settings_flags(WienerSettings)
+@settings_flags(WienerSettings, *(n for n in WienerSettings.model_fields if n != "method"))
 def wiener(
     image: Blurred,
     psf: Field,
@@ -266,7 +275,9 @@ def wiener(
 
 
 @app.command()
-@settings_flags(RichardsonLucySettings)
+@settings_flags(
+    RichardsonLucySettings, *(n for n in RichardsonLucySettings.model_fields if n != "method")
+)
 def richardson_lucy(
     image: Blurred,
     psf: Field,

@@ -15,7 +15,7 @@ MAX_LISTED = 10
 
 
 def deblur_images(
-    folder: Path, model: Path, output: Path, settings: BatchSettings, overwrite: bool
+    folder: Path, method: Path, output: Path, settings: BatchSettings, overwrite: bool
 ) -> int:
     """Deblur a folder and print failures and warnings; returns 1 if a file failed, else 0."""
     with cancel_on_signal() as cancel:
@@ -23,7 +23,7 @@ def deblur_images(
             deblur_folder_events(
                 folder,
                 output,
-                model,
+                method,
                 config=settings.select(BatchConfig),
                 runtime=settings.select(BatchRuntime),
                 overwrite=overwrite,

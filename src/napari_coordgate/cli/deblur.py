@@ -4,8 +4,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import typer
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output, settings_path, write_settings
-from napari_coordgate.cli.settings_flags import CliSettings
+from napari_coordgate.cli.settings_flags import CliSettings, flag_of
 from napari_coordgate.config import (
     BatchSettings,
     DeblurConfig,
@@ -25,22 +26,60 @@ from napari_coordgate.config import (
 from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, pluralize
-from napari_coordgate.inference import deblur_events, output_dtype
+from napari_coordgate.inference import as_method, deblur_events, output_dtype
 from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists
-from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
 """Settings of a batch that also apply to a single image."""
+DECONVOLUTION = {"deconvolution", "camera"}
+"""Settings that apply to deconvolution alone."""
+NETWORK = {"precision", "tile", "memory_gb"}
+"""Settings that apply to models alone."""
 
 Process = Callable[[Any, threading.Event], Generator[Event, None, NDArray[Any]]]
 """Starts a job that fills an array and can be canceled."""
 
 
+@dataclass(frozen=True)
+class MethodFile:
+    """File of the model or PSF field that deblurs."""
+
+    path: Path
+    is_model: bool
+
+    @classmethod
+    def from_flags(cls, model: Path | None, psf: Path | None) -> Self:
+        """File of the flag ``--model`` or ``--psf``."""
+        if model is not None and psf is None:
+            return cls(model, is_model=True)
+        if psf is not None and model is None:
+            return cls(psf, is_model=False)
+        raise SettingsError("Give either a model (--model) or a PSF field (--psf).")
+
+    @property
+    def other_settings(self) -> set[str]:
+        """Settings that do not apply."""
+        return DECONVOLUTION if self.is_model else NETWORK
+
+    def settings(self, given: CliSettings[BatchSettings], **values: Any) -> BatchSettings:
+        """Settings from flags and their file; a PSF field is for Richardson-Lucy by default."""
+        if wrong := given.flags.keys() & self.other_settings:
+            kinds = ("models", "--psf") if self.is_model else ("deconvolution", "--model")
+            raise SettingsError(
+                f"{flag_of(given.flags, min(wrong))} has no effect on {kinds[0]}; omit it, or give "
+                f"{kinds[1]}."
+            )
+        file = {n: v for n, v in given.file.items() if n not in self.other_settings}
+        if not self.is_model:
+            file["deconvolution"] = file.get("deconvolution") or {"method": "richardson-lucy"}
+        return replace(given, file=file).settings(values)
+
+
 def deblur_image(
     path: Path,
-    model_path: Path,
+    method_file: MethodFile,
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
@@ -48,14 +87,14 @@ def deblur_image(
     overwrite: bool,
 ) -> None:
     """Deblur an image file; axes and pixel size are kept."""
-    settings = given.settings()
+    settings = method_file.settings(given)
     folder_flags = given.flags.keys() - IMAGE_SETTINGS
     if folder_flags:
         raise SettingsError(
             f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
         )
     check_not_exists([output, settings_path(output)], overwrite)
-    model = Model.load(model_path)
+    method = as_method(method_file.path)
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
@@ -64,7 +103,7 @@ def deblur_image(
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
             image,
-            model,
+            method,
             origin=origin,
             config=settings.select(DeblurConfig),
             runtime=settings.select(DeblurRuntime),
@@ -74,7 +113,8 @@ def deblur_image(
 
     dtype = output_dtype(image.data, settings)
     seconds = _write_processed(image, output, dtype, process, overwrite)
-    text = settings.to_yaml(set(given.names) & IMAGE_SETTINGS)
+    names = (set(given.names) & IMAGE_SETTINGS) - method_file.other_settings
+    text = settings.to_yaml(names)
     write_settings(settings_path(output), text, overwrite)
     typer.echo(f"{output}: Deblurred {_summary(image, seconds)}.")
 

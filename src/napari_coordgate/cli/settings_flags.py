@@ -24,7 +24,11 @@ S = TypeVar("S", bound=Settings)
 
 _ADVANCED = "advanced"
 
-_NAMES = {"network.architecture": "network", "psf": "which_psf"}
+_NAMES = {
+    "network.architecture": "network",
+    "psf": "which_psf",
+    "deconvolution.psf": "which_psf",
+}
 """Flags whose name differs from that of their setting."""
 
 
@@ -146,14 +150,26 @@ def _flags(fields: Mapping[str, FieldInfo], path: tuple[str, ...] = ()) -> Itera
 
 def _parameter(field: FieldInfo, path: tuple[str, ...]) -> inspect.Parameter:
     """Parameter that typer turns into the flag of a setting."""
-    name = _NAMES.get(".".join(path), path[-1])
     option = typer.Option(help=field.description)
     return inspect.Parameter(
-        name,
+        _parameter_name(path),
         inspect.Parameter.KEYWORD_ONLY,
         default=field.default,
         annotation=Annotated[field.annotation, option],
     )
+
+
+def _parameter_name(path: tuple[str, ...]) -> str:
+    return _NAMES.get(".".join(path), path[-1])
+
+
+def flag_of(flags: Mapping[str, Any], name: str) -> str:
+    """Name of the first flag that gave this setting, or one nested in it."""
+    path, value = (name,), flags[name]
+    while isinstance(value, Mapping):
+        inner, value = next(iter(value.items()))
+        path = (*path, inner)
+    return f"--{_parameter_name(path).replace('_', '-')}"
 
 
 def _alias(name: str, field: FieldInfo) -> inspect.Parameter:

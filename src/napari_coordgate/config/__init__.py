@@ -23,6 +23,7 @@ from napari_coordgate.config.comparison import (
     WienerMethod as WienerMethod,
 )
 from napari_coordgate.config.deconvolution import (
+    Deconvolution as Deconvolution,
     PSFMode as PSFMode,
     RichardsonLucyConfig as RichardsonLucyConfig,
     RichardsonLucySettings as RichardsonLucySettings,

@@ -5,7 +5,7 @@ import textwrap
 import types
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -143,6 +143,8 @@ def _documented(name: str, field: FieldInfo) -> str:
 def _type_text(annotation: Any) -> str:
     """Readable form of a type annotation."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(arguments[0])
     if origin is Literal:
         return "{" + ", ".join(map(repr, arguments)) + "}"
     if origin in (Union, types.UnionType):

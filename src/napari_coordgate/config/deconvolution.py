@@ -1,13 +1,17 @@
 """Settings of classical deconvolution, which needs a PSF field and no training."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from napari_coordgate.config.base import DeviceConfig, Settings
 from napari_coordgate.config.training import Camera
+from napari_coordgate.errors import SettingsError
 
 PSFMode = Literal["field", "mean"]
+
+METHODS = RICHARDSON_LUCY, WIENER = "richardson-lucy", "wiener"
+METHOD_DESCRIPTION = "Method of deconvolution with a PSF field."
 
 
 class WienerConfig(Settings):
@@ -19,6 +23,7 @@ class WienerConfig(Settings):
     30
     """
 
+    method: Literal["wiener"] = Field("wiener", description=METHOD_DESCRIPTION)
     psf: PSFMode = Field(
         "field",
         description="PSF to use: that of each pixel (field), or the mean PSF for all pixels "
@@ -43,6 +48,7 @@ class RichardsonLucyConfig(Settings):
     'field'
     """
 
+    method: Literal["richardson-lucy"] = Field("richardson-lucy", description=METHOD_DESCRIPTION)
     psf: PSFMode = Field(
         "field",
         description="PSF to use: that of each pixel (field), or the mean PSF for all pixels "
@@ -67,6 +73,42 @@ class RichardsonLucyConfig(Settings):
         False,
         description="Stop when the residual is as small as the camera noise; needs photons.",
     )
+
+    def check_camera(self, camera: Camera | None) -> None:
+        """Raise `SettingsError` if the camera noise is needed but unknown."""
+        if self.discrepancy and (camera is None or camera.photons is None):
+            raise SettingsError(
+                "Richardson-Lucy can only stop by discrepancy if the camera noise is known; give "
+                "the camera's photons, or turn discrepancy off."
+            )
+
+
+def _named_method(value: Any) -> Any:
+    """Settings of a deconvolution, or the name of its method; by default Richardson-Lucy."""
+    if isinstance(value, WienerConfig | RichardsonLucyConfig):
+        return value
+    settings = {"method": value} if isinstance(value, str) else value
+    if not isinstance(settings, dict):
+        raise ValueError("must be settings of a deconvolution, e.g. RichardsonLucyConfig()")
+    settings = {"method": RICHARDSON_LUCY, **settings}
+    if settings["method"] not in METHODS:
+        given = settings["method"]
+        raise ValueError(f"method must be {' or '.join(METHODS)} (given: {given!r})")
+    return settings
+
+
+def _method_tag(value: Any) -> str:
+    """Tag of the class in `Deconvolution` that settings belong to."""
+    return f"<{value['method'] if isinstance(value, dict) else value.method}>"
+
+
+Deconvolution = Annotated[
+    Annotated[RichardsonLucyConfig, Tag("<richardson-lucy>")]
+    | Annotated[WienerConfig, Tag("<wiener>")],
+    Discriminator(_method_tag),
+    BeforeValidator(_named_method),
+]
+"""Settings of either method of deconvolution."""
 
 
 class WienerSettings(WienerConfig, DeviceConfig):

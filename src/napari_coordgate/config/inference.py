@@ -1,21 +1,25 @@
-"""Settings of deblurring with a trained model, and of the demo."""
+"""Settings of deblurring with a model or by deconvolution, and of the demo."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from napari_coordgate.config.base import DeviceConfig, Settings
+from napari_coordgate.config.deconvolution import Deconvolution
+from napari_coordgate.config.training import Camera
 
 OutputFormat = Literal["ome-tiff", "ome-zarr"]
 
 
 class DeblurConfig(Settings):
-    """How a model deblurs an image.
+    """How an image is deblurred, with a model or by deconvolution with a PSF field.
 
     Examples
     --------
     >>> DeblurConfig(keep_dtype=True)
     DeblurConfig(keep_dtype=True)
+    >>> DeblurConfig(deconvolution={"num_iter": 20})
+    DeblurConfig(deconvolution=RichardsonLucyConfig(num_iter=20))
     """
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -27,6 +31,12 @@ class DeblurConfig(Settings):
         False,
         description="Return the pixel type of the image (rounded and clipped) instead of float32.",
     )
+    deconvolution: Deconvolution | None = Field(
+        None,
+        description="Deconvolution with a PSF field, for deblurring without a model; default: "
+        "Richardson-Lucy.",
+    )
+    camera: Camera = Field(Camera(), description="Camera noise of the images, for Richardson-Lucy.")
 
 
 class DeblurRuntime(DeviceConfig):

@@ -2,6 +2,7 @@
 
 from napari_coordgate.deconvolution.deconvolving import (
     DeconvolutionConfig,
+    Deconvolver,
     deconvolve,
     deconvolve_events,
     deconvolve_scaled,
@@ -11,6 +12,7 @@ from napari_coordgate.deconvolution.deconvolving import (
 
 __all__ = [
     "DeconvolutionConfig",
+    "Deconvolver",
     "deconvolve",
     "deconvolve_events",
     "deconvolve_scaled",

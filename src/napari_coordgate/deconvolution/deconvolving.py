@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.arrays import PixelArray
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import (
     Camera,
     Device,
@@ -31,9 +32,10 @@ from napari_coordgate.errors import (
     PSFError,
     SettingsError,
 )
-from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
+from napari_coordgate.events import Event, raise_if_canceled, run
 from napari_coordgate.geometry import Window, as_origin, format_shape
-from napari_coordgate.io import Image, as_image, plane_indices, stack_index
+from napari_coordgate.io import Image, as_image, process_planes
+from napari_coordgate.io.processing import Check
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
 
@@ -43,6 +45,7 @@ Pixels = NDArray[Any]
 
 WIENER = WienerConfig()
 RICHARDSON_LUCY = RichardsonLucyConfig()
+WHOLE_PLANE = (slice(None), slice(None))
 PIXEL_SIZE_TOLERANCE = 0.02
 """Relative difference up to which two pixel sizes are considered the same."""
 
@@ -332,28 +335,71 @@ def deconvolve_events(
     ndarray, shape of ``image``
         Deconvolved image in the units of the input; ``out`` if given.
     """
-    psf_field, config = as_psf_field(psf_field), _as_method(config)
-    image = as_image(image, axes)
+    image, psf_field = as_image(image, axes), as_psf_field(psf_field)
+    deconvolver = Deconvolver(psf_field, config, camera=camera, scaling=scaling, device=device)
     _check_frame(image, psf_field, origin)
     window = Window(*as_origin(origin or (0, 0)), *image.frame_shape)
-    blur = _blur_operator(psf_field, config, window, device)
     result = np.empty(image.data.shape, np.float32) if out is None else out
-    indices = list(plane_indices(image))
-    stopwatch = Stopwatch("deconvolving", len(indices) * config.num_iter)
-    for number, index in enumerate(indices):
-        plane = image.plane(index)
-        normalizer = fit_normalizer(plane, scaling or Scaling(), image.name)
-        estimate = torch.empty(0)
-        estimates = _iterations(normalizer.normalize(plane), psf_field, blur, config, camera)
-        for step, latest in enumerate(estimates, start=number * config.num_iter + 1):
-            raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'plane')}.")
-            estimate = latest
-            yield stopwatch.progress(step)
-        finished = _as_finite(estimate, image.name)
-        result[index] = normalizer.denormalize(finished, result.dtype)
-        yield stopwatch.progress((number + 1) * config.num_iter)
-        yield PlaneDone(stack_index(index))
+    process = partial(deconvolver.process, window=window)
+    steps, unit = deconvolver.steps(window.shape), deconvolver.unit
+    yield from process_planes(image, result, process, steps, unit, cancel=cancel)
     return result
+
+
+class Deconvolver:
+    """Deconvolves planes of windows of the frame; threads may share it."""
+
+    unit = "iteration"
+
+    def __init__(
+        self,
+        psf_field: PSFField,
+        config: DeconvolutionConfig,
+        *,
+        camera: Camera | None = None,
+        scaling: Scaling | None = None,
+        device: Device = "auto",
+    ) -> None:
+        self.psf_field, self.config, self.camera = psf_field, _as_method(config), camera
+        self._scaling, self._device = scaling or Scaling(), device
+        if isinstance(config, RichardsonLucyConfig):
+            config.check_camera(camera)
+        self._lock = threading.Lock()
+        self._latest: tuple[Window, BlurOperator] | None = None
+
+    def steps(self, shape: tuple[int, int]) -> int:
+        """Maximum number of iterations for a plane."""
+        return self.config.num_iter
+
+    def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Shape in which a plane (height, width) is written: as a whole."""
+        return shape
+
+    def process(
+        self,
+        source: PixelArray,
+        target: WritablePixelArray,
+        name: str,
+        check: Check,
+        window: Window,
+    ) -> Iterator[None]:
+        """Deconvolve a plane that shows this window of the frame; yields after each iteration."""
+        plane = source[WHOLE_PLANE]
+        normalizer = fit_normalizer(plane, self._scaling, name, check)
+        scaled, estimate = normalizer.normalize(plane), torch.empty(0)
+        blur = self._blur_operator(window)
+        for latest in _iterations(scaled, self.psf_field, blur, self.config, self.camera):
+            estimate = latest
+            yield
+        target[WHOLE_PLANE] = normalizer.denormalize(_as_finite(estimate, name), target.dtype)
+
+    def _blur_operator(self, window: Window) -> BlurOperator:
+        """Blur of a window, computed once for successive planes."""
+        with self._lock:
+            if self._latest is None or self._latest[0] != window:
+                blur = _blur_operator(self.psf_field, self.config, window, self._device)
+                self._latest = window, blur
+            return self._latest[1]
 
 
 def deconvolve_scaled(

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.config import Camera, RichardsonLucyConfig
-from napari_coordgate.errors import SettingsError
 from napari_coordgate.optics import BlurOperator
 
 EPS = 1e-6
@@ -24,13 +23,9 @@ def richardson_lucy_iterations(
     camera: Camera | None,
 ) -> Iterator[Tensor]:
     """Estimate (h, w) after each iteration of `richardson_lucy` on a scaled image (h, w)."""
+    config.check_camera(camera)
     photons = None if camera is None else camera.photons
     read_noise = 0.0 if camera is None else camera.read_noise
-    if config.discrepancy and photons is None:
-        raise SettingsError(
-            "Richardson-Lucy can only stop by discrepancy if the camera noise is known; give the "
-            "camera's photons, or turn discrepancy off."
-        )
     dark = 0.0 if photons is None else read_noise**2 / photons
     offset = max(dark, -float(image.min()), EPS)
     observed = torch.from_numpy(image.copy()).to(blur.device).add_(offset)

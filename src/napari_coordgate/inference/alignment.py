@@ -1,4 +1,4 @@
-"""Alignment of an image with the frame that a model was trained for."""
+"""Alignment of an image with the frame of a model or PSF field."""
 
 import math
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image
 from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
 
 FIELD_OF_VIEW_TOLERANCE = 0.02
 """Relative difference up to which two fields of view are considered the same."""
@@ -21,7 +22,7 @@ RESAMPLING_BYTES_PER_PIXEL = 16
 
 
 class FrameAlignment(NamedTuple):
-    """Window of the model's frame that an image shows, and a note for the user (may be empty).
+    """Window of the frame that an image shows, and a note for the user (may be empty).
 
     The window and the image differ in shape if the image shows the whole frame at another size.
     """
@@ -31,15 +32,17 @@ class FrameAlignment(NamedTuple):
 
 
 def align_to_frame(
-    image: Image, model: Model, origin: tuple[int, int] | None = None
+    image: Image, model: Model | PSFField, origin: tuple[int, int] | None = None
 ) -> FrameAlignment:
-    """Window of the model's frame that an image shows; ``origin`` is its first pixel (y, x)."""
+    """Window of the frame of a model or PSF field that an image shows, from its first pixel."""
+    is_model = isinstance(model, Model)
+    what = "model" if is_model else "PSF field"
     frame = Window.whole(model.frame_shape)
     shape, name = image.frame_shape, image.name
     window = frame if origin is None else Window(*as_origin(origin), *shape)
     if not frame.contains(window):
         raise FrameMismatchError(
-            f"{name}: a window of {format_shape(shape)} pixels at {origin} exceeds the model's "
+            f"{name}: a window of {format_shape(shape)} pixels at {origin} exceeds the {what}'s "
             f"frame of {format_shape(frame.shape)} pixels; correct the origin."
         )
     same_view = _is_same_view(image, model, window)
@@ -48,8 +51,8 @@ def align_to_frame(
     if window.shape == shape:
         return FrameAlignment(
             window,
-            f"{name} has a pixel size of {image.pixel_size_um} um, but the model was trained for "
-            f"{model.pixel_size_um} um: the blur may differ from the one that it learned.",
+            f"{name} has a pixel size of {image.pixel_size_um} um, but the {what} is for "
+            f"{model.pixel_size_um} um: the blur may differ.",
         )
     if same_view:
         return FrameAlignment(
@@ -59,13 +62,13 @@ def align_to_frame(
             "resampled back.",
         )
     raise FrameMismatchError(
-        f"{name} is {format_shape(shape)} pixels, but the model was trained for a frame of "
+        f"{name} is {format_shape(shape)} pixels, but the {what} is for a frame of "
         f"{format_shape(frame.shape)} pixels; give the origin of the window that the image shows, "
-        "or train a model for this frame."
+        f"or {'train a model' if is_model else 'create a PSF field'} for this frame."
     )
 
 
-def _is_same_view(image: Image, model: Model, window: Window) -> bool:
+def _is_same_view(image: Image, model: Model | PSFField, window: Window) -> bool:
     """Whether an image can show this window of the frame, by its shape and pixel size."""
     scales = np.divide(image.frame_shape, window.shape)
     rounding = 1 / min(*image.frame_shape, *window.shape)

@@ -1,11 +1,9 @@
-"""Deblurring of images and stacks with a trained model."""
+"""Deblurring of images and stacks with a trained model, or by deconvolution."""
 
-import math
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,26 @@ from numpy.typing import NDArray
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device, as_settings
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled, run
+from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
-from napari_coordgate.inference.predictor import Check, Float32, Predictor
-from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, plane_indices, stack_index
-from napari_coordgate.model import Model, as_model
-from napari_coordgate.normalization import STRIP_BYTES, check_plane, convert_dtype, fit_normalizer
+from napari_coordgate.inference.deblurrers import Deblurrer, as_method, build_deblurrer
+from napari_coordgate.inference.predictor import WHOLE_PLANE
+from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
+from napari_coordgate.io.processing import Check
+from napari_coordgate.model import Model
+from napari_coordgate.normalization import check_plane, convert_dtype
+from napari_coordgate.optics import PSFField
 
 Pixels = NDArray[Any]
 
 CONFIG = DeblurConfig()
 RUNTIME = DeblurRuntime()
-WHOLE_PLANE = (slice(None), slice(None))
 
 
 def deblur(
     image: PixelArray | Image,
-    model: str | Path | Model,
+    model: str | Path | Model | PSFField,
     *,
     axes: str | None = None,
     origin: tuple[int, int] | None = None,
@@ -42,23 +42,26 @@ def deblur(
     callback: Callable[[Event], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Pixels:
-    """Deblur an image, or each plane of a stack, with a trained model.
+    """Deblur an image, or each plane of a stack, with a trained model or a PSF field.
+
+    A model deblurs with its network. With a PSF field, the image is deconvolved, by
+    Richardson-Lucy or as ``config.deconvolution`` says.
 
     Parameters
     ----------
     image : array, shape (..., H, W), or Image
         Blurred image in its own units. Of a dask, zarr or similar array, one plane is
         loaded at a time, or one window of a large plane.
-    model : str, Path or Model
-        Trained model, or the file of one.
+    model : Model, PSFField, str or Path
+        Trained model, or PSF field of the lens, or the file of either.
     axes : str, optional
         Axes of the array, as letters of TCZYX and S (samples); by default those of an
         `Image`, or the last letters of TCZYX.
     origin : tuple of int, optional
-        First frame pixel (y, x) of the image, if it is a window of the model's frame (a
-        region of interest of the camera) and not the whole frame.
+        First frame pixel (y, x) of the image, if it is a window of the frame (a region of
+        interest of the camera) and not the whole frame.
     config : DeblurConfig
-        Precision and pixel type of the result.
+        Precision and pixel type of the result; method of deconvolution and camera noise.
     runtime : DeblurRuntime
         Device, tile size and memory; they do not change the result.
     device : {"auto", "cpu", "cuda", "mps"}, optional
@@ -80,8 +83,10 @@ def deblur(
         If the image is neither the frame nor a given window of it.
     ImageError
         If a plane is constant, contains NaN, or is smaller than 2 x 2 pixels.
-    ModelError
-        If the model cannot be read.
+    ModelError, PSFError
+        If the model or the PSF field cannot be read.
+    SettingsError
+        If deconvolution is set for a model, or its camera noise is needed and unknown.
     DeviceMemoryError
         If the memory is too small; the message suggests a tile size.
     CanceledError
@@ -91,7 +96,8 @@ def deblur(
     -----
     FrameMismatchWarning
         If the image shows the frame at another size (it is resampled to the frame,
-        deblurred, and resampled back), or if its pixel size differs from the model's.
+        deblurred, and resampled back), or if its pixel size differs from that of the model
+        or PSF field.
 
     References
     ----------
@@ -104,6 +110,14 @@ def deblur(
     >>> image = read_image("sample_data/blurred/nuclei.tif")
     >>> corner = image.data[0, :48, :48]
     >>> deblur(corner, "sample_data/starter.safetensors", origin=(0, 0)).shape
+    (48, 48)
+
+    Without a model, by deconvolution with the PSF field of the lens:
+
+    >>> from napari_coordgate import DeblurConfig, PSFField, load_lens
+    >>> psf_field = PSFField.from_lens(load_lens("sample_data/lens.yaml"), (256, 256))
+    >>> config = DeblurConfig(deconvolution={"method": "richardson-lucy", "num_iter": 5})
+    >>> deblur(corner, psf_field, origin=(0, 0), config=config).shape
     (48, 48)
     """
     events = deblur_events(
@@ -121,7 +135,7 @@ def deblur(
 
 def deblur_events(
     image: PixelArray | Image,
-    model: str | Path | Model,
+    model: str | Path | Model | PSFField,
     *,
     axes: str | None = None,
     origin: tuple[int, int] | FrameAlignment | None = None,
@@ -147,7 +161,7 @@ def deblur_events(
     Yields
     ------
     Progress
-        After each tile.
+        After each tile, or each iteration of a deconvolution.
     PlaneDone
         After each plane.
 
@@ -157,21 +171,21 @@ def deblur_events(
         Deblurred image, as for `deblur`; ``out`` if given.
     """
     image = as_image(image, axes)
-    model = as_model(model)
+    method = as_method(model)
     config = as_settings(config, DeblurConfig, "config")
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
-    predictor = Predictor(model, config, runtime)
+    deblurrer = build_deblurrer(method, config, runtime)
     if isinstance(origin, FrameAlignment):
         window = origin.window
     else:
-        window, note = align_to_frame(image, model, origin)
+        window, note = align_to_frame(image, method, origin)
         if note:
             warnings.warn(note, FrameMismatchWarning, stacklevel=2)
     with _memory_errors(image):
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out
         )
-    yield from deblur_planes(predictor, image, result, window, first=first, cancel=cancel)
+    yield from deblur_planes(deblurrer, image, result, window, first=first, cancel=cancel)
     return result
 
 
@@ -181,7 +195,7 @@ def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
 
 
 def deblur_planes(
-    predictor: Predictor,
+    deblurrer: Deblurrer,
     image: Image,
     out: WritablePixelArray,
     window: Window,
@@ -194,62 +208,25 @@ def deblur_planes(
 
     ``only`` selects planes in the order of `plane_indices`; ``first`` is as in `deblur_events`.
     """
-    all_planes = list(plane_indices(image))
-    indices = {stack_index(index): index for index in all_planes[only]}
-    tiles = predictor.tiles(window.shape)
-    stopwatch = Stopwatch("deblurring", len(tiles) * len(indices))
-    done, total = 0, pluralize(stopwatch.total, "tile")
 
-    def check() -> None:
-        raise_if_canceled(cancel, f"Stopped after {done} of {total}.")
-
-    for index in _nearest_first(indices, first):
-        source, target = image.view(indices[index]), PlaneView(out, indices[index])
-        numbers = ", ".join(map(str, index))
-        name = f"{image.name}, plane {numbers}" if len(all_planes) > 1 else image.name
+    def process(
+        source: PlaneView, target: PlaneView, name: str, check: Check
+    ) -> Generator[None, None, None]:
         with _memory_errors(image):
-            for _ in _deblur_plane(predictor, source, target, name, window, tiles, check):
-                done += 1
-                yield stopwatch.progress(done)
-                if done % len(tiles):
-                    check()
-        yield PlaneDone(index)
-        if done < stopwatch.total:
-            check()
+            if source.shape == window.shape:
+                yield from deblurrer.process(source, target, name, check, window)
+                return
+            pixels = source[WHOLE_PLANE]
+            check_plane(pixels, name)
+            plane, deblurred = resample(pixels, window.shape, name), np.empty(window.shape, "f4")
+            yield from deblurrer.process(plane, deblurred, name, check, window)
+            pixels = resample(deblurred, source.shape, name)
+            target[WHOLE_PLANE] = convert_dtype(pixels, target.dtype)
 
-
-def _deblur_plane(
-    predictor: Predictor,
-    source: PlaneView,
-    target: PlaneView,
-    name: str,
-    window: Window,
-    tiles: Iterable[tuple[Window, Window]],
-    check: Check,
-) -> Iterator[None]:
-    """Deblur one plane tile by tile; yields after each tile."""
-    plane: PixelArray = source
-    out: PlaneView | Float32 = target
-    is_resampled = source.shape != window.shape
-    if is_resampled:
-        pixels = source[WHOLE_PLANE]
-        check_plane(pixels, name)
-        plane, out = resample(pixels, window.shape, name), np.empty(window.shape, np.float32)
-    elif math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
-        plane = source[WHOLE_PLANE]  # read only once for both passes
-    normalizer = fit_normalizer(plane, predictor.model.config.scaling, name, check)
-    whole = Window.whole(window.shape)
-    for tile, around in tiles:
-        scaled = normalizer.normalize(plane[around.within(whole)])
-        deblurred = predictor.predict(
-            scaled, around.shifted(window.origin), tile.shifted(window.origin), check
-        )
-        out[tile.within(whole)] = normalizer.denormalize(deblurred, out.dtype)
-        yield
-    if is_resampled:
-        target[WHOLE_PLANE] = convert_dtype(
-            resample(out[WHOLE_PLANE], source.shape, name), target.dtype
-        )
+    steps = deblurrer.steps(window.shape)
+    yield from process_planes(
+        image, out, process, steps, deblurrer.unit, only=only, first=first, cancel=cancel
+    )
 
 
 @contextmanager
@@ -262,17 +239,3 @@ def _memory_errors(image: Image) -> Iterator[None]:
             f"{image.name}: not enough memory for the image and its result; close other programs, "
             "or write the result to a file."
         ) from None
-
-
-def _nearest_first(
-    indices: Iterable[StackIndex], first: Callable[[], StackIndex] | None
-) -> Iterator[StackIndex]:
-    """Plane indices in their order, or each time the remaining one nearest to ``first()``."""
-    remaining = list(indices)
-    if first is None:
-        yield from remaining
-        return
-    while remaining:
-        nearest = min(remaining, key=partial(math.dist, first()))
-        remaining.remove(nearest)
-        yield nearest

@@ -3,13 +3,14 @@
 import copy
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.devices import (
     bfloat16_is_faster,
@@ -20,14 +21,16 @@ from napari_coordgate.devices import (
 )
 from napari_coordgate.errors import DeviceMemoryError
 from napari_coordgate.geometry import Window, format_shape, frame_coordinates, tiles
+from napari_coordgate.io.processing import Check
 from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL, Network
+from napari_coordgate.normalization import STRIP_BYTES, fit_normalizer
 
 Float32 = NDArray[np.float32]
-Check = Callable[[], object]
 
 RUNTIME = DeblurRuntime()
 
+WHOLE_PLANE = (slice(None), slice(None))
 REUSED_BYTES = 2**25
 """Size up to which a CPU's allocator reuses memory; larger arrays make it 1.5 times slower."""
 
@@ -36,11 +39,13 @@ SAFE_FRACTION = 0.25
 
 
 class Predictor:
-    """Deblurs scaled tiles with a model's network on a device.
+    """Deblurs planes tile by tile with a model's network on a device.
 
     Threads may share a predictor: the network computes for one at a time, while others read and
     write.
     """
+
+    unit = "tile"
 
     def __init__(
         self, model: Model, config: DeblurConfig, runtime: DeblurRuntime = RUNTIME
@@ -86,6 +91,31 @@ class Predictor:
         """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
         tile, _ = self.tiles(shape)[0]
         return tile.shape
+
+    def steps(self, shape: tuple[int, int]) -> int:
+        """Number of tiles of a plane (height, width)."""
+        return len(self.tiles(shape))
+
+    def process(
+        self,
+        source: PixelArray,
+        target: WritablePixelArray,
+        name: str,
+        check: Check,
+        window: Window,
+    ) -> Iterator[None]:
+        """Deblur a plane that shows this window of the frame; yields after each tile."""
+        if math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
+            source = source[WHOLE_PLANE]  # read only once for both passes
+        normalizer = fit_normalizer(source, self.model.config.scaling, name, check)
+        whole = Window.whole(window.shape)
+        for tile, around in self.tiles(window.shape):
+            scaled = normalizer.normalize(source[around.within(whole)])
+            deblurred = self.predict(
+                scaled, around.shifted(window.origin), tile.shifted(window.origin), check
+            )
+            target[tile.within(whole)] = normalizer.denormalize(deblurred, target.dtype)
+            yield
 
     def predict(
         self, scaled: Float32, window: Window, tile: Window | None = None, check: Check = bool

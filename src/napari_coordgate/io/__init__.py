@@ -20,6 +20,7 @@ from napari_coordgate.io.lens_metadata import (
     lens_of_image,
 )
 from napari_coordgate.io.optical_metadata import OpticalMetadata, Stated
+from napari_coordgate.io.processing import process_planes
 from napari_coordgate.io.reading import IMAGE_SUFFIXES, find_images, is_image, read_image
 from napari_coordgate.io.writing import create_image, write_image
 
@@ -44,6 +45,7 @@ __all__ = [
     "lens_of_image",
     "middle_plane_index",
     "plane_indices",
+    "process_planes",
     "read_image",
     "stack_index",
     "subsample",

@@ -198,7 +198,7 @@ class PlaneView:
     def __getitem__(self, window: tuple[int | slice, ...]) -> NDArray[Any]:
         return np.asarray(self._data[self._full_index(window)])
 
-    def __setitem__(self, window: tuple[slice, slice], pixels: NDArray[Any]) -> None:
+    def __setitem__(self, window: tuple[int | slice, ...], pixels: NDArray[Any]) -> None:
         self._data[self._full_index(window)] = pixels
 
     def _full_index(self, window: tuple[int | slice, ...]) -> tuple[int | slice, ...]:

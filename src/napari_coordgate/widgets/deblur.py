@@ -1,4 +1,4 @@
-"""The Deblur widget: deblur an image layer with a trained model."""
+"""The Deblur widget: deblur an image layer with a model or by deconvolution."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ from napari_coordgate.events import Event, PlaneDone
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
 from napari_coordgate.version import __version__
-from napari_coordgate.widgets.choices import Choice, image_layers, model_choice
+from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import (
@@ -29,28 +29,32 @@ from napari_coordgate.widgets.layers import (
     guess_axes,
     image_of,
     metadata,
-    model_facts,
+    method_facts,
     plane_on_view,
 )
+from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
 from napari_coordgate.widgets.preferences import load_preferences
 
 if TYPE_CHECKING:
     from napari_coordgate.inference import FrameAlignment
     from napari_coordgate.model import Model
+    from napari_coordgate.optics import PSFField
 
 DEBLURRING = "Deblurring"
-NO_MODEL = "Choose a model: load one, or train one."
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 """Size of a result above which it is kept in a temporary file."""
 
 
 @dataclass(frozen=True, eq=False)
 class DeblurRequest:
-    """An image, a model, and how to run it; ``first_plane`` returns the plane to deblur next."""
+    """An image, a model or PSF field, and how to deblur.
+
+    ``first_plane`` returns the plane to deblur next.
+    """
 
     image: Image
-    model: "Model"
+    method: "Model | PSFField"
     settings: DeblurSettings
     alignment: "FrameAlignment"
     out: NDArray[Any]
@@ -62,7 +66,7 @@ class DeblurRequest:
 
         return deblur_events(
             self.image,
-            self.model,
+            self.method,
             origin=self.alignment,
             config=self.settings.select(DeblurConfig),
             runtime=self.settings.select(DeblurRuntime),
@@ -78,11 +82,11 @@ class DeblurWidget(JobWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Deblur")
         self.image = Choice(lambda: image_layers(viewer, color=True))
-        self.model = model_choice(self.session)
         self.axes = QLineEdit()
         self.note = word_wrapped_label()
         self.add_choice("Image", self.image, "The blurred image or stack.")
-        self.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
+        settings = load_preferences().deblur_settings()
+        self.method = MethodChoice(self, settings)
         self.add_row(
             "Axes",
             self.axes,
@@ -90,13 +94,14 @@ class DeblurWidget(JobWidget):
         )
         self.origin = RoiOrigin(self.rows)
         self.rows.addRow(self.note)
-        self.form = SettingsForm(load_preferences().deblur_settings())
-        self.body.addWidget(collapsible("Settings", self.form))
+        self.form = SettingsForm(settings, type(settings).model_fields.keys() - METHOD_SETTINGS)
+        self.body.addWidget(self.method.section)
+        self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
         self.foot.addWidget(self.bar)
         self.image.changed.connect(self._guess_axes)
         self.axes.textChanged.connect(self.check)
-        for part in (self.model, self.origin, self.form):
+        for part in (self.method, self.origin, self.form):
             part.changed.connect(self.check)
         self._guess_axes()
         for job in self.session.running(DEBLURRING):
@@ -111,7 +116,7 @@ class DeblurWidget(JobWidget):
         self.check()
 
     def check(self, *_: object) -> None:
-        """Allow the start if the image fits the model, and show how it fits."""
+        """Allow the start if the image fits the model or PSF field, and show how it fits."""
         try:
             note, problem = self._alignment().note, ""
         except CoordGateError as error:
@@ -120,15 +125,13 @@ class DeblurWidget(JobWidget):
         self.bar.set_problem(problem)
 
     def _alignment(self) -> "FrameAlignment":
-        """How the image fits the model's frame; raises a CoordGateError if it does not."""
-        image, model = self._image(), self.model.value
-        if model is None:
-            raise SettingsError(NO_MODEL)
+        """How the image fits the frame; raises a CoordGateError if it does not."""
+        image, method = self._image(), self.method.require()
         if problems := problems_of(self.form):
             raise SettingsError(problems)
-        from napari_coordgate.inference import align_to_frame  # the model has imported torch
+        from napari_coordgate.inference import align_to_frame  # the method has imported torch
 
-        return align_to_frame(image, model, self.origin.value)
+        return align_to_frame(image, method, self.origin.value)
 
     def _image(self) -> Image:
         layer: ImageLayer | None = self.image.value
@@ -138,11 +141,12 @@ class DeblurWidget(JobWidget):
 
     def request(self) -> DeblurRequest:
         """Snapshot of the form, with an array for the result."""
-        image, alignment, settings = self._image(), self._alignment(), self.form.settings
+        image, alignment = self._image(), self._alignment()
+        settings = self.form.settings.replace(**self.method.settings())
         dtype = image.data.dtype if settings.keep_dtype else np.float32
         return DeblurRequest(
             image=image,
-            model=self.model.value,
+            method=self.method.require(),
             settings=settings,
             alignment=alignment,
             out=result_array(image.data.shape, dtype),
@@ -151,7 +155,7 @@ class DeblurWidget(JobWidget):
 
     def start(self, request: DeblurRequest) -> None:
         """Deblur in the background, into a new layer."""
-        shown = DeblurredLayer(self.viewer, self.image.value, request, self.model.name)
+        shown = DeblurredLayer(self.viewer, self.image.value, request, self.method.name)
         name = request.image.name
         job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
         job.happened.connect(shown.show)
@@ -203,7 +207,7 @@ class DeblurredLayer:
     """
 
     def __init__(
-        self, viewer: Viewer, blurred: ImageLayer, request: DeblurRequest, model_name: str
+        self, viewer: Viewer, blurred: ImageLayer, request: DeblurRequest, method_name: str
     ) -> None:
         self.layer = LiveLayer(viewer)
         self.request = request
@@ -217,7 +221,7 @@ class DeblurredLayer:
                 image=blurred.name,
                 axes=request.image.axes,
                 window=tuple(request.alignment.window),
-                **model_facts(model_name, request.model),
+                **method_facts(method_name, request.method),
                 settings=request.settings.model_dump(mode="json"),
                 version=__version__,
             ),

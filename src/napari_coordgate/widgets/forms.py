@@ -514,7 +514,7 @@ def add_row(rows: QFormLayout, text: str, editor: QWidget, tooltip: str = "") ->
     return label
 
 
-def collapsible(title: str, content: QWidget) -> QCollapsible:
+def collapsible(title: str, *contents: QWidget) -> QCollapsible:
     """Section that is folded until the user opens it."""
     section = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
     section.setDuration(0)
@@ -522,7 +522,8 @@ def collapsible(title: str, content: QWidget) -> QCollapsible:
         layout = part.layout()
         assert layout is not None
         layout.setContentsMargins(*margins)
-    section.addWidget(content)
+    for content in contents:
+        section.addWidget(content)
     return section
 
 

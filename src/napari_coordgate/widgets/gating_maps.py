@@ -25,7 +25,6 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers, model_choice
-from napari_coordgate.widgets.deblur import NO_MODEL
 from napari_coordgate.widgets.forms import YX, NumberEditor
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
@@ -37,6 +36,7 @@ from napari_coordgate.widgets.layers import (
     pixels_of,
     plane_on_view,
 )
+from napari_coordgate.widgets.methods import NO_MODEL
 from napari_coordgate.widgets.panel import Panel
 from napari_coordgate.widgets.plots import Plot
 

@@ -62,6 +62,13 @@ def model_facts(name: str, model: Model) -> dict[str, Any]:
     }
 
 
+def method_facts(name: str, method: Model | PSFField) -> dict[str, Any]:
+    """What a layer's metadata say about the model or PSF field that deblurred it."""
+    from napari_coordgate.model import Model  # imports torch
+
+    return model_facts(name, method) if isinstance(method, Model) else {"psf_field": name}
+
+
 def provenance(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """How a layer was made, from its ``metadata``; empty for layers that are not ours."""
     found = metadata.get(KEY)

@@ -49,7 +49,7 @@ from napari_coordgate.widgets.layers import (
 )
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.plots import Plot
-from napari_coordgate.widgets.session import store_result
+from napari_coordgate.widgets.session import store_file, store_result
 
 if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField, PSFGrid
@@ -340,7 +340,10 @@ class LensPSFWidget(JobWidget):
         job = Job.from_function(
             "Compute a PSF field", request.compute, request, done_message=request.done_message
         )
-        store_result(job, self.session.psf_fields, request.name)
+        if request.path is None:
+            store_result(job, self.session.psf_fields, request.name)
+        else:
+            store_file(job, self.session, self.session.psf_fields, request.name, request.path)
         job.finished.connect(lambda end: layers.attach_psf_field(end.result, request.lens))
         self.start_job(job)
 

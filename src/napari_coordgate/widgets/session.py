@@ -28,7 +28,7 @@ class Session:
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
         self.models: EventedDict[str, Model] = EventedDict()
-        self.model_files: WeakKeyDictionary[Model, Path] = WeakKeyDictionary()
+        self.files: WeakKeyDictionary[Model | PSFField, Path] = WeakKeyDictionary()
         self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
         self._opened: set[Path] = set()
         self._adopts_layers = False
@@ -64,7 +64,7 @@ class Session:
             return Model.load(path)
 
         job = _reading_job(path, load)
-        store_model(job, self, _free_name(path, self.models), path)
+        store_file(job, self, self.models, _free_name(path, self.models), path)
         self.start(job)
         return job
 
@@ -77,7 +77,7 @@ class Session:
             return PSFField.load(path)
 
         job = _reading_job(path, load)
-        store_result(job, self.psf_fields, _free_name(path, self.psf_fields))
+        store_file(job, self, self.psf_fields, _free_name(path, self.psf_fields), path)
         self.start(job)
         return job
 
@@ -110,15 +110,17 @@ def store_result(job: Job, collection: MutableMapping[str, Any], name: str) -> N
     job.finished.connect(store)
 
 
-def store_model(job: Job, session: Session, name: str, path: Path) -> None:
-    """Store the model that a job reads or writes in a session, together with its file."""
+def store_file(
+    job: Job, session: Session, collection: MutableMapping[str, Any], name: str, path: Path
+) -> None:
+    """Store the model or PSF field that a job reads or writes, together with its file."""
 
     def store_path(end: JobEnd) -> None:
         if end.result is not None:
-            session.model_files[end.result] = path
+            session.files[end.result] = path
 
-    job.finished.connect(store_path)  # first: users of the model may need its file
-    store_result(job, session.models, name)
+    job.finished.connect(store_path)  # first: users of the result may need its file
+    store_result(job, collection, name)
 
 
 def _reading_job(path: Path, load: Callable[[object], Any]) -> Job:

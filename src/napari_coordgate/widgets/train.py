@@ -54,7 +54,7 @@ from napari_coordgate.widgets.layers import (
 from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.preferences import load_preferences
-from napari_coordgate.widgets.session import Session, store_model
+from napari_coordgate.widgets.session import Session, store_file
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -354,7 +354,7 @@ class TrainWidget(JobWidget):
         assert request is not None
         job = Job(TRAINING, request.train, request)
         job.done_message = lambda model: _done_message(model, job.stop_requested.is_set())
-        store_model(job, self.session, request.output.stem, request.output)
+        store_file(job, self.session, self.session.models, request.output.stem, request.output)
         self.start_job(job)
 
     def follow(self, job: Job) -> None:

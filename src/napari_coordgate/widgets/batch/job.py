@@ -33,24 +33,27 @@ MAX_SAMPLED_SIDE = 512
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A folder of images, a folder for results, a model file, and how to run the batch."""
+    """A folder of images, a folder for results, and how to run the batch.
+
+    ``method`` is the file of a model or PSF field.
+    """
 
     folder: Path
     output: Path
-    model: Path
+    method: Path
     settings: BatchSettings
     overwrite: bool = False
 
     def check(self) -> None:
-        """Raise SettingsError if a folder or the model is missing, or both folders are the same."""
+        """Raise SettingsError if a folder or file is missing, or both folders are the same."""
         if not self.folder.is_dir():
             raise SettingsError(f"{self.folder} is not a folder; choose a folder of images.")
         if self.output.exists() and not self.output.is_dir():
             raise SettingsError(f"{self.output} is not a folder; choose another for the results.")
         if self.output.resolve() == self.folder.resolve():
             raise SettingsError("Images and results are in the same folder; choose another one.")
-        if not self.model.is_file():
-            raise SettingsError(f"The model file {self.model} does not exist; save it again.")
+        if not self.method.is_file():
+            raise SettingsError(f"The file {self.method} does not exist; save it again.")
 
     def events(self, job: Job) -> Generator[Event, None, "BatchSummary"]:
         """Events of the batch, for the background thread."""
@@ -59,7 +62,7 @@ class BatchRequest:
         return deblur_folder_events(
             self.folder,
             self.output,
-            self.model,
+            self.method,
             config=self.settings.select(BatchConfig),
             runtime=self.settings.select(BatchRuntime),
             overwrite=self.overwrite,
@@ -79,7 +82,7 @@ class BatchRequest:
                 image=str(file.source),
                 path=str(file.output),
                 axes=blurred.axes,
-                model=str(self.model),
+                method=str(self.method),
                 settings=settings.model_dump(mode="json"),
                 version=__version__,
             )

@@ -15,9 +15,9 @@ from napari_coordgate.widgets.batch.job import BatchRequest, BatchStatus, defaul
 from napari_coordgate.widgets.batch.table import FileTable
 from napari_coordgate.widgets.choices import (
     MODEL_FILES,
+    PSF_FIELD_FILES,
     ask_where_to_save,
     file_edit,
-    model_choice,
     path_of,
 )
 from napari_coordgate.widgets.forms import (
@@ -28,6 +28,7 @@ from napari_coordgate.widgets.forms import (
     problems_of,
 )
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.panel import COLORS, JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 
@@ -52,15 +53,16 @@ class BatchWidget(JobWidget):
         self.status: BatchStatus | None = None
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.output = file_edit(FileDialogMode.EXISTING_DIRECTORY)
-        self.model = model_choice(self.session)
-        self.save_model = QPushButton("Save the model…")
+        self.save_method = QPushButton()
         self.overwrite = QCheckBox("Overwrite existing results")
         self.add_row("Images", self.folder.native, "Folder of images, with its subfolders.")
         self.add_row("Results", self.output.native, "Folder for results, in the same subfolders.")
         self.add_row("", self.overwrite, OVERWRITE_TOOLTIP)
-        self.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
-        self.add_row("", self.save_model, "A batch reads its model from a file.")
-        self._add_settings()
+        preferences = load_preferences()
+        settings = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
+        self.method = MethodChoice(self, settings)
+        self.add_row("", self.save_method, "A batch reads its model or PSF field from a file.")
+        self._add_settings(settings)
         self.table = FileTable()
         self.foot.addWidget(self.table)
         self.foot.addWidget(self.bar)
@@ -72,10 +74,8 @@ class BatchWidget(JobWidget):
             self._show_request(job.context.request)
             self.follow(job)
 
-    def _add_settings(self) -> None:
-        preferences = load_preferences()
-        settings = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
-        rest = BatchSettings.model_fields.keys() - FILE_SETTINGS - IMAGE_SETTINGS
+    def _add_settings(self, settings: BatchSettings) -> None:
+        rest = BatchSettings.model_fields.keys() - FILE_SETTINGS - IMAGE_SETTINGS - METHOD_SETTINGS
         self.names = SettingsForm(settings, FILE_SETTINGS)
         self.axes = SettingsForm(settings, {"axes"})
         self.selection = SettingsForm(settings.selection)
@@ -86,18 +86,19 @@ class BatchWidget(JobWidget):
         layout.addWidget(self.selection)
         layout.addLayout(rows)
         self.origin = RoiOrigin(rows)
+        self.body.addWidget(self.method.section)
         self.body.addWidget(self.names)
         self.body.addWidget(collapsible("Axes and selection", section))
-        self.body.addWidget(collapsible("Settings", self.form))
+        self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
 
     def _connect(self) -> None:
         self.folder.changed.connect(self._suggest_output)
         self.output.changed.connect(self.check)
         self.overwrite.toggled.connect(self.check)
-        for part in (self.model, self.names, self.axes, self.selection, self.origin, self.form):
+        for part in (self.method, self.names, self.axes, self.selection, self.origin, self.form):
             part.changed.connect(self.check)
-        self.save_model.clicked.connect(self._save_model)
+        self.save_method.clicked.connect(self._save_method)
         self.table.retry.clicked.connect(self._retry)
         self.table.open_requested.connect(self._open)
 
@@ -110,36 +111,41 @@ class BatchWidget(JobWidget):
         self.check()
 
     def check(self, *_: object) -> None:
-        """Allow the start if nothing is missing, and offer to save a model that has no file."""
-        file = self._model_file()
-        has_no_file = self.model.value is not None and (file is None or not file.is_file())
-        self.rows.setRowVisible(self.save_model, has_no_file)
+        """Allow the start if nothing is missing, and offer to save what has no file."""
+        file = self._method_file()
+        has_no_file = self.method.value is not None and (file is None or not file.is_file())
+        self.save_method.setText(f"Save the {self._kind}…")
+        self.rows.setRowVisible(self.save_method, has_no_file)
         super().check()
 
-    def _model_file(self) -> Path | None:
-        """File of the chosen model."""
-        model = self.model.value
-        return None if model is None else self.session.model_files.get(model)
+    @property
+    def _kind(self) -> str:
+        return "model" if self.method.is_model else "PSF field"
+
+    def _method_file(self) -> Path | None:
+        """File of the chosen model or PSF field."""
+        method = self.method.value
+        return None if method is None else self.session.files.get(method)
 
     def request(self) -> BatchRequest:
         """Snapshot of the form."""
-        folder, output, model = path_of(self.folder), path_of(self.output), self._model_file()
+        folder, output = path_of(self.folder), path_of(self.output)
         if folder is None:
             raise SettingsError("Choose the folder of the images.")
         if output is None:
             raise SettingsError("Choose a folder for the results.")
-        if self.model.value is None:
-            raise SettingsError("Choose a model: load one, or train one.")
-        if model is None:
-            raise SettingsError(f"The model {self.model.name} has no file; save it first.")
+        self.method.require()
+        file = self._method_file()
+        if file is None:
+            raise SettingsError(f"The {self._kind} {self.method.name} has no file; save it first.")
         if problems := problems_of(self.names, self.axes, self.selection, self.form):
             raise SettingsError(problems)
-        values = self.form.values()
+        values = self.form.values() | self.method.settings()
         for form, names in ((self.names, FILE_SETTINGS), (self.axes, {"axes"})):
             values |= {name: form.editors[name].value() for name in names}
         values |= {"selection": self.selection.settings, "origin": self.origin.value}
         settings = BatchSettings.model_validate(values)
-        request = BatchRequest(folder, output, model, settings, self.overwrite.isChecked())
+        request = BatchRequest(folder, output, file, settings, self.overwrite.isChecked())
         request.check()
         return request
 
@@ -150,23 +156,27 @@ class BatchWidget(JobWidget):
             form.set_settings(request.settings)
         self.selection.set_settings(request.settings.selection)
         self.origin.set_value(request.settings.origin)
-        for model, path in self.session.model_files.items():
-            if path == request.model:
-                self.model.set_value(model)
+        self.method.set_settings(request.settings)
+        for method, path in self.session.files.items():
+            if path == request.method:
+                self.method.choose(self.method.box.currentText(), method)
 
-    def _save_model(self) -> None:
-        """Ask where to save the chosen model, and save it."""
-        name = str(load_preferences().model_folder / f"{self.model.name}.safetensors")
-        chosen = ask_where_to_save(self, "Save the model", name, MODEL_FILES, (".safetensors",))
+    def _save_method(self) -> None:
+        """Ask where to save the chosen model or PSF field, and save it."""
+        is_model = self.method.is_model
+        ending, files = (".safetensors", MODEL_FILES) if is_model else (".psf.tif", PSF_FIELD_FILES)
+        name = str(load_preferences().model_folder / f"{self.method.name}{ending}")
+        chosen = ask_where_to_save(self, f"Save the {self._kind}", name, files, (ending,))
         if chosen is None:
             return
         path, overwrite = chosen
+        method = self.method.require()
         try:
-            self.model.value.save(path, overwrite=overwrite)
+            method.save(path, overwrite=overwrite)
         except CoordGateError as error:
             self.bar.show_error(str(error))
         else:
-            self.session.model_files[self.model.value] = path
+            self.session.files[method] = path
             self.check()
 
     def _retry(self) -> None:
