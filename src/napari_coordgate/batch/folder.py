@@ -256,10 +256,9 @@ def deblur_folder_events(
     config = as_settings(config, BatchConfig, "config")
     runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
     if isinstance(model, Model | PSFField):
-        what = "model" if isinstance(model, Model) else "PSF field"
+        what, name = ("model",) * 2 if isinstance(model, Model) else ("PSF field", "psf_field")
         raise ModelError(
-            f"deblur_folder reads the {what} from a file; save it (its method save) and pass that "
-            "file."
+            f"deblur_folder reads the {what} from a file; save it ({name}.save) and pass that file."
         )
     stopwatch = Stopwatch("deblurring", 0)
     folder, output, file = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()

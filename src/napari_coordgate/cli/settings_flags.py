@@ -165,7 +165,8 @@ def _parameter_name(path: tuple[str, ...]) -> str:
 
 def flag_of(flags: Mapping[str, Any], name: str) -> str:
     """Name of the first flag that gave this setting, or one nested in it."""
-    path, value = (name,), flags[name]
+    path: tuple[str, ...] = (name,)
+    value = flags[name]
     while isinstance(value, Mapping):
         inner, value = next(iter(value.items()))
         path = (*path, inner)
