@@ -76,10 +76,12 @@ class RichardsonLucyConfig(Settings):
 
     def check_camera(self, camera: Camera | None) -> None:
         """Raise `SettingsError` if the camera noise is needed but unknown."""
-        if self.discrepancy and (camera is None or camera.photons is None):
+        if self.discrepancy and (
+            camera is None or (camera.photons is None and camera.electrons_per_count is None)
+        ):
             raise SettingsError(
                 "Richardson-Lucy can only stop by discrepancy if the camera noise is known; give "
-                "the camera's photons, or turn discrepancy off."
+                "the camera's photons or electrons per count, or turn discrepancy off."
             )
 
 

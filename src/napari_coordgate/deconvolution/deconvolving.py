@@ -32,7 +32,7 @@ from napari_coordgate.errors import (
     PSFError,
     SettingsError,
 )
-from napari_coordgate.events import Event, raise_if_canceled, run
+from napari_coordgate.events import Event, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image, as_image, process_planes
 from napari_coordgate.io.processing import Check
@@ -387,8 +387,10 @@ class Deconvolver:
         plane = source[WHOLE_PLANE]
         normalizer = fit_normalizer(plane, self._scaling, name, check)
         scaled, estimate = normalizer.normalize(plane), torch.empty(0)
-        blur = self._blur_operator(window)
-        for latest in _iterations(scaled, self.psf_field, blur, self.config, self.camera):
+        blur, camera = self._blur_operator(window), self.camera
+        if camera is not None:
+            camera = camera.for_range(normalizer.low, normalizer.high)
+        for latest in _iterations(scaled, self.psf_field, blur, self.config, camera):
             estimate = latest
             yield
         target[WHOLE_PLANE] = normalizer.denormalize(_as_finite(estimate, name), target.dtype)
