@@ -10,6 +10,8 @@ Names are loaded on first use: importing the package is instant and does not loa
 Lens and blur
     `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `PSFField`, `Camera`, `simulate`
 Measure the lens
+    `calibrate_beads`, `calibrate_beads_events`, `detect_beads`, `Beads`, `BeadFit`, `LensFit`,
+    `BeadsConfig`
     `calibrate_images`, `calibrate_images_events`
 Measure the camera
     `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`

@@ -6,9 +6,15 @@ from .batch import (
     deblur_folder_events as deblur_folder_events,
 )
 from .calibration import (
+    BeadFit as BeadFit,
+    Beads as Beads,
+    LensFit as LensFit,
     NoiseEstimate as NoiseEstimate,
+    calibrate_beads as calibrate_beads,
+    calibrate_beads_events as calibrate_beads_events,
     calibrate_images as calibrate_images,
     calibrate_images_events as calibrate_images_events,
+    detect_beads as detect_beads,
     estimate_noise as estimate_noise,
     estimate_noise_events as estimate_noise_events,
 )
@@ -20,6 +26,7 @@ from .comparison import (
 from .config import (
     BatchConfig as BatchConfig,
     BatchRuntime as BatchRuntime,
+    BeadsConfig as BeadsConfig,
     Camera as Camera,
     CGMultiWienerConfig as CGMultiWienerConfig,
     CGUNetConfig as CGUNetConfig,

@@ -1,5 +1,13 @@
 """The lens and the camera, measured from images: beads, own images, noise, and their check."""
 
+from napari_coordgate.calibration.beads import (
+    BeadFit,
+    calibrate_beads,
+    calibrate_beads_events,
+    detect_beads,
+)
+from napari_coordgate.calibration.beads_detection import Beads
+from napari_coordgate.calibration.beads_simulation import simulate_beads
 from napari_coordgate.calibration.images import (
     ImagesFit,
     calibrate_images,
@@ -13,11 +21,17 @@ from napari_coordgate.calibration.noise import (
 )
 
 __all__ = [
+    "BeadFit",
+    "Beads",
     "ImagesFit",
     "LensFit",
     "NoiseEstimate",
+    "calibrate_beads",
+    "calibrate_beads_events",
     "calibrate_images",
     "calibrate_images_events",
+    "detect_beads",
     "estimate_noise",
     "estimate_noise_events",
+    "simulate_beads",
 ]

@@ -31,6 +31,13 @@ class LensFit:
         setting of the lens, and of pairs the end after a dot, such as ``"tilt_um.y"``.
     notes : tuple of str
         What the images cannot tell, for example the sign of the defocus.
+
+    Examples
+    --------
+    >>> from napari_coordgate import load_lens
+    >>> fit = LensFit(load_lens("sample_data/lens.yaml"), (64, 64), {"field_curvature_um": 0.2})
+    >>> fit.psf_field()
+    PSFField(frame 64x64, psf 35x35, rank 19)
     """
 
     lens: Lens
@@ -57,6 +64,11 @@ class LensFit:
         if Path(path).suffix.lower() not in (".html", ".htm"):
             raise SettingsError(f"{path}: the file name of a report must end in .html.")
         write_report(Path(path), "Lens calibration", self._sections(), overwrite)
+
+    def lines(self) -> list[str]:
+        """Each measured value with its standard error, such as ``defocus_um 1.2 ± 0.1``."""
+        rows = parameter_rows(self.lens, self.standard_errors)
+        return [" ".join(row) for row in rows if row[0] in self.standard_errors]
 
     def _sections(self) -> list[Section]:
         """Parts of the report, in their order."""

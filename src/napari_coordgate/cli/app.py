@@ -13,6 +13,7 @@ from napari_coordgate.cli.settings_flags import CliSettings, settings_flags
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
     BatchSettings,
+    BeadsConfig,
     BlurConfig,
     DemoConfig,
     Device,
@@ -382,6 +383,47 @@ def demo(
         show_demo(folder or Path(DEMO_FOLDER), given.settings())
     elif status := open_demo():
         raise typer.Exit(status)
+
+
+@calibrate.command("beads")
+@settings_flags(BeadsConfig)
+def calibrate_beads(
+    image: Annotated[
+        Path, typer.Argument(help="Image of beads, or a stack of a few planes at known z.")
+    ],
+    lens: Annotated[
+        Path,
+        typer.Option(
+            help="YAML file with na, wavelength_nm, pixel_size_um and refractive_index of the lens."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
+    given: CliSettings[BeadsConfig],
+    report: Annotated[
+        Path | None, typer.Option(help="Page of figures to write as well (.html).")
+    ] = None,
+    diameter_um: Annotated[
+        float, typer.Option("--bead-diameter-um", help="Diameter of the beads, um; 0: points.")
+    ] = 0.0,
+    z_um: Annotated[
+        float | None,
+        typer.Option(help="Distance of the planes of a stack, um; default: that in the file."),
+    ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Camera, made by 'calibrate noise'; default: noise from the image."),
+    ] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a lens with an image of beads: curvature, tilt, axis, aberrations.
+
+    The lens is written with its error bars, and used as any other lens file.
+    """
+    from napari_coordgate.cli.calibrate import BeadFiles, calibrate_beads
+
+    files = BeadFiles(image, lens, camera, output, report)
+    calibrate_beads(files, diameter_um, z_um, axes, given, overwrite)
 
 
 @calibrate.command("images")

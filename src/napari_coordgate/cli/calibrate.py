@@ -1,15 +1,23 @@
 """Commands ``calibrate``: measure the lens and the camera from images."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-from napari_coordgate.calibration import calibrate_images_events, estimate_noise_events
+from napari_coordgate.calibration import (
+    LensFit,
+    calibrate_beads_events,
+    calibrate_images_events,
+    estimate_noise_events,
+)
 from napari_coordgate.calibration.images import FREE
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.config import Lens, load_lens
+from napari_coordgate.cli.settings_flags import CliSettings
+from napari_coordgate.config import BeadsConfig, Camera, Lens, load_lens, load_settings
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.io import read_image
 from napari_coordgate.io.files import check_not_exists
 
 
@@ -37,6 +45,66 @@ def calibrate_noise(
         )
     estimate.save(output, overwrite=overwrite)
     for line in (*estimate.lines(), *estimate.notes):
+        typer.echo(line)
+
+
+@dataclass(frozen=True)
+class BeadFiles:
+    """Files that ``calibrate beads`` reads and writes."""
+
+    image: Path
+    lens: Path
+    camera: Path | None
+    output: Path
+    report: Path | None
+
+
+def calibrate_beads(
+    files: BeadFiles,
+    diameter_um: float,
+    z_um: float | None,
+    axes: str | None,
+    given: CliSettings[BeadsConfig],
+    overwrite: bool,
+) -> None:
+    """Measure a lens with beads, print it, and write it and optionally its report."""
+    config = given.settings()
+    check_lens_outputs(files.output, files.report, overwrite)
+    image = read_image(files.image)
+    camera = None if files.camera is None else load_settings(Camera, files.camera)
+    with cancel_on_signal() as cancel:
+        fit = follow(
+            calibrate_beads_events(
+                image,
+                files.lens,
+                bead_diameter_um=diameter_um,
+                z_um=z_um,
+                camera=camera,
+                config=config,
+                axes=axes,
+                cancel=cancel,
+            )
+        )
+    typer.echo(f"{fit.beads.summary()}.")
+    typer.echo(f"Deviance of held-out beads: {fit.reduced_deviance:.2f} (1: as noise alone).")
+    write_lens_fit(fit, files.output, files.report, overwrite)
+
+
+def check_lens_outputs(output: Path, report: Path | None, overwrite: bool) -> None:
+    """Raise an error if a lens or its report cannot be written under these names."""
+    if output.suffix.lower() not in (".yaml", ".yml"):
+        raise SettingsError(f"{output}: the file name of a lens must end in .yaml.")
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"{report}: the file name of a report must end in .html.")
+    check_not_exists([output] if report is None else [output, report], overwrite)
+
+
+def write_lens_fit(fit: LensFit, output: Path, report: Path | None, overwrite: bool) -> None:
+    """Write a fitted lens and optionally its report, and print the values with their errors."""
+    fit.save(output, overwrite=overwrite)
+    if report is not None:
+        fit.report(report, overwrite=overwrite)
+    for line in (*fit.lines(), *fit.notes):
         typer.echo(line)
 
 

@@ -12,6 +12,7 @@ from napari_coordgate.config.base import (
     as_settings as as_settings,
     check_device as check_device,
 )
+from napari_coordgate.config.calibration import BeadsConfig as BeadsConfig
 from napari_coordgate.config.comparison import (
     ComparisonConfig as ComparisonConfig,
     ComparisonFile as ComparisonFile,

@@ -105,8 +105,8 @@ class PupilLight:
     def _on_pixels(self, intensity: Tensor) -> Tensor:
         """Integrals over pixels (..., size, size) of intensities at all points across them."""
         count, side = len(self._points), self.size + 2 * self._margin
-        light = intensity.unflatten(-1, (count, side)).unflatten(-3, (count, side))
-        summed: Tensor = light.sum((-4, -2)).double()  # the transform contains the weights
+        over_rows = intensity.unflatten(-2, (count, side)).sum(-3)  # weighted by the transform
+        summed: Tensor = over_rows.unflatten(-1, (count, side)).sum(-2).double()
         if not self._margin:
             return summed
         inner = slice(self._margin, self._margin + self.size)

@@ -1,0 +1,291 @@
+"""The fit of a lens to detected beads: starts, robust rejection, error bars, held-out beads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_coordgate.calibration.beads_detection import Beads, FilterBank, summarize
+from napari_coordgate.calibration.beads_noise import (
+    CountNoise,
+    estimate_gain,
+    expected_deviance,
+)
+from napari_coordgate.calibration.beads_solver import (
+    BeadProblem,
+    BeadState,
+    BeadWindows,
+    Evaluation,
+    poisson_deviance,
+)
+from napari_coordgate.calibration.beads_start import start_vectors
+from napari_coordgate.calibration.beads_windows import cut_windows, window_size
+from napari_coordgate.calibration.lens_parameters import EVEN, PARAMETERS, lens_vector
+from napari_coordgate.config import BeadsConfig, Lens
+from napari_coordgate.errors import ImageError
+from napari_coordgate.events import Event, Stopwatch
+from napari_coordgate.geometry import pixel_coordinates
+
+Array = NDArray[np.float64]
+
+AXIS_DEVIATION = 0.3
+TILT_DEPTHS = 2.0
+"""Standard deviation expected of the tilt, in depths of field, wavelength / NA^2."""
+ABERRATION_WAVES = 1.0
+DEFOCUS_DEPTHS = 100.0
+
+RACE_BEADS, RACE_STEPS, RACE_SIZE = 20, 4, 31
+FINALISTS, FINAL_STEPS = 3, 6
+STEPS = 30
+ROUNDS = 6
+HELD_OUT = 5
+"""Every fifth bead is held out to test the lens."""
+CORE = 0.03
+"""Part of the largest light from which on a pixel belongs to the core of a bead."""
+GAIN_TOLERANCE = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class BeadImages:
+    """Planes (P, H, W) of beads, in counts, at defocus positions ``z_um`` (P,)."""
+
+    planes: Array
+    z_um: Array
+    diameter_um: float
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class FittedBeads:
+    """Result of a fit: parameters, covariance, and the beads that were used."""
+
+    vector: Array
+    covariance: Array
+    windows: BeadWindows
+    evaluation: Evaluation
+    dropped: tuple[str, ...]
+    deviance: Array
+    reduced_deviance: float
+    held_out_deviance: float
+    noise: CountNoise
+
+
+class BeadsFitter:
+    """Fits a lens to detected beads."""
+
+    def __init__(
+        self,
+        images: BeadImages,
+        lens: Lens,
+        beads: Beads,
+        noise: CountNoise,
+        config: BeadsConfig,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.images, self.lens, self.beads = images, lens, beads
+        self.noise, self.config, self.cancel = noise, config, cancel
+        self.size = window_size(beads.radius_px[beads.kept], images.planes.shape[1:])
+        self.prior = expected_parameters(lens)
+
+    def fit(self, signals: Array, bank: FilterBank) -> Generator[Event, None, FittedBeads]:
+        """Fit the lens; yields `Progress` events."""
+        dropped = list(self.beads.dropped)
+        state = yield from self._race(self._starts(signals, bank))
+        for _ in range(ROUNDS):
+            chosen = np.array([not reason for reason in dropped])
+            check_number(dropped, self.config, self.images.name)
+            problem = self._problem(chosen)
+            at = yield from self._minimize(problem, state)
+            gain = self._updated_gain(problem, at)
+            bad = self._misfits(at, problem.windows)
+            state = _rescaled(at.state.select(torch.from_numpy(~bad)), gain)
+            self.noise = self.noise.scaled(gain)
+            if not bad.any() and abs(np.log(gain)) < GAIN_TOLERANCE:
+                break
+            for index in np.flatnonzero(chosen)[bad]:
+                dropped[index] = "unlike the model"
+        chosen = np.array([not reason for reason in dropped])
+        held_out = yield from self._held_out(chosen, state)
+        problem = self._problem(chosen, fast=False)
+        at = yield from self._minimize(problem, state)
+        return self._result(problem, at, tuple(dropped), held_out)
+
+    def _starts(self, signals: Array, bank: FilterBank) -> list[Array]:
+        """Parameters to start from."""
+        kept, shape = self.beads.kept, self._frame_shape
+        coordinates = pixel_coordinates(self.beads.positions[kept], shape)
+        tilt_um, count = float(self.prior[1][2]), self.config.starts
+        z_um = self.images.z_um
+        return start_vectors(
+            signals[kept], bank.defocus_um, coordinates, shape, z_um, count, tilt_um
+        )
+
+    def _race(self, starts: list[Array]) -> Generator[Event, None, BeadState]:
+        """Fit few beads from all starts, more from the best, and return the best of all."""
+        kept = np.flatnonzero(self.beads.kept)
+        stopwatch = Stopwatch("choosing the start", len(starts) + FINALISTS)
+        few = np.zeros(len(self.beads.dropped), bool)
+        few[np.random.default_rng(0).permutation(kept)[:RACE_BEADS]] = True
+        vectors = [torch.from_numpy(vector) for vector in starts]
+        for chosen, count, steps, size in (
+            (few, FINALISTS, RACE_STEPS, min(self.size, RACE_SIZE)),
+            (self.beads.kept, 1, FINAL_STEPS, self.size),
+        ):
+            problem, ends = self._problem(chosen, size=size), []
+            for number, vector in enumerate(vectors, 1):
+                first = _initial(vector, problem.windows)
+                ends.append(list(problem.minimize(first, steps))[-1])
+                yield stopwatch.progress(number if chosen is few else len(starts) + number)
+            ends.sort(key=lambda end: end.objective)
+            vectors = [end.state.vector for end in ends[:count]]
+        yield stopwatch.progress(stopwatch.total)
+        return ends[0].state
+
+    def _minimize(
+        self, problem: BeadProblem, state: BeadState
+    ) -> Generator[Event, None, Evaluation]:
+        """Fit all parameters until nothing improves."""
+        stopwatch, at = Stopwatch("fitting the lens", STEPS), None
+        for number, at in enumerate(problem.minimize(state, STEPS)):  # noqa: B007
+            yield stopwatch.progress(number)
+        yield stopwatch.progress(STEPS)
+        assert at is not None
+        return at
+
+    def _held_out(
+        self, chosen: NDArray[np.bool_], state: BeadState
+    ) -> Generator[Event, None, float]:
+        """Deviance of beads from a lens that was fitted to the others, relative to noise."""
+        number = np.arange(int(chosen.sum()))
+        test = number % HELD_OUT == HELD_OUT // 2
+        indices = np.flatnonzero(chosen)
+        known, new = np.zeros_like(chosen), np.zeros_like(chosen)
+        known[indices[~test]], new[indices[test]] = True, True
+        fitted = yield from self._minimize(
+            self._problem(known), state.select(torch.from_numpy(~test))
+        )
+        problem = self._problem(new)
+        first = replace(state.select(torch.from_numpy(test)), vector=fitted.state.vector)
+        at = list(problem.minimize(first, STEPS, lens=False))[-1]
+        return reduced_deviance(at, problem.windows)
+
+    def _result(
+        self, problem: BeadProblem, at: Evaluation, dropped: tuple[str, ...], held_out: float
+    ) -> FittedBeads:
+        windows = problem.windows
+        per_bead = core_deviance(at, windows).numpy()
+        overall = reduced_deviance(at, windows)
+        covariance = problem.covariance(at) * max(1.0, overall)
+        vector = at.state.vector.numpy()
+        if len(self.images.z_um) == 1:
+            vector = with_sign(vector, lens_vector(self.lens)[1])
+        return FittedBeads(
+            vector, covariance, windows, at, dropped, per_bead, overall, held_out, self.noise
+        )
+
+    @property
+    def _frame_shape(self) -> tuple[int, int]:
+        height, width = self.images.planes.shape[1:]
+        return height, width
+
+    def _windows(self, chosen: NDArray[np.bool_], size: int | None = None) -> BeadWindows:
+        images = self.images
+        return cut_windows(
+            images.planes, self.beads.positions, chosen, size or self.size, self.noise, images.z_um
+        )
+
+    def _problem(
+        self, chosen: NDArray[np.bool_], *, size: int | None = None, fast: bool = True
+    ) -> BeadProblem:
+        windows, diameter = self._windows(chosen, size), self.images.diameter_um
+        return BeadProblem(
+            self.lens, windows, self.prior, diameter_um=diameter, fast=fast, cancel=self.cancel
+        )
+
+    def _updated_gain(self, problem: BeadProblem, at: Evaluation) -> float:
+        """Factor of the gain of the noise that the residuals suggest; 1 if it is known."""
+        if self.noise.known:
+            return 1.0
+        used = problem.windows.used.expand_as(at.light) > 0
+        light = at.state.amplitude[:, None, None, None] * at.light + at.others
+        # A residual is smaller than the noise by what the fit makes of the pixel itself.
+        free = (1.0 - problem.leverage(at)).clamp(min=0.1)
+        squared = (problem.windows.counts - at.expected) ** 2 / free
+        return estimate_gain(light[used], squared[used], (at.expected - light)[used])
+
+    def _misfits(self, at: Evaluation, windows: BeadWindows) -> NDArray[np.bool_]:
+        """Beads that deviate much more than most."""
+        deviance = core_deviance(at, windows).numpy()
+        misfits: NDArray[np.bool_] = deviance > self.config.max_deviance * np.median(deviance)
+        return misfits
+
+
+def expected_parameters(lens: Lens) -> tuple[Array, Array]:
+    """Means and standard deviations (13,) of what is expected of a lens before it is measured."""
+    depth = lens.wavelength_nm * 1e-3 * lens.refractive_index / lens.na**2
+    deviations = {
+        "defocus_um": DEFOCUS_DEPTHS * depth,
+        "field_curvature_um": DEFOCUS_DEPTHS * depth,
+        "tilt_um": TILT_DEPTHS * depth,
+        "axis": AXIS_DEVIATION,
+    }
+    deviation = [deviations.get(name.partition(".")[0], ABERRATION_WAVES) for name in PARAMETERS]
+    return np.zeros(len(PARAMETERS)), np.array(deviation)
+
+
+def with_sign(vector: Array, sign: float) -> Array:
+    """Parameters of the same PSFs whose field curvature has this sign, by default positive."""
+    if vector[1] * (1.0 if sign >= 0 else -1.0) >= 0:
+        return vector
+    return np.where([name in EVEN for name in PARAMETERS], -vector, vector)
+
+
+def check_number(dropped: Sequence[str], config: BeadsConfig, name: str) -> None:
+    """Raise ImageError if too few beads are left."""
+    number = sum(not reason for reason in dropped)
+    if number >= config.min_beads:
+        return
+    found = summarize(dropped) if len(dropped) else "no beads found"
+    raise ImageError(
+        f"{name}: {found}; a lens needs at least {config.min_beads} that are bright, single and "
+        "not saturated, spread over the frame."
+    )
+
+
+def reduced_deviance(at: Evaluation, windows: BeadWindows) -> float:
+    """Deviance of all pixels, relative to that of noise alone."""
+    expected = (expected_deviance(at.expected) * windows.used).sum()
+    return float(at.deviance.sum() / (expected - _values_per_bead(windows) * len(at.deviance)))
+
+
+def core_deviance(at: Evaluation, windows: BeadWindows) -> Tensor:
+    """Deviance (N,) of the pixels that have the light of each bead, relative to noise alone."""
+    core = windows.used * (at.light > CORE * at.light.amax((2, 3), keepdim=True))
+    deviance = (poisson_deviance(windows.counts, at.expected) * core).sum((1, 2, 3))
+    expected = (expected_deviance(at.expected) * core).sum((1, 2, 3))
+    return deviance / (expected - _values_per_bead(windows)).clamp(min=1.0)
+
+
+def _values_per_bead(windows: BeadWindows) -> int:
+    """Number of values that are fitted to each bead."""
+    return 3 + len(windows.z_um)
+
+
+def _initial(vector: Tensor, windows: BeadWindows) -> BeadState:
+    """State of beads of which only the lens is known."""
+    number = len(windows.counts)
+    background = windows.counts.flatten(2).median(2).values
+    light = (windows.counts - background[..., None, None]).sum((2, 3)).mean(1).clamp(min=10.0)
+    return BeadState(vector, torch.zeros(number, 2, dtype=torch.float64), light, background)
+
+
+def _rescaled(state: BeadState, gain: float) -> BeadState:
+    """State in photons of a gain that is larger by a factor."""
+    amplitude, background = state.amplitude / gain, state.background / gain
+    return replace(state, amplitude=amplitude, background=background)

@@ -1,0 +1,325 @@
+"""Maximum likelihood of a lens, given windows around beads.
+
+The light expected in the window of bead j is
+
+    a_j light(c(q_j; theta), d_j) + b_j + (light of the other beads),
+
+with the parameters theta of the lens, and the amplitude a, background b (one for each plane) and
+position d of each bead. The counts are those of a Poisson distribution: they include the variance
+of the read noise as additional photons (Snyder et al., J. Opt. Soc. Am. A 10, 1014, 1993).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_coordgate.calibration.lens_parameters import (
+    PARAMETERS,
+    coefficient_jacobian,
+    wavefront_coefficients,
+)
+from napari_coordgate.config import Lens
+from napari_coordgate.geometry import pixel_coordinates
+from napari_coordgate.optics.differentiable import PupilLight
+
+Array = NDArray[np.float64]
+
+FLOOR = 0.05
+"""Least number of photons expected in a pixel, so that no pixel has an infinite weight."""
+MAX_SHIFT = 4.0
+"""Distance that a bead may move from where it was detected, in pixels."""
+FIRST_DAMPING, LAST_DAMPING = 1e-2, 1e7
+LINEAR_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class BeadWindows:
+    """Pixels around beads.
+
+    ``counts`` (N, P, K, K) are photons of each plane; only those in ``used`` (N, 1, K, K) count.
+    ``centers`` (N, 2) are the frame pixels of the windows' central pixels.
+    """
+
+    counts: Tensor
+    used: Tensor
+    centers: Tensor
+    frame_shape: tuple[int, int]
+    z_um: Tensor
+
+    @property
+    def size(self) -> int:
+        """Side of a window."""
+        return self.counts.shape[-1]
+
+    def select(self, beads: Tensor) -> BeadWindows:
+        """Windows of some of the beads."""
+        return replace(
+            self, counts=self.counts[beads], used=self.used[beads], centers=self.centers[beads]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BeadState:
+    """Parameters of the lens (13,); position (N, 2), amplitude (N,) and background (N, P)."""
+
+    vector: Tensor
+    shift: Tensor
+    amplitude: Tensor
+    background: Tensor
+
+    def select(self, beads: Tensor) -> BeadState:
+        """State of some of the beads."""
+        local = (self.shift[beads], self.amplitude[beads], self.background[beads])
+        return BeadState(self.vector, *local)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A state with its light (N, P, K, K), expectation and deviance (N,)."""
+
+    state: BeadState
+    light: Tensor
+    others: Tensor
+    expected: Tensor
+    deviance: Tensor
+    objective: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Normal:
+    """Normal equations: of the lens, of each bead, and between both."""
+
+    lens: Tensor  # (13, 13)
+    mixed: Tensor  # (N, 13, L)
+    beads: Tensor  # (N, L, L)
+    lens_gradient: Tensor  # (13,)
+    bead_gradient: Tensor  # (N, L)
+
+    def step(self, damping: float, free: Tensor) -> tuple[Tensor, Tensor]:
+        """Step of the lens (13,) and of the beads (N, L)."""
+        local = _damped(self.beads, damping)
+        reduced, gradient = self._eliminated(local)
+        reduced = reduced + damping * torch.diag_embed(self.lens.diagonal())
+        lens_step = torch.zeros_like(gradient)
+        if free.any():
+            inner = reduced[free][:, free]
+            lens_step[free] = torch.linalg.lstsq(inner, gradient[free, None]).solution[:, 0]
+        back = self.bead_gradient - torch.einsum("ngl,g->nl", self.mixed, lens_step)
+        return lens_step, torch.linalg.solve(local, back)
+
+    def information(self, free: Tensor) -> Tensor:
+        """Information about the free parameters of the lens, whatever the beads are."""
+        return self._eliminated(_damped(self.beads, 0.0))[0][free][:, free]
+
+    def _eliminated(self, local: Tensor) -> tuple[Tensor, Tensor]:
+        """Schur complement of the beads, and its gradient."""
+        weights = torch.linalg.solve(local, self.mixed.transpose(1, 2))  # (N, L, 13)
+        matrix = self.lens - torch.einsum("ngl,nlh->gh", self.mixed, weights)
+        gradient = self.lens_gradient - torch.einsum("nlg,nl->g", weights, self.bead_gradient)
+        return (matrix + matrix.T) / 2.0, gradient
+
+
+class BeadProblem:
+    """Likelihood of a lens and of beads, with a Gaussian prior on the lens.
+
+    ``prior`` are the means and standard deviations (13,) of the parameters; those with a standard
+    deviation of zero are held at their mean.
+    """
+
+    def __init__(
+        self,
+        lens: Lens,
+        windows: BeadWindows,
+        prior: tuple[Array, Array],
+        *,
+        diameter_um: float = 0.0,
+        fast: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.windows = windows
+        self.cancel = cancel
+        self.mean, deviation = (torch.from_numpy(values) for values in prior)
+        self.free = deviation > 0
+        self.precision = torch.where(self.free, deviation.clamp(min=1e-300) ** -2.0, 0.0)
+        coarse = PupilLight(
+            lens, windows.size, diameter_um=diameter_um, points=2, dtype=torch.complex64
+        )
+        exact = PupilLight(lens, windows.size, diameter_um=diameter_um)
+        self._light = coarse if fast else exact
+        self._derivatives = coarse  # which need not be exact for a step to be good
+
+    def evaluate(self, state: BeadState, others: Tensor | None = None) -> Evaluation:
+        """Light and deviance of a state, with the best amplitudes and backgrounds.
+
+        By default the light of the other beads is that of this state.
+        """
+        light = self._light(self._coefficients(state).flatten(0, 1), self.cancel)
+        light = light.unflatten(0, self.windows.counts.shape[:2])
+        others = self._light_of_others(state, light) if others is None else others
+        state = self._with_linear(state, light, others)
+        expected = self._expected(state, light, others)
+        deviance = (poisson_deviance(self.windows.counts, expected) * self.windows.used).sum(
+            (1, 2, 3)
+        )
+        prior = (self.precision * (state.vector - self.mean) ** 2).sum()
+        objective = float((deviance.sum() + prior) / 2.0)
+        return Evaluation(state, light, others, expected, deviance, objective)
+
+    def minimize(
+        self, start: BeadState, max_iter: int, tolerance: float = 0.01, lens: bool = True
+    ) -> Iterator[Evaluation]:
+        """Levenberg-Marquardt steps; yields the evaluation after each that improves.
+
+        They end if one improves half the deviance by less than the tolerance. Without ``lens``
+        only the beads move.
+        """
+        current, damping = self.evaluate(start), FIRST_DAMPING
+        yield current
+        for _ in range(max_iter):
+            trial, damping = self._improved(current, damping, lens)
+            if trial is None:
+                return
+            gain = current.objective - trial.objective
+            current = self.evaluate(trial.state)  # with the light of the others where they are now
+            yield current
+            if gain < tolerance:
+                return
+
+    def covariance(self, at: Evaluation, with_prior: bool = True) -> Array:
+        """Covariance (13, 13) of the parameters, zero for those that are held."""
+        information = self._normal(at).information(self.free)
+        if not with_prior:
+            information = information - torch.diag(self.precision[self.free])
+        free = self.free.numpy()
+        covariance = np.zeros((len(PARAMETERS), len(PARAMETERS)))
+        covariance[np.ix_(free, free)] = np.linalg.pinv(information.numpy(), hermitian=True)
+        return covariance
+
+    def _improved(
+        self, current: Evaluation, damping: float, lens: bool
+    ) -> tuple[Evaluation | None, float]:
+        """Better state than the current one, if there is any, and the next damping."""
+        normal = self._normal(current)
+        free = self.free if lens else torch.zeros_like(self.free)
+        while damping < LAST_DAMPING:
+            lens_step, bead_step = normal.step(damping, free)
+            trial = self.evaluate(_moved(current.state, lens_step, bead_step), current.others)
+            if trial.objective < current.objective:
+                return trial, max(damping / 10.0, 1e-9)
+            damping *= 5.0
+        return None, damping
+
+    def _coefficients(self, state: BeadState) -> Tensor:
+        """Coefficients (N, P, 8) of the pupils of all beads and planes."""
+        windows = self.windows
+        optical = wavefront_coefficients(
+            state.vector, self._coordinates(state), windows.frame_shape
+        )
+        whole = torch.cat([optical, state.shift], dim=1)[:, None].repeat(1, len(windows.z_um), 1)
+        whole[..., 0] += windows.z_um
+        return whole
+
+    def _coordinates(self, state: BeadState) -> Tensor:
+        """Frame coordinates (N, 2) of the beads."""
+        pixels = (self.windows.centers + state.shift).numpy()
+        return torch.from_numpy(pixel_coordinates(pixels, self.windows.frame_shape))
+
+    def _light_of_others(self, state: BeadState, light: Tensor) -> Tensor:
+        """Light (N, P, K, K) of the other beads in each window."""
+        windows, size = self.windows, self.windows.size
+        height, width = windows.frame_shape
+        planes = torch.zeros(len(windows.z_um), height + 2 * size, width + 2 * size).double()
+        corners = (windows.centers + size - size // 2).tolist()
+        own = state.amplitude[:, None, None, None] * light
+        places = [(..., slice(y, y + size), slice(x, x + size)) for y, x in corners]
+        for place, one in zip(places, own, strict=True):
+            planes[place] += one
+        return torch.stack([planes[place] for place in places]) - own
+
+    def _expected(self, state: BeadState, light: Tensor, others: Tensor) -> Tensor:
+        expected = state.amplitude[:, None, None, None] * light + others
+        return (expected + state.background[..., None, None]).clamp(min=FLOOR)
+
+    def _with_linear(self, state: BeadState, light: Tensor, others: Tensor) -> BeadState:
+        """State with the most likely amplitudes and backgrounds."""
+        columns = torch.cat([light[:, None], _of_planes(light)], dim=1).flatten(2)
+        target = (self.windows.counts - others).flatten(1)
+        for _ in range(LINEAR_ROUNDS):
+            weight = self.windows.used / self._expected(state, light, others)
+            weighted = columns * weight.flatten(1)[:, None]
+            matrix = _damped(weighted @ columns.transpose(1, 2), 0.0)
+            values = torch.linalg.solve(matrix, (weighted @ target[..., None])[..., 0])
+            state = replace(state, amplitude=values[:, 0].clamp(min=1.0), background=values[:, 1:])
+        return state
+
+    def leverage(self, at: Evaluation) -> Tensor:
+        """How much each pixel (N, P, K, K) determines its own expectation, from 0 to 1."""
+        columns = self._columns(at)[:, 6:]
+        weight = (self.windows.used / at.expected).flatten(1)[:, None]
+        matrix = _damped((columns * weight) @ columns.transpose(1, 2), 0.0)
+        solved = torch.linalg.solve(matrix, columns)
+        leverage: Tensor = (columns * solved * weight).sum(1)
+        return leverage.unflatten(1, at.light.shape[1:])
+
+    def _columns(self, at: Evaluation) -> Tensor:
+        """Derivatives (N, 9 + P, pixels) by pupil and position, amplitude and backgrounds."""
+        coefficients = self._coefficients(at.state).flatten(0, 1)
+        light, jacobian = self._derivatives.with_jacobian(coefficients, self.cancel)
+        shape = self.windows.counts.shape[:2]
+        light = light.unflatten(0, shape)
+        by_pupil = jacobian.unflatten(0, shape).transpose(1, 2)  # (N, 8, P, K, K)
+        by_pupil = at.state.amplitude[:, None, None, None, None] * by_pupil
+        return torch.cat([by_pupil, light[:, None], _of_planes(light)], dim=1).flatten(2)
+
+    def _normal(self, at: Evaluation) -> _Normal:
+        """Normal equations at a state, with the expected information."""
+        state, windows = at.state, self.windows
+        columns = self._columns(at)
+        weighted = columns * (windows.used / at.expected).flatten(1)[:, None]
+        gram = weighted @ columns.transpose(1, 2)  # (N, 9 + P, 9 + P)
+        residual = (windows.counts - at.expected).flatten(1)
+        gradient = (weighted @ residual[..., None])[..., 0]
+        lens = coefficient_jacobian(state.vector, self._coordinates(state), windows.frame_shape)
+        return _Normal(
+            torch.einsum("ncg,ncd,ndh->gh", lens, gram[:, :6, :6], lens)
+            + torch.diag(self.precision),
+            torch.einsum("ncg,ncl->ngl", lens, gram[:, :6, 6:]),
+            gram[:, 6:, 6:],
+            torch.einsum("ncg,nc->g", lens, gradient[:, :6])
+            - self.precision * (state.vector - self.mean),
+            gradient[:, 6:],
+        )
+
+
+def poisson_deviance(counts: Tensor, expected: Tensor) -> Tensor:
+    """Twice the log-likelihood that the counts lack, pixel by pixel."""
+    positive = counts.clamp(min=0.0)
+    return 2.0 * (expected - counts + torch.special.xlogy(positive, positive / expected))
+
+
+def _moved(state: BeadState, lens_step: Tensor, bead_step: Tensor) -> BeadState:
+    shift = (state.shift + bead_step[:, :2]).clamp(-MAX_SHIFT, MAX_SHIFT)
+    amplitude = (state.amplitude + bead_step[:, 2]).clamp(min=1.0)
+    return BeadState(
+        state.vector + lens_step, shift, amplitude, state.background + bead_step[:, 3:]
+    )
+
+
+def _of_planes(light: Tensor) -> Tensor:
+    """Backgrounds (N, P, P, K, K) of 1 in one plane each."""
+    count = light.shape[1]
+    one = torch.eye(count, dtype=light.dtype)[None, :, :, None, None]
+    return one.expand(len(light), -1, -1, *light.shape[2:])
+
+
+def _damped(matrices: Tensor, damping: float) -> Tensor:
+    """Matrices with larger diagonals, positive even where there is no information."""
+    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    return matrices + torch.diag_embed(damping * diagonal + 1e-9 * diagonal.clamp(min=1e-6))
