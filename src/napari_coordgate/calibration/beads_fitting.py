@@ -90,6 +90,7 @@ class BeadsFitter:
     ) -> None:
         self.images, self.lens, self.beads = images, lens, beads
         self.noise, self.config, self.cancel = noise, config, cancel
+        check_number(beads.dropped, config, images.name)
         self.size = window_size(beads.radius_px[beads.kept], images.planes.shape[1:])
         self.prior = expected_parameters(lens)
 
@@ -99,7 +100,6 @@ class BeadsFitter:
         state = yield from self._race(self._starts(signals, bank))
         for _ in range(ROUNDS):
             chosen = np.array([not reason for reason in dropped])
-            check_number(dropped, self.config, self.images.name)
             problem = self._problem(chosen)
             at = yield from self._minimize(problem, state)
             gain = self._updated_gain(problem, at)
@@ -110,6 +110,7 @@ class BeadsFitter:
                 break
             for index in np.flatnonzero(chosen)[bad]:
                 dropped[index] = "unlike the model"
+            check_number(dropped, self.config, self.images.name)
         chosen = np.array([not reason for reason in dropped])
         held_out = yield from self._held_out(chosen, state)
         problem = self._problem(chosen, fast=False)

@@ -35,9 +35,9 @@ class LensFit:
     Examples
     --------
     >>> from napari_coordgate import load_lens
-    >>> fit = LensFit(load_lens("sample_data/lens.yaml"), (64, 64), {"field_curvature_um": 0.2})
-    >>> fit.psf_field()
-    PSFField(frame 64x64, psf 35x35, rank 19)
+    >>> fit = LensFit(load_lens("sample_data/lens.yaml"), (96, 96), {"field_curvature_um": 0.2})
+    >>> fit.psf_field().frame_shape
+    (96, 96)
     """
 
     lens: Lens
