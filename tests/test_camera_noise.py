@@ -62,3 +62,23 @@ def test_dtype_and_shape_are_kept(dtype: torch.dtype) -> None:
     recorded = add_camera_noise(image, Camera(photons=10, read_noise=1), seed=1)
     assert recorded.dtype == dtype
     assert recorded.shape == image.shape
+
+
+def test_photons_follow_from_the_counts_of_an_image() -> None:
+    camera = Camera(electrons_per_count=0.5, offset=100, read_noise=3)
+    assert camera.for_range(100, 2100) == Camera(photons=1000, read_noise=3)
+    background = camera.for_range(132, 2132)  # 16 electrons of light that are scaled to 0
+    assert background == Camera(photons=1000, read_noise=5)
+    unknown_offset = camera.replace(offset=None).for_range(132, 2132)
+    assert unknown_offset == Camera(photons=1000, read_noise=3)
+
+
+@pytest.mark.parametrize("camera", [Camera(), Camera(photons=70), Camera(offset=3)])
+def test_a_camera_that_needs_no_counts_is_the_same_for_every_range(camera: Camera) -> None:
+    assert camera.for_range(0, 1000) is camera
+
+
+def test_given_photons_take_precedence_over_counts() -> None:
+    camera = Camera(photons=70, electrons_per_count=0.5)
+    assert camera.for_range(0, 1000) is camera
+    assert camera.has_noise and not Camera(offset=3).has_noise

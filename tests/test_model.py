@@ -71,6 +71,17 @@ def test_a_loaded_model_equals_the_saved_one(file: Path) -> None:
     assert loaded.weights.keys() == saved.weights.keys()
 
 
+def test_the_noise_of_training_images_in_counts_is_recorded_in_electrons(tmp_path: Path) -> None:
+    config = CONFIG.replace(camera=Camera(electrons_per_count=0.5))
+    noise = Camera(photons=300, read_noise=2)
+    replace(example(), config=config, noise=noise).save(tmp_path / "counts.safetensors")
+    assert Model.load(tmp_path / "counts.safetensors").camera == noise
+
+
+def test_a_file_without_the_noise_has_that_of_its_recipe(file: Path) -> None:
+    assert Model.load(with_header(file, camera=...)).camera == Camera(photons=77)
+
+
 def test_a_file_of_format_version_1_is_loaded(file: Path) -> None:
     with safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()[FORMAT])

@@ -108,3 +108,14 @@ def test_an_image_gives_the_same_pixels_as_its_array(psf_field: PSFField) -> Non
     small = Image(image((8, 9)), "YX", title="spots")
     with pytest.raises(FrameMismatchError, match=r"^spots is 8x9 pixels"):
         simulate(small, psf_field)
+
+
+def test_photons_follow_from_the_counts_of_the_image(psf_field: PSFField) -> None:
+    sharp, scaling = image() + 50.0, Scaling(low_percentile=0, high_percentile=100)
+    low, high = float(sharp.min()), float(sharp.max())
+    counts = Camera(electrons_per_count=0.25, offset=low - 16)
+    electrons = Camera(photons=0.25 * (high - low), read_noise=2)
+    np.testing.assert_array_equal(
+        simulate(sharp, psf_field, counts, 3, scaling=scaling),
+        simulate(sharp, psf_field, electrons, 3, scaling=scaling),
+    )

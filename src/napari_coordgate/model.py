@@ -21,6 +21,7 @@ from torch import Tensor
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import (
+    Camera,
     DeblurConfig,
     DeblurRuntime,
     Device,
@@ -67,6 +68,9 @@ class Model:
         Metrics of each validation so far, in order.
     metrics : dict
         Metrics of the validation of these weights.
+    noise : Camera, optional
+        Noise of the images that it was trained on, if ``config`` gives electrons per count: the
+        median photons of a bright pixel and read noise.
 
     See Also
     --------
@@ -92,6 +96,12 @@ class Model:
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    noise: Camera | None = None
+
+    @property
+    def camera(self) -> Camera:
+        """Noise that it was trained on, in electrons: photons of a bright pixel and read noise."""
+        return self.noise or self.config.camera
 
     @cached_property
     def network(self) -> Network:
@@ -162,6 +172,7 @@ class Model:
             "psf_field": self.psf_field.description() if self.psf_field else None,
             "step": self.step,
             "metrics": self.metrics,
+            "camera": self.camera.model_dump(mode="json"),
             "history": list(self.history),
         }
 
@@ -252,6 +263,7 @@ class Model:
             step=header.step,
             history=header.history,
             metrics=header.metrics,
+            noise=header.camera,
         )
 
 
@@ -282,6 +294,7 @@ class _Header(BaseModel):
     psf_field: dict[str, Any] | None
     step: NonNegativeInt
     metrics: dict[str, float]
+    camera: Camera | None = None
     history: tuple[dict[str, float], ...]
 
 

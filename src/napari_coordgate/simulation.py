@@ -49,7 +49,8 @@ def simulate(
         Blur of the lens, or the file of it.
     camera : Camera
         Noise of the camera; the default adds none. A pixel of full brightness (the high
-        percentile of the image) collects ``camera.photons``.
+        percentile of the image) collects ``camera.photons``; by default, as many as its counts
+        and ``camera.electrons_per_count`` give.
     rng : int, numpy.random.Generator or None
         Seed or generator of the noise; None for different noise each time.
     scaling : Scaling, optional
@@ -99,6 +100,7 @@ def simulate(
         seed = int(rng)
     else:
         seed = int(np.random.default_rng(rng).integers(2**62))
+    camera = camera.for_range(*normalizer)
     return normalizer.denormalize(add_camera_noise(blurred, camera, seed).numpy())
 
 

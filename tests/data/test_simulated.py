@@ -218,6 +218,16 @@ def test_noise_falls_on_the_blurred_image_alone() -> None:
     assert float(error) == pytest.approx(float(one.blurred.mean()) / 1e4, rel=0.3)
 
 
+def test_photons_follow_from_the_counts_of_each_image() -> None:
+    images = [100 * scene((50, 60)), 1000 * scene((50, 60))]
+    config = TrainingConfig(window_size=16, camera=Camera(electrons_per_count=3, read_noise=1))
+    pairs = SimulatedPairs(images, FIELD, config)
+    photons = [3 * (high - low) for low, high in pairs.ranges]
+    drawn = {pairs.sample(number).camera for number in range(8)}
+    assert drawn == {Camera(photons=one, read_noise=1) for one in photons}
+    assert pairs.camera == Camera(photons=sum(photons) / 2, read_noise=1)
+
+
 def test_pairs_are_a_dataset_of_sharp_and_blurred_images_and_coordinates() -> None:
     config = TrainingConfig(window_size=16, camera=Camera(photons=100))
     pairs = SimulatedPairs([scene((50, 60), seed) for seed in range(3)], FIELD, config)

@@ -320,3 +320,15 @@ def test_strong_read_noise_gives_no_nan() -> None:
     restored = deconvolve_scaled(observed, VARYING, RichardsonLucyConfig(), camera=camera)
     assert np.isfinite(restored).all()
     assert restored.min() >= 0
+
+
+def test_each_plane_has_the_photons_of_its_own_counts() -> None:
+    planes = [scale * simulate(cells(), VARYING, Camera(photons=scale), 0) for scale in (50, 500)]
+    restored = richardson_lucy(
+        np.stack(planes), VARYING, 50, discrepancy=True, camera=Camera(electrons_per_count=2)
+    )
+    for plane, result in zip(planes, restored, strict=True):
+        low, high = np.percentile(plane, (1, 99.8))
+        camera = Camera(photons=2 * (high - low))
+        alone = richardson_lucy(plane, VARYING, 50, discrepancy=True, camera=camera)
+        np.testing.assert_allclose(result, alone, rtol=1e-4, atol=1e-3)

@@ -8,6 +8,7 @@ import tifffile
 import yaml
 
 from napari_coordgate.config import (
+    Camera,
     DeblurSettings,
     PSFFieldConfig,
     Settings,
@@ -85,6 +86,7 @@ def _model_info(path: Path) -> Description:
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()),
         "step": checkpoint.step,
         "metrics": checkpoint.metrics,
+        "camera": checkpoint.camera.model_dump(mode="json", exclude_none=True),
         "psf_field": None if field is None else psf_field_info(field),
         "settings": checkpoint.config.model_dump(mode="json"),
         "history": list(checkpoint.history),
@@ -101,6 +103,7 @@ def _settings_info(path: Path) -> Description:
         "settings of a training or blur": TrainingSettings,
         "settings of a deblurring": DeblurSettings,
         "settings of a PSF field": PSFFieldConfig,
+        "camera": Camera,
     }
     kind = max(models, key=lambda kind: len(keys & set(models[kind].model_fields)))
     if keys & set(models[kind].model_fields):

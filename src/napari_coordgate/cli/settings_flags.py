@@ -16,7 +16,7 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from napari_coordgate.config import Settings, load_settings
+from napari_coordgate.config import Camera, Settings, load_settings
 from napari_coordgate.config.base import RENAMED, nested_fields
 from napari_coordgate.errors import SettingsError, format_validation_error
 
@@ -60,6 +60,8 @@ def settings_flags(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the flags of a settings class and ``--config`` to a command that takes ``given``.
 
+    If the settings have a camera, its file can be given as ``--camera``.
+
     ``names`` selects settings, all by default. If ``main`` names flags, ``--help`` shows only
     these, and ``--help-all`` shows all.
     """
@@ -74,6 +76,7 @@ def settings_flags(
         @functools.wraps(command)
         def with_flags(context: typer.Context, config: Path | None, **values: Any) -> None:
             values.pop("help_all", None)
+            camera = values.pop("camera", None)
             given: dict[str, Any] = {}
             for flag in flags:
                 value = values.pop(flag.parameter.name)
@@ -81,6 +84,8 @@ def settings_flags(
                     given = _merged(given, flag.nested(value))
             file = Settings() if config is None else load_settings(model, config)
             named = file.model_dump(exclude_unset=True)
+            if camera is not None:
+                named["camera"] = load_settings(Camera, camera).model_dump(exclude_unset=True)
             command(**values, given=CliSettings(model, names, given, named))
 
         own = [
@@ -88,7 +93,8 @@ def settings_flags(
             for parameter in inspect.signature(command).parameters.values()
             if parameter.name != "given"
         ]
-        parameters = [_CONTEXT, *own, _CONFIG, *(flag.parameter for flag in flags)]
+        files = [_CONFIG, _CAMERA] if "camera" in names else [_CONFIG]
+        parameters = [_CONTEXT, *own, *files, *(flag.parameter for flag in flags)]
         if main:
             parameters.append(_help_all())
         # Typer reads the signature; mypy does not know that a function can have this attribute.
@@ -108,6 +114,20 @@ _CONFIG = inspect.Parameter(
         Path | None,
         typer.Option(
             help="YAML file of settings, as saved beside each result; flags take precedence.",
+        ),
+    ],
+)
+
+
+_CAMERA = inspect.Parameter(
+    "camera",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of the camera, made by 'napari-coordgate calibrate noise'; replaces "
+            "that of --config, and flags take precedence."
         ),
     ],
 )

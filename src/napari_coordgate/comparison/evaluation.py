@@ -53,6 +53,7 @@ class TestSet:
         first = max(candidates, key=lambda n: float(pairs.sample(n).sharp.std()))
         self._order = [first, *(number for number in range(count) if number != first)]
         self.frame_shape = pairs.frame_shape
+        self.camera = pairs.camera
 
     def __len__(self) -> int:
         """Count the pairs."""

@@ -313,7 +313,7 @@ class _Job:
             ready = build_method(
                 method,
                 context.psf_field,
-                camera=self.config.training.camera,
+                camera=context.tests.camera,
                 device=context.runtime.device,
                 cancel=context.cancel,
             )

@@ -71,7 +71,7 @@ class RichardsonLucyConfig(Settings):
     )
     discrepancy: bool = Field(
         False,
-        description="Stop when the residual is as small as the camera noise; needs photons.",
+        description="Stop when the residual is as small as the camera noise, which must be known.",
     )
 
     def check_camera(self, camera: Camera | None) -> None:

@@ -56,6 +56,11 @@ class Camera(Settings):
             )
         return self
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether the photons are known, at least of an image in counts."""
+        return self.photons is not None or self.electrons_per_count is not None
+
     def for_range(self, zero: float, one: float) -> "Camera":
         """Camera of an image whose gray values ``zero`` and ``one`` are scaled to 0 and 1.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.data.planes import Images, Plane, compute_ranges, find_planes
 from napari_coordgate.data.sampling import Batch, RngStream, Sample, WindowSampler, random_stream
 from napari_coordgate.errors import FrameMismatchError, SettingsError
@@ -18,7 +18,7 @@ from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import PSFField
-from napari_coordgate.simulation import add_camera_noise
+from napari_coordgate.simulation import NO_NOISE, add_camera_noise
 
 Float32 = NDArray[np.float32]
 Pair = tuple[Tensor, Tensor, Tensor]
@@ -37,6 +37,8 @@ class Pairs(Dataset[Pair], ABC):
     ranges: Sequence[Normalizer]
     frame_shape: tuple[int, int]
     sampler: WindowSampler
+    camera: Camera
+    """Noise of the blurred images, in electrons: the median over images in counts."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -125,6 +127,7 @@ class SimulatedPairs(Pairs):
         self.config = config
         self.validation = validation
         self.frame_shape = psf_field.frame_shape
+        self.camera = _typical(config.camera, self.ranges)
         self.sampler = WindowSampler(psf_field.frame_shape, config, validation=validation)
 
     def __len__(self) -> int:
@@ -149,7 +152,8 @@ class SimulatedPairs(Pairs):
             scene = scene[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
         if self.config.border == "mirror":
             scene = _mirrored_at_frame(scene, around, self.frame_shape)
-        return Sample(np.ascontiguousarray(scene) * self.sampler.gain(rng), None, window)
+        camera = self.config.camera.for_range(*self.ranges[chosen])
+        return Sample(np.ascontiguousarray(scene) * self.sampler.gain(rng), None, window, camera)
 
     def to_batch(self, samples: Sequence[Sample], device: torch.device, index: int) -> Batch:
         """Blur consecutive samples on a device; the noise of each depends on its own index."""
@@ -157,10 +161,10 @@ class SimulatedPairs(Pairs):
         scenes = torch.from_numpy(np.stack([sample.sharp for sample in samples])).to(device)
         windows = [sample.window for sample in samples]
         blurred = self.psf_field.blur_patches(scenes, [window.origin for window in windows])
-        if self.config.camera.photons is not None:  # else each step would copy the batch
+        if self.config.camera.has_noise:  # else each step would copy the batch
             noisy = (
-                add_camera_noise(image, self.config.camera, self._noise_seed(index + offset))
-                for offset, image in enumerate(blurred)
+                add_camera_noise(image, sample.camera or NO_NOISE, self._noise_seed(index + offset))
+                for offset, (image, sample) in enumerate(zip(blurred, samples, strict=True))
             )
             blurred = torch.stack(list(noisy))
         height, width = windows[0].shape
@@ -170,6 +174,18 @@ class SimulatedPairs(Pairs):
     def _noise_seed(self, index: int) -> int:
         stream = RngStream.VALIDATION_NOISE if self.validation else RngStream.NOISE
         return int(random_stream(self.config.seed, stream, index).integers(2**62))
+
+
+def _typical(camera: Camera, ranges: Sequence[Normalizer]) -> Camera:
+    """Camera of an image of the median photons and read noise."""
+    if camera.photons is not None or not camera.has_noise or not ranges:
+        return camera
+    cameras = [camera.for_range(*one) for one in ranges]
+    photons, read_noise = (
+        float(np.median([getattr(one, name) for one in cameras]))
+        for name in ("photons", "read_noise")
+    )
+    return Camera(photons=photons, read_noise=read_noise)
 
 
 def _crop(rng: np.random.Generator, length: int, given: int) -> NDArray[np.int64]:
@@ -207,6 +223,7 @@ class MeasuredPairs(Pairs):
         self.blurred = blurred
         self.ranges = ranges
         self.frame_shape = sharp[0].shape
+        self.camera = _typical(config.camera, ranges)
         self.sampler = WindowSampler(self.frame_shape, config, validation=validation)
 
     def __len__(self) -> int:

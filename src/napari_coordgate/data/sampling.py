@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.config import TrainingConfig
+from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.geometry import Window, frame_coordinates
 
 Float32 = NDArray[np.float32]
@@ -33,6 +33,8 @@ class Sample(NamedTuple):
     """The window's blurred image, if it was measured."""
     window: Window
     """Window of the frame that the pair shows."""
+    camera: Camera | None = None
+    """Noise to add after the blur."""
 
 
 class RngStream(IntEnum):

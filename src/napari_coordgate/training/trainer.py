@@ -265,7 +265,9 @@ class Trainer:
         self.step = 0
         self.history: tuple[dict[str, float], ...] = ()
         pixel_size_um = None if psf_field is None else psf_field.pixel_size_um
-        self.best = Model(config, {}, pairs.frame_shape, pixel_size_um, psf_field)
+        self.best = Model(
+            config, {}, pairs.frame_shape, pixel_size_um, psf_field, noise=pairs.camera
+        )
 
     @property
     def validate_every(self) -> int:

@@ -303,7 +303,7 @@ class TrainWidget(JobWidget):
         self.rows.setRowVisible(self.resume, interrupted)
         self.bar.run.setText("Resume" if self._resumes else "Train")
         camera: Camera | None = self.camera.settings
-        self.noise_note.setVisible(camera is not None and camera.photons is None)
+        self.noise_note.setVisible(camera is not None and not camera.has_noise)
         super().check()
 
     @property

@@ -134,13 +134,11 @@ class CompareWidget(JobWidget):
         """Set the camera of the newest model, unless the user has changed the camera."""
         models = list(self.session.models.values())
         if models and not self._camera_is_known:
-            camera = models[-1].config.camera
+            camera = models[-1].camera
             self.camera.set_settings(camera)
             self._camera_is_known = True
             # With known noise, Richardson-Lucy can stop before it amplifies the noise.
-            settings = CLASSICAL["RL"].model_copy(
-                update={"discrepancy": camera.photons is not None}
-            )
+            settings = CLASSICAL["RL"].model_copy(update={"discrepancy": camera.has_noise})
             self.forms["RL"].set_settings(settings)
 
     def _note_camera(self) -> None:
