@@ -8,7 +8,8 @@ Norreys and Döpp) to undo it, and applies the trained model to images.
 Names are loaded on first use: importing the package is instant and does not load torch.
 
 Lens and blur
-    `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `PSFField`, `Camera`, `simulate`
+    `Lens`, `GaussianLens`, `LensCalibration`, `load_lens`, `save_lens`,
+    `lens_from_metadata`, `PSFField`, `Camera`, `simulate`
 Measure the lens
     `calibrate_beads`, `calibrate_beads_events`, `detect_beads`, `Beads`, `BeadFit`, `LensFit`,
     `BeadsConfig`

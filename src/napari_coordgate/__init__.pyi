@@ -95,7 +95,9 @@ from .inference import (
 )
 from .io import (
     Image as Image,
+    lens_from_metadata as lens_from_metadata,
     read_image as read_image,
+    save_lens as save_lens,
     write_image as write_image,
 )
 from .metrics import (

@@ -10,7 +10,7 @@ from napari_coordgate.calibration.lens_figures import field_figure, psf_figure
 from napari_coordgate.calibration.report import Section, parameter_rows, write_report
 from napari_coordgate.config import Lens, PSFFieldConfig
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io.files import atomic_write
+from napari_coordgate.io import save_lens
 from napari_coordgate.optics import PSFField
 
 ACCURACY = PSFFieldConfig()
@@ -54,10 +54,7 @@ class LensFit:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the lens as a YAML file that `load_lens` reads; OutputError if that fails."""
-        if Path(path).suffix.lower() not in (".yaml", ".yml"):
-            raise SettingsError(f"{path}: the file name of a lens must end in .yaml.")
-        with atomic_write(path, overwrite) as temporary:
-            temporary.write_text(self.lens.to_yaml(), encoding="utf-8")
+        save_lens(self.lens, path, overwrite)
 
     def report(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write an HTML page with the parameters and figures; OutputError if that fails."""

@@ -89,11 +89,26 @@ def start(
 @settings_flags(PSFFieldConfig)
 def psf(
     output: Annotated[Path, typer.Option("--output", "-o", help="PSF field to write (.tif).")],
-    frame: Annotated[
-        str, typer.Option(metavar="HxW", help="Height and width of the frame in pixels.")
-    ],
     given: CliSettings[PSFFieldConfig],
-    lens: Annotated[Path | None, typer.Argument(help="YAML file that describes the lens.")] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Height and width of the frame in pixels; default: as --from-image."
+        ),
+    ] = None,
+    lens: Annotated[
+        Path | None,
+        typer.Argument(help="YAML file that describes the lens, or name of a calibrated one."),
+    ] = None,
+    from_image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image whose metadata describe the lens: NA, emission wavelength, pixel size."
+        ),
+    ] = None,
+    channel: Annotated[
+        int, typer.Option(min=0, help="Channel of that image, which sets the wavelength.")
+    ] = 0,
     measured: Annotated[
         Path | None, typer.Option(help="Stack of measured PSFs, one per plane, instead of a lens.")
     ] = None,
@@ -116,12 +131,31 @@ def psf(
 
     A PSF field describes the blur of each pixel of the camera frame.
     """
+    from napari_coordgate.cli.lenses import LensSource
     from napari_coordgate.cli.psf import make_psf_field
 
-    shape = _two_numbers(frame, "x", "--frame", "512x512")
-    if 0 in shape:
+    shape = None if frame is None else _two_numbers(frame, "x", "--frame", "512x512")
+    if shape is not None and 0 in shape:
         raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
-    make_psf_field(lens, measured, positions, output, shape, given, overwrite, pixel_size)
+    source = LensSource(lens, from_image, channel)
+    make_psf_field(source, measured, positions, output, shape, given, overwrite, pixel_size)
+
+
+@app.command()
+def lenses(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Calibrated lenses to keep (.yaml), made by 'calibrate'."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """List the calibrated lenses that were kept, after keeping others.
+
+    A kept lens can be given by its name, and is chosen for images of its objective.
+    """
+    from napari_coordgate.cli.lenses import keep_and_list
+
+    keep_and_list(files or [], overwrite)
 
 
 @app.command()

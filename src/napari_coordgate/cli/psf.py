@@ -11,9 +11,10 @@ import typer
 from numpy.typing import NDArray
 
 from napari_coordgate.cli.info import psf_field_info, to_text
+from napari_coordgate.cli.lenses import LensSource
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
-from napari_coordgate.config import PSFFieldConfig, load_lens
+from napari_coordgate.config import PSFFieldConfig
 from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError
 from napari_coordgate.io import Image, read_image
 from napari_coordgate.io.files import check_not_exists
@@ -21,16 +22,16 @@ from napari_coordgate.optics import PSFField
 
 
 def make_psf_field(
-    lens: Path | None,
+    source: LensSource,
     measured: Path | None,
     positions: Path | None,
     output: Path,
-    frame_shape: tuple[int, int],
+    frame_shape: tuple[int, int] | None,
     given: CliSettings[PSFFieldConfig],
     overwrite: bool,
     pixel_size_um: float | None = None,
 ) -> None:
-    """Make a PSF field from a lens file, or from a stack of PSFs and a table of their positions."""
+    """Make a PSF field from a lens, or from a stack of PSFs and a table of their positions."""
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: the file name of a PSF field must end in .tif.")
     config = given.settings()
@@ -40,19 +41,28 @@ def make_psf_field(
             "lens file states its own."
         )
     check_not_exists([output, settings_path(output)], overwrite)
-    if lens is not None and measured is None and positions is None:
-        psf_field = PSFField.from_lens(
-            load_lens(lens), frame_shape, config.tolerance, config.enclosed_energy
-        )
-    elif lens is None and measured is not None and positions is not None:
-        psf_field = _measured_field(
-            measured, positions, frame_shape, config.tolerance, pixel_size_um
-        )
+    given_lenses = [item for item in (source.lens, source.image) if item is not None]
+    if len(given_lenses) == 1 and measured is None and positions is None:
+        lens, image_shape = source.read()
+        shape = _frame_shape(frame_shape or image_shape)
+        psf_field = PSFField.from_lens(lens, shape, config.tolerance, config.enclosed_energy)
+    elif not given_lenses and measured is not None and positions is not None:
+        shape = _frame_shape(frame_shape)
+        psf_field = _measured_field(measured, positions, shape, config.tolerance, pixel_size_um)
     else:
-        raise SettingsError("Give either a lens file, or both --measured and --positions.")
+        raise SettingsError(
+            "Give either a lens file, or --from-image, or both --measured and --positions."
+        )
     psf_field.save(output, overwrite=overwrite)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
     typer.echo(to_text({"file": str(output), **psf_field_info(psf_field)}))
+
+
+def _frame_shape(frame_shape: tuple[int, int] | None) -> tuple[int, int]:
+    """Frame that was given; SettingsError if there is none."""
+    if frame_shape is None:
+        raise SettingsError("Give --frame, height and width of the frame, such as 512x512.")
+    return frame_shape
 
 
 def _measured_field(

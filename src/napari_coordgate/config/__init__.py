@@ -49,6 +49,7 @@ from napari_coordgate.config.lenses import (
     Lens as Lens,
     LensCalibration as LensCalibration,
     PSFFieldConfig as PSFFieldConfig,
+    describe_calibration as describe_calibration,
 )
 from napari_coordgate.config.loading import (
     load_lens as load_lens,
@@ -77,6 +78,7 @@ from napari_coordgate.config.networks import (
     network_config as network_config,
 )
 from napari_coordgate.config.presets import (
+    LENS_PRESET_NOTE as LENS_PRESET_NOTE,
     LENS_PRESETS as LENS_PRESETS,
     PRESET_DESCRIPTIONS as PRESET_DESCRIPTIONS,
     PRESETS as PRESETS,

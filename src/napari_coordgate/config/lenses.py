@@ -56,8 +56,17 @@ class LensCalibration(Settings):
     )
     objective: str | None = Field(None, description="Name of the objective.")
     camera: str | None = Field(None, description="Name of the camera.")
+    frame_shape: tuple[int, int] | None = Field(
+        None, description="(height, width) of the frame that the lens was measured on, pixels."
+    )
     images: str | None = Field(None, description="Images that the lens was measured on.")
     notes: tuple[str, ...] = Field((), description="What the measurement could not tell.")
+
+
+def describe_calibration(calibration: LensCalibration) -> str:
+    """Text such as "measured with beads on 2025-03-31"."""
+    day = f" on {calibration.date}" if calibration.date else ""
+    return f"measured with {calibration.method}{day}"
 
 
 class Lens(Settings):

@@ -39,6 +39,7 @@ PRESET_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 """What each of `PRESETS` is for, and how long it takes, in one line."""
 
 CAMERA_PIXEL_UM = 6.5
+PRESET_WAVELENGTH_NM = 520.0
 
 
 def _objective(
@@ -47,7 +48,7 @@ def _objective(
     """Objective in front of a camera of `CAMERA_PIXEL_UM` pixels."""
     return Lens(
         na=na,
-        wavelength_nm=520,
+        wavelength_nm=PRESET_WAVELENGTH_NM,
         pixel_size_um=round(CAMERA_PIXEL_UM / magnification, 4),
         refractive_index=refractive_index,
         field_curvature_um=field_curvature_um,
@@ -68,5 +69,12 @@ LENS_PRESETS: Mapping[str, Lens | GaussianLens] = MappingProxyType(
 """Common lenses by name, on a camera of 6.5 um pixels.
 
 Their field curvature is a plausible start that blurs the corners of the frame by some ten pixels;
-to know that of a real lens, measure PSFs or compare with an image.
+to know that of a real lens, measure it with beads or estimate it from images.
 """
+
+LENS_PRESET_NOTE = (
+    "Assumed by the preset: a field curvature that is a guess, light of "
+    f"{PRESET_WAVELENGTH_NM:g} nm, and camera pixels of {CAMERA_PIXEL_UM:g} µm. "
+    "Measure the lens, or correct the values."
+)
+"""What a preset of `LENS_PRESETS` with an aperture assumes."""

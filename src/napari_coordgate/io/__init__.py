@@ -14,6 +14,13 @@ from napari_coordgate.io.image import (
     stack_index,
     subsample,
 )
+from napari_coordgate.io.lens_library import (
+    find_lens,
+    keep_lens,
+    kept_lens_for,
+    kept_lenses,
+    save_lens,
+)
 from napari_coordgate.io.lens_metadata import (
     describe_sources,
     lens_from_metadata,
@@ -39,14 +46,19 @@ __all__ = [
     "create_image",
     "describe_sources",
     "find_images",
+    "find_lens",
     "is_image",
     "is_pixel_array",
+    "keep_lens",
+    "kept_lens_for",
+    "kept_lenses",
     "lens_from_metadata",
     "lens_of_image",
     "middle_plane_index",
     "plane_indices",
     "process_planes",
     "read_image",
+    "save_lens",
     "stack_index",
     "subsample",
     "write_image",
