@@ -151,6 +151,7 @@ class NumberEditor(Editor):
     ) -> None:
         self.boxes: list[Any] = [QSpinBox() if kind is int else _FloatBox() for _ in prefixes]
         super().__init__(*self.boxes)
+        self.unit = unit
         self.is_optional = none_text is not None
         low, high = bounds
         for box, prefix in zip(self.boxes, prefixes, strict=True):

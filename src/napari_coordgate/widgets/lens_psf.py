@@ -14,7 +14,6 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -24,7 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
-from napari_coordgate.errors import FrameMismatchError, SettingsError
+from napari_coordgate.errors import CoordGateError, FrameMismatchError, SettingsError
+from napari_coordgate.io import keep_lens
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
 from napari_coordgate.widgets.forms import (
     YX,
@@ -47,6 +47,16 @@ from napari_coordgate.widgets.layers import (
     plane_on_view,
     psf_field_metadata,
 )
+from napari_coordgate.widgets.lens_sources import (
+    LensChoice,
+    LensOption,
+    calibrated_option,
+    file_image,
+    lens_note,
+    show_standard_errors,
+    stated_note,
+    stated_values,
+)
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.session import store_file, store_result
@@ -65,6 +75,8 @@ _MORE = {
 """Settings in a folded section: aberrations, which few users know for their lens."""
 FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
+SAME_PIXEL_SIZE = 0.01
+"""Relative difference of pixel sizes that are the same up to rounding."""
 BLUR_TOLERANCE = 0.03
 """Relative error of the blur in the preview; it is not visible."""
 FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
@@ -159,8 +171,7 @@ class LensPSFWidget(JobWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Use for training")
         self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
-        self.preset = QComboBox()
-        self.preset.addItems(list(LENS_PRESETS))
+        self.preset = LensChoice()
         self.preset.setCurrentText(FIRST_PRESET)
         self.frame = NumberEditor(int, (2, MAX_FRAME_SIDE), prefixes=YX)
         self.frame.set_value(FRAME_SHAPE)
@@ -168,10 +179,16 @@ class LensPSFWidget(JobWidget):
         self.add_choice(
             "Image", self.image, "Sets the frame and pixel size, and is shown blurred by the lens."
         )
-        self.add_row("Objective", self.preset, "Fills in the values below, which you can change.")
+        self.add_row(
+            "Objective",
+            self.preset,
+            "A common objective, or a calibrated lens that was kept. Fills in the values below, "
+            "which you can change.",
+        )
         self.add_row(
             "Camera frame", self.frame, "Height and width of the whole camera image, pixels."
         )
+        self.source = self.add_note()
         self.forms = {
             "pupil": SettingsForm(_FIRST_LENS, folded=_MORE),
             "gaussian": SettingsForm(GaussianLens()),
@@ -189,7 +206,8 @@ class LensPSFWidget(JobWidget):
         self._add_foot()
         self.layers = LensLayers(viewer)
         self.preview = DebouncedJob(self.session.start, self)
-        self.set_lens(LENS_PRESETS[FIRST_PRESET])
+        self._origin = ""
+        self._take_preset()
         self._take_image()
         self._connect()
         self._update_preview()
@@ -197,11 +215,13 @@ class LensPSFWidget(JobWidget):
     def _add_foot(self) -> None:
         self.show_psfs, self.show_blurred = QCheckBox("Show PSFs"), QCheckBox("Show image blurred")
         self.load, self.save = QPushButton("Load…"), QPushButton("Save…")
+        self.keep = QPushButton("Keep")
+        self.keep.setToolTip("Offer this calibrated lens again, for images of its objective.")
         shown, files = QHBoxLayout(), QHBoxLayout()
         for box in (self.show_psfs, self.show_blurred):
             box.setChecked(True)
             shown.addWidget(box)
-        for part in (QLabel("Name"), self.name, self.load, self.save):
+        for part in (QLabel("Name"), self.name, self.load, self.save, self.keep):
             files.addWidget(part)
         self.foot.addLayout(shown)
         self.foot.addLayout(files)
@@ -209,15 +229,17 @@ class LensPSFWidget(JobWidget):
 
     def _connect(self) -> None:
         self.image.changed.connect(self._take_image)
-        self.preset.currentTextChanged.connect(self._take_preset)
+        self.preset.currentIndexChanged.connect(self._take_preset)
         self.frame.changed.connect(self._update_preview)
         for form in (*self.forms.values(), self.accuracy):
+            form.changed.connect(self._note_change)
             form.changed.connect(self._update_preview)
         self.show_psfs.toggled.connect(self._toggle_psfs)
         self.show_blurred.toggled.connect(self._toggle_blurred)
         self.name.textEdited.connect(self.layers.rename_psfs)
         self.load.clicked.connect(self._ask_what_to_load)
         self.save.clicked.connect(self._ask_where_to_save)
+        self.keep.clicked.connect(self._keep)
         self.preview.happened.connect(self._show_preview)
         self.preview.finished.connect(self._end_preview)
         self.viewer.dims.events.point.connect(self._show_another_plane)
@@ -237,21 +259,57 @@ class LensPSFWidget(JobWidget):
     def lens(self) -> AnyLens | None:
         """Lens in the form; None while one of its values is invalid."""
         lens: AnyLens | None = self.form.settings
+        if isinstance(lens, Lens) and lens != self._shown:  # no longer as it was measured
+            return lens.model_copy(update={"calibration": None})
         return lens
 
     def set_lens(self, lens: AnyLens) -> None:
-        """Show a lens in the form."""
+        """Show a lens in the form, with its error bars if it was measured."""
         form = self.forms[lens.kind]
         form.set_settings(lens)
+        show_standard_errors(form, lens)
+        self._shown = form.settings
         self.pages.setCurrentWidget(form)
         # A stack is as high as its highest page: make it as high as the visible one.
         for page in self.forms.values():
             page.setVisible(page is form)
         self._update_preview()
 
-    def _take_preset(self, name: str) -> None:
-        self.set_lens(LENS_PRESETS[name])
-        self._take_pixel_size()
+    def _take_preset(self, _: object = None) -> None:
+        if option := self.preset.option:
+            self._take_option(option)
+            self._take_pixel_size()
+
+    def _take_option(self, option: LensOption) -> None:
+        """Show a preset or kept lens, and what it rests on."""
+        self._origin = option.note
+        self.source.setText(option.note)
+        self.set_lens(option.lens)
+        if option.kept:
+            self.preset.show_kept(option.kept)
+            self.name.setText(option.kept)
+
+    def _note_change(self) -> None:
+        """Say that a lens whose values were changed is no longer as it was measured."""
+        shown = self._shown
+        if isinstance(shown, Lens) and shown.calibration is not None and self.lens != shown:
+            self.source.setText("Changed by hand: no longer as it was measured.")
+            self.preset.show_index(-1)
+            show_standard_errors(self.form, GaussianLens())
+
+    def _keep(self) -> None:
+        """Keep the calibrated lens under its name."""
+        lens, name = self.lens, self.name.text()
+        if not isinstance(lens, Lens):
+            return
+        try:
+            keep_lens(lens, name)
+        except CoordGateError as error:
+            show_error(str(error))
+            return
+        self.preset.refresh()
+        self.preset.show_kept(name)
+        self.source.setText(lens_note(name, lens))
 
     def _take_image(self) -> None:
         """Take frame and pixel size from another image, where they are known."""
@@ -259,15 +317,37 @@ class LensPSFWidget(JobWidget):
         if layer is not None:
             with QSignalBlocker(self.frame):
                 self.frame.set_value(pixels_of(layer).shape[-2:])
+            self._take_optics(layer)
         self._take_pixel_size()
         self.layers.blurred.remove()
         self._update_preview()
 
+    def _take_optics(self, layer: ImageLayer) -> None:
+        """Take the lens calibrated for the objective of an image, or what its file states."""
+        image = file_image(layer)
+        if image is None:
+            return
+        if option := calibrated_option(layer, image):
+            self._take_option(option)
+            return
+        stated, lens = stated_values(layer, image), self.lens
+        if isinstance(lens, Lens) and stated.keys() - {"pixel_size_um"}:
+            values = {name: item.value for name, item in stated.items()}
+            self.set_lens(lens.model_copy(update={**values, "calibration": None}))
+            self.source.setText(stated_note(stated, self._origin))
+
     def _take_pixel_size(self) -> None:
+        """Take the pixel size of the image, unless that of a calibrated lens agrees."""
         layer, lens = self.image.value, self.lens
         size = None if layer is None else pixel_size_um(layer)
-        if size is not None and lens is not None:
-            self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+        if size is None or lens is None:
+            return
+        if isinstance(lens, Lens) and lens.calibration is not None:
+            if abs(size[0] / lens.pixel_size_um - 1) <= SAME_PIXEL_SIZE:
+                return
+            self.source.setText(f"{self._origin} The pixel size is that of the image.")
+            lens = lens.model_copy(update={"calibration": None})
+        self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
 
     def _show_another_plane(self, _: object) -> None:
         layer = self.image.value
@@ -277,12 +357,14 @@ class LensPSFWidget(JobWidget):
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Compute the preview once the widget is visible."""
         super().showEvent(event)
+        self.preset.refresh()
         self._update_preview()
 
     def _update_preview(self, *_: object) -> None:
         lens = self.lens
         self.check()
         self.save.setEnabled(self.bar.run.isEnabled())
+        self.keep.setVisible(isinstance(lens, Lens) and lens.calibration is not None)
         if lens is None or not self.isVisible():
             self.preview.cancel()
             return
@@ -365,9 +447,11 @@ class LensPSFWidget(JobWidget):
             self.session.load_psf_field(path)
             return
         try:
-            self.set_lens(load_lens(path))
-            with QSignalBlocker(self.preset):
-                self.preset.setCurrentIndex(-1)
+            lens = load_lens(path)
+            self.set_lens(lens)
+            self.preset.show_index(-1)
+            self._origin = lens_note(path.name, lens)
+            self.source.setText(self._origin)
         except SettingsError as error:
             show_error(str(error))
 
