@@ -14,6 +14,8 @@ Measure the lens
     `calibrate_beads`, `calibrate_beads_events`, `detect_beads`, `Beads`, `BeadFit`, `LensFit`,
     `BeadsConfig`
     `calibrate_images`, `calibrate_images_events`
+Check images before they are deblurred
+    `check`, `Check`
 Measure the camera
     `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`
 Train

@@ -8,6 +8,7 @@ from napari_coordgate.calibration.beads import (
 )
 from napari_coordgate.calibration.beads_detection import Beads
 from napari_coordgate.calibration.beads_simulation import simulate_beads
+from napari_coordgate.calibration.checking import Check, Finding, check
 from napari_coordgate.calibration.images import (
     ImagesFit,
     calibrate_images,
@@ -23,6 +24,8 @@ from napari_coordgate.calibration.noise import (
 __all__ = [
     "BeadFit",
     "Beads",
+    "Check",
+    "Finding",
     "ImagesFit",
     "LensFit",
     "NoiseEstimate",
@@ -30,6 +33,7 @@ __all__ = [
     "calibrate_beads_events",
     "calibrate_images",
     "calibrate_images_events",
+    "check",
     "detect_beads",
     "estimate_noise",
     "estimate_noise_events",

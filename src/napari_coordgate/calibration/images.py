@@ -10,24 +10,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from napari_coordgate.calibration.focus_problem import BANDS, FocusProblem
 from napari_coordgate.calibration.lens_fit import LensFit
 from napari_coordgate.calibration.reading import Images, as_images
 from napari_coordgate.calibration.spectra import (
     FREQUENCY,
-    RINGS,
     TILE,
-    Indices,
-    SpectrumTable,
     TileSpectra,
-    spectrum_table,
     tile_spectra,
 )
 from napari_coordgate.calibration.spectral_fit import (
     FIRST_RING,
     FOCUS,
     FocusFit,
-    SpectralLikelihood,
-    tile_noise,
 )
 from napari_coordgate.config import Lens, LensCalibration
 from napari_coordgate.errors import ImageError, SettingsError
@@ -43,12 +38,8 @@ FREE = ("defocus_um", "field_curvature_um", "tilt_um")
 
 _MIN_SIDE = 2 * TILE
 _MAX_PLANES = 60
-_MAX_START_TILES = 300
 _STARTS = (0.15, 0.4, 0.8)  # Curvatures to start from, relative to the deepest in the table.
 _BOOTSTRAPS = 20
-_PRIOR_DEPTHS = np.array([1.5, 3.0, 1.0, 1.0])  # Prior width, in units of the depth of field.
-_MIN_GROUPS = 8  # With fewer images, regions of the images are resampled instead.
-_REGIONS_ACROSS = 4
 _SATURATED = 0.01  # Fraction of a tile's pixels at the maximum of the image.
 _SYSTEMATIC = 0.05  # Relative error of a curvature that resampling cannot show; measured.
 _SYSTEMATIC_DEPTHS = 0.1
@@ -194,7 +185,7 @@ def calibrate_images_events(
         parts.append(_plane_spectra(image, image.plane(index), frame_shape, number))
         yield stopwatch.progress(number + 1)
     spectra = TileSpectra.concatenate(parts)
-    problem = _Problem.of(lens, spectra, frame_shape, free_index)
+    problem = FocusProblem.of(lens, spectra, frame_shape, free_index)
     fits = Stopwatch("fitting the lens", len(_STARTS) + 3 + _BOOTSTRAPS)
     done = 0
     best: FocusFit | None = None
@@ -213,102 +204,12 @@ def calibrate_images_events(
         yield fits.progress(done)
         raise_if_canceled(cancel, "Stopped while fitting the lens.")
         if isinstance(kind, str):
-            results.append(problem.likelihood(rings=_BANDS[kind]).fit(best.focus, free_index).focus)
+            results.append(problem.likelihood(rings=BANDS[kind]).fit(best.focus, free_index).focus)
         else:
             results.append(problem.resampled_fit(best, generator))
     yield fits.progress(fits.total)
     low, high, *bootstrap = results
     return _result(problem, best, (low, high), np.array(bootstrap), sources)
-
-
-_RING = np.arange(RINGS)
-_BANDS = {
-    "low": (_RING >= FIRST_RING) & (FREQUENCY < 0.2),
-    "high": FREQUENCY > 0.11,
-}
-"""Frequencies of the second opinions. They overlap: the lowest alone tell little of the blur."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """What the fits to the same images share."""
-
-    lens: Lens
-    table: SpectrumTable
-    spectra: TileSpectra
-    noise: Array
-    group: Indices
-    frame_shape: tuple[int, int]
-    free: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls,
-        lens: Lens,
-        spectra: TileSpectra,
-        frame_shape: tuple[int, int],
-        free: tuple[int, ...],
-    ) -> "_Problem":
-        """Problem of estimating the focus of a lens."""
-        noise = tile_noise(spectra)
-        detail = spectra.power[:, FIRST_RING:8].mean(axis=1) / noise
-        if np.count_nonzero(detail > 3.0) < 9:
-            raise ImageError(
-                "The images contain too little detail above the noise; use images with structure "
-                "all over the frame, or beads (calibrate beads)."
-            )
-        table = spectrum_table(lens)
-        group = _groups(spectra, frame_shape)
-        return cls(lens, table, spectra, noise, group, frame_shape, free)
-
-    @property
-    def depth_um(self) -> float:
-        """Depth of field of the lens."""
-        return self.lens.wavelength_nm * 1e-3 * self.lens.refractive_index / self.lens.na**2
-
-    def likelihood(self, part: Indices | slice = slice(None), **options: Any) -> SpectralLikelihood:
-        """Likelihood of some of the tiles."""
-        return SpectralLikelihood(
-            self.spectra[part],
-            self.table,
-            self.frame_shape,
-            self.lens.axis,
-            self.noise[part],
-            sd=_PRIOR_DEPTHS * self.depth_um,
-            group=self.group[part],
-            **options,
-        )
-
-    def held(self) -> Array:
-        """Focus of the lens that was given."""
-        return np.array(
-            [self.lens.defocus_um, self.lens.field_curvature_um, *self.lens.tilt_um], np.float64
-        )
-
-    def rough_fit(self, relative_curvature: float) -> FocusFit:
-        """Fit to some of the tiles from one of the starts."""
-        number = len(self.spectra)
-        part = np.unique(np.linspace(0, number - 1, min(number, _MAX_START_TILES)).astype(np.intp))
-        start = self.held()
-        if 0 in self.free:
-            start[0] = 0.0
-        if 1 in self.free:
-            start[1] = relative_curvature * self.table.max_defocus_um * self.sign
-        return self.likelihood(part).fit(start, self.free, steps=15, tolerance=0.1)
-
-    @property
-    def sign(self) -> float:
-        """Sign of the field curvature, which one plane cannot tell."""
-        return -1.0 if self.lens.field_curvature_um < 0 else 1.0
-
-    def resampled_fit(self, best: FocusFit, generator: np.random.Generator) -> Array:
-        """Focus from images drawn with replacement."""
-        numbers = np.unique(self.group)
-        drawn = generator.choice(numbers, len(numbers))
-        weight = np.bincount(drawn, minlength=self.group.max() + 1)[self.group].astype(np.float64)
-        part = np.flatnonzero(weight)
-        likelihood = self.likelihood(part, weight=weight[part])
-        return likelihood.fit(best.focus, self.free, steps=4, tolerance=0.3).focus
 
 
 def _free_parameters(lens: Lens, free: Sequence[str]) -> tuple[int, ...]:
@@ -362,18 +263,8 @@ def _plane_spectra(
     return spectra[fraction < _SATURATED]
 
 
-def _groups(spectra: TileSpectra, frame_shape: tuple[int, int]) -> Indices:
-    """Groups of tiles that differ at random: images, or regions of few images."""
-    if len(np.unique(spectra.image)) >= _MIN_GROUPS:
-        return spectra.image
-    relative = (spectra.corner + TILE / 2.0) / frame_shape
-    row, column = np.minimum(relative * _REGIONS_ACROSS, _REGIONS_ACROSS - 1).astype(np.intp).T
-    group: Indices = (spectra.image * _REGIONS_ACROSS + row) * _REGIONS_ACROSS + column
-    return group
-
-
 def _result(
-    problem: _Problem,
+    problem: FocusProblem,
     best: FocusFit,
     opinions: tuple[Array, Array],
     bootstrap: Array,
@@ -430,7 +321,7 @@ def _result(
     )
 
 
-def _standard_errors(problem: _Problem, best: FocusFit, bootstrap: Array) -> dict[str, float]:
+def _standard_errors(problem: FocusProblem, best: FocusFit, bootstrap: Array) -> dict[str, float]:
     """Standard errors by name: of resampling, and what resampling cannot show."""
     statistical = np.maximum(bootstrap.std(axis=0, ddof=1), np.sqrt(np.diag(best.covariance)))
     relative = _SYSTEMATIC * np.array([0.5, 1.0, 0.5, 0.5]) * abs(best.focus[1])
@@ -439,7 +330,7 @@ def _standard_errors(problem: _Problem, best: FocusFit, bootstrap: Array) -> dic
     return {FOCUS[i]: float(total[i]) for i in problem.free}
 
 
-def _zone_spectra(problem: _Problem, best: FocusFit) -> tuple[tuple[str, Array, Array], ...]:
+def _zone_spectra(problem: FocusProblem, best: FocusFit) -> tuple[tuple[str, Array, Array], ...]:
     """Measured and fitted spectra, on average over thirds of the tiles from sharp to blurred."""
     likelihood = problem.likelihood()
     fitted = likelihood.expected_power(best.state)

@@ -290,6 +290,34 @@ def deblur(
 
 
 @app.command()
+def check(
+    images: Annotated[
+        list[Path], typer.Argument(help="Blurred images or stacks; of many planes, ten are used.")
+    ],
+    lens: Annotated[Path | None, typer.Option(help="Lens (.yaml) to check against.")] = None,
+    psf: Annotated[Path | None, typer.Option(help="PSF field (.tif) to check against.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model (.safetensors) to check against.")
+    ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Camera (.yaml) with the noise to expect; default: that of the model."),
+    ] = None,
+    axes: Axes = None,
+    origin: Origin = None,
+) -> None:
+    """Check whether images fit a lens, PSF field or model, before deblurring.
+
+    The pixel size, the noise, and how the blur varies over the frame are compared. The exit
+    status is 1 if something is red: deblurring would make the images worse.
+    """
+    from napari_coordgate.cli.check import check_images
+
+    if check_images(images, (lens, psf, model), camera, axes, _parse_origin(origin)):
+        raise typer.Exit(1)
+
+
+@app.command()
 @settings_flags(WienerSettings, *(n for n in WienerSettings.model_fields if n != "method"))
 def wiener(
     image: Blurred,

@@ -1,0 +1,30 @@
+"""Command ``check``: whether images fit a lens and a camera, before they are deblurred."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from napari_coordgate.calibration import check
+from napari_coordgate.config import Camera, load_settings
+from napari_coordgate.errors import SettingsError
+
+
+def check_images(
+    images: Sequence[Path],
+    references: Sequence[Path | None],
+    camera: Path | None,
+    axes: str | None,
+    origin: tuple[int, int] | None,
+) -> bool:
+    """Print what was found; returns whether something is red."""
+    given = [reference for reference in references if reference is not None]
+    if len(given) != 1:
+        raise SettingsError("Give one of --lens, --psf and --model to check the images against.")
+    expected = None if camera is None else load_settings(Camera, camera)
+    result = check(list(images), given[0], camera=expected, axes=axes, origin=origin)
+    for finding in result.findings:
+        typer.echo(f"{finding.verdict}: {finding.message}")
+    for note in result.notes:
+        typer.echo(note)
+    return result.verdict == "red"
