@@ -99,3 +99,16 @@ def test_info_shows_where_optics_stand(run: Run, folder: Path) -> None:
     optics = yaml.safe_load(run("info", "a.ome.tif").stdout)["optics"]
     assert optics["na"] == "0.8 (OME-XML Objective LensNA)"
     assert optics["wavelengths_nm"].startswith("455.0, 510.0 (OME-XML")
+
+
+@pytest.mark.parametrize("command", ["beads", "images"])
+def test_a_lens_to_calibrate_may_be_described_by_the_image(
+    run: Run, folder: Path, command: str
+) -> None:
+    tifffile.imwrite(folder / "a.tif", np.zeros((64, 64), "u2"))
+    finished = run("calibrate", command, "a.tif", "-o", "lens.yaml")
+    assert finished.returncode != 0
+    assert "a.tif does not state the NA, emission wavelength and pixel size" in finished.stderr
+    ome_tiff(folder / "a.ome.tif", ome_xml())
+    finished = run("calibrate", command, "a.ome.tif", "-o", "lens.yaml")
+    assert "na 0.8 (OME-XML Objective LensNA)" in finished.stderr

@@ -46,7 +46,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.errors import ImageError, PSFError, SettingsError
 from napari_coordgate.events import Event, run
-from napari_coordgate.io import Image, as_image
+from napari_coordgate.io import Image, as_image, calibration_facts
 
 Array = NDArray[np.float64]
 
@@ -390,6 +390,7 @@ def _as_fit(lens: Lens, image: Image, found: Beads, fitted: FittedBeads) -> Bead
         date=date.today().isoformat(),
         images=image.name,
         notes=notes,
+        **calibration_facts(image),
     )
     measured = lens_with(lens, fitted.vector, digits=6).replace(calibration=calibration)
     return BeadFit(

@@ -28,7 +28,7 @@ from napari_coordgate.config import Lens, LensCalibration
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.events import Event, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import format_shape
-from napari_coordgate.io import Image, plane_indices
+from napari_coordgate.io import Image, calibration_facts, plane_indices
 from napari_coordgate.normalization import check_plane
 
 Array = NDArray[np.float64]
@@ -300,6 +300,7 @@ def _result(
         date=date.today().isoformat(),
         images=text if len(images) == 1 else f"{text}, ...",
         notes=tuple(notes),
+        **calibration_facts(images[0]),
     )
     values = focus.tolist()
     fitted = lens.replace(

@@ -453,14 +453,15 @@ def calibrate_beads(
     image: Annotated[
         Path, typer.Argument(help="Image of beads, or a stack of a few planes at known z.")
     ],
-    lens: Annotated[
-        Path,
-        typer.Option(
-            help="YAML file with na, wavelength_nm, pixel_size_um and refractive_index of the lens."
-        ),
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
     given: CliSettings[BeadsConfig],
+    lens: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file with na, wavelength_nm, pixel_size_um and refractive_index of the "
+            "lens; default: as the metadata of the image state them."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Page of figures to write as well (.html).")
     ] = None,
@@ -494,10 +495,14 @@ def calibrate_images(
         list[Path],
         typer.Argument(help="Blurred images of the whole frame, or folders of them."),
     ],
-    lens: Annotated[
-        Path, typer.Option(help="Lens (.yaml): NA, wavelength, pixel size, and values to hold.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
+    lens: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lens (.yaml, or the name of a kept one): NA, wavelength, pixel size, and values "
+            "to hold; default: that of the objective, or as the metadata of the image state it."
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Report to write as well (.html).")] = None,
     free: Annotated[
         list[str] | None,

@@ -13,11 +13,13 @@ from napari_coordgate.calibration import (
     estimate_noise_events,
 )
 from napari_coordgate.calibration.images import FREE
+from napari_coordgate.calibration.reading import as_images
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.lenses import lens_for, optics_of
 from napari_coordgate.cli.settings_flags import CliSettings
-from napari_coordgate.config import BeadsConfig, Camera, Lens, load_lens, load_settings
+from napari_coordgate.config import BeadsConfig, Camera, Lens, load_settings
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io import read_image
+from napari_coordgate.io import find_lens, read_image
 from napari_coordgate.io.files import check_not_exists
 
 
@@ -53,7 +55,7 @@ class BeadFiles:
     """Files that ``calibrate beads`` reads and writes."""
 
     image: Path
-    lens: Path
+    lens: Path | None
     camera: Path | None
     output: Path
     report: Path | None
@@ -76,7 +78,7 @@ def calibrate_beads(
         fit = follow(
             calibrate_beads_events(
                 image,
-                files.lens,
+                optics_of(image) if files.lens is None else find_lens(files.lens),
                 bead_diameter_um=diameter_um,
                 z_um=z_um,
                 camera=camera,
@@ -110,7 +112,7 @@ def write_lens_fit(fit: LensFit, output: Path, report: Path | None, overwrite: b
 
 def calibrate_from_images(
     images: Sequence[Path],
-    lens_path: Path,
+    lens_path: Path | None,
     output: Path,
     report: Path | None,
     free: Sequence[str],
@@ -119,7 +121,7 @@ def calibrate_from_images(
 ) -> None:
     """Estimate the focus of a lens from blurred images, print it, and write the lens."""
     check_not_exists([output, *([report] if report else [])], overwrite)
-    lens = load_lens(lens_path)
+    lens = lens_for(as_images(list(images), axes)[0]) if lens_path is None else find_lens(lens_path)
     if not isinstance(lens, Lens):
         raise SettingsError(
             f"{lens_path} describes a lens without NA, which images cannot be fitted with; give "

@@ -53,9 +53,18 @@ def lens_for(image: Image, channel: int = 0) -> Lens:
             f"(objective {lens.calibration.objective})"
         )
         return lens
+    lens = optics_of(image, channel)
+    _say("field curvature and aberrations are not stated and taken as 0; 'calibrate' measures them")
+    return lens
+
+
+def optics_of(image: Image, channel: int = 0) -> Lens:
+    """Lens without aberrations as the file of an image states it, saying where each value stands.
+
+    Raises SettingsError that lists what the file does not state.
+    """
     lens = lens_of_image(image, channel)
     _say(f"lens from {image.name}: {describe_sources(lens_from_metadata(image, channel))}")
-    _say("field curvature and aberrations are not stated and taken as 0; 'calibrate' measures them")
     return lens
 
 

@@ -22,6 +22,7 @@ from napari_coordgate.io.lens_library import (
     save_lens,
 )
 from napari_coordgate.io.lens_metadata import (
+    calibration_facts,
     describe_sources,
     lens_from_metadata,
     lens_of_image,
@@ -43,6 +44,7 @@ __all__ = [
     "WritablePixelArray",
     "as_image",
     "as_pixel_array",
+    "calibration_facts",
     "create_image",
     "describe_sources",
     "find_images",

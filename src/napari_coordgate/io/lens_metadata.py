@@ -1,6 +1,7 @@
 """Lens of an image, as far as its file describes it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from napari_coordgate.config import Lens
 from napari_coordgate.errors import SettingsError
@@ -67,6 +68,16 @@ def lens_of_image(image: Image, channel: int = 0) -> Lens:
             f"give a lens file with {_listed(list(needed))}."
         )
     return Lens(**{name: value.value for name, value in stated.items()})
+
+
+def calibration_facts(image: Image) -> dict[str, Any]:
+    """Values of a `LensCalibration` that an image states: objective, camera and frame."""
+    optics = image.optics
+    return {
+        "objective": optics.objective and optics.objective.value,
+        "camera": optics.camera and optics.camera.value,
+        "frame_shape": image.frame_shape,
+    }
 
 
 def describe_sources(stated: Mapping[str, Stated[float]]) -> str:
