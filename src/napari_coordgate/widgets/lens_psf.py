@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,15 @@ from napari_coordgate.widgets.lens_sources import (
     stated_note,
     stated_values,
 )
+from napari_coordgate.widgets.measure import MeasureSection, image_to_deblur
+from napari_coordgate.widgets.methods import RICHARDSON_LUCY
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.preferences import PLUGIN
 from napari_coordgate.widgets.session import store_file, store_result
 
 if TYPE_CHECKING:
+    from napari_coordgate.calibration import LensFit
     from napari_coordgate.optics import PSFField, PSFGrid
 
 AnyLens = Lens | GaussianLens
@@ -197,6 +202,10 @@ class LensPSFWidget(JobWidget):
         for form in self.forms.values():
             self.pages.addWidget(form)
         self.body.addWidget(self.pages)
+        self.measure = MeasureSection(viewer, self.session, lambda: self.lens)
+        self.measure.measured.connect(self._take_measured)
+        self.measure.deblur_clicked.connect(self._deblur)
+        self.body.addWidget(collapsible("Measure", self.measure))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
         self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")
@@ -354,6 +363,33 @@ class LensPSFWidget(JobWidget):
         if layer is not None and layer.ndim > 2 and self.show_blurred.isChecked():
             self._update_preview()
 
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists now; napari calls this when layers are added or removed."""
+        super().reset_choices()
+        self.measure.refresh()
+
+    def _take_measured(self, fit: "LensFit") -> None:
+        """Show a lens that was measured, on the frame of its images."""
+        self.show_blurred.setChecked(False)  # these images are blurred already
+        with QSignalBlocker(self.frame):
+            self.frame.set_value(fit.frame_shape)
+        self._show_lens(fit.lens, self.name.text())
+
+    def _show_lens(self, lens: AnyLens, name: str) -> None:
+        """Show a lens that is none of the choices, and how it was measured."""
+        self.set_lens(lens)
+        self.preset.show_index(-1)
+        self._origin = lens_note(name, lens)
+        self.source.setText(self._origin)
+
+    def _deblur(self) -> None:
+        """Compute the PSF field of the lens, and choose it in Deblur."""
+        self.run()
+        job = self.bar.job
+        if job is not None and job.is_running:
+            beads, shape = self.measure.bead_layer.value, self.frame_shape
+            job.finished.connect(partial(_open_deblur, self.viewer, shape, beads))
+
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Compute the preview once the widget is visible."""
         super().showEvent(event)
@@ -363,6 +399,7 @@ class LensPSFWidget(JobWidget):
     def _update_preview(self, *_: object) -> None:
         lens = self.lens
         self.check()
+        self.measure.check()
         self.save.setEnabled(self.bar.run.isEnabled())
         self.keep.setVisible(isinstance(lens, Lens) and lens.calibration is not None)
         if lens is None or not self.isVisible():
@@ -447,13 +484,21 @@ class LensPSFWidget(JobWidget):
             self.session.load_psf_field(path)
             return
         try:
-            lens = load_lens(path)
-            self.set_lens(lens)
-            self.preset.show_index(-1)
-            self._origin = lens_note(path.name, lens)
-            self.source.setText(self._origin)
+            self._show_lens(load_lens(path), path.name)
         except SettingsError as error:
             show_error(str(error))
+
+
+def _open_deblur(
+    viewer: Viewer, frame_shape: tuple[int, int], beads: object, end: JobEnd["PSFField"]
+) -> None:
+    """Open Deblur with Richardson-Lucy and this PSF field chosen."""
+    if end.result is None:
+        return
+    _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
+    deblur.image.set_value(image_to_deblur(viewer, frame_shape, beads))
+    deblur.method.choose(RICHARDSON_LUCY, end.result)
+    deblur.method.take_camera()
 
 
 class LensLayers:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
     from napari_coordgate.widgets.panel import Panel
 
-MODEL = "Model"
+MODEL, RICHARDSON_LUCY, WIENER = "Model", "Richardson-Lucy", "Wiener"
 DECONVOLUTION: Mapping[str, Settings] = {
-    "Richardson-Lucy": RichardsonLucyConfig(),
-    "Wiener": WienerConfig(),
+    RICHARDSON_LUCY: RichardsonLucyConfig(),
+    WIENER: WienerConfig(),
 }
 """Default settings of the deconvolution methods, by their names in the window."""
 CLASSICAL_SETTINGS = {"deconvolution", "camera"}
@@ -64,7 +64,7 @@ class MethodChoice(QObject):
             name: SettingsForm(defaults, hidden={"method"}, folded={"psf", "accelerate"})
             for name, defaults in DECONVOLUTION.items()
         }
-        self.camera = SettingsForm(Camera())
+        self.camera = SettingsForm(panel.session.camera or Camera())
         self.section = QWidget()
         """The settings of the method, to be added to the panel's body."""
         layout = QVBoxLayout(self.section)
@@ -99,6 +99,12 @@ class MethodChoice(QObject):
         """Choose a method by its name in the window, and its model or PSF field."""
         self.box.setCurrentText(method)
         (self.model if self.is_model else self.psf_field).set_value(value)
+
+    def take_camera(self) -> None:
+        """Show the camera that was measured in this session."""
+        if self._panel.session.camera is not None:
+            self.camera.set_settings(self._panel.session.camera)
+            self.changed.emit()
 
     def require(self) -> Model | PSFField:
         """Chosen model or PSF field; raises SettingsError if there is none, or a setting is bad."""
@@ -141,7 +147,7 @@ class MethodChoice(QObject):
 
     @property
     def _uses_camera(self) -> bool:
-        return self.box.currentText() == "Richardson-Lucy"
+        return self.box.currentText() == RICHARDSON_LUCY
 
     def _show_method(self, *_: object) -> None:
         rows = self._panel.rows

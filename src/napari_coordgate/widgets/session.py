@@ -11,6 +11,7 @@ from napari.viewer import Viewer
 from psygnal import Signal
 from psygnal.containers import EventedDict
 
+from napari_coordgate.config import Camera
 from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import model_path_of, psf_field_of
 
@@ -29,6 +30,7 @@ class Session:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
         self.models: EventedDict[str, Model] = EventedDict()
         self.files: WeakKeyDictionary[Model | PSFField, Path] = WeakKeyDictionary()
+        self.camera: Camera | None = None  # as it was measured
         self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
         self._opened: set[Path] = set()
         self._adopts_layers = False
