@@ -19,9 +19,10 @@ BEADS = "beads"
 USED, LEFT_OUT = "#53b87a", "#e59f3c"
 """Colors of beads that are used, and of the others."""
 BY_HAND = "ticked off"
-MIN_SIZE_PX = 9.0
-RADII = 4.0
-"""Diameter of a point, in radii of the bead's blur."""
+MIN_SIZE_PX, LINE_PX = 9.0, 0.8
+"""Smallest diameter of a circle around a bead, and width of its line."""
+RADII = 3.0
+"""Diameter of a circle, in radii of the bead's blur."""
 
 
 class BeadPoints:
@@ -53,12 +54,13 @@ class BeadPoints:
             features=features,
             size=np.maximum(RADII * beads.radius_px, MIN_SIZE_PX),
             face_color="transparent",
-            border_width=0.12,
+            border_width=LINE_PX,
+            border_width_is_relative=False,
             text={"string": "{reason}", "size": 8, "color": LEFT_OUT, "anchor": "upper_left"},
             metadata=metadata(BEADS, image=image.name),
             **_place(image),
         )
-        self.layer.feature_defaults = {"reason": ""}
+        self.layer.feature_defaults = {**dict.fromkeys(features, np.nan), "reason": ""}
         self._color()
 
     def positions(self, image: ImageLayer) -> NDArray[np.float64] | None:

@@ -122,6 +122,7 @@ class DeblurWidget(JobWidget):
         except CoordGateError as error:
             note, problem = "", str(error)
         self.note.setText(note)
+        self.note.setVisible(bool(note))
         self.bar.set_problem(problem)
 
     def _alignment(self) -> "FrameAlignment":

@@ -205,7 +205,7 @@ class LensPSFWidget(JobWidget):
         self.measure = MeasureSection(viewer, self.session, lambda: self.lens)
         self.measure.measured.connect(self._take_measured)
         self.measure.deblur_clicked.connect(self._deblur)
-        self.body.addWidget(collapsible("Measure", self.measure))
+        self.body.addWidget(collapsible("Measure from beads or images", self.measure))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
         self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")

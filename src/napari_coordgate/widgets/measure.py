@@ -122,7 +122,8 @@ class MeasureSection(QWidget):
         self.bar = JobBar("Fit")
         self.noise, self.noise_note = QPushButton("Measure noise"), word_wrapped_label()
         self.note = word_wrapped_label()
-        self.plot = Plot(viewer, "width of the lens, px", "width of the bead, px")
+        self.plot = Plot(viewer, "width by the lens, px", "bead width, px")
+        self.plot.legend.setOffset((5, 5))  # the points rise to the right
         self.save, self.report = QPushButton("Save lens…"), QPushButton("Report…")
         self.deblur = QPushButton("Deblur with it")
         self._lay_out()

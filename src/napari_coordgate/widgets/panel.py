@@ -6,6 +6,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -240,11 +241,28 @@ class JobWidget(Panel):
         """Show the end of the job, before the bar does."""
 
 
+class _WrappedLabel(QLabel):
+    """Label that breaks long lines, and is never cut in a section that was unfolded before."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
+        super().setText(text)
+        self._fit_height()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        super().resizeEvent(event)
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        self.setMinimumHeight(self.heightForWidth(self.width()) if self.text() else 0)
+
+
 def word_wrapped_label(text: str = "") -> QLabel:
     """Label that breaks long lines."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
+    return _WrappedLabel(text)
 
 
 def progress_text(event: Progress) -> str:
