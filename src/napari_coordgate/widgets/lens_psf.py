@@ -202,6 +202,7 @@ class LensPSFWidget(JobWidget):
         for form in self.forms.values():
             self.pages.addWidget(form)
         self.body.addWidget(self.pages)
+        self._shown: AnyLens | None = None
         self.measure = MeasureSection(viewer, self.session, lambda: self.lens)
         self.measure.measured.connect(self._take_measured)
         self.measure.deblur_clicked.connect(self._deblur)
