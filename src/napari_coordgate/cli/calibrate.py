@@ -15,11 +15,11 @@ from napari_coordgate.calibration import (
 from napari_coordgate.calibration.images import FREE
 from napari_coordgate.calibration.reading import as_images
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.cli.lenses import lens_for, optics_of
+from napari_coordgate.cli.lenses import find_pupil_lens, lens_for, optics_of
 from napari_coordgate.cli.settings_flags import CliSettings
-from napari_coordgate.config import BeadsConfig, Camera, Lens, load_settings
+from napari_coordgate.config import BeadsConfig, Camera, load_settings
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io import find_lens, read_image
+from napari_coordgate.io import read_image
 from napari_coordgate.io.files import check_not_exists
 
 
@@ -78,7 +78,7 @@ def calibrate_beads(
         fit = follow(
             calibrate_beads_events(
                 image,
-                optics_of(image) if files.lens is None else find_lens(files.lens),
+                optics_of(image) if files.lens is None else find_pupil_lens(files.lens),
                 bead_diameter_um=diameter_um,
                 z_um=z_um,
                 camera=camera,
@@ -121,12 +121,10 @@ def calibrate_from_images(
 ) -> None:
     """Estimate the focus of a lens from blurred images, print it, and write the lens."""
     check_not_exists([output, *([report] if report else [])], overwrite)
-    lens = lens_for(as_images(list(images), axes)[0]) if lens_path is None else find_lens(lens_path)
-    if not isinstance(lens, Lens):
-        raise SettingsError(
-            f"{lens_path} describes a lens without NA, which images cannot be fitted with; give "
-            "na, wavelength_nm and pixel_size_um."
-        )
+    if lens_path is None:
+        lens = lens_for(as_images(list(images), axes)[0])
+    else:
+        lens = find_pupil_lens(lens_path)
     with cancel_on_signal() as cancel:
         fit = follow(
             calibrate_images_events(

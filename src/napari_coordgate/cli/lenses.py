@@ -68,6 +68,17 @@ def optics_of(image: Image, channel: int = 0) -> Lens:
     return lens
 
 
+def find_pupil_lens(lens: Path) -> Lens:
+    """Lens in a file or with this name; SettingsError if it is described by its blur alone."""
+    found = find_lens(lens)
+    if isinstance(found, GaussianLens):
+        raise SettingsError(
+            f"{lens} describes a lens without NA, which cannot be fitted to images; give na, "
+            "wavelength_nm and pixel_size_um."
+        )
+    return found
+
+
 def keep_and_list(files: Sequence[Path], overwrite: bool) -> None:
     """Copy calibrated lenses to the user's folder, and print those in it."""
     for file in files:
