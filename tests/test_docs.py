@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tifffile
 import typer.main
+from typer.core import TyperGroup
 
 from napari_coordgate.cli.app import app
 from napari_coordgate.io.files import sample_data_folder
@@ -48,6 +49,13 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     exec(compile(STEPS.sub("steps=2", code), name, "exec"), {})
 
 
+def test_examples_of_calibration_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sample_data_folder(), "sample_data")
+    for code in blocks(ROOT / "docs" / "calibration.md", "python"):
+        exec(compile(code, "docs/calibration.md", "exec"), {})
+
+
 def test_commands_and_flags_in_the_docs_exist() -> None:
     group = typer.main.get_command(app)
     context = typer.Context(group)
@@ -55,6 +63,9 @@ def test_commands_and_flags_in_the_docs_exist() -> None:
     assert len(calls) > 15
     for page, (name, *arguments) in calls:
         command = group.get_command(context, name)  # type: ignore[attr-defined]
+        while isinstance(command, TyperGroup):  # of commands such as "calibrate noise"
+            name, *arguments = arguments
+            command = command.get_command(context, name)
         assert command is not None, f"{page}: no command {name}"
         known = {flag for parameter in command.params for flag in parameter.opts}
         known |= {flag for parameter in command.params for flag in parameter.secondary_opts}
