@@ -17,7 +17,8 @@ Measure the lens
 Check images before they are deblurred
     `check`, `Check`
 Measure the camera
-    `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`
+    `estimate_noise`, `estimate_noise_events`, `NoiseEstimate`, `estimate_flat_field`,
+    `estimate_flat_field_events`
 Train
     `train`, `train_events`, `TrainingConfig`, `RuntimeConfig`, `estimate_resources`,
     `estimate_resources_events`, `ResourceEstimate`, `Model`

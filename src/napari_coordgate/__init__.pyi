@@ -17,6 +17,8 @@ from .calibration import (
     calibrate_images_events as calibrate_images_events,
     check as check,
     detect_beads as detect_beads,
+    estimate_flat_field as estimate_flat_field,
+    estimate_flat_field_events as estimate_flat_field_events,
     estimate_noise as estimate_noise,
     estimate_noise_events as estimate_noise_events,
 )

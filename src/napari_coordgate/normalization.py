@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.arrays import PixelArray
-from napari_coordgate.config import Scaling
+from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.errors import ImageError
 from napari_coordgate.geometry import format_shape
 
@@ -73,6 +73,13 @@ def fit_normalizer(
     if not high > low:
         return Normalizer(smallest, largest)
     return Normalizer(float(low), float(high))
+
+
+def above_offset(normalizer: Normalizer, camera: Camera | None) -> Normalizer:
+    """Normalizer with the camera's offset, if it is known, as its zero: a gain acts on light."""
+    if camera is None or camera.offset is None or camera.offset >= normalizer.high:
+        return normalizer
+    return Normalizer(camera.offset, normalizer.high)
 
 
 def check_plane(plane: PixelArray, name: str) -> None:

@@ -12,7 +12,7 @@ from napari_coordgate.config import Camera, Scaling
 from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.io import Image, as_image
-from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.normalization import above_offset, fit_normalizer
 from napari_coordgate.optics import PSFField, as_psf_field
 
 NO_NOISE = Camera()
@@ -92,6 +92,8 @@ def simulate(
         raise ImageError(f"{name} must have shape (H, W), got {image.data.shape}.")
     sharp = image.pixels
     normalizer = fit_normalizer(sharp, scaling or Scaling(), name)
+    if psf_field.flat_field is not None:
+        normalizer = above_offset(normalizer, camera)
     height, width = sharp.shape
     window = center_crop_window((height, width), psf_field.frame_shape, name)
     scene = torch.from_numpy(normalizer.normalize(sharp))

@@ -16,6 +16,8 @@ from napari_coordgate.config import (
     load_settings,
 )
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.optics import PSFField
+from tests.cli.conftest import FRAME
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -104,3 +106,21 @@ def test_info_shows_a_camera(run: Run, tmp_path: Path) -> None:
     camera = tmp_path / "camera.yaml"
     camera.write_text("electrons_per_count: 0.5\n")
     assert "kind: camera" in run("info", camera).stdout
+
+
+def test_a_flat_field_is_measured_and_becomes_part_of_a_psf_field(
+    world: World, run: Run, tmp_path: Path
+) -> None:
+    gain = np.linspace(0.8, 1.2, FRAME[1]) * np.ones((FRAME[0], 1))
+    slide = 100 + np.random.default_rng(0).poisson(2000 * gain)
+    write_image(tmp_path / "slide.tif", Image(slide.astype(np.uint16), "YX"))
+    flat, field = tmp_path / "flat.tif", tmp_path / "field.tif"
+    command = ("calibrate", "flat-field", tmp_path / "slide.tif", "--offset", 100, "-o", flat)
+    assert run(*command).returncode == 1
+    assert "0.80 to 1.2" in run(*command, "--uniform").stdout
+    frame = f"{FRAME[0]}x{FRAME[1]}"
+    made = run("psf", world.lens, "--frame", frame, "--flat-field", flat, "-o", field)
+    assert "flat_field" in made.stdout
+    np.testing.assert_allclose(PSFField.load(field).gain, gain, rtol=0.05)
+    wrong = run("psf", world.lens, "--frame", "64x64", "--flat-field", flat, "-o", "x.tif")
+    assert str(flat) in wrong.stderr

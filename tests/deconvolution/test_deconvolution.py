@@ -8,7 +8,12 @@ import torch
 from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy as plain_richardson_lucy
 
-from napari_coordgate.config import Camera, GaussianLens, RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config import (
+    Camera,
+    GaussianLens,
+    RichardsonLucyConfig,
+    WienerConfig,
+)
 from napari_coordgate.deconvolution import (
     DeconvolutionConfig,
     deconvolve,
@@ -332,3 +337,16 @@ def test_each_plane_has_the_photons_of_its_own_counts() -> None:
         camera = Camera(photons=2 * (high - low))
         alone = richardson_lucy(plane, VARYING, 50, discrepancy=True, camera=camera)
         np.testing.assert_allclose(result, alone, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", METHODS)
+def test_a_flat_field_is_undone(config: DeconvolutionConfig) -> None:
+    rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in FRAME), indexing="ij")
+    dim = VARYING.with_flat_field(1.3 - 0.4 * rows**2 - 0.3 * columns**2)
+    even = VARYING.with_flat_field(np.ones(FRAME))
+    camera, sharp = Camera(electrons_per_count=50, offset=100), 200 + 1000 * cells()
+    expected, undone, ignored = (
+        deconvolve(simulate(sharp, seen, camera, 0), assumed, config, camera=camera)
+        for seen, assumed in ((even, even), (dim, dim), (dim, even))
+    )
+    assert np.abs(undone - expected).mean() < 0.25 * np.abs(ignored - expected).mean()

@@ -9,6 +9,10 @@ from napari_coordgate.calibration.beads import (
 from napari_coordgate.calibration.beads_detection import Beads
 from napari_coordgate.calibration.beads_simulation import simulate_beads
 from napari_coordgate.calibration.checking import Check, Finding, check
+from napari_coordgate.calibration.flat_field import (
+    estimate_flat_field,
+    estimate_flat_field_events,
+)
 from napari_coordgate.calibration.images import (
     ImagesFit,
     calibrate_images,
@@ -35,6 +39,8 @@ __all__ = [
     "calibrate_images_events",
     "check",
     "detect_beads",
+    "estimate_flat_field",
+    "estimate_flat_field_events",
     "estimate_noise",
     "estimate_noise_events",
     "simulate_beads",

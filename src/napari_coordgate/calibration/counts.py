@@ -26,14 +26,14 @@ FREQUENT = 20
 """Pixels of two neighboring gray values from which those between would have some as well."""
 
 
-class Series(NamedTuple):
+class Scene(NamedTuple):
     """Planes of an image that show the same scene."""
 
     image: Image
     indices: list[PlaneIndex]
 
 
-def scenes_of(images: Images, axes: str | None, repeated: str) -> list[Series]:
+def scenes_of(images: Images, axes: str | None, repeated: str) -> list[Scene]:
     """Planes of the images, those along the repeated axes together; of many, evenly chosen."""
     found = as_images(images, axes)
     found = found[:: math.ceil(len(found) / MAX_PLANES)]
@@ -52,7 +52,7 @@ def scenes_of(images: Images, axes: str | None, repeated: str) -> list[Series]:
                 if letter not in repeated and isinstance(i, int)
             )
             scenes.setdefault(tuple(other), []).append(index)
-        series += [Series(image, indices) for indices in scenes.values()]
+        series += [Scene(image, indices) for indices in scenes.values()]
     return series
 
 

@@ -125,6 +125,12 @@ def psf(
             help="Pixel size of the measured PSFs in um, if their file does not state it.",
         ),
     ] = None,
+    flat_field: Annotated[
+        Path | None,
+        typer.Option(
+            help="Gain of each pixel of the frame, made by 'napari-coordgate calibrate flat-field'."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a PSF field from a lens or from measured PSFs.
@@ -132,13 +138,14 @@ def psf(
     A PSF field describes the blur of each pixel of the camera frame.
     """
     from napari_coordgate.cli.lenses import LensSource
-    from napari_coordgate.cli.psf import make_psf_field
+    from napari_coordgate.cli.psf import MeasuredSource, make_psf_field
 
     shape = None if frame is None else _two_numbers(frame, "x", "--frame", "512x512")
     if shape is not None and 0 in shape:
         raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
     source = LensSource(lens, from_image, channel)
-    make_psf_field(source, measured, positions, output, shape, given, overwrite, pixel_size)
+    measured_psfs = MeasuredSource(measured, positions, pixel_size)
+    make_psf_field(source, measured_psfs, flat_field, output, shape, given, overwrite)
 
 
 @app.command()
@@ -549,6 +556,36 @@ def calibrate_noise(
     from napari_coordgate.cli.calibrate import calibrate_noise
 
     calibrate_noise(images or [], dark or [], offset, output, axes, overwrite)
+
+
+@calibrate.command("flat-field")
+def calibrate_flat_field(
+    images: Annotated[
+        list[Path], typer.Argument(help="Images of the whole frame, or a folder of them.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Flat field to write (.tif).")],
+    dark: Annotated[
+        list[Path] | None,
+        typer.Option(help="Frames without light; repeat the flag for several files."),
+    ] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Gray value without light, instead of dark frames.")
+    ] = None,
+    uniform: Annotated[
+        bool,
+        typer.Option("--uniform", help="The images show a uniform sample; one of them is enough."),
+    ] = False,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the flat field: how much of the light each pixel sees.
+
+    Many images of different scenes are needed, or images of a uniform sample. Give the
+    result to psf --flat-field.
+    """
+    from napari_coordgate.cli.calibrate import calibrate_flat_field
+
+    calibrate_flat_field(images, dark or [], offset, output, uniform, axes, overwrite)
 
 
 def _parse_origin(origin: str | None) -> tuple[int, int] | None:

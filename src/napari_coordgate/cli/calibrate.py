@@ -10,6 +10,7 @@ from napari_coordgate.calibration import (
     LensFit,
     calibrate_beads_events,
     calibrate_images_events,
+    estimate_flat_field_events,
     estimate_noise_events,
 )
 from napari_coordgate.calibration.images import FREE
@@ -19,7 +20,7 @@ from napari_coordgate.cli.lenses import find_pupil_lens, lens_for, optics_of
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BeadsConfig, Camera, load_settings
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.io import read_image
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.files import check_not_exists
 
 
@@ -48,6 +49,34 @@ def calibrate_noise(
     estimate.save(output, overwrite=overwrite)
     for line in (*estimate.lines(), *estimate.notes):
         typer.echo(line)
+
+
+def calibrate_flat_field(
+    images: Sequence[Path],
+    dark: Sequence[Path],
+    offset: float | None,
+    output: Path,
+    uniform: bool,
+    axes: str | None,
+    overwrite: bool,
+) -> None:
+    """Measure the gain of each pixel, and write it as an image."""
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise SettingsError(f"{output}: the file name of a flat field must end in .tif.")
+    check_not_exists([output], overwrite)
+    with cancel_on_signal() as cancel:
+        gain = follow(
+            estimate_flat_field_events(
+                list(images),
+                dark=list(dark) or None,
+                offset=offset,
+                uniform=uniform,
+                axes=axes,
+                cancel=cancel,
+            )
+        )
+    write_image(output, Image(gain, "YX"), overwrite)
+    typer.echo(f"{output}: Gain from {gain.min():.2f} to {gain.max():.2f} of its mean.")
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,17 @@ def psf_field_info(field: PSFField) -> Description:
         "pixel_size_um": field.pixel_size_um,
         "psf_size_px": field.size,
         "rank": field.rank,
+        **_flat_field_info(field),
         "fwhm_px": {"middle": field.fwhm_px(rows[1], columns[1]), "corners": corners},
         "source": field.source,
     }
+
+
+def _flat_field_info(field: PSFField) -> Description:
+    """Range of the gain, if there is a flat field."""
+    if field.gain is None:
+        return {}
+    return {"flat_field": {"min": float(field.gain.min()), "max": float(field.gain.max())}}
 
 
 def _model_info(path: Path) -> Description:

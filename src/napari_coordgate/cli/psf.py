@@ -3,6 +3,7 @@
 import csv
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -21,20 +22,30 @@ from napari_coordgate.io.files import check_not_exists
 from napari_coordgate.optics import PSFField
 
 
+@dataclass(frozen=True)
+class MeasuredSource:
+    """Files of measured PSFs, and their pixel size in um if the files do not state it."""
+
+    psfs: Path | None
+    positions: Path | None
+    pixel_size_um: float | None
+
+
 def make_psf_field(
     source: LensSource,
-    measured: Path | None,
-    positions: Path | None,
+    measured_psfs: MeasuredSource,
+    flat_field: Path | None,
     output: Path,
     frame_shape: tuple[int, int] | None,
     given: CliSettings[PSFFieldConfig],
     overwrite: bool,
-    pixel_size_um: float | None = None,
 ) -> None:
     """Make a PSF field from a lens, or from a stack of PSFs and a table of their positions."""
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: the file name of a PSF field must end in .tif.")
     config = given.settings()
+    measured, positions = measured_psfs.psfs, measured_psfs.positions
+    pixel_size_um = measured_psfs.pixel_size_um
     if pixel_size_um is not None and (measured is None or not 0 < pixel_size_um < math.inf):
         raise SettingsError(
             f"--pixel-size {pixel_size_um:g}: give a positive number of um, with --measured; a "
@@ -53,6 +64,8 @@ def make_psf_field(
         raise SettingsError(
             "Give either a lens file, or --from-image, or both --measured and --positions."
         )
+    if flat_field is not None:
+        psf_field = _with_flat_field(psf_field, flat_field)
     psf_field.save(output, overwrite=overwrite)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
     typer.echo(to_text({"file": str(output), **psf_field_info(psf_field)}))
@@ -63,6 +76,14 @@ def _frame_shape(frame_shape: tuple[int, int] | None) -> tuple[int, int]:
     if frame_shape is None:
         raise SettingsError("Give --frame, height and width of the frame, such as 512x512.")
     return frame_shape
+
+
+def _with_flat_field(psf_field: PSFField, path: Path) -> PSFField:
+    """PSF field with the gain of a file."""
+    try:
+        return psf_field.with_flat_field(read_image(path).pixels)
+    except PSFError as error:
+        raise PSFError(f"{path}: {error}") from None
 
 
 def _measured_field(

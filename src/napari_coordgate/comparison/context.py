@@ -86,10 +86,12 @@ def list_runs(
     methods: Sequence[Method], config: ComparisonConfig, psf_field: PSFField, split: DataSplit
 ) -> list[RunSpec]:
     """All runs in the order of their rows: the blurred images, then each method and seed."""
+    arrays = [psf_field.kernels, psf_field.coefficients]
+    if psf_field.flat_field is not None:
+        arrays.append(psf_field.flat_field)
     test = {
         "test_images": split.test_digest,
-        "psf_field": f"{psf_field.frame_shape} "
-        f"{digest_of(psf_field.kernels, psf_field.coefficients)}",
+        "psf_field": f"{psf_field.frame_shape} {digest_of(*arrays)}",
         "test": pairs_config(config).model_dump(mode="json"),
     }
     runs = [RunSpec(None, None, test)]

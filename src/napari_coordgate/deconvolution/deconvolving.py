@@ -36,7 +36,7 @@ from napari_coordgate.events import Event, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image, as_image, process_planes
 from napari_coordgate.io.processing import Check
-from napari_coordgate.normalization import fit_normalizer
+from napari_coordgate.normalization import above_offset, fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
 
 DeconvolutionConfig = WienerConfig | RichardsonLucyConfig
@@ -386,6 +386,8 @@ class Deconvolver:
         """Deconvolve a plane that shows this window of the frame; yields after each iteration."""
         plane = source[WHOLE_PLANE]
         normalizer = fit_normalizer(plane, self._scaling, name, check)
+        if self.psf_field.flat_field is not None:
+            normalizer = above_offset(normalizer, self.camera)
         scaled, estimate = normalizer.normalize(plane), torch.empty(0)
         blur, camera = self._blur_operator(window), self.camera
         if camera is not None:
@@ -454,7 +456,8 @@ def _iterations(
     try:
         if isinstance(config, WienerConfig) and config.psf == "mean":
             mean_psf = psf_field.kernels[0]
-            yield wiener_filter(scaled, mean_psf, config.regularization, blur.device)
+            flat = scaled if blur.gain is None else scaled / blur.gain.cpu().numpy()
+            yield wiener_filter(flat, mean_psf, config.regularization, blur.device)
         elif isinstance(config, WienerConfig):
             yield from wiener_iterations(scaled, blur, config)
         else:

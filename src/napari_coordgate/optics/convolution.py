@@ -31,19 +31,26 @@ class ProductConvolution:
 
     ``kernels`` (R, K, K) are the b_r with odd K; kernel 0 sums to 1, the others to 0, which
     conserves light. ``coefficients`` (R, G, G) are those of the multipliers a_r; a_0 = 1.
+    ``gain`` (H, W) of the frame multiplies the blurred image.
     """
 
     def __init__(
-        self, kernels: Float64, coefficients: Float64, frame_shape: tuple[int, int]
+        self,
+        kernels: Float64,
+        coefficients: Float64,
+        frame_shape: tuple[int, int],
+        gain: Float64 | None = None,
     ) -> None:
         _check(kernels, coefficients, frame_shape)
         self.kernels = kernels
         self.coefficients = coefficients
         self.frame_shape = frame_shape
+        self.gain = gain
         # Caches of the last result; a key is the shape or window, the dtype and the device.
         self._spectra: dict[Any, Tensor] = {}
         self._pairs: dict[Any, Tensor] = {}
         self._multipliers: dict[Any, Tensor] = {}
+        self._gains: dict[Any, Tensor] = {}
 
     @property
     def radius(self) -> int:
@@ -74,11 +81,14 @@ class ProductConvolution:
         first = 2 * self.radius
         height, width = windows[0].shape
         blurred: Tensor = torch.fft.irfft2(total, shape)
-        return blurred[..., first : first + height, first : first + width]
+        blurred = blurred[..., first : first + height, first : first + width]
+        return blurred if self.gain is None else blurred * self.gain_on(windows, blurred)
 
     def adjoint(self, image: Tensor, window: Window) -> Tensor:
         """Exact transpose of `forward`: an image (..., h, w) to a scene on the `input_window`."""
         shape = self.input_window(window).shape
+        if self.gain is not None:
+            image = image * self.gain_on([window], image)
         first = 2 * self.radius
         last_y, last_x = (
             side - first - inner for side, inner in zip(shape, window.shape, strict=True)
@@ -100,6 +110,21 @@ class ProductConvolution:
             if 2 * number < len(multipliers):
                 total.addcmul_(multipliers[2 * number], two.imag)
         return total
+
+    def gain_on(self, windows: Sequence[Window], like: Tensor) -> Tensor:
+        """Gain of one window (h, w), or of several of one shape (B, h, w)."""
+        if len(windows) > 1:
+            return torch.stack([self._gain_of(window, like) for window in windows])
+        key = (windows[0], like.dtype, like.device)
+        if key not in self._gains:
+            self._gains = {key: self._gain_of(windows[0], like)}
+        return self._gains[key]
+
+    def _gain_of(self, window: Window, like: Tensor) -> Tensor:
+        assert self.gain is not None
+        pixels = self.gain[window.within(Window.whole(self.frame_shape))]
+        with torch.inference_mode(False):  # cached, and used with gradients, too
+            return torch.from_numpy(pixels).to(like)
 
     def _spectra_of(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Fourier transforms of the kernels, (R, H, W // 2 + 1); cached for the last shape."""

@@ -68,6 +68,14 @@ class BlurOperator(nn.Module):
         padded = self._convolution.adjoint(tensor, self.window)
         return back(pad_mirror_adjoint(padded, self.scene_window, self._input_window))
 
+    @property
+    def gain(self) -> Tensor | None:
+        """Gain (h, w) of the window's pixels; None without a flat field."""
+        if self._convolution.gain is None:
+            return None
+        like = torch.empty(0, device=self.device)
+        return self._convolution.gain_on([self.window], like)
+
     @cached_property
     def sensitivity(self) -> Tensor:
         """Fraction of the light of each scene pixel that reaches the window, A^T 1, (H, W)."""

@@ -10,7 +10,8 @@ so that R convolutions compute the sum::
     n = sum_r b_r * (a_r m)
 
 Kernel 0 is the mean PSF and a_0 = 1; the other kernels are the principal components of the
-PSFs about their mean. Each of those sums to zero, so that a PSF sums to one at any rank.
+PSFs about their mean. Each of those sums to zero, so that a PSF sums to one at any rank. If the
+flat field is known, the gain of each camera pixel, the sum is multiplied by it.
 
 The multipliers are Chebyshev series in the frame's (y, x). The PSF of a lens is an analytic
 function of position, for which such series converge exponentially. Light from beyond the
@@ -38,6 +39,7 @@ from napari_coordgate.geometry import Window, as_window, format_shape, pixel_coo
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
 from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
+from napari_coordgate.optics.flat_field import as_series, gain_of, gain_series
 from napari_coordgate.optics.low_rank import sum_series
 from napari_coordgate.optics.operator import BlurOperator
 from napari_coordgate.optics.padding import as_tensor, resolve_windows
@@ -89,6 +91,8 @@ class PSFField:
         Frame coordinates (y, x) of the optical axis, in [-1, 1] within the frame.
     source : dict, optional
         Provenance, as plain JSON values.
+    flat_field : array_like, shape (F, F), optional
+        Chebyshev coefficients of the gain of each pixel, see `with_flat_field`.
 
     Raises
     ------
@@ -119,6 +123,7 @@ class PSFField:
         pixel_size_um: float | None = None,
         axis: tuple[float, float] = (0.0, 0.0),
         source: dict[str, Any] | None = None,
+        flat_field: ArrayLike | None = None,
     ) -> None:
         # Rounded to single precision once, so that a PSF field and its file are equal.
         self.kernels: Float64 = np.asarray(kernels, np.float32).astype(np.float64)
@@ -127,7 +132,8 @@ class PSFField:
         self.pixel_size_um = None if pixel_size_um is None else float(pixel_size_um)
         self.axis = (float(axis[0]), float(axis[1]))
         self.source = dict(source or {})
-        self._convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
+        self.flat_field = None if flat_field is None else as_series(flat_field)
+        self._convolution = self._build_convolution()
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < np.inf:
             raise PSFError(f"pixel_size_um must be positive, got {self.pixel_size_um}.")
         if not np.isfinite(self.axis).all():
@@ -249,10 +255,43 @@ class PSFField:
         source = {"measured_psfs": len(np.asarray(psfs)), "relative_error": fit.relative_error}
         return cls(*fit.arrays, frame_shape, pixel_size_um, axis, source)
 
+    def with_flat_field(self, gain: ArrayLike | None) -> PSFField:
+        """PSF field of a camera whose pixels do not all see the same light.
+
+        Parameters
+        ----------
+        gain : array_like, shape (H, W), or None
+            Relative brightness of each pixel of the frame for equal light, as
+            `estimate_flat_field` measures it; it is smoothed and scaled to mean 1. None for none.
+
+        Returns
+        -------
+        PSFField
+            The PSF field; its blur is multiplied by the gain.
+
+        Raises
+        ------
+        PSFError
+            If the gain does not have the shape of the frame, or is not positive.
+        """
+        series = None if gain is None else gain_series(gain, self.frame_shape)
+        common = self.frame_shape, self.pixel_size_um, self.axis, self.source
+        return PSFField(self.kernels, self.coefficients, *common, series)
+
+    @property
+    def gain(self) -> Float64 | None:
+        """Gain (H, W) of each pixel of the frame; None without a flat field."""
+        return self._convolution.gain
+
     def with_mean_psf(self) -> PSFField:
         """PSF field with the mean PSF at every pixel."""
         mean = self.kernels[:1], self.coefficients[:1]
-        return PSFField(*mean, self.frame_shape, self.pixel_size_um, self.axis, self.source)
+        common = self.frame_shape, self.pixel_size_um, self.axis, self.source
+        return PSFField(*mean, *common, self.flat_field)
+
+    def _build_convolution(self) -> ProductConvolution:
+        gain = None if self.flat_field is None else gain_of(self.flat_field, self.frame_shape)
+        return ProductConvolution(self.kernels, self.coefficients, self.frame_shape, gain)
 
     def psf_at(self, row: float, column: float) -> Float64:
         """PSF (K, K) of sum 1 at a frame pixel; outside the frame, that at the nearest border."""
@@ -315,8 +354,7 @@ class PSFField:
         scene_window = as_window(scene_window or window)
         if not isinstance(device, torch.device):
             device = resolve_device(device)
-        convolution = ProductConvolution(self.kernels, self.coefficients, self.frame_shape)
-        return BlurOperator(convolution, window, scene_window, device)
+        return BlurOperator(self._build_convolution(), window, scene_window, device)
 
     def blur(
         self, image: Array, *, origin: tuple[int, int] = (0, 0), window: Window | None = None
@@ -451,6 +489,7 @@ class PSFField:
             "pixel_size_um": self.pixel_size_um,
             "axis": list(self.axis),
             "source": self.source,
+            **({} if self.flat_field is None else {"flat_field": self.flat_field.tolist()}),
         }
 
     @classmethod

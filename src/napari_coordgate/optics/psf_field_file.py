@@ -82,6 +82,7 @@ def parse_description(description: Any) -> dict[str, Any]:
             "pixel_size_um": None if side is None else float(side),
             "axis": (float(y), float(x)),
             "source": source,
+            "flat_field": description.get("flat_field"),
         }
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise PSFError(
