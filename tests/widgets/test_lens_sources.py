@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from napari_coordgate.config import LENS_PRESET_NOTE, Lens, LensCalibration
-from napari_coordgate.io import keep_lens, kept_lenses, read_image, save_lens
+from napari_coordgate.io import OpticalMetadata, keep_lens, kept_lenses, read_image, save_lens
 from napari_coordgate.io.lens_library import LENS_FOLDER_VARIABLE
+from napari_coordgate.widgets.layers import image_of
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.lens_sources import with_file_optics
 from tests.io.test_optics_in_files import ome_tiff, ome_xml
 from tests.widgets.acting import WAIT_MS, click
 
@@ -105,6 +107,15 @@ def test_a_calibrated_lens_is_chosen_for_images_of_its_objective(
     assert suffixes(widget, "field_curvature_um") == [" ± 0.1 µm"]
     assert suffixes(widget, "tilt_um") == [" ± 0.3 µm", " ± 0.2 µm"]
     assert suffixes(widget, "na") == [""]
+
+
+def test_an_image_to_measure_on_states_objective_and_camera(viewer: Viewer, folder: Path) -> None:
+    layer = add_file(viewer, ome_tiff(folder / "a.ome.tif", ome_xml()), "a DAPI")
+    optics = with_file_optics(image_of(layer), layer).optics
+    assert optics.objective is not None and optics.objective.value == "Plan Apo"
+    assert optics.camera is not None and optics.camera.value == "Zyla 4.2"
+    in_memory = viewer.add_image(np.zeros((8, 8)))
+    assert with_file_optics(image_of(in_memory), in_memory).optics == OpticalMetadata()
 
 
 def test_a_calibrated_lens_that_is_changed_loses_its_error_bars(

@@ -127,10 +127,11 @@ def imagej_optics(info: str) -> OpticalMetadata:
             return micromanager_optics(json.loads(info[:_MAX_INFO]))
         except (ValueError, AttributeError, RecursionError):
             return OpticalMetadata()
-    lines = re.findall(r"^(?:.*\|)?([^|=\n]+?)(?: #\d+)? = (.*)$", info[:_MAX_INFO], re.MULTILINE)
     values: dict[str, list[str]] = {}
-    for key, value in lines:
-        values.setdefault(key.strip(), []).append(value.strip())
+    for line in info[:_MAX_INFO].splitlines():
+        path, _, value = line.partition(" = ")
+        key = re.sub(r" #\d+$", "", path.rpartition("|")[2].strip())
+        values.setdefault(key, []).append(value.strip())
     waves = values.get("EmissionWavelength", [])
     found = {
         name: _first(

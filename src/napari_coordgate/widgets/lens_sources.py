@@ -103,6 +103,12 @@ def file_image(layer: ImageLayer) -> Image | None:
     return replace(image, pixel_size_um=pixel_size_um(layer) or image.pixel_size_um)
 
 
+def with_file_optics(image: Image, layer: ImageLayer) -> Image:
+    """Image of a layer with the objective and camera that the layer's file states."""
+    stated = file_image(layer)
+    return image if stated is None else replace(image, optics=stated.optics.select_channels(()))
+
+
 def channel_of(layer: ImageLayer, image: Image) -> int:
     """Channel of its file that a layer shows, as its name says; `NO_CHANNEL` if it is unclear."""
     if len(image.optics.wavelengths_nm) <= 1:

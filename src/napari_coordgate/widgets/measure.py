@@ -28,6 +28,7 @@ from napari_coordgate.widgets.choices import (
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import BLURRED, DEBLURRED, guess_axes, image_of, provenance
+from napari_coordgate.widgets.lens_sources import with_file_optics
 from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.session import Session
@@ -271,8 +272,10 @@ class MeasureSection(QWidget):
 
     def _measure(self) -> None:
         """Fit the lens in the background."""
-        request = self.request()
-        job = Job(MEASURING, request.events, self._layers()[0], done_message=_summary)
+        request, layers = self.request(), self._layers()
+        images = tuple(map(with_file_optics, request.images, layers))
+        request = replace(request, images=images)
+        job = Job(MEASURING, request.events, layers[0], done_message=_summary)
         self.session.last_jobs[MEASURING] = job
         self._follow(job)
         self.session.start(job)
