@@ -44,8 +44,10 @@ def beads_on_a_grid(rng: np.random.Generator) -> Array:
 def image_of(lens: Lens, seed: int = 0, **options: Any) -> Array:
     rng = np.random.default_rng(seed)
     photons = 1500 * np.exp(0.3 * rng.normal(size=30))
-    options = {"background": 4.0, "read_noise": 1.5, "rng": rng} | options
-    return simulate_beads(lens, beads_on_a_grid(rng), photons, FRAME, **options)
+    positions = beads_on_a_grid(rng)
+    return simulate_beads(
+        lens, positions, photons, FRAME, background=4.0, read_noise=1.5, rng=rng, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,8 @@ def windows_of(lens: Lens) -> tuple[BeadWindows, BeadState]:
     cut = [image[:, y - 5 : y + 6, x - 5 : x + 6] for y, x in centers.tolist()]
     counts = torch.from_numpy(np.array(cut))
     one = torch.ones(4, 1, 11, 11, dtype=torch.float64)
-    windows = BeadWindows(counts, one, centers, (64, 64), torch.zeros(1, dtype=torch.float64))
+    sizes, z_um = torch.tensor([11, 11, 9, 11]), torch.zeros(1, dtype=torch.float64)
+    windows = BeadWindows(counts, one, sizes, centers, (64, 64), z_um)
     vector = torch.from_numpy(lens_vector(lens)) + 0.05
     shift = torch.full((4, 2), 0.1, dtype=torch.float64)
     amplitude = torch.full((4,), 450.0, dtype=torch.float64)

@@ -330,7 +330,8 @@ def _planes_of(image: Image) -> tuple[Array, float, float]:
 
 
 def _frame_shape(planes: Array) -> tuple[int, int]:
-    return planes.shape[1], planes.shape[2]
+    height, width = planes.shape[1:]
+    return height, width
 
 
 def _z_of(image: Image, z_um: float | Sequence[float] | None) -> Array:

@@ -44,7 +44,7 @@ class Beads:
     signal : ndarray, shape (N,)
         Signal of each, in standard deviations of the noise around it.
     radius_px : ndarray, shape (N,)
-        Radius of the blur.
+        Radius that contains most of the light.
     dropped : tuple of str
         Why a bead is not used; empty if it is.
     photons, background : ndarray, shape (N,)
@@ -114,8 +114,7 @@ class FilterBank:
         """Bank for a lens without aberrations, as far as its blur fits into the frame."""
         limit = min(frame_shape) / 8.0
         radii = np.array([r for r in RADII_PX if r <= max(limit, RADII_PX[1])])
-        tangent = lens.na / np.sqrt(lens.refractive_index**2 - lens.na**2)
-        defocus = radii * lens.pixel_size_um / tangent
+        defocus = radii / blur_per_um(lens)
         coefficients = torch.zeros(len(radii), COEFFICIENTS, dtype=torch.float64)
         coefficients[:, 0] = torch.from_numpy(defocus)
         half = int(np.ceil(radii.max() * 1.15 + FOCUSED_RADIUS_PX + 2))
@@ -152,6 +151,12 @@ class FilterBank:
             both = spectrum * fft.rfft2(one[::-1, ::-1], shape)
             score[:] = fft.irfft2(both, shape)[inner] / np.linalg.norm(one)
         return scores
+
+
+def blur_per_um(lens: Lens) -> float:
+    """Radius of the geometric blur that 1 um of defocus makes, pixels."""
+    tangent = lens.na / np.sqrt(lens.refractive_index**2 - lens.na**2)
+    return float(tangent / lens.pixel_size_um)
 
 
 def estimate_background(plane: Array) -> Array:

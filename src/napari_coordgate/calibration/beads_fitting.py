@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.calibration.beads_detection import Beads, FilterBank, summarize
+from napari_coordgate.calibration.beads_detection import Beads, FilterBank, blur_per_um, summarize
 from napari_coordgate.calibration.beads_noise import (
     CountNoise,
     estimate_gain,
@@ -25,7 +25,7 @@ from napari_coordgate.calibration.beads_solver import (
     poisson_deviance,
 )
 from napari_coordgate.calibration.beads_start import start_vectors
-from napari_coordgate.calibration.beads_windows import cut_windows, window_size
+from napari_coordgate.calibration.beads_windows import cut_windows, window_sizes
 from napari_coordgate.calibration.lens_parameters import EVEN, PARAMETERS, lens_vector
 from napari_coordgate.config import BeadsConfig, Lens
 from napari_coordgate.errors import ImageError
@@ -40,7 +40,7 @@ TILT_DEPTHS = 2.0
 ABERRATION_WAVES = 1.0
 DEFOCUS_DEPTHS = 100.0
 
-RACE_BEADS, RACE_STEPS, RACE_SIZE = 20, 4, 31
+RACE_BEADS, RACE_STEPS = 20, 4
 FINALISTS, FINAL_STEPS = 3, 6
 STEPS = 30
 ROUNDS = 6
@@ -48,6 +48,8 @@ HELD_OUT = 5
 """Every fifth bead is held out to test the lens."""
 CORE = 0.03
 """Part of the largest light from which on a pixel belongs to the core of a bead."""
+OUTLIER = 6.0
+"""Excess of a bead's deviance, relative to the spread among beads, above which it is dropped."""
 GAIN_TOLERANCE = 0.03
 
 
@@ -91,7 +93,9 @@ class BeadsFitter:
         self.images, self.lens, self.beads = images, lens, beads
         self.noise, self.config, self.cancel = noise, config, cancel
         check_number(beads.dropped, config, images.name)
-        self.size = window_size(beads.radius_px[beads.kept], images.planes.shape[1:])
+        # In other planes of a stack a bead is farther from the focus than in its best one.
+        spread = float(np.ptp(images.z_um)) * blur_per_um(lens)
+        self.sizes = window_sizes(beads.radius_px + spread, self._frame_shape)
         self.prior = expected_parameters(lens)
 
     def fit(self, signals: Array, bank: FilterBank) -> Generator[Event, None, FittedBeads]:
@@ -134,11 +138,11 @@ class BeadsFitter:
         few = np.zeros(len(self.beads.dropped), bool)
         few[np.random.default_rng(0).permutation(kept)[:RACE_BEADS]] = True
         vectors = [torch.from_numpy(vector) for vector in starts]
-        for chosen, count, steps, size in (
-            (few, FINALISTS, RACE_STEPS, min(self.size, RACE_SIZE)),
-            (self.beads.kept, 1, FINAL_STEPS, self.size),
+        for chosen, count, steps in (
+            (few, FINALISTS, RACE_STEPS),
+            (self.beads.kept, 1, FINAL_STEPS),
         ):
-            problem, ends = self._problem(chosen, size=size), []
+            problem, ends = self._problem(chosen), []
             for number, vector in enumerate(vectors, 1):
                 first = _initial(vector, problem.windows)
                 ends.append(list(problem.minimize(first, steps))[-1])
@@ -180,7 +184,7 @@ class BeadsFitter:
         self, problem: BeadProblem, at: Evaluation, dropped: tuple[str, ...], held_out: float
     ) -> FittedBeads:
         windows = problem.windows
-        per_bead = core_deviance(at, windows).numpy()
+        per_bead = core_deviance(at, windows)[0].numpy()
         overall = reduced_deviance(at, windows)
         covariance = problem.covariance(at) * max(1.0, overall)
         vector = at.state.vector.numpy()
@@ -195,18 +199,14 @@ class BeadsFitter:
         height, width = self.images.planes.shape[1:]
         return height, width
 
-    def _windows(self, chosen: NDArray[np.bool_], size: int | None = None) -> BeadWindows:
+    def _problem(self, chosen: NDArray[np.bool_], *, fast: bool = True) -> BeadProblem:
         images = self.images
-        return cut_windows(
-            images.planes, self.beads.positions, chosen, size or self.size, self.noise, images.z_um
+        windows = cut_windows(
+            images.planes, self.beads, chosen, self.sizes, self.noise, images.z_um
         )
-
-    def _problem(
-        self, chosen: NDArray[np.bool_], *, size: int | None = None, fast: bool = True
-    ) -> BeadProblem:
-        windows, diameter = self._windows(chosen, size), self.images.diameter_um
+        diameter, cancel = images.diameter_um, self.cancel
         return BeadProblem(
-            self.lens, windows, self.prior, diameter_um=diameter, fast=fast, cancel=self.cancel
+            self.lens, windows, self.prior, diameter_um=diameter, fast=fast, cancel=cancel
         )
 
     def _updated_gain(self, problem: BeadProblem, at: Evaluation) -> float:
@@ -222,8 +222,13 @@ class BeadsFitter:
 
     def _misfits(self, at: Evaluation, windows: BeadWindows) -> NDArray[np.bool_]:
         """Beads that deviate much more than most."""
-        deviance = core_deviance(at, windows).numpy()
-        misfits: NDArray[np.bool_] = deviance > self.config.max_deviance * np.median(deviance)
+        deviance, pixels = (values.numpy() for values in core_deviance(at, windows))
+        middle = np.median(deviance)
+        excess = (deviance - middle) * np.sqrt(pixels / 2.0)  # in standard deviations of noise
+        spread = max(1.0, 1.48 * float(np.median(np.abs(excess))))
+        misfits: NDArray[np.bool_] = (deviance > self.config.max_deviance * middle) | (
+            excess > OUTLIER * spread
+        )
         return misfits
 
 
@@ -265,12 +270,13 @@ def reduced_deviance(at: Evaluation, windows: BeadWindows) -> float:
     return float(at.deviance.sum() / (expected - _values_per_bead(windows) * len(at.deviance)))
 
 
-def core_deviance(at: Evaluation, windows: BeadWindows) -> Tensor:
-    """Deviance (N,) of the pixels that have the light of each bead, relative to noise alone."""
+def core_deviance(at: Evaluation, windows: BeadWindows) -> tuple[Tensor, Tensor]:
+    """Deviance (N,) of pixels with light of each bead, relative to noise alone; their number."""
     core = windows.used * (at.light > CORE * at.light.amax((2, 3), keepdim=True))
     deviance = (poisson_deviance(windows.counts, at.expected) * core).sum((1, 2, 3))
     expected = (expected_deviance(at.expected) * core).sum((1, 2, 3))
-    return deviance / (expected - _values_per_bead(windows)).clamp(min=1.0)
+    free = (expected - _values_per_bead(windows)).clamp(min=1.0)
+    return deviance / free, free
 
 
 def _values_per_bead(windows: BeadWindows) -> int:

@@ -44,11 +44,13 @@ class BeadWindows:
     """Pixels around beads.
 
     ``counts`` (N, P, K, K) are photons of each plane; only those in ``used`` (N, 1, K, K) count.
-    ``centers`` (N, 2) are the frame pixels of the windows' central pixels.
+    They are at most ``sizes`` (N,) pixels across. ``centers`` (N, 2) are the frame pixels of the
+    windows' central pixels.
     """
 
     counts: Tensor
     used: Tensor
+    sizes: Tensor
     centers: Tensor
     frame_shape: tuple[int, int]
     z_um: Tensor
@@ -57,12 +59,6 @@ class BeadWindows:
     def size(self) -> int:
         """Side of a window."""
         return self.counts.shape[-1]
-
-    def select(self, beads: Tensor) -> BeadWindows:
-        """Windows of some of the beads."""
-        return replace(
-            self, counts=self.counts[beads], used=self.used[beads], centers=self.centers[beads]
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +122,53 @@ class _Normal:
         return (matrix + matrix.T) / 2.0, gradient
 
 
+class WindowLight:
+    """Light in the windows of beads, computed as far as each bead's own window reaches."""
+
+    def __init__(
+        self,
+        lens: Lens,
+        windows: BeadWindows,
+        diameter_um: float,
+        cancel: threading.Event | None,
+        points: int | None = None,
+        dtype: torch.dtype = torch.complex128,
+    ) -> None:
+        self._size, self._cancel = windows.size, cancel
+        self._groups = [
+            (
+                torch.nonzero(windows.sizes == size)[:, 0],
+                PupilLight(lens, size, diameter_um=diameter_um, points=points, dtype=dtype),
+            )
+            for size in windows.sizes.unique().tolist()
+        ]
+
+    def __call__(self, coefficients: Tensor) -> Tensor:
+        """Light (N, P, K, K), given coefficients (N, P, 8)."""
+        light = coefficients.new_zeros(*coefficients.shape[:2], self._size, self._size)
+        for beads, pupil in self._groups:
+            own = pupil(coefficients[beads].flatten(0, 1), self._cancel)
+            place = self._place(pupil.size)
+            light[beads, :, place, place] = own.unflatten(0, (len(beads), -1))
+        return light
+
+    def with_jacobian(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Light, and its derivatives (N, P, 8, K, K) by the coefficients."""
+        light = coefficients.new_zeros(*coefficients.shape[:2], self._size, self._size)
+        jacobian = coefficients.new_zeros(*coefficients.shape, self._size, self._size)
+        for beads, pupil in self._groups:
+            own, by_pupil = pupil.with_jacobian(coefficients[beads].flatten(0, 1), self._cancel)
+            place = self._place(pupil.size)
+            light[beads, :, place, place] = own.unflatten(0, (len(beads), -1))
+            jacobian[beads, :, :, place, place] = by_pupil.unflatten(0, (len(beads), -1))
+        return light, jacobian
+
+    def _place(self, size: int) -> slice:
+        """Rows, or columns, of a smaller window in the middle."""
+        start = (self._size - size) // 2
+        return slice(start, start + size)
+
+
 class BeadProblem:
     """Likelihood of a lens and of beads, with a Gaussian prior on the lens.
 
@@ -148,11 +191,9 @@ class BeadProblem:
         self.mean, deviation = (torch.from_numpy(values) for values in prior)
         self.free = deviation > 0
         self.precision = torch.where(self.free, deviation.clamp(min=1e-300) ** -2.0, 0.0)
-        coarse = PupilLight(
-            lens, windows.size, diameter_um=diameter_um, points=2, dtype=torch.complex64
-        )
-        exact = PupilLight(lens, windows.size, diameter_um=diameter_um)
-        self._light = coarse if fast else exact
+        options = {"points": 2, "dtype": torch.complex64}
+        coarse = WindowLight(lens, windows, diameter_um, cancel, **options)
+        self._light = coarse if fast else WindowLight(lens, windows, diameter_um, cancel)
         self._derivatives = coarse  # which need not be exact for a step to be good
 
     def evaluate(self, state: BeadState, others: Tensor | None = None) -> Evaluation:
@@ -160,8 +201,7 @@ class BeadProblem:
 
         By default the light of the other beads is that of this state.
         """
-        light = self._light(self._coefficients(state).flatten(0, 1), self.cancel)
-        light = light.unflatten(0, self.windows.counts.shape[:2])
+        light = self._light(self._coefficients(state))
         others = self._light_of_others(state, light) if others is None else others
         state = self._with_linear(state, light, others)
         expected = self._expected(state, light, others)
@@ -270,12 +310,8 @@ class BeadProblem:
 
     def _columns(self, at: Evaluation) -> Tensor:
         """Derivatives (N, 9 + P, pixels) by pupil and position, amplitude and backgrounds."""
-        coefficients = self._coefficients(at.state).flatten(0, 1)
-        light, jacobian = self._derivatives.with_jacobian(coefficients, self.cancel)
-        shape = self.windows.counts.shape[:2]
-        light = light.unflatten(0, shape)
-        by_pupil = jacobian.unflatten(0, shape).transpose(1, 2)  # (N, 8, P, K, K)
-        by_pupil = at.state.amplitude[:, None, None, None, None] * by_pupil
+        light, jacobian = self._derivatives.with_jacobian(self._coefficients(at.state))
+        by_pupil = at.state.amplitude[:, None, None, None, None] * jacobian.transpose(1, 2)
         return torch.cat([by_pupil, light[:, None], _of_planes(light)], dim=1).flatten(2)
 
     def _normal(self, at: Evaluation) -> _Normal:
