@@ -13,7 +13,12 @@ from napari_coordgate import CanceledError, ImageError, PSFError, SettingsError,
 from napari_coordgate.calibration import BeadFit, calibrate_beads, detect_beads, simulate_beads
 from napari_coordgate.calibration.beads_detection import estimate_noise_level, saturation_level
 from napari_coordgate.calibration.beads_noise import expected_deviance
-from napari_coordgate.calibration.beads_solver import BeadProblem, BeadState, BeadWindows
+from napari_coordgate.calibration.beads_solver import (
+    BeadProblem,
+    BeadState,
+    BeadWindows,
+    poisson_deviance,
+)
 from napari_coordgate.calibration.lens_parameters import EVEN, PARAMETERS, lens_vector
 from napari_coordgate.config import BeadsConfig, GaussianLens, Lens
 from napari_coordgate.errors import CoordGateError
@@ -22,28 +27,28 @@ from napari_coordgate.io import Image
 
 Array = NDArray[np.float64]
 
-FRAME = (192, 256)
+FRAME = (128, 160)
 OPTICS = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325)
 LENS = OPTICS.replace(
-    field_curvature_um=5,
-    defocus_um=-1.5,
-    tilt_um=(0.8, -0.5),
+    field_curvature_um=3,
+    defocus_um=-1,
+    tilt_um=(0.4, -0.3),
     axis=(0.1, -0.05),
     astigmatism_waves=0.3,
     coma_waves=-0.3,
 )
-FEW = BeadsConfig(starts=4)
+FEW = BeadsConfig(starts=3)
 
 
 def beads_on_a_grid(rng: np.random.Generator) -> Array:
-    """Positions (30, 2) of beads that do not touch."""
-    rows, columns = np.meshgrid(np.linspace(16, 176, 5), np.linspace(16, 240, 6), indexing="ij")
-    return np.stack([rows.ravel(), columns.ravel()], 1) + rng.uniform(-4, 4, (30, 2))
+    """Positions (20, 2) of beads that do not touch."""
+    rows, columns = np.meshgrid(np.linspace(14, 114, 4), np.linspace(14, 146, 5), indexing="ij")
+    return np.stack([rows.ravel(), columns.ravel()], 1) + rng.uniform(-4, 4, (20, 2))
 
 
 def image_of(lens: Lens, seed: int = 0, **options: Any) -> Array:
     rng = np.random.default_rng(seed)
-    photons = 1500 * np.exp(0.3 * rng.normal(size=30))
+    photons = 2000 * np.exp(0.3 * rng.normal(size=20))
     positions = beads_on_a_grid(rng)
     return simulate_beads(
         lens, positions, photons, FRAME, background=4.0, read_noise=1.5, rng=rng, **options
@@ -59,13 +64,13 @@ def test_a_known_lens_is_found_within_its_error_bars(fit: BeadFit) -> None:
     misfit = lens_vector(fit.lens) - lens_vector(LENS)
     chi_squared = misfit @ np.linalg.solve(fit.covariance, misfit)
     assert chi_squared < 35  # 13 values: exceeded in 1 of 1000 cases
-    assert fit.standard_errors["field_curvature_um"] < 0.3
-    assert fit.reduced_deviance == pytest.approx(1, abs=0.1)
-    assert fit.beads.kept.sum() >= 28
+    assert fit.standard_errors["field_curvature_um"] < 0.4
+    assert fit.reduced_deviance == pytest.approx(1, abs=0.15)
+    assert fit.beads.kept.sum() >= 18
 
 
 def test_the_gain_of_the_camera_is_estimated(fit: BeadFit) -> None:
-    assert fit.fitted.noise.gain == pytest.approx(2, rel=0.1)
+    assert fit.fitted.noise.gain == pytest.approx(2, rel=0.2)
     assert any("noise" in note for note in fit.notes)
 
 
@@ -97,12 +102,12 @@ def test_planes_at_known_z_tell_the_sign() -> None:
     reversed_lens = LENS.replace(
         **{name: -getattr(LENS, name) for name in ("field_curvature_um", "defocus_um")},
         astigmatism_waves=-0.3,
-        tilt_um=(-0.8, 0.5),
+        tilt_um=(-0.4, 0.3),
     )
-    planes = image_of(reversed_lens, z_um=(-2.0, 2.0))
-    fit = calibrate_beads(Image(planes, "ZYX"), OPTICS, z_um=(-2.0, 2.0), config=FEW)
+    planes = image_of(reversed_lens, z_um=(-1.5, 1.5))
+    fit = calibrate_beads(Image(planes, "ZYX"), OPTICS, z_um=(-1.5, 1.5), config=FEW)
     curvature, error = fit.lens.field_curvature_um, fit.standard_errors["field_curvature_um"]
-    assert curvature == pytest.approx(-5, abs=4 * error)
+    assert curvature == pytest.approx(-3, abs=4 * error)
     assert not any("sign" in note for note in fit.notes)
 
 
@@ -151,16 +156,14 @@ def test_the_reversed_lens_has_the_same_psfs() -> None:
     signs = torch.tensor([-1.0 if name in EVEN else 1.0 for name in PARAMETERS])
     reversed_state = BeadState(state.vector * signs, state.shift, state.amplitude, state.background)
     one, other = problem.evaluate(state), problem.evaluate(reversed_state)
-    torch.testing.assert_close(one.light, other.light)
+    np.testing.assert_allclose(one.light, other.light, atol=1e-12)
 
 
 def test_noise_alone_has_the_expected_deviance() -> None:
     level = torch.tensor([0.3, 3.0, 30.0], dtype=torch.float64)
     counts = torch.poisson(level.expand(200_000, 3), torch.manual_seed(0))
-    from napari_coordgate.calibration.beads_solver import poisson_deviance
-
     mean = poisson_deviance(counts, level).mean(0)
-    torch.testing.assert_close(mean, expected_deviance(level), rtol=0.02, atol=0)
+    np.testing.assert_allclose(mean, expected_deviance(level), rtol=0.02)
 
 
 def test_the_noise_level_ignores_structure() -> None:
@@ -171,7 +174,7 @@ def test_the_noise_level_ignores_structure() -> None:
 
 
 def test_beads_that_cannot_be_used_are_named() -> None:
-    positions = [[40, 40], [100, 100], [100, 104], [1, 150], [150, 60], [60, 150]]
+    positions = [[40, 40], [80, 100], [80, 104], [1, 130], [110, 60], [40, 130]]
     photons = [2000.0, 1000, 1000, 2000, 60_000, 1500]
     image = simulate_beads(OPTICS, positions, photons, FRAME, background=3, rng=0)[0]
     beads = detect_beads(np.minimum(image, 4095).astype(np.uint16), OPTICS)
@@ -179,15 +182,15 @@ def test_beads_that_cannot_be_used_are_named() -> None:
         tuple(np.round(position).astype(int)): reason
         for position, reason in zip(beads.positions, beads.dropped, strict=True)
     }
-    assert reasons[40, 40] == reasons[60, 150] == ""
-    assert reasons[150, 60] == "saturated"
-    assert reasons[1, 150] == "at the border"
-    assert reasons[100, 100] == reasons[100, 104] == "overlapping"
+    assert reasons[40, 40] == reasons[40, 130] == ""
+    assert reasons[110, 60] == "saturated"
+    assert reasons[1, 130] == "at the border"
+    assert reasons[80, 100] == reasons[80, 104] == "overlapping"
 
 
 def test_a_bead_unlike_the_others_is_dropped() -> None:
     image = image_of(LENS)[0]
-    image[90:100, 120:122] += 60  # a scratch
+    image[60:70, 78:80] += 60  # a scratch
     fit = calibrate_beads(image, OPTICS, config=FEW)
     misfit = lens_vector(fit.lens) - lens_vector(LENS)
     assert misfit @ np.linalg.solve(fit.covariance, misfit) < 40
@@ -230,7 +233,7 @@ def test_what_cannot_be_measured_is_refused(
 
 
 def test_too_few_beads_are_refused_with_their_reasons() -> None:
-    image = simulate_beads(OPTICS, [[40, 40], [100, 100]], 2000, FRAME, background=3, rng=0)[0]
+    image = simulate_beads(OPTICS, [[40, 40], [90, 100]], 2000, FRAME, background=3, rng=0)[0]
     with pytest.raises(ImageError, match="2 of 2 beads"):
         calibrate_beads(image, OPTICS)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_coordgate.calibration import simulate_beads
 from napari_coordgate.config import (
     Camera,
     Lens,
@@ -46,6 +47,46 @@ def test_noise_is_measured_printed_and_saved(recorded: Path, run: Run) -> None:
     again = run("calibrate", "noise", *arguments)
     assert again.returncode == 1
     assert "exists" in again.stderr
+
+
+@pytest.fixture
+def beads(tmp_path: Path) -> Path:
+    """Image ``beads.tif`` and the aperture of its lens, ``aperture.yaml``."""
+    lens = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325)
+    (tmp_path / "aperture.yaml").write_text(lens.to_yaml())
+    rows, columns = np.mgrid[14:120:25, 14:120:25]
+    positions = np.stack([rows.ravel(), columns.ravel()], 1)
+    curved = lens.replace(field_curvature_um=3)
+    image = simulate_beads(curved, positions, 2000, (128, 128), background=5, rng=0)[0]
+    write_image(tmp_path / "beads.tif", Image((100 + image).astype(np.uint16), "YX"))
+    return tmp_path
+
+
+def test_a_lens_is_measured_with_beads(beads: Path, run: Run) -> None:
+    report = beads / "lens.html"
+    files = ("--lens", beads / "aperture.yaml", "-o", beads / "lens.yaml", "--report", report)
+    arguments = ("calibrate", "beads", beads / "beads.tif", *files, "--starts", 3)
+    finished = run(*arguments)
+    assert finished.returncode == 0
+    assert "25 of 25 beads used" in finished.stdout
+    lens = load_lens(beads / "lens.yaml")
+    assert isinstance(lens, Lens)
+    assert lens.calibration is not None
+    error = lens.calibration.standard_errors["field_curvature_um"]
+    assert lens.field_curvature_um == pytest.approx(3, abs=4 * error)
+    assert f"± {error:.2g}" in finished.stdout
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    again = run(*arguments)
+    assert again.returncode == 1
+    assert "lens.yaml already exists" in again.stderr
+
+
+def test_an_image_without_beads_is_refused(recorded: Path, beads: Path, run: Run) -> None:
+    files = ("--lens", beads / "aperture.yaml", "-o", beads / "lens.yaml")
+    finished = run("calibrate", "beads", recorded / "dark.tif", *files)
+    assert finished.returncode == 1
+    assert "no beads" in finished.stderr
+    assert not (beads / "lens.yaml").exists()
 
 
 def test_what_is_missing_is_named_in_one_line(recorded: Path, run: Run) -> None:

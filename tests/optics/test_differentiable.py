@@ -64,9 +64,9 @@ def test_the_jacobian_is_that_of_automatic_differentiation(diameter_um: float) -
     pupil = PupilLight(LENS, 9, diameter_um=diameter_um)
     coefficients = coefficients_of(LENS, (0.3, -0.2))
     light, jacobian = pupil.with_jacobian(coefficients)
-    torch.testing.assert_close(light, pupil(coefficients))
+    np.testing.assert_allclose(light, pupil(coefficients), atol=1e-12)
     automatic = torch.autograd.functional.jacobian(lambda c: pupil(c).sum(0), coefficients)
-    torch.testing.assert_close(jacobian, automatic.permute(2, 3, 0, 1))
+    np.testing.assert_allclose(jacobian, automatic.permute(2, 3, 0, 1), atol=1e-10)
 
 
 def test_gradients_reach_the_parameters_of_the_lens() -> None:
@@ -79,7 +79,13 @@ def test_gradients_reach_the_parameters_of_the_lens() -> None:
         return (weights * pupil(torch.cat([optical, shift], dim=1))).sum()
 
     vector = torch.from_numpy(lens_vector(LENS)).requires_grad_()
-    assert torch.autograd.gradcheck(value, vector, eps=1e-5, atol=1e-5)
+    value(vector).backward()
+    assert vector.grad is not None
+    for index in range(len(PARAMETERS)):
+        step = torch.zeros(13, dtype=torch.float64)
+        step[index] = 1e-5
+        slope = float(value(vector.detach() + step) - value(vector.detach() - step)) / 2e-5
+        assert float(vector.grad[index]) == pytest.approx(slope, abs=1e-6)
 
 
 def test_the_jacobian_of_the_coefficients_is_that_of_finite_differences() -> None:
@@ -90,7 +96,7 @@ def test_the_jacobian_of_the_coefficients_is_that_of_finite_differences() -> Non
         step = torch.zeros(13, dtype=torch.float64)
         step[index] = 1e-4
         ends = [wavefront_coefficients(vector + s * step, positions, FRAME) for s in (1, -1)]
-        torch.testing.assert_close(jacobian[..., index], (ends[0] - ends[1]) / 2e-4)
+        np.testing.assert_allclose(jacobian[..., index], (ends[0] - ends[1]) / 2e-4, atol=1e-9)
 
 
 def test_a_bead_is_the_mean_over_its_points() -> None:

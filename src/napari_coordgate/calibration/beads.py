@@ -196,7 +196,7 @@ def calibrate_beads(
         Diameter of the beads, um; 0 for points.
     z_um : float or sequence of float, optional
         Distance of the planes of a stack, or the defocus that each adds, um; default: the step
-        that the file states.
+        that the file states. With a distance, the lens is that of the plane in the middle.
     camera : Camera, optional
         Noise of the camera, with ``electrons_per_count``; by default it is estimated from the
         image.
@@ -346,8 +346,8 @@ def _z_of(image: Image, z_um: float | Sequence[float] | None) -> Array:
             "(z_um, --z-um), or use one plane."
         )
     if np.ndim(step) == 0:
-        return (np.arange(count) - (count - 1) / 2.0) * float(np.asarray(step))
-    positions = np.asarray(step, np.float64)
+        step = [(plane - (count - 1) / 2.0) * float(np.asarray(step)) for plane in range(count)]
+    positions: Array = np.asarray(step, np.float64)
     if positions.shape != (count,) or not np.isfinite(positions).all():
         raise SettingsError(
             f"z_um has {positions.size} values for the {count} planes of {image.name}; give one "

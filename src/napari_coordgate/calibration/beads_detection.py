@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -251,7 +252,7 @@ def drop_reasons(
     return tuple(reasons)
 
 
-def saturation_level(pixels: NDArray[np.generic]) -> float:
+def saturation_level(pixels: NDArray[Any]) -> float:
     """Count at which the camera, or the file, ends; infinite if none is reached."""
     largest = float(pixels.max())
     at_the_top = int((pixels == pixels.max()).sum())
@@ -283,13 +284,14 @@ def _without_sidelobes(
     norms = np.linalg.norm(filters, axis=(1, 2))
     found: list[NDArray[np.intp]] = []
     for peak in peaks:
-        place = (slice(None), *(slice(n, n + 2 * half + 1) for n in peak))
-        amplitudes = np.tensordot(left[place], filters, axes=((1, 2), (1, 2)))  # (P, R)
+        rows, columns = (slice(n, n + 2 * half + 1) for n in peak)
+        window = left[:, rows, columns]
+        amplitudes = np.tensordot(window, filters, axes=((1, 2), (1, 2)))  # (P, R)
         signals = amplitudes / norms / noise[:, None]
         original = scores[:, :, peak[0], peak[1]].max()
         if signals.max() < max(threshold, SIDELOBE * original):
             continue
         for plane, best in enumerate(signals.argmax(1)):
-            left[(plane, *place[1:])] -= amplitudes[plane, best] * bank.templates[best]
+            window[plane] -= amplitudes[plane, best] * bank.templates[best]
         found.append(peak)
     return found

@@ -131,10 +131,10 @@ class WindowLight:
         windows: BeadWindows,
         diameter_um: float,
         cancel: threading.Event | None,
-        points: int | None = None,
-        dtype: torch.dtype = torch.complex128,
+        fast: bool = False,
     ) -> None:
         self._size, self._cancel = windows.size, cancel
+        points, dtype = (2, torch.complex64) if fast else (None, torch.complex128)
         self._groups = [
             (
                 torch.nonzero(windows.sizes == size)[:, 0],
@@ -191,8 +191,7 @@ class BeadProblem:
         self.mean, deviation = (torch.from_numpy(values) for values in prior)
         self.free = deviation > 0
         self.precision = torch.where(self.free, deviation.clamp(min=1e-300) ** -2.0, 0.0)
-        options = {"points": 2, "dtype": torch.complex64}
-        coarse = WindowLight(lens, windows, diameter_um, cancel, **options)
+        coarse = WindowLight(lens, windows, diameter_um, cancel, fast=True)
         self._light = coarse if fast else WindowLight(lens, windows, diameter_um, cancel)
         self._derivatives = coarse  # which need not be exact for a step to be good
 
@@ -284,7 +283,7 @@ class BeadProblem:
         return torch.stack([planes[place] for place in places]) - own
 
     def _expected(self, state: BeadState, light: Tensor, others: Tensor) -> Tensor:
-        expected = state.amplitude[:, None, None, None] * light + others
+        expected: Tensor = state.amplitude[:, None, None, None] * light + others
         return (expected + state.background[..., None, None]).clamp(min=FLOOR)
 
     def _with_linear(self, state: BeadState, light: Tensor, others: Tensor) -> BeadState:
@@ -305,8 +304,8 @@ class BeadProblem:
         weight = (self.windows.used / at.expected).flatten(1)[:, None]
         matrix = _damped((columns * weight) @ columns.transpose(1, 2), 0.0)
         solved = torch.linalg.solve(matrix, columns)
-        leverage: Tensor = (columns * solved * weight).sum(1)
-        return leverage.unflatten(1, at.light.shape[1:])
+        by_pixel: Tensor = (columns * solved * weight).sum(1)
+        return by_pixel.view_as(at.light)
 
     def _columns(self, at: Evaluation) -> Tensor:
         """Derivatives (N, 9 + P, pixels) by pupil and position, amplitude and backgrounds."""

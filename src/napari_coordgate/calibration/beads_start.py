@@ -1,5 +1,7 @@
 """Where the fit of a lens to beads starts: defocus, curvature and tilt from matched filters."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
@@ -10,6 +12,7 @@ from napari_coordgate.geometry import field_vectors
 Array = NDArray[np.float64]
 
 DRAWS = 4000
+POLISH: Any = {"maxfev": 300, "xatol": 0.02, "fatol": 0.1}
 MAX_GAIN = 200.0
 """Most that one bead may contribute: it is aberrated, and the filters are not."""
 
@@ -38,14 +41,17 @@ def start_vectors(
         defocus = np.abs((values @ slopes.T)[..., None] + z_um)  # (B, N, P)
         inside = np.minimum(defocus, limit)
         found = _at(curves, inside) - ((defocus - inside) / limit) ** 2 * MAX_GAIN
-        prior: Array = np.sum((values[:, 2:] / tilt_um) ** 2, axis=1) / 2.0
-        return prior - found.sum((1, 2))
+        prior = np.sum((values[:, 2:] / tilt_um) ** 2, axis=1) / 2.0
+        lost: Array = prior - found.sum((1, 2))
+        return lost
+
+    def loss(values: Array) -> float:
+        return float(losses(values[None])[0])
 
     draws = _draws(limit, tilt_um, len(z_um) == 1, np.random.default_rng(seed))
     polished = []
     for draw in draws[np.argsort(losses(draws))[:count]]:
-        options = {"maxfev": 300, "xatol": 0.02, "fatol": 0.1}
-        found = minimize(lambda v: losses(v[None])[0], draw, method="Nelder-Mead", options=options)
+        found = minimize(loss, draw, method="Nelder-Mead", options=POLISH)
         polished.append((float(found.fun), np.asarray(found.x, np.float64)))
     polished.sort(key=lambda item: item[0])
     return [_as_vector(values) for values in _distinct(polished, slopes, len(z_um) == 1)]
