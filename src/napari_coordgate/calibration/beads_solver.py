@@ -336,7 +336,8 @@ class BeadProblem:
 def poisson_deviance(counts: Tensor, expected: Tensor) -> Tensor:
     """Twice the log-likelihood that the counts lack, pixel by pixel."""
     positive = counts.clamp(min=0.0)
-    return 2.0 * (expected - counts + torch.special.xlogy(positive, positive / expected))
+    deviance: Tensor = expected - counts + torch.special.xlogy(positive, positive / expected)
+    return 2.0 * deviance
 
 
 def _moved(state: BeadState, lens_step: Tensor, bead_step: Tensor) -> BeadState:
