@@ -301,7 +301,9 @@ def check(
     images: Annotated[
         list[Path], typer.Argument(help="Blurred images or stacks; of many planes, ten are used.")
     ],
-    lens: Annotated[Path | None, typer.Option(help="Lens (.yaml) to check against.")] = None,
+    lens: Annotated[
+        Path | None, typer.Option(help="Lens (.yaml, or the name of a kept one) to check against.")
+    ] = None,
     psf: Annotated[Path | None, typer.Option(help="PSF field (.tif) to check against.")] = None,
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="Model (.safetensors) to check against.")

@@ -8,6 +8,7 @@ import typer
 from napari_coordgate.calibration import check
 from napari_coordgate.config import Camera, load_settings
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.io import find_lens
 
 
 def check_images(
@@ -17,12 +18,17 @@ def check_images(
     axes: str | None,
     origin: tuple[int, int] | None,
 ) -> bool:
-    """Print what was found; returns whether something is red."""
+    """Print what was found; returns whether something is red.
+
+    The references are a lens, a PSF field and a model, of which one is given.
+    """
     given = [reference for reference in references if reference is not None]
     if len(given) != 1:
         raise SettingsError("Give one of --lens, --psf and --model to check the images against.")
     expected = None if camera is None else load_settings(Camera, camera)
-    result = check(list(images), given[0], camera=expected, axes=axes, origin=origin)
+    lens = references[0]
+    reference = given[0] if lens is None else find_lens(lens)
+    result = check(list(images), reference, camera=expected, axes=axes, origin=origin)
     for finding in result.findings:
         typer.echo(f"{finding.verdict}: {finding.message}")
     for note in result.notes:
