@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
+from superqt import QCollapsible
 
 from benchmarks.window import wait
 from napari_coordgate.config import PRESETS, Camera, load_lens
@@ -25,6 +26,7 @@ from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.contributions import (
+    beads_blurred,
     nuclei_blurred,
     nuclei_sharp,
     nuclei_to_train_on,
@@ -32,6 +34,7 @@ from napari_coordgate.widgets.contributions import (
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.measure import BEADS, IMAGES
 from napari_coordgate.widgets.panel import JobBar
 from napari_coordgate.widgets.train import TrainWidget
 
@@ -39,9 +42,11 @@ WINDOW = (1280, 760)
 STEPS = 400
 KEPT = (
     "lens-filled",
+    "lens-measured",
     "train-running",
     "gates-filled",
     "deblur-done",
+    "deblur-deconvolved",
     "batch-running",
     "compare-done",
 )
@@ -107,6 +112,61 @@ def lens(album: Album) -> None:
     end_of(widget.bar)
     album.take("lens-done")
     album.close()
+
+
+def measure(album: Album) -> None:
+    """Lens PSF, Measure: empty, detected beads, measured lens, own images; Deblur with it."""
+    widget: LensPSFWidget = album.open(LensPSFWidget, "Lens PSF")
+    unfold(widget)
+    album.take("lens-measure-empty")
+    album.close()
+    widget = album.open(LensPSFWidget, "Lens PSF", nuclei_blurred, beads_blurred)
+    widget.show_blurred.setChecked(False)
+    unfold(widget)
+    section = widget.measure
+    album.viewer.layers[0].visible = False
+    section.detect.click()
+    end_of(section.bar)
+    album.take("lens-detected")
+    section.bar.run.click()
+    end_of(section.bar)
+    until(lambda: not widget.preview.is_busy)
+    widget.area.ensureWidgetVisible(section.deblur)
+    album.take("lens-measured")
+    section.source.setCurrentText(IMAGES)
+    album.take("lens-from-images")
+    section.source.setCurrentText(BEADS)
+    section.noise.click()
+    end_of(section.bar)
+    widget.area.ensureWidgetVisible(section.noise_note)
+    album.take("lens-noise")
+    section.deblur.click()
+    until(lambda: shown_deblur(album) is not None)
+    deblurring = shown_deblur(album)
+    assert deblurring is not None
+    album.take("deblur-deconvolution")
+    deblurring.bar.run.click()
+    end_of(deblurring.bar)
+    for layer in list(album.viewer.layers):
+        if not layer.name.startswith("nuclei"):
+            album.viewer.layers.remove(layer)
+    album.viewer.layers[0].visible = True
+    side_by_side(album.viewer)
+    album.take("deblur-deconvolved")
+    album.close()
+
+
+def unfold(widget: LensPSFWidget) -> None:
+    """Unfold the section that measures."""
+    for section in widget.findChildren(QCollapsible):
+        if section.isAncestorOf(widget.measure):
+            section.expand(animate=False)
+
+
+def shown_deblur(album: Album) -> DeblurWidget | None:
+    """Deblur widget that another widget opened in the window."""
+    widgets = album.viewer.window.dock_widgets.values()
+    return next((widget for widget in widgets if isinstance(widget, DeblurWidget)), None)
 
 
 def train(album: Album) -> None:
@@ -273,7 +333,7 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="only those used in the docs")
     options = parser.parse_args()
     album = Album(options.folder, KEPT if options.kept else None)
-    for widget in (lens, train, gates, deblur, batch, compare):
+    for widget in (lens, measure, train, gates, deblur, batch, compare):
         widget(album)
 
 

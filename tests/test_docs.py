@@ -49,11 +49,14 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     exec(compile(STEPS.sub("steps=2", code), name, "exec"), {})
 
 
-def test_examples_of_calibration_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["calibration.md", "tutorial.md"])
+def test_examples_with_sample_data_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(sample_data_folder(), "sample_data")
-    for code in blocks(ROOT / "docs" / "calibration.md", "python"):
-        exec(compile(code, "docs/calibration.md", "exec"), {})
+    for code in blocks(ROOT / "docs" / name, "python"):
+        exec(compile(code, name, "exec"), {})
 
 
 def test_commands_and_flags_in_the_docs_exist() -> None:

@@ -167,7 +167,7 @@ class PSFFieldRequest:
     def done_message(self, _: object) -> str:
         """What to do with the result."""
         saved = f", saved as {self.path.name}" if self.path else ""
-        return f"{self.name} can be chosen in Train{saved}."
+        return f"{self.name} can be chosen in Train and Deblur{saved}."
 
 
 class LensPSFWidget(JobWidget):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_coordgate.config import Camera, GaussianLens, Lens
+from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
@@ -47,7 +47,7 @@ NO_STEP = "Give the distance of the planes in z, or choose an image of a single 
 
 @dataclass(frozen=True, eq=False)
 class MeasureRequest:
-    """Images to measure a lens from, and what is known of the lens and the camera.
+    """Images to measure a lens from, and what is known of the lens.
 
     ``beads`` are the positions (N, 2) of the beads to use, or None to detect them; ``z_um`` is the
     distance of planes. If ``are_beads`` is not set, the images show a specimen.
@@ -59,7 +59,6 @@ class MeasureRequest:
     diameter_um: float = 0.0
     z_um: float | None = None
     beads: NDArray[np.float64] | None = None
-    camera: Camera | None = None
 
     def events(self, job: Job) -> Generator[Event, None, LensFit]:
         """Events of the fit, for the background thread."""
@@ -77,7 +76,6 @@ class MeasureRequest:
                 self.lens,
                 bead_diameter_um=self.diameter_um,
                 z_um=self.z_um,
-                camera=self.camera,
                 beads=self.beads,
                 cancel=cancel,
             )
@@ -248,7 +246,6 @@ class MeasureSection(QWidget):
             diameter_um=self.diameter.value(),
             z_um=z_um,
             beads=self.beads.positions(layer),
-            camera=_known(self.session.camera),
         )
 
     def _detect(self) -> None:
@@ -379,11 +376,6 @@ def image_to_deblur(viewer: Viewer, frame_shape: tuple[int, int], beads: object)
 def is_recorded(layer: ImageLayer) -> bool:
     """Whether a camera may have recorded an image: it is not a result or preview of ours."""
     return provenance(layer.metadata).get("kind") not in (BLURRED, DEBLURRED)
-
-
-def _known(camera: Camera | None) -> Camera | None:
-    """Camera whose electrons per count are known; else they are estimated from the beads."""
-    return camera if camera is not None and camera.electrons_per_count is not None else None
 
 
 def _separate_images(layer: ImageLayer) -> Image:
