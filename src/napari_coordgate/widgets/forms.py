@@ -179,7 +179,7 @@ class NumberEditor(Editor):
 
 def build_editor(name: str, field: FieldInfo) -> Editor:
     """Build the editor of a setting, from its type and the unit in its name."""
-    unit = UNITS.get(name.rpartition("_")[2], "")
+    unit = unit_of(name)
     kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
     is_optional = type(None) in _alternatives(field.annotation)
     kind = kinds[0] if len(kinds) == 1 else field.annotation
@@ -193,6 +193,11 @@ def build_editor(name: str, field: FieldInfo) -> Editor:
         placeholder = _default_text(field) if is_optional else ""
         return _MagicEditor(kind, is_optional=is_optional, placeholder=placeholder)
     raise TypeError(f"No editor for {name}: {field.annotation}.")
+
+
+def unit_of(name: str) -> str:
+    """Unit that the name of a setting ends with, or an empty text."""
+    return UNITS.get(name.rpartition("_")[2], "")
 
 
 def _default_text(field: FieldInfo) -> str:

@@ -337,6 +337,7 @@ class LensPSFWidget(JobWidget):
         image = file_image(layer)
         if image is None:
             return
+        self.preset.refresh()
         if option := calibrated_option(layer, image):
             self._take_option(option)
             return
@@ -344,7 +345,12 @@ class LensPSFWidget(JobWidget):
         if isinstance(lens, Lens) and stated.keys() - {"pixel_size_um"}:
             values = {name: item.value for name, item in stated.items()}
             self.set_lens(lens.model_copy(update={**values, "calibration": None}))
-            self.source.setText(stated_note(stated, self._origin))
+            option = self.preset.option
+            is_preset = option is not None and not option.kept
+            others = (
+                "guesses of the preset" if is_preset else f"as before ({self._origin.rstrip('.')})"
+            )
+            self.source.setText(stated_note(stated, others))
 
     def _take_pixel_size(self) -> None:
         """Take the pixel size of the image, unless that of a calibrated lens agrees."""

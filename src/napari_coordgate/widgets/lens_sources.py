@@ -17,14 +17,13 @@ from napari_coordgate.errors import CoordGateError
 from napari_coordgate.io import (
     Image,
     Stated,
-    describe_sources,
     is_image,
     kept_lens_for,
     kept_lenses,
     lens_from_metadata,
     read_image,
 )
-from napari_coordgate.widgets.forms import NumberEditor, SettingsForm
+from napari_coordgate.widgets.forms import NumberEditor, SettingsForm, label_of, unit_of
 from napari_coordgate.widgets.layers import pixel_size_um
 
 GAUSSIAN_NOTE = "Assumed by the preset: both widths of the blur. Correct them."
@@ -134,8 +133,15 @@ def stated_values(layer: ImageLayer, image: Image) -> dict[str, Stated[float]]:
 
 
 def stated_note(stated: dict[str, Stated[float]], others: str) -> str:
-    """Where values of an image stand; ``others`` is the note on all others."""
-    return f"Of the image: {describe_sources(stated)}. Other values: {others}"
+    """Where values of an image stand; ``others`` says what all others are."""
+    values = [
+        f"{label_of(name)} {item.value:g} {unit_of(name)}".strip() + f" ({item.source})"
+        for name, item in stated.items()
+    ]
+    needed = {name for name, field in Lens.model_fields.items() if field.is_required()}
+    missing = [label_of(name) for name in Lens.model_fields if name in needed - stated.keys()]
+    names = ", ".join([*missing, label_of("field_curvature_um"), "aberrations"])
+    return f"From the image: {'; '.join(values)}. Not stated: {names}; {others}."
 
 
 def show_standard_errors(form: SettingsForm, lens: Lens | GaussianLens) -> None:
