@@ -102,7 +102,7 @@ def lens(album: Album) -> None:
     album.take("lens-empty")
     album.close()
     widget = album.open(LensPSFWidget, "Lens PSF", nuclei_to_train_on)
-    widget.set_lens(load_lens(sample_data_folder() / "lens.yaml"))
+    widget.load_file(sample_data_folder() / "lens.yaml")
     until(lambda: not widget.preview.is_busy)
     album.take("lens-filled")
     widget.forms["pupil"].editors["na"].set_value(1.2)

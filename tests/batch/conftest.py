@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_coordgate.config import CGUNetConfig, TrainingConfig
+from napari_coordgate.config import CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
+from napari_coordgate.optics import PSFField
 
 FRAME = (48, 64)
 
@@ -29,6 +30,13 @@ class World(NamedTuple):
         axes = "YX" if planes == 1 else "ZYX"
         image = Image(pixels[0] if planes == 1 else pixels, axes, (0.5, 0.5))
         write_image(path, image, overwrite=True)
+        return path
+
+    def write_psf_field(self, sigma_edge_px: float) -> Path:
+        """Write the PSF field of a lens, or overwrite it."""
+        lens = GaussianLens(sigma_center_px=0.8, sigma_edge_px=sigma_edge_px, pixel_size_um=0.5)
+        path = self.model.with_name("lens.psf.tif")
+        PSFField.from_lens(lens, FRAME).save(path, overwrite=True)
         return path
 
     def train(self, seed: int) -> None:

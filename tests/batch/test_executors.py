@@ -12,11 +12,13 @@ import pytest
 from distributed import Client, LocalCluster
 
 from napari_coordgate.batch import deblur_folder, executors, scheduling
-from napari_coordgate.config import BatchConfig, BatchRuntime, Selection
+from napari_coordgate.config import BatchConfig, BatchRuntime, RichardsonLucyConfig, Selection
+from napari_coordgate.deconvolution import richardson_lucy
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, FileChanged, Progress
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import read_image
+from napari_coordgate.normalization import convert_dtype
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -164,3 +166,26 @@ def test_an_address_without_a_scheduler_is_an_error(
     nowhere = BatchRuntime(scheduler="tcp://127.0.0.1:1")
     with pytest.raises(SettingsError, match="No dask scheduler answers"):
         deblur_folder(world.folder, world.output, world.model, runtime=nowhere)
+
+
+def test_workers_deconvolve_planes_of_a_stack_with_a_psf_field(
+    world: World, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "SHARED_BYTES", 1)
+    world.write("stack.tif", planes=5)
+    psf_field = world.write_psf_field(sigma_edge_px=2.0)
+    config = BatchConfig(
+        pattern="stack.tif",
+        format="ome-zarr",
+        selection=Selection(planes="1:5"),
+        keep_dtype=True,
+        deconvolution=RichardsonLucyConfig(num_iter=3),
+    )
+    (file,) = deblur_folder(
+        world.folder, world.output, psf_field, config=config, runtime=runtime(cluster)
+    ).done
+    assert file.output is not None
+    source, restored = read_image(file.source), read_image(file.output)
+    expected = convert_dtype(richardson_lucy(source, psf_field, 3)[1:], "u2")
+    assert restored.data.dtype == np.uint16
+    np.testing.assert_allclose(restored.pixels.reshape(expected.shape), expected, atol=1)

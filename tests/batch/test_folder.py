@@ -15,11 +15,26 @@ import pytest
 from napari_coordgate.batch import BatchSummary, deblur_folder, deblur_folder_events
 from napari_coordgate.batch.sources import REPORT_NAME
 from napari_coordgate.batch.worker import config_hash
-from napari_coordgate.config import BatchConfig, BatchRuntime, FileConfig, Selection
-from napari_coordgate.errors import CanceledError, ImageError, OutputError
+from napari_coordgate.config import (
+    BatchConfig,
+    BatchRuntime,
+    FileConfig,
+    RichardsonLucyConfig,
+    Selection,
+    WienerConfig,
+)
+from napari_coordgate.deconvolution import wiener
+from napari_coordgate.errors import (
+    CanceledError,
+    ImageError,
+    ModelError,
+    OutputError,
+    SettingsError,
+)
 from napari_coordgate.events import Event, FileChanged, Progress, run as run_events
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import read_image
+from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -295,3 +310,39 @@ def test_results_of_a_report_by_an_older_version_are_up_to_date(world: World) ->
         del line["config_hash"]
     report.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert len(run(world).up_to_date) == 4
+
+
+def test_a_folder_is_deconvolved_again_only_if_psf_field_or_method_changed(world: World) -> None:
+    config = BatchConfig(deconvolution=WienerConfig(num_iter=4))
+    psf_field = world.write_psf_field(sigma_edge_px=2.0)
+
+    def run_again(config: BatchConfig) -> BatchSummary:
+        return deblur_folder(world.folder, world.output, psf_field, config=config, device="cpu")
+
+    summary = run_again(config)
+    assert len(summary.done) == 4
+    for file in summary.done:
+        assert file.output is not None
+        expected = wiener(read_image(file.source), psf_field, num_iter=4, device="cpu")
+        np.testing.assert_array_equal(read_image(file.output).pixels, expected)
+    started = json.loads(summary.report.read_text().splitlines()[0])
+    assert started["psf_field"] == str(psf_field.resolve())
+    assert started["settings"]["deconvolution"]["method"] == "wiener"
+    assert len(run_again(config).up_to_date) == 4
+    assert len(run_again(BatchConfig()).done) == 4  # Richardson-Lucy
+    explicit = BatchConfig(deconvolution=RichardsonLucyConfig())
+    assert len(run_again(explicit).up_to_date) == 4
+    world.write_psf_field(sigma_edge_px=1.5)
+    assert len(run_again(explicit).done) == 4
+
+
+def test_a_method_that_cannot_work_is_refused_before_anything_is_written(world: World) -> None:
+    psf_field = world.write_psf_field(sigma_edge_px=2.0)
+    blind = BatchConfig(deconvolution=RichardsonLucyConfig(discrepancy=True))
+    with pytest.raises(SettingsError, match="photons"):
+        deblur_folder(world.folder, world.output, psf_field, config=blind)
+    with pytest.raises(SettingsError, match="needs a PSF field"):
+        deblur_folder(world.folder, world.output, world.model, config=blind)
+    with pytest.raises(ModelError, match=r"psf_field\.save"):
+        deblur_folder(world.folder, world.output, PSFField.load(psf_field))  # type: ignore[arg-type]
+    assert not world.output.exists()
