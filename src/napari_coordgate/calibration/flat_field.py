@@ -203,7 +203,8 @@ def _fit(statistics: Float, shape: tuple[int, int], *, uniform: bool) -> NDArray
             "of a uniform sample."
         )
     gain = np.maximum(best.gain(shape), MIN_GAIN)
-    return (gain / gain.mean()).astype(np.float32)
+    relative: NDArray[np.float32] = (gain / gain.mean()).astype(np.float32)
+    return relative
 
 
 class _Surface:

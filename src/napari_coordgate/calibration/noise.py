@@ -441,7 +441,7 @@ def _unknown(
     if relative > WIDE:
         yield "The electrons per count are uncertain; use more images, or brighter ones."
     if known.offset is None:
-        darkest = float(line.mean.min())
+        darkest = max(float(line.mean.min()), camera.offset or 0.0)
         highest = math.sqrt(max(line.at(darkest), 0.0)) / line.slope
         yield (
             f"Offset and read noise cannot be told apart without dark frames: {camera.offset:.5g} "
