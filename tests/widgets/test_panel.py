@@ -1,4 +1,4 @@
-"""What all widgets share: the bar of a job."""
+"""What all widgets share: the bar of a job, and notes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_coordgate.events import Progress
-from napari_coordgate.widgets.panel import JobBar
+from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -19,3 +19,13 @@ def test_a_progress_bar_counts_more_bytes_than_a_32_bit_integer(qtbot: QtBot) ->
     bar._show(Progress("deblurring", 2 * 10**12, 8 * 10**12, 60.0, {"files": 1, "of": 4}))  # noqa: SLF001
     assert bar.bar.value() / bar.bar.maximum() == pytest.approx(0.25)
     assert bar.bar.text() == "1/4 files, 2.0 TB of 8.0 TB, 0:03:00 left"
+
+
+def test_a_note_is_as_high_as_its_text(qtbot: QtBot) -> None:
+    label = word_wrapped_label("one two three " * 30)
+    qtbot.addWidget(label)
+    label.setFixedWidth(200)
+    label.show()
+    qtbot.waitUntil(lambda: label.minimumHeight() == label.heightForWidth(200) > 100)
+    label.setText("short")
+    assert label.minimumHeight() < 40

@@ -257,7 +257,9 @@ class _WrappedLabel(QLabel):
         self._fit_height()
 
     def _fit_height(self) -> None:
-        self.setMinimumHeight(self.heightForWidth(self.width()) if self.text() else 0)
+        self.setMinimumHeight(0)  # which would count in the height for a width
+        if self.text():
+            self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
 def word_wrapped_label(text: str = "") -> QLabel:
