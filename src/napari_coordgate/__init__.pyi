@@ -74,6 +74,8 @@ from .errors import (
     FrameMismatchError as FrameMismatchError,
     FrameMismatchWarning as FrameMismatchWarning,
     ImageError as ImageError,
+    LensMismatchError as LensMismatchError,
+    LensMismatchWarning as LensMismatchWarning,
     MeasuredPSFWarning as MeasuredPSFWarning,
     ModelError as ModelError,
     OutputError as OutputError,

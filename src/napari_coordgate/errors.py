@@ -143,6 +143,22 @@ class FrameMismatchWarning(UserWarning):
     """
 
 
+class LensMismatchError(CoordGateError):
+    """An image contradicts the lens or the noise that a model or PSF field is for.
+
+    Raised instead of a `LensMismatchWarning` if ``strict`` is set. Use a model or PSF field for the
+    lens that the message suggests; measure it with ``calibrate``.
+    """
+
+
+class LensMismatchWarning(UserWarning):
+    """An image contradicts the lens or the noise of a model or PSF field, and is deblurred anyway.
+
+    Issued if the power spectra of the image show that deblurring would sharpen too much or
+    amplify noise, see `check`. The result is probably worse than the image.
+    """
+
+
 class DeviceMemoryError(CoordGateError):
     """The device ran out of memory.
 

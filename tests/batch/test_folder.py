@@ -33,8 +33,9 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.events import Event, FileChanged, Progress, run as run_events
 from napari_coordgate.inference import deblur
-from napari_coordgate.io import read_image
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.optics import PSFField
+from tests.calibration.scenes import LENS, photographed, texture
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
@@ -346,3 +347,23 @@ def test_a_method_that_cannot_work_is_refused_before_anything_is_written(world: 
     with pytest.raises(ModelError, match=r"psf_field\.save"):
         deblur_folder(world.folder, world.output, PSFField.load(psf_field))  # type: ignore[arg-type]
     assert not world.output.exists()
+
+
+def test_files_that_contradict_the_lens_are_noted_or_refused(tmp_path: Path) -> None:
+    scene = texture(np.random.default_rng(1), 320)
+    (blurred,) = photographed([scene], LENS.replace(field_curvature_um=3.0))
+    psf = tmp_path / "psf.tif"
+    wrong = LENS.replace(field_curvature_um=9.0)
+    PSFField.from_lens(wrong, blurred.shape, tolerance=3e-2).save(psf)
+    folder = tmp_path / "blurred"
+    folder.mkdir()
+    write_image(folder / "a.tif", Image(blurred, "YX"))
+    config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 1})
+    noted = deblur_folder(folder, tmp_path / "out", psf, config=config, device="cpu")
+    (done,) = noted.done
+    assert "over-sharpened" in done.message
+    strict = BatchRuntime(strict=True, device="cpu")
+    refused = deblur_folder(folder, tmp_path / "strict", psf, config=config, runtime=strict)
+    (failed,) = refused.failed
+    assert "over-sharpened" in failed.message
+    assert failed.output is None or not failed.output.exists()

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
+from napari_coordgate.config import Lens
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.optics import PSFField
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -138,3 +140,15 @@ def test_a_folder_cannot_be_written_to_an_image(run: Run, world: World, tmp_path
     assert finished.returncode == 2
     assert "is a folder; give a folder for its results" in finished.stderr
     assert not (tmp_path / "r.tif").exists()
+
+
+def test_strict_refuses_an_image_of_another_lens(tmp_path: Path, run: Run) -> None:
+    lens = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=14)
+    PSFField.from_lens(lens, (256, 256), tolerance=3e-2).save(tmp_path / "psf.tif")
+    sample = Path("sample_data/blurred/nuclei.tif").absolute()
+    finished = run(
+        "deblur", sample, "--psf", tmp_path / "psf.tif", "-o", tmp_path / "out.tif", "--strict"
+    )
+    assert finished.returncode != 0
+    assert "over-sharpened" in finished.stderr
+    assert not (tmp_path / "out.tif").exists()

@@ -12,17 +12,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.config import RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config import (
+    CGUNetConfig,
+    RichardsonLucyConfig,
+    TrainingConfig,
+    WienerConfig,
+)
 from napari_coordgate.deconvolution import DeconvolutionConfig, deconvolve
 from napari_coordgate.errors import DeviceMemoryError, OutputError
 from napari_coordgate.events import Event, PlaneDone
 from napari_coordgate.inference import deblur
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import Model
+from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget, result_array
 from napari_coordgate.widgets.layers import provenance
 from napari_coordgate.widgets.session import session_of
+from tests.calibration.scenes import LENS, photographed, texture
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
 if TYPE_CHECKING:
@@ -403,3 +410,24 @@ def test_richardson_lucy_that_stops_by_the_noise_asks_for_the_camera(
     assert "camera" in widget.bar.message.text()
     widget.method.camera.editors["photons"].set_value(1000)
     assert widget.bar.run.isEnabled()
+
+
+def test_an_image_of_another_lens_needs_a_second_click(qtbot: QtBot, viewer: Viewer) -> None:
+    scene = texture(np.random.default_rng(1), 320)
+    (blurred,) = photographed([scene], LENS.replace(field_curvature_um=3.0))
+    wrong = PSFField.from_lens(LENS.replace(field_curvature_um=9.0), (256, 256), tolerance=3e-2)
+    network = CGUNetConfig(depth=2, base_channels=4)
+    weights = build_network(network).state_dict()
+    model = Model(TrainingConfig(network=network), weights, (256, 256), psf_field=wrong)
+    widget = DeblurWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Deblur")
+    session_of(viewer).models["wrong"] = model
+    viewer.add_image(blurred, name="cells")
+    click(widget.bar.run)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "failed"
+    assert "again" in widget.bar.message.text()
+    assert "cells deblurred" not in viewer.layers
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert "cells deblurred" in viewer.layers

@@ -91,7 +91,9 @@ class FileJob:
         failed = [result for result in self._results if result.status == "failed"]
         is_done = self.is_finished and all(result.status == "done" for result in self._results)
         if failed or is_done:
-            result = replace((failed or self._results)[0], seconds=seconds)
+            ends = failed or self._results  # Of a file in parts, the first part is checked.
+            message = max((result.message for result in ends), key=len)
+            result = replace(ends[0], seconds=seconds, message=message)
         else:
             result = self.task.result("waiting", seconds=seconds)
         try:

@@ -30,6 +30,7 @@ from napari_coordgate.inference import (
     as_method,
     build_deblurrer,
     deblur_planes,
+    find_mismatch,
     output_dtype,
 )
 from napari_coordgate.io import (
@@ -198,6 +199,11 @@ def _deblur(
     """Deblur a file; returns a note for the user, and thumbnails if wanted."""
     method, deblurrer = _method(task)
     image, alignment = open_source(task, method)
+    notes, config = [alignment.note], task.batch.config
+    if task.part == 0:
+        runtime = task.batch.runtime
+        notes.append(find_mismatch(image, method, config.camera, alignment.window, runtime))
+    note = " ".join(filter(None, notes))
 
     def fill(out: Any) -> Thumbnails | None:
         window = alignment.window
@@ -212,9 +218,9 @@ def _deblur(
         return None
 
     if task.out is not None:
-        return alignment.note, fill(task.out)
+        return note, fill(task.out)
     with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
-        return alignment.note, fill(out)
+        return note, fill(out)
 
 
 def _method(task: Task) -> tuple[Model | PSFField, Deblurrer]:

@@ -177,9 +177,32 @@ def check(
     return check_planes([planes[i] for i in chosen], assumed, origin)
 
 
-def check_model(planes: Sequence[tuple[Image, PlaneIndex]], model: Model, window: Window) -> Check:
-    """Check planes of images that show a window of the frame of a model."""
-    return check_planes(planes, _as_assumed(model), window.origin)
+def check_window(image: Image, method: Model | PSFField, camera: Camera, window: Window) -> Check:
+    """Check noise and lens of an image that shows a window of the frame, before deblurring.
+
+    The camera is that of a deconvolution; a model has its own.
+    """
+    assumed = replace(_as_assumed(method), pixel_size_um=None)  # the alignment has compared it
+    if isinstance(method, PSFField):
+        assumed = replace(assumed, camera=camera)
+    if assumed.lens is None and not _states_noise(assumed.camera):
+        return Check((), (f"{assumed.of} states neither a lens nor a noise.",))
+    planes = [(image, index) for index in _sharpest_planes(image)]
+    chosen = np.unique(np.linspace(0, len(planes) - 1, MAX_PLANES).astype(int))
+    return check_planes([planes[i] for i in chosen], assumed, window.origin)
+
+
+def _states_noise(camera: Camera | None) -> bool:
+    """Whether the noise of a camera is known."""
+    return camera is not None and (camera.photons or camera.electrons_per_count) is not None
+
+
+def _sharpest_planes(image: Image) -> Iterator[PlaneIndex]:
+    """Planes to look at: of a z stack, only those in the middle, as others are out of focus."""
+    z = image.axes.find("Z") if image.z_step_um is not None else -1
+    for index in plane_indices(image):
+        if z < 0 or index[z] == image.data.shape[z] // 2:
+            yield index
 
 
 def check_planes(
@@ -195,8 +218,8 @@ def check_planes(
         noise = tile_noise(spectra)
     except ImageError as error:
         return Check(tuple(findings), (f"Noise and lens were not checked: {error}",))
-    camera = assumed.camera or Camera()
-    if camera.photons is None and camera.electrons_per_count is None:
+    camera = assumed.camera
+    if camera is None or not _states_noise(camera):
         notes.append(f"The noise was not checked: {assumed.of} states none.")
     else:
         findings.append(_noise_finding(spectra, noise, ranges, camera, assumed.of))

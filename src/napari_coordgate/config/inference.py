@@ -40,7 +40,7 @@ class DeblurConfig(Settings):
 
 
 class DeblurRuntime(DeviceConfig):
-    """Device and memory of a deblurring; they do not change the result.
+    """Device, memory and checks of a deblurring; they do not change the result.
 
     Examples
     --------
@@ -58,6 +58,12 @@ class DeblurRuntime(DeviceConfig):
         gt=0,
         description="Memory for one tile, GB; cached gating maps use up to as much again.",
     )
+    check: bool = Field(
+        True,
+        description="Check each image first, and warn if its noise or blur contradicts the model "
+        "or PSF field.",
+    )
+    strict: bool = Field(False, description="Refuse images for which the check would warn.")
 
 
 class DeblurSettings(DeblurConfig, DeblurRuntime):

@@ -5,6 +5,7 @@ from napari_coordgate.inference.deblurrers import Deblurrer, as_method, build_de
 from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
+from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import Predictor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "deblur_events",
     "deblur_planes",
     "effective_kernel",
+    "find_mismatch",
     "gating_maps",
     "output_dtype",
     "plot_gating_maps",

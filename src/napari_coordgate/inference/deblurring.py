@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device, as_settings
-from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
+from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning, LensMismatchWarning
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
 from napari_coordgate.inference.deblurrers import Deblurrer, as_method, build_deblurrer
+from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
 from napari_coordgate.io.processing import Check
@@ -98,6 +99,10 @@ def deblur(
         If the image shows the frame at another size (it is resampled to the frame,
         deblurred, and resampled back), or if its pixel size differs from that of the model
         or PSF field.
+    LensMismatchWarning
+        If the noise or the blur in the image contradicts the model or PSF field, so that the
+        result is probably worse than the image, see `check`; with ``runtime.strict``, a
+        LensMismatchError.
 
     References
     ----------
@@ -181,6 +186,10 @@ def deblur_events(
         window, note = align_to_frame(image, method, origin)
         if note:
             warnings.warn(note, FrameMismatchWarning, stacklevel=2)
+    with _memory_errors(image):
+        mismatch = find_mismatch(image, method, config.camera, window, runtime)
+    if mismatch:
+        warnings.warn(mismatch, LensMismatchWarning, stacklevel=2)
     with _memory_errors(image):
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out

@@ -13,7 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 from qtpy.QtWidgets import QLineEdit
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
-from napari_coordgate.errors import CoordGateError, ImageError, OutputError, SettingsError
+from napari_coordgate.errors import (
+    CoordGateError,
+    ImageError,
+    LensMismatchError,
+    OutputError,
+    SettingsError,
+)
 from napari_coordgate.events import Event, PlaneDone
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
@@ -50,7 +56,8 @@ MAX_BYTES_IN_MEMORY = 2 * 2**30
 class DeblurRequest:
     """An image, a model or PSF field, and how to deblur.
 
-    ``first_plane`` returns the plane to deblur next.
+    ``first_plane`` returns the plane to deblur next. An image that contradicts the model or PSF
+    field is refused unless ``is_confirmed``.
     """
 
     image: Image
@@ -59,21 +66,32 @@ class DeblurRequest:
     alignment: "FrameAlignment"
     out: NDArray[Any]
     first_plane: Callable[[], tuple[int, ...]]
+    is_confirmed: bool = False
 
     def events(self, job: Job) -> Generator[Event, None, Any]:
         """Events of the deblurring, for the background thread."""
         from napari_coordgate.inference import deblur_events  # imports torch
 
-        return deblur_events(
+        events = deblur_events(
             self.image,
             self.method,
             origin=self.alignment,
             config=self.settings.select(DeblurConfig),
-            runtime=self.settings.select(DeblurRuntime),
+            runtime=self._runtime(),
             out=self.out,
             first=self.first_plane,
             cancel=job.cancel_requested,
         )
+        try:
+            return (yield from events)
+        except LensMismatchError as error:
+            raise LensMismatchError(f"{error} Click Deblur again to deblur it anyway.") from None
+
+    def _runtime(self) -> DeblurRuntime:
+        runtime = self.settings.select(DeblurRuntime)
+        if self.is_confirmed:
+            return runtime.replace(check=False, strict=False)
+        return runtime.replace(strict=runtime.check or runtime.strict)
 
 
 class DeblurWidget(JobWidget):
@@ -81,6 +99,8 @@ class DeblurWidget(JobWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Deblur")
+        self._started: tuple[object, ...] = ()
+        self._refused: tuple[object, ...] | None = None
         self.image = Choice(lambda: image_layers(viewer, color=True))
         self.axes = QLineEdit()
         self.note = word_wrapped_label()
@@ -94,7 +114,9 @@ class DeblurWidget(JobWidget):
         )
         self.origin = RoiOrigin(self.rows)
         self.rows.addRow(self.note)
-        self.form = SettingsForm(settings, type(settings).model_fields.keys() - METHOD_SETTINGS)
+        self.form = SettingsForm(
+            settings, type(settings).model_fields.keys() - METHOD_SETTINGS - {"strict"}
+        )
         self.body.addWidget(self.method.section)
         self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
@@ -152,7 +174,12 @@ class DeblurWidget(JobWidget):
             alignment=alignment,
             out=result_array(image.data.shape, dtype),
             first_plane=VisiblePlane(self.viewer, self.image.value),
+            is_confirmed=self._refused == self._chosen(),
         )
+
+    def _chosen(self) -> tuple[object, ...]:
+        """What a person who deblurs in spite of a warning has seen it for."""
+        return self.image.value, self.method.name, self.origin.value
 
     def start(self, request: DeblurRequest) -> None:
         """Deblur in the background, into a new layer."""
@@ -161,7 +188,13 @@ class DeblurWidget(JobWidget):
         job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
         job.happened.connect(shown.show)
         job.finished.connect(shown.end)
+        self._started = self._chosen()
         self.start_job(job)
+
+    def on_end(self, end: JobEnd) -> None:
+        """Let the next click deblur an image that was refused."""
+        if isinstance(end.error, LensMismatchError):
+            self._refused = self._started
 
 
 def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
