@@ -35,7 +35,8 @@ _MIN_SIDE = 2 * TILE
 _PIXEL_SIZE_AMBER, _PIXEL_SIZE_RED = 0.02, 0.1
 _NOISE_AMBER, _NOISE_RED = 2.0, 4.0
 _OVER_RED, _OVER_AMBER, _UNDER_AMBER = 0.2, 0.15, 0.4  # Of `_BlurDifference`.
-_AMBER_SIGMA = 2.0
+_SIGMA, _SIGMA_FEW = 2.0, 2.5
+_FEW_PLANES, _MORE_FOR_FEW = 5, 1.5  # Of fewer planes, a larger difference is needed for red.
 _DRAWS = 60
 _NAMES = ("a defocus", "a field curvature", "a tilt (y)", "a tilt (x)")
 _SYSTEMATIC = 0.06
@@ -371,7 +372,8 @@ def _lens_finding(
     fits = [likelihood.fit(start, free, steps=25, tolerance=0.1) for start in starts]
     fit = min(fits, key=lambda fit: fit.loss)
     blur = _BlurDifference.of(problem, likelihood, held, fit)
-    return _as_finding(blur, held, fit, assumed.of)
+    is_few = len(np.unique(spectra.image)) < _FEW_PLANES
+    return _as_finding(blur, held, fit, assumed.of, is_few)
 
 
 class _BlurDifference(NamedTuple):
@@ -411,12 +413,15 @@ class _BlurDifference(NamedTuple):
         )
 
 
-def _as_finding(blur: _BlurDifference, held: Array, fit: FocusFit, of: str) -> Finding:
+def _as_finding(
+    blur: _BlurDifference, held: Array, fit: FocusFit, of: str, is_few: bool
+) -> Finding:
     """Verdict and message about a difference of the blur."""
-    is_over = blur.over > _AMBER_SIGMA * blur.over_error
-    is_under = blur.under > _AMBER_SIGMA * blur.under_error
+    sigma = _SIGMA_FEW if is_few else _SIGMA
+    is_over = blur.over > sigma * blur.over_error
+    is_under = blur.under > sigma * blur.under_error
     verdict: Verdict = "green"
-    if blur.over > _OVER_RED and is_over:
+    if blur.over > _OVER_RED * (_MORE_FOR_FEW if is_few else 1.0) and is_over:
         verdict = "red"
     elif (blur.over > _OVER_AMBER and is_over) or (blur.under > _UNDER_AMBER and is_under):
         verdict = "amber"
