@@ -196,6 +196,12 @@ def test_a_bead_unlike_the_others_is_dropped() -> None:
     assert misfit @ np.linalg.solve(fit.covariance, misfit) < 40
 
 
+def test_a_wrong_aperture_is_not_hidden_by_an_error_bar() -> None:
+    wrong = OPTICS.replace(na=0.65)
+    fit = calibrate_beads(image_of(LENS.replace(field_curvature_um=6))[0], wrong, config=FEW)
+    assert any("NA" in note for note in fit.notes)
+
+
 def test_saturation_is_that_of_the_camera_or_of_a_plateau() -> None:
     image = np.random.default_rng(0).integers(0, 100, (32, 32))
     image[5, 5] = 4095

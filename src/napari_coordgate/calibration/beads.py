@@ -26,10 +26,12 @@ from napari_coordgate.calibration.beads_detection import (
 )
 from napari_coordgate.calibration.beads_figures import beads_figure, width_figure
 from napari_coordgate.calibration.beads_fitting import (
+    UNLIKE,
     BeadImages,
     BeadsFitter,
     FittedBeads,
     expected_parameters,
+    is_doubtful,
 )
 from napari_coordgate.calibration.beads_noise import CountNoise
 from napari_coordgate.calibration.beads_widths import gaussian_widths
@@ -54,7 +56,6 @@ DEFAULTS = BeadsConfig()
 MIN_SIDE = 32
 PRIOR_PART = 0.7
 """Standard error, relative to what was expected before, above which a value is not measured."""
-GOOD_DEVIANCE = 1.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -421,11 +422,13 @@ def _notes(lens: Lens, fitted: FittedBeads, errors: dict[str, float]) -> list[st
         notes.append(f"These images hardly tell: {', '.join(vague)}.")
     if not fitted.noise.known:
         notes.append("The noise of the camera was estimated from this image.")
-    if fitted.held_out_deviance > GOOD_DEVIANCE:
+    if is_doubtful(fitted.dropped, fitted.held_out_deviance):
+        unlike = fitted.dropped.count(UNLIKE)
         notes.append(
-            f"The lens does not describe the beads within their noise (deviance "
-            f"{fitted.held_out_deviance:.1f}, not 1): check the NA, the wavelength, the pixel size "
-            "and the diameter of the beads. The error bars are enlarged accordingly."
+            f"Such a lens does not describe the beads: {unlike} are unlike the model, and the "
+            f"deviance of the others is {fitted.held_out_deviance:.1f} (1: noise alone). Check the "
+            "NA, the wavelength, the pixel size and the diameter of the beads: the values depend "
+            "on them, more than the error bars, which are those of the scatter of the beads."
         )
     return notes
 

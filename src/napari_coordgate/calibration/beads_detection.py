@@ -220,7 +220,7 @@ def _scores(
     """Signal (P, R, H, W) of beads, planes without background, and their noise (P,)."""
     residuals = planes - np.stack([estimate_background(plane) for plane in planes])
     noise = np.array([max(estimate_noise_level(plane), 1e-12) for plane in planes])
-    scores = np.empty((len(planes), len(bank.radii_px), *planes.shape[1:]))
+    scores = np.empty((len(planes), len(bank.radii_px), *planes.shape[1:]), np.float32)
     for score, residual, level in zip(scores, residuals, noise, strict=True):
         raise_if_canceled(cancel, "Canceled while detecting beads.")
         score[:] = bank.scores(residual) / level

@@ -40,7 +40,7 @@ TILT_DEPTHS = 2.0
 ABERRATION_WAVES = 1.0
 DEFOCUS_DEPTHS = 100.0
 
-RACE_BEADS, RACE_STEPS = 20, 4
+RACE_BEADS, MIN_RACE_BEADS, RACE_STEPS = 20, 8, 4
 FINALISTS, FINAL_STEPS = 3, 6
 STEPS = 30
 ROUNDS = 6
@@ -50,6 +50,11 @@ CORE = 0.03
 """Part of the largest light from which on a pixel belongs to the core of a bead."""
 OUTLIER = 6.0
 """Excess of a bead's deviance, relative to the spread among beads, above which it is dropped."""
+UNLIKE = "unlike the model"
+MAX_UNLIKE, FEW_UNLIKE = 0.1, 2
+"""Part of the beads, and number, that may be unlike the model before it is doubted."""
+GOOD_DEVIANCE = 1.5
+"""Deviance of held-out beads above which the model is doubted."""
 GAIN_TOLERANCE = 0.03
 
 
@@ -113,7 +118,7 @@ class BeadsFitter:
             if not bad.any() and abs(np.log(gain)) < GAIN_TOLERANCE:
                 break
             for index in np.flatnonzero(chosen)[bad]:
-                dropped[index] = "unlike the model"
+                dropped[index] = UNLIKE
             check_number(dropped, self.config, self.images.name)
         chosen = np.array([not reason for reason in dropped])
         held_out = yield from self._held_out(chosen, state)
@@ -136,7 +141,8 @@ class BeadsFitter:
         kept = np.flatnonzero(self.beads.kept)
         stopwatch = Stopwatch("choosing the start", len(starts) + FINALISTS)
         few = np.zeros(len(self.beads.dropped), bool)
-        few[np.random.default_rng(0).permutation(kept)[:RACE_BEADS]] = True
+        number = max(RACE_BEADS // len(self.images.z_um), MIN_RACE_BEADS)
+        few[np.random.default_rng(0).permutation(kept)[:number]] = True
         vectors = [torch.from_numpy(vector) for vector in starts]
         for chosen, count, steps in (
             (few, FINALISTS, RACE_STEPS),
@@ -184,9 +190,11 @@ class BeadsFitter:
         self, problem: BeadProblem, at: Evaluation, dropped: tuple[str, ...], held_out: float
     ) -> FittedBeads:
         windows = problem.windows
-        per_bead = core_deviance(at, windows)[0].numpy()
+        per_bead = bead_deviance(at, windows)[0]
         overall = reduced_deviance(at, windows)
         covariance = problem.covariance(at) * max(1.0, overall)
+        if is_doubtful(dropped, held_out):
+            covariance = widened(covariance, problem.scattered_covariance(at))
         vector = at.state.vector.numpy()
         if len(self.images.z_um) == 1:
             vector = with_sign(vector, lens_vector(self.lens)[1])
@@ -221,15 +229,21 @@ class BeadsFitter:
         return estimate_gain(light[used], squared[used], (at.expected - light)[used])
 
     def _misfits(self, at: Evaluation, windows: BeadWindows) -> NDArray[np.bool_]:
-        """Beads that deviate much more than most."""
-        deviance, pixels = (values.numpy() for values in core_deviance(at, windows))
-        middle = np.median(deviance)
-        excess = (deviance - middle) * np.sqrt(pixels / 2.0)  # in standard deviations of noise
-        spread = max(1.0, 1.48 * float(np.median(np.abs(excess))))
-        misfits: NDArray[np.bool_] = (deviance > self.config.max_deviance * middle) | (
-            excess > OUTLIER * spread
-        )
+        """Beads whose core, or whole window, deviates much more than most."""
+        misfits = np.zeros(len(at.deviance), bool)
+        for part in (CORE, 0.0):
+            deviance, pixels = bead_deviance(at, windows, part)
+            misfits |= deviance > self.config.max_deviance * np.median(deviance)
+            misfits |= is_outlier(deviance, pixels)
         return misfits
+
+
+def is_outlier(deviance: Array, pixels: Array) -> NDArray[np.bool_]:
+    """Beads whose deviance from the median is large, relative to noise and to the others'."""
+    excess = (deviance - np.median(deviance)) * np.sqrt(pixels / 2.0)
+    spread = max(1.0, 1.48 * float(np.median(np.abs(excess))))
+    outliers: NDArray[np.bool_] = excess > OUTLIER * spread
+    return outliers
 
 
 def expected_parameters(lens: Lens) -> tuple[Array, Array]:
@@ -243,6 +257,23 @@ def expected_parameters(lens: Lens) -> tuple[Array, Array]:
     }
     deviation = [deviations.get(name.partition(".")[0], ABERRATION_WAVES) for name in PARAMETERS]
     return np.zeros(len(PARAMETERS)), np.array(deviation)
+
+
+def is_doubtful(dropped: Sequence[str], held_out_deviance: float) -> bool:
+    """Whether the lens does not describe the beads, or too many of them."""
+    unlike = sum(reason == UNLIKE for reason in dropped)
+    used = sum(not reason for reason in dropped)
+    many = max(MAX_UNLIKE * (unlike + used), FEW_UNLIKE)
+    return unlike > many or held_out_deviance > GOOD_DEVIANCE
+
+
+def widened(covariance: Array, other: Array) -> Array:
+    """Covariance whose variances are at least those of another one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num(other.diagonal() / covariance.diagonal())
+    factor = np.sqrt(np.maximum(1.0, ratio))
+    widest: Array = covariance * np.outer(factor, factor)
+    return widest
 
 
 def with_sign(vector: Array, sign: float) -> Array:
@@ -270,13 +301,16 @@ def reduced_deviance(at: Evaluation, windows: BeadWindows) -> float:
     return float(at.deviance.sum() / (expected - _values_per_bead(windows) * len(at.deviance)))
 
 
-def core_deviance(at: Evaluation, windows: BeadWindows) -> tuple[Tensor, Tensor]:
-    """Deviance (N,) of pixels with light of each bead, relative to noise alone; their number."""
-    core = windows.used * (at.light > CORE * at.light.amax((2, 3), keepdim=True))
+def bead_deviance(at: Evaluation, windows: BeadWindows, part: float = CORE) -> tuple[Array, Array]:
+    """Deviance (N,) of each bead, relative to noise alone, and the number of its pixels (N,).
+
+    The pixels are those with more than this part of the largest light of the bead.
+    """
+    core = windows.used * (at.light >= part * at.light.amax((2, 3), keepdim=True))
     deviance = (poisson_deviance(windows.counts, at.expected) * core).sum((1, 2, 3))
     expected = (expected_deviance(at.expected) * core).sum((1, 2, 3))
     free = (expected - _values_per_bead(windows)).clamp(min=1.0)
-    return deviance / free, free
+    return (deviance / free).numpy(), free.numpy()
 
 
 def _values_per_bead(windows: BeadWindows) -> int:

@@ -97,6 +97,7 @@ class _Normal:
     beads: Tensor  # (N, L, L)
     lens_gradient: Tensor  # (13,)
     bead_gradient: Tensor  # (N, L)
+    pull: Tensor  # (N, 13), of each bead on the lens
 
     def step(self, damping: float, free: Tensor) -> tuple[Tensor, Tensor]:
         """Step of the lens (13,) and of the beads (N, L)."""
@@ -113,6 +114,11 @@ class _Normal:
     def information(self, free: Tensor) -> Tensor:
         """Information about the free parameters of the lens, whatever the beads are."""
         return self._eliminated(_damped(self.beads, 0.0))[0][free][:, free]
+
+    def pulls(self) -> Tensor:
+        """Gradient (N, 13) of the likelihood of each bead, its own values being free."""
+        weights = torch.linalg.solve(_damped(self.beads, 0.0), self.mixed.transpose(1, 2))
+        return self.pull - torch.einsum("nlg,nl->ng", weights, self.bead_gradient)
 
     def _eliminated(self, local: Tensor) -> tuple[Tensor, Tensor]:
         """Schur complement of the beads, and its gradient."""
@@ -231,15 +237,23 @@ class BeadProblem:
             if gain < tolerance:
                 return
 
-    def covariance(self, at: Evaluation, with_prior: bool = True) -> Array:
+    def covariance(self, at: Evaluation) -> Array:
         """Covariance (13, 13) of the parameters, zero for those that are held."""
-        information = self._normal(at).information(self.free)
-        if not with_prior:
-            information = information - torch.diag(self.precision[self.free])
         free = self.free.numpy()
         covariance = np.zeros((len(PARAMETERS), len(PARAMETERS)))
-        covariance[np.ix_(free, free)] = np.linalg.pinv(information.numpy(), hermitian=True)
+        information = self._normal(at).information(self.free).numpy()
+        covariance[np.ix_(free, free)] = np.linalg.pinv(information, hermitian=True)
         return covariance
+
+    def scattered_covariance(self, at: Evaluation) -> Array:
+        """Covariance (13, 13) from how much the beads disagree, which needs no model of the noise.
+
+        It is that of White, Econometrica 50, 1 (1982).
+        """
+        covariance = self.covariance(at)
+        pulls = self._normal(at).pulls().numpy()
+        scattered: Array = covariance @ (pulls.T @ pulls) @ covariance
+        return scattered
 
     def _improved(
         self, current: Evaluation, damping: float, lens: bool
@@ -322,14 +336,15 @@ class BeadProblem:
         residual = (windows.counts - at.expected).flatten(1)
         gradient = (weighted @ residual[..., None])[..., 0]
         lens = coefficient_jacobian(state.vector, self._coordinates(state), windows.frame_shape)
+        pull = torch.einsum("ncg,nc->ng", lens, gradient[:, :6])
         return _Normal(
             torch.einsum("ncg,ncd,ndh->gh", lens, gram[:, :6, :6], lens)
             + torch.diag(self.precision),
             torch.einsum("ncg,ncl->ngl", lens, gram[:, :6, 6:]),
             gram[:, 6:, 6:],
-            torch.einsum("ncg,nc->g", lens, gradient[:, :6])
-            - self.precision * (state.vector - self.mean),
+            pull.sum(0) - self.precision * (state.vector - self.mean),
             gradient[:, 6:],
+            pull,
         )
 
 
