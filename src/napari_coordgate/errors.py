@@ -105,8 +105,8 @@ class MeasuredPSFWarning(UserWarning):
 class ToleranceWarning(UserWarning):
     """A PSF field of measured PSFs is less accurate than the requested tolerance.
 
-    Issued if neighboring PSFs differ too much. Increase the tolerance, or remove noisy PSFs; the
-    message states the accuracy reached.
+    The message states the error of PSFs that were left out of the fit. Measure more or brighter
+    PSFs, or increase the tolerance if this error is acceptable.
     """
 
 

@@ -61,6 +61,7 @@ def test_the_recorded_settings_reproduce_the_run(run: Run, world: World, tmp_pat
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 
+@pytest.mark.filterwarnings("always")
 def test_measured_psfs_give_a_psf_field(
     run: Run, world: World, measurement: Measurement, tmp_path: Path
 ) -> None:
@@ -81,7 +82,7 @@ def test_measured_psfs_that_miss_the_tolerance_give_a_warning(
     finished = run("psf", *flags, "--tolerance", 1e-12, "-o", tmp_path / "measured.tif")
     assert finished.returncode == 0
     (line,) = finished.stderr.splitlines()
-    assert line.startswith("napari-coordgate: warning: The measured PSFs are represented with")
+    assert line.startswith("napari-coordgate: warning: The PSF field has an error of")
 
 
 @pytest.mark.filterwarnings("always")
@@ -124,6 +125,7 @@ def test_an_invalid_pixel_size_is_an_error(
     assert "--pixel-size" in finished.stderr
 
 
+@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize(
     ("header", "separator"),
     [

@@ -10,13 +10,10 @@ from napari_coordgate.optics.low_rank import (
     fit_series,
     principal_components,
     relative_error,
-    scatter_to_nodes,
     sum_series,
 )
 
 Array = NDArray[np.float64]
-
-LINE = np.linspace(-0.8, 0.6, 4)[:, None] * (1.0, 0.5)
 
 
 @pytest.fixture
@@ -95,32 +92,6 @@ def test_coefficients_are_those_of_chebyshev_polynomials_in_y_and_x() -> None:
     expected = np.zeros((1, 5, 5))
     expected[0, 2, 1] = 1
     np.testing.assert_allclose(fit_series(samples, 5), expected, atol=1e-14)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 9, 40])
-def test_interpolation_passes_through_the_known_values(
-    count: int, rng: np.random.Generator
-) -> None:
-    points, values = rng.uniform(-1, 1, (count, 2)), rng.normal(size=(count, 3))
-    np.testing.assert_allclose(scatter_to_nodes(points, values, points), values, atol=1e-6)
-
-
-def test_interpolation_accepts_points_on_a_line(rng: np.random.Generator) -> None:
-    values = rng.normal(size=(len(LINE), 2))
-    np.testing.assert_allclose(scatter_to_nodes(LINE, values, LINE), values, atol=1e-10)
-
-
-@pytest.mark.parametrize("count", [1, 2, 25])
-def test_interpolation_of_a_constant_is_constant(count: int, rng: np.random.Generator) -> None:
-    points = rng.uniform(-1, 1, (count, 2))
-    everywhere = scatter_to_nodes(points, np.full((count, 1), 7.0), chebyshev_nodes(5))
-    np.testing.assert_allclose(everywhere, 7.0)
-
-
-def test_interpolation_levels_off_far_from_the_points() -> None:
-    values = np.arange(4.0)[:, None]
-    far, farther = scatter_to_nodes(LINE, values, np.array([[1e4, 5e3], [2e4, 1e4]]))
-    np.testing.assert_allclose(far, farther, atol=1e-3)
 
 
 def test_the_relative_error_is_a_root_mean_square_over_psfs() -> None:

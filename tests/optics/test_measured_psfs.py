@@ -26,7 +26,8 @@ def gaussians(offsets: Array | float = 0.0, side: int = SIDE, widths: Array = WI
     y, x = (axis - shifts[:, index, None] for index in (0, 1))
     squares = y[:, :, None] ** 2 + x[:, None, :] ** 2
     psfs: Array = np.exp(-squares / (2 * widths[:, None, None] ** 2))
-    return psfs / psfs.sum(axis=(1, 2), keepdims=True)
+    psfs /= psfs.sum(axis=(1, 2), keepdims=True)
+    return psfs
 
 
 def noisy(psfs: Array, sigma: float = 3.0) -> Array:
@@ -181,6 +182,7 @@ def test_exchanged_rows_and_columns_are_named() -> None:
         check_measured_psfs(gaussians(), PIXELS[:, ::-1], FRAME)
 
 
+@pytest.mark.filterwarnings("ignore::napari_coordgate.errors.ToleranceWarning")
 def test_a_psf_field_warns_the_caller() -> None:
     with pytest.warns(MeasuredPSFWarning, match="background of 100") as caught:
         PSFField.from_psfs(COUNTS * gaussians() + 100, PIXELS, FRAME)

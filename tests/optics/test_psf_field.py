@@ -112,6 +112,7 @@ def test_a_constant_psf_field_is_a_convolution(precision: type, rng: np.random.G
     np.testing.assert_allclose(psf_field.blur(image), expected, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::napari_coordgate.errors.MeasuredPSFWarning")
 def test_one_measured_psf_gives_a_convolution_with_it(rng: np.random.Generator) -> None:
     psf = lens_psfs(GaussianLens(sigma_center_px=1.0), np.zeros((1, 2)), (24, 40), 11)[0]
     psf_field = PSFField.from_psfs(psf[None], [[5, 9]], (24, 40))

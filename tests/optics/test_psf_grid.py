@@ -49,6 +49,7 @@ def test_each_psf_has_its_width_and_field_radius() -> None:
     np.testing.assert_allclose(grid.field_radius, radius[tuple(grid.positions.T)])
 
 
+@pytest.mark.filterwarnings("ignore::napari_coordgate.errors.ToleranceWarning")
 @pytest.mark.parametrize("axis", [(0.0, 0.0), (0.3, -0.2)])
 def test_the_field_radius_of_measured_psfs_is_that_from_the_given_axis(
     axis: tuple[float, float],

@@ -1,29 +1,27 @@
-"""Kernels and coefficients of a PSF field, fitted to a lens or to measured PSFs."""
+"""Kernels and coefficients of a PSF field, fitted to a lens."""
 
 import threading
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import MeasuredPSFWarning, PSFError, ToleranceWarning
+from napari_coordgate.errors import PSFError
 from napari_coordgate.events import raise_if_canceled
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
     principal_components,
     relative_error,
-    scatter_to_nodes,
     sum_series,
 )
-from napari_coordgate.optics.measured_psfs import check_measured_psfs
 from napari_coordgate.optics.pupil import lens_psfs, psf_size
 
 Float64 = NDArray[np.float64]
 
-_ORDERS = (5, 9, 13, 17, 23, 31, 41)
+ORDERS = (5, 9, 13, 17, 23, 31, 41)
+"""Numbers of terms of a Chebyshev series, along each axis, that are tried."""
 _RANK_SHARE = 0.7
 """Fraction of the tolerance that truncating the rank may use, the series the rest (squared)."""
 _PROBES = 64
@@ -62,7 +60,7 @@ def fit_lens(
 
     probes = np.random.default_rng(0).uniform(-1, 1, (_PROBES, 2))
     exact = psfs_at(probes)
-    for order in _ORDERS:
+    for order in ORDERS:
         psfs = psfs_at(chebyshev_nodes(order))
         raise_if_canceled(cancel, "Canceled while computing the PSF field of the lens.")
         interpolation = sum_series(fit_series(np.eye(order**2), order), probes)
@@ -78,28 +76,3 @@ def fit_lens(
         f"The PSF varies too fast over the frame for a tolerance of {tolerance:g} "
         f"(reached: {error:.1e}); use a larger tolerance or smaller aberrations."
     )
-
-
-def fit_measured_psfs(
-    psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int], tolerance: float
-) -> Fit:
-    """Fit PSFs measured at some positions; see `PSFField.from_psfs`."""
-    stack, coordinates, _, _, notes = check_measured_psfs(psfs, positions, frame_shape)
-    for note in notes:
-        warnings.warn(note, MeasuredPSFWarning, stacklevel=3)  # the caller of PSFField.from_psfs
-    measured = stack.reshape(len(stack), -1)
-    kernels, weights = principal_components(measured, _RANK_SHARE * tolerance)
-    for order in _ORDERS:
-        samples = scatter_to_nodes(coordinates, weights, chebyshev_nodes(order))
-        coefficients = fit_series(samples, order)
-        error = relative_error(sum_series(coefficients, coordinates) @ kernels, measured)
-        if error <= tolerance:
-            break
-    else:
-        warnings.warn(
-            f"The measured PSFs are represented with a relative error of {error:.1e}, above the "
-            f"tolerance of {tolerance:g}; neighboring PSFs differ too much.",
-            ToleranceWarning,
-            stacklevel=3,  # the caller of PSFField.from_psfs
-        )
-    return Fit(kernels.reshape(-1, *stack.shape[1:]), coefficients, error)

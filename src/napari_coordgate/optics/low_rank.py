@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 
 Float64 = NDArray[np.float64]
 
@@ -72,20 +71,6 @@ def sum_series(coefficients: Float64, points: Float64) -> Float64:
     in_y, in_x = (chebyshev.chebvander(axis, degree) for axis in points.T)
     values: Float64 = np.einsum("ng,rgh,nh->nr", in_y, coefficients, in_x, optimize=True)
     return values
-
-
-def scatter_to_nodes(points: Float64, values: Float64, nodes: Float64) -> Float64:
-    """Interpolate values (N, R) at scattered points (N, 2) smoothly to nodes (M, 2): (M, R).
-
-    Multiquadrics (Hardy 1971) with a constant term and a length scale of half the mean distance
-    of the points. They accept any number of points, also on a line, become constant far from
-    them, and are analytic, so that their Chebyshev series are short.
-    """
-    inverse_length = np.sqrt(len(points))
-    interpolator = RBFInterpolator(
-        points, values, kernel="multiquadric", epsilon=inverse_length, degree=0
-    )
-    return np.asarray(interpolator(nodes), np.float64)
 
 
 def relative_error(approximate: Float64, exact: Float64) -> float:

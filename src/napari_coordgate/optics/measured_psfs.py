@@ -48,6 +48,16 @@ class MeasuredPSFs(NamedTuple):
     planes: NDArray[np.int64]
     warnings: tuple[str, ...]
 
+    @property
+    def samples(self) -> Float64:
+        """The PSFs as rows, (N, K * K)."""
+        return self.psfs.reshape(len(self.psfs), -1)
+
+    def without(self, number: int) -> "MeasuredPSFs":
+        """All but one of the PSFs."""
+        arrays = (np.delete(array, number, axis=0) for array in self[:4])
+        return MeasuredPSFs(*arrays, self.warnings)
+
 
 def check_measured_psfs(
     psfs: ArrayLike, positions: ArrayLike, frame_shape: tuple[int, int]
@@ -169,7 +179,6 @@ class _Border(NamedTuple):
     noise: float  # standard deviation of a pixel
     signal: float  # light of the core in standard deviations
     center: tuple[float, float]  # offset (y, x) of the PSF from the middle, in pixels
-    beyond: Float64  # light beyond the window, and beyond windows larger by 2, 4, ... pixels
 
 
 def _fit_border(window: Float64) -> _Border:
@@ -191,17 +200,31 @@ def _fit_border(window: Float64) -> _Border:
     inner = radii <= max(1.0, core)
     brightness = float(np.sum(window[inner] - wing.background))
     signal = brightness / (max(noise, 1e-9 * brightest, 1e-300) * math.sqrt(inner.sum()))
-    family, number = wing.tail
-    around = _wing_shapes(_radii(5 * side, center) / radius, _WIDTHS[[number]])[family, 0]
-    beyond = wing.tail_height * _light_beyond(around, side)
-    return _Border(wing.background, wing.error, noise, signal, center, beyond)
+    return _Border(wing.background, wing.error, noise, signal, center)
 
 
-def _light_beyond(light: Float64, side: int) -> Float64:
-    """Sums of an image (5 K, 5 K) beyond its middle K, K + 2, K + 4, ... pixels."""
-    margins = range((len(light) - side) // 2, -1, -1)
-    within = [light[m : len(light) - m, m : len(light) - m].sum() for m in margins]
-    return np.asarray(within[-1] - np.array(within), np.float64)
+def _light_beyond(window: Float64, border: _Border) -> Float64:
+    """Light beyond a window (K, K) without background, and beyond K + 2, K + 4, ... pixels.
+
+    It is that of a Gaussian fitted to the wings, if these exceed the noise.
+    """
+    side, radius = len(window), len(window) // 2
+    radii = _radii(side, border.center)
+    outer = radii >= max(1.5, 0.6 * radius)
+    values, shapes = window[outer], _wing_shapes(radii[outer] / radius)[0]
+    inlying = np.ones(len(values), bool)
+    for _ in range(3):  # without a neighbor, as above
+        power = np.sum(shapes[:, inlying] ** 2, axis=1)
+        height = shapes[:, inlying] @ values[inlying] / power
+        best = int(np.argmax(height * np.abs(height) * power))
+        residual = np.abs(values - height[best] * shapes[best])
+        inlying = residual <= 5 * 1.4826 * np.median(residual) + 1e-9 * window.max()
+    if height[best] * math.sqrt(power[best]) <= _SIGNIFICANT * border.noise:
+        return np.zeros(2 * side + 1)
+    around = _wing_shapes(_radii(5 * side, border.center) / radius, _WIDTHS[[best]])[0, 0]
+    margins = range(2 * side, -1, -1)
+    within = [around[m : 5 * side - m, m : 5 * side - m].sum() for m in margins]
+    return np.asarray(height[best] * (within[-1] - np.array(within)), np.float64)
 
 
 class _Wing(NamedTuple):
@@ -211,8 +234,6 @@ class _Wing(NamedTuple):
     error: float  # standard error of the background, that of the shape of the wing included
     height: float = 0.0  # at the border
     shape: tuple[int, int] = (0, 0)  # index of its shape
-    tail_height: float = 0.0  # of the shape by which it goes on beyond the window
-    tail: tuple[int, int] = (0, 0)
 
 
 _WIDTHS = np.geomspace(0.15, 1.5, 41)
@@ -240,15 +261,14 @@ def _fit_wing(values: Float64, shapes: Float64) -> _Wing:
     found = [index for index in found if np.isfinite(rest[index])]
     if not found:
         return _Wing(mean, math.sqrt(plain / max(count - 1, 1) / count))
-    tail, best = found[0], found[-1]  # a Gaussian, unless an exponential fits clearly better
-    if rest[tail] <= rest[best] * (1 + 9 / count):
-        best = tail
-    # How a wing goes on to where it cannot be seen depends on its shape, which is not known.
-    low, *_, high = sorted([mean - float(height[index] * bright[index]) for index in found] * 2)
-    background = mean - float(height[best] * bright[best])
+    first, best = found[0], found[-1]  # a Gaussian, unless an exponential fits clearly better
+    if rest[first] <= rest[best] * (1 + 9 / count):
+        best = first
+    backgrounds = [mean - float(height[index] * bright[index]) for index in found]
     error = math.sqrt(variance[best] * (1 / count + bright[best] ** 2 / power[best]))
-    error = math.hypot(error, high - low)
-    return _Wing(background, error, float(height[best]), best, float(height[tail]), tail)
+    # How a wing goes on to where it cannot be seen depends on its shape, which is not known.
+    error = math.hypot(error, max(backgrounds) - min(backgrounds))
+    return _Wing(mean - float(height[best] * bright[best]), error, float(height[best]), best)
 
 
 def _find_center(window: Float64) -> tuple[tuple[float, float], float]:
@@ -313,7 +333,7 @@ def _check_cut(
     stack: Float64, borders: list[_Border], planes: NDArray[np.int64], notes: _Notes
 ) -> None:
     """Name windows that cut the PSF off; raise an error if much of its light is missing."""
-    beyond = np.stack([border.beyond for border in borders])
+    beyond = np.stack([_light_beyond(*pair) for pair in zip(stack, borders, strict=True)])
     shares = beyond / (stack.sum(axis=(1, 2)) + beyond[:, 0])[:, None]
     share = shares[:, 0]
     worst = int(share.argmax())

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import reprlib
 import threading
+import warnings
 from collections.abc import Sequence
 from operator import index
 from pathlib import Path
@@ -34,13 +35,14 @@ from torch import Tensor
 
 from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.devices import resolve_device
-from napari_coordgate.errors import PSFError
+from napari_coordgate.errors import MeasuredPSFWarning, PSFError, ToleranceWarning
 from napari_coordgate.geometry import Window, as_window, format_shape, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
-from napari_coordgate.optics.fitting import fit_lens, fit_measured_psfs
+from napari_coordgate.optics.fitting import fit_lens
 from napari_coordgate.optics.flat_field import as_series, gain_of, gain_series
 from napari_coordgate.optics.low_rank import sum_series
+from napari_coordgate.optics.measured_fit import MeasuredFit, fit_measured_psfs
 from napari_coordgate.optics.operator import BlurOperator
 from napari_coordgate.optics.padding import as_tensor, resolve_windows
 
@@ -216,21 +218,23 @@ class PSFField:
     ) -> PSFField:
         """PSF field of measured PSFs, for example of beads.
 
-        Between the measured positions the PSF is interpolated smoothly; beyond the frame
-        it is that at the nearest border.
+        The PSF is a smooth function of the position, nowhere negative, in which noise is averaged
+        and which has no more kernels than exceed the noise. Beyond the frame it is that at the
+        nearest border.
 
         Parameters
         ----------
         psfs : array_like, shape (N, K, K)
-            Centered, background-subtracted PSFs, K odd. Each is scaled to sum 1.
+            Windows around beads. A background is subtracted, PSFs are centered and scaled to sum
+            1, even windows are cropped, and unusable planes left out.
         positions : array_like, shape (N, 2)
             Frame pixel (row, column) of each.
         frame_shape : tuple of int
             (height, width) of the frame, in pixels.
         tolerance : float
-            Target for the relative error (2-norm) of a measured PSF at its position. The error
-            reached is ``source["relative_error"]``; above the target, a `ToleranceWarning` is
-            issued.
+            Target for the relative error (2-norm) of a PSF. The error reached is
+            ``source["relative_error"]``: that of PSFs left out of the fit, without their own
+            noise, as it is over the frame; None for a single PSF.
         pixel_size_um : float, optional
             Side of a pixel in the object, in um.
         axis : tuple of float
@@ -244,16 +248,32 @@ class PSFField:
         Raises
         ------
         PSFError
-            If shapes do not fit, a PSF contains no light, positions coincide or are
-            outside the frame, or the PSFs are larger than the frame.
+            If shapes do not fit, no PSF contains light, windows cut the PSF off or are not around
+            the PSFs, positions coincide or are outside the frame, or the PSFs are larger than
+            the frame.
         SettingsError
             If the tolerance is out of range.
+
+        Warns
+        -----
+        MeasuredPSFWarning
+            For each correction, for PSFs that are left out, and for a single PSF. The texts are
+            kept in ``source["warnings"]``.
+        ToleranceWarning
+            If the error is above the tolerance.
         """
         frame_shape = _check_frame_shape(frame_shape)
         PSFFieldConfig(tolerance=tolerance)  # raises if invalid
         fit = fit_measured_psfs(psfs, positions, frame_shape, tolerance)
-        source = {"measured_psfs": len(np.asarray(psfs)), "relative_error": fit.relative_error}
-        return cls(*fit.arrays, frame_shape, pixel_size_um, axis, source)
+        source: dict[str, Any] = {
+            "measured_psfs": fit.num_used,
+            "relative_error": fit.relative_error,
+        }
+        if fit.warnings:
+            source["warnings"] = list(fit.warnings)
+        field = cls(fit.kernels, fit.coefficients, frame_shape, pixel_size_um, axis, source)
+        _warn(fit, tolerance)
+        return field
 
     def with_flat_field(self, gain: ArrayLike | None) -> PSFField:
         """PSF field of a camera whose pixels do not all see the same light.
@@ -505,6 +525,19 @@ class PSFField:
             return cls(kernels, coefficients, **psf_field_file.parse_description(description))
         except PSFError as error:
             raise PSFError(f"{name}: {error}") from None
+
+
+def _warn(fit: MeasuredFit, tolerance: float) -> None:
+    """Issue warnings about measured PSFs to the caller of `PSFField.from_psfs`."""
+    for text in fit.warnings:
+        warnings.warn(text, MeasuredPSFWarning, stacklevel=3)
+    if fit.relative_error is not None and fit.relative_error > tolerance:
+        warnings.warn(
+            f"The PSF field has an error of {fit.relative_error:.1e}, by PSFs left out of its fit, "
+            f"above the tolerance of {tolerance:g}; more or brighter PSFs reduce it.",
+            ToleranceWarning,
+            stacklevel=3,
+        )
 
 
 def _as_lens(lens: Lens | GaussianLens | str | Path) -> Lens | GaussianLens:
