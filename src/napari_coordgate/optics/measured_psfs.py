@@ -55,8 +55,9 @@ class MeasuredPSFs(NamedTuple):
 
     def without(self, number: int) -> "MeasuredPSFs":
         """All but one of the PSFs."""
-        arrays = (np.delete(array, number, axis=0) for array in self[:4])
-        return MeasuredPSFs(*arrays, self.warnings)
+        kept = np.arange(len(self.psfs)) != number
+        psfs, coordinates = self.psfs[kept], self.coordinates[kept]
+        return MeasuredPSFs(psfs, coordinates, self.noise[kept], self.planes[kept], self.warnings)
 
 
 def check_measured_psfs(
