@@ -137,7 +137,7 @@ def recorded(folder: Path) -> Iterator[dict[str, Any]]:
                 estimate = estimate_noise(path)
             except ImageError:
                 continue
-            notes += any("correlated" in note or "gaps" in note for note in estimate.notes)
+            notes += any("vary together" in note or "gaps" in note for note in estimate.notes)
             if estimate.electrons_per_count is not None:
                 values.append(estimate.electrons_per_count)
         quartiles = np.percentile(values, (25, 50, 75)).tolist() if values else []

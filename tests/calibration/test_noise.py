@@ -102,6 +102,19 @@ def test_differences_of_a_still_time_series_cancel_structure() -> None:
     assert alone.variance(2000) > 10 * estimate.variance(2000)
 
 
+def test_structure_as_fine_as_the_noise_is_named() -> None:
+    rng = np.random.default_rng(3)
+    lines = np.zeros((256, 256))
+    for _ in range(40):
+        start, angle = rng.uniform(0, 256, (2, 1)), rng.uniform(0, np.pi)
+        rows, columns = start + np.arange(200) * np.array([[np.sin(angle)], [np.cos(angle)]])
+        lines[rows.astype(int) % 256, columns.astype(int) % 256] += rng.uniform(0.3, 1)
+    light = 0.05 + gaussian_filter(lines, 0.9) + 0.3 * gaussian_filter(lines, 8)
+    for photons, is_named in ((20_000, True), (100, False)):
+        notes = " ".join(estimate_noise(record(light / light.max(), photons)).notes)
+        assert ("time series" in notes) == is_named
+
+
 def test_a_time_series_that_moves_is_measured_frame_by_frame() -> None:
     light = scene()
     frames = np.stack([record(np.roll(light, 15 * n, axis=0), 20_000, n) for n in range(3)])
@@ -152,7 +165,7 @@ def test_rescaled_and_filtered_images_are_named() -> None:
     stretched = np.rint(np.rint(image / 50) * 1.7).astype(np.uint8)
     assert "gaps" in " ".join(estimate_noise(stretched).notes)
     smoothed = gaussian_filter(image, 0.7)
-    assert "correlated" in " ".join(estimate_noise(smoothed).notes)
+    assert "vary together" in " ".join(estimate_noise(smoothed).notes)
     assert not estimate_noise(image, dark=dark()).notes
 
 

@@ -30,6 +30,8 @@ THRESHOLD = 3.0
 ITERATIONS = 20
 CORRELATION = 2 * float(np.square(np.correlate(FILTER, FILTER, "full")).sum()) ** 2
 """Relative variance of the square of one filtered pixel, and its neighbors' share in it."""
+STRUCTURED = 1.35
+"""Whiteness from which structure decides how rough a part of the image is."""
 MODEL_ERROR = 0.04
 """Relative error of each bin's variance, however many pixels it has: structure differs by level."""
 
@@ -132,6 +134,8 @@ class Line:
     """Fraction of the pixels where no structure stands out of the noise."""
     whiteness: float
     """Variance of the smoothest differences of neighbors over that of white noise, about 1."""
+    leak: float
+    """Relative part of the variance that may be structure as fine as noise."""
 
     def at(self, mean: float) -> float:
         """Variance at a brightness."""
@@ -167,7 +171,9 @@ def fit_line(samples: Sequence[Samples], dark: Sequence[Samples] = ()) -> Line |
     replicates = [_fit(part) for part in left_out]
     number, mean, total, known = table.sum(axis=1)
     filled = number >= MIN_IN_BIN
-    smooth = np.quantile((data.differences / expected)[keep], 0.1)
+    lit = keep & ~is_dark
+    roughness = (data.differences / expected)[lit]
+    smooth = np.quantile(roughness, 0.1)
     usual = chi2.ppf(0.1, NUMBER_OF_DIFFERENCES) / NUMBER_OF_DIFFERENCES
     return Line(
         *line,
@@ -177,7 +183,19 @@ def fit_line(samples: Sequence[Samples], dark: Sequence[Samples] = ()) -> Line |
         number=number[filled],
         kept=float(keep.sum() / max((~data.clipped & usable[bins]).sum(), 1)),
         whiteness=float(smooth / usual),
+        leak=_leak(roughness, (data.squares / expected)[lit], float(smooth / usual)),
     )
+
+
+def _leak(roughness: Float, squares: Float, whiteness: float) -> float:
+    """Excess of the variance where there is more structure over that where there is less.
+
+    Where the noise itself decides on the roughness, it says nothing: 0.
+    """
+    if whiteness < STRUCTURED:
+        return 0.0
+    rough = roughness > np.median(roughness)
+    return max(float(squares[rough].mean() / squares[~rough].mean()) - 1, 0.0)
 
 
 def _bins(data: Samples, is_dark: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:

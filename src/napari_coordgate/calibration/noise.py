@@ -35,6 +35,7 @@ MAX_AT_ZERO = 0.01
 MOVED = 1.1
 CORRELATED = 1.35
 """Whiteness above which neighboring pixels are not independent, or structure is everywhere."""
+MAX_LEAK = 0.08
 MIN_KEPT = 0.5
 LEAST_NOISE = 0.3
 """Standard deviation in steps of counts below which rounding hides the noise."""
@@ -333,9 +334,14 @@ def _doubts(line: Line, counting: Counting) -> Iterator[str]:
         yield "The gray values have gaps: the images were rescaled, so these are not the camera's."
     if line.whiteness > CORRELATED:
         yield (
-            "The noise of neighboring pixels is correlated, or there is structure everywhere: if "
-            "the images were compressed, filtered or resampled, the noise is underestimated; use "
-            "them as the camera recorded them."
+            "Neighboring pixels vary together nearly everywhere: fine structure may be taken for "
+            "noise, which a time series of a still scene avoids; or the images were compressed, "
+            "filtered or resampled, which hides noise: use them as the camera recorded them."
+        )
+    if line.leak > MAX_LEAK:
+        yield (
+            f"Structure as fine as the noise may be {line.leak:.0%} of what was taken for noise; a "
+            "time series of a still scene tells them apart."
         )
     if line.kept < MIN_KEPT:
         yield f"Only {line.kept:.0%} of the pixels are free of fine structure."
@@ -372,7 +378,7 @@ def _known(line: Line, step: float, maps: Maps, dark: _Dark | None, has_slope: b
         return _Known()
     error = math.hypot(
         line.standard_error(constant + offset * line.replicates[:, 1]),
-        MODEL_ERROR * line.at(float(line.mean.min())),
+        max(MODEL_ERROR, line.leak) * line.at(float(line.mean.min())),
     )
     return _Known(offset, 0.0, line.at(offset) - step**2 / 12, error)
 
@@ -381,9 +387,9 @@ def _solved(
     line: Line, step: float, maps: Maps, dark: _Dark | None, notes: list[str]
 ) -> NoiseEstimate:
     """The camera's values that a line determines, and why it does not determine the others."""
-    slope_error = math.hypot(line.standard_error(line.replicates[:, 1]), MODEL_ERROR * line.slope)
-    relative = slope_error / abs(line.slope) if line.slope else math.inf
-    has_slope = line.slope > 0 and relative < 1 / SIGNIFICANT
+    scatter = float(line.standard_error(line.replicates[:, 1]))
+    has_slope = line.slope > SIGNIFICANT * scatter
+    relative = math.hypot(scatter / line.slope, MODEL_ERROR, line.leak) if has_slope else math.inf
     known = _known(line, step, maps, dark, has_slope)
     counts, counts_error = None, 0.0
     if known.variance is not None and known.variance > 2 * known.variance_error:
