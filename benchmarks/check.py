@@ -79,7 +79,7 @@ def measure(kind: str, folder: Path, seed: int, starter: Model) -> Run:
 
 
 def _verdicts(result: Check) -> dict[str, str]:
-    return {"all": result.verdict} | {f.subject: f.verdict for f in result.findings}
+    return {"all": result.verdict, **{f.subject: f.verdict for f in result.findings}}
 
 
 def as_table(runs: list[Run]) -> str:

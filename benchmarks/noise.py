@@ -94,7 +94,8 @@ def runs(content: str, count: int) -> Iterator[dict[str, Any]]:
                     light: Pixels, rng: Any = rng, k: float = per_count, s: float = read_noise
                 ) -> Pixels:
                     electrons = rng.poisson(light) + s * rng.normal(size=light.shape)
-                    return np.rint(OFFSET + electrons / k).clip(0, 65535)
+                    counts: Pixels = np.rint(OFFSET + electrons / k).clip(0, 65535)
+                    return counts
 
                 images = [record(photons * scenes[(run + n) % len(scenes)]) for n in range(number)]
                 dark = record(np.zeros((2, *FRAME)))

@@ -45,7 +45,8 @@ def scenes(
 
 def _nuclei(folder: Path, number: int, side: int, rng: np.random.Generator) -> list[Float32]:
     """Return images of a folder that are large enough and have contrast."""
-    paths, found = find_images(folder), []
+    paths = find_images(folder)
+    found: list[Float32] = []
     while len(found) < number:
         image = read_image(paths[rng.integers(len(paths))]).pixels.astype(np.float32)
         low, high = np.percentile(image, [1, 99.8])
@@ -66,7 +67,7 @@ def _mosaic(folder: Path, side: int, rng: np.random.Generator) -> Float32:
                 tile = read_image(paths[rng.integers(len(paths))]).pixels.astype(np.float32)
                 low, high = np.percentile(tile, [1, 99.8])
                 tile = (tile - low) / max(high - low, 10.0)
-            tile = np.rot90(tile[:256, :256], rng.integers(4))
+            tile = np.rot90(tile[:256, :256], int(rng.integers(4)))
             part = mosaic[y : y + 256, x : x + 256]
             part[:] = tile[: part.shape[0], : part.shape[1]]
     return mosaic

@@ -48,11 +48,10 @@ def as_series(flat_field: ArrayLike) -> Float64:
 def gain_of(series: Float64, frame_shape: tuple[int, int]) -> Float64:
     """Gain (H, W) of the frame from its Chebyshev coefficients (G, G)."""
     in_y, in_x = (_basis(length, len(series)) for length in frame_shape)
-    gain: Float64 = np.maximum(in_y @ series @ in_x.T, MIN_GAIN)
-    return gain
+    return np.maximum(np.asarray(in_y @ series @ in_x.T, np.float64), MIN_GAIN)
 
 
 def _basis(length: int, order: int) -> Float64:
     """Chebyshev polynomials at the pixels of one axis of the frame, shape (length, order)."""
-    values: Float64 = chebyshev.chebvander(coordinate_axis(0, length, length), order - 1)
-    return values
+    values = chebyshev.chebvander(coordinate_axis(0, length, length), order - 1)
+    return np.asarray(values, np.float64)

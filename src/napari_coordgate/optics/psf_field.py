@@ -305,9 +305,15 @@ class PSFField:
 
     def with_mean_psf(self) -> PSFField:
         """PSF field with the mean PSF at every pixel."""
-        mean = self.kernels[:1], self.coefficients[:1]
-        common = self.frame_shape, self.pixel_size_um, self.axis, self.source
-        return PSFField(*mean, *common, self.flat_field)
+        return PSFField(
+            self.kernels[:1],
+            self.coefficients[:1],
+            self.frame_shape,
+            self.pixel_size_um,
+            self.axis,
+            self.source,
+            self.flat_field,
+        )
 
     def _build_convolution(self) -> ProductConvolution:
         gain = None if self.flat_field is None else gain_of(self.flat_field, self.frame_shape)

@@ -79,7 +79,7 @@ class Smoother:
         covariance, total = self.correlation(points, self.points), self._inverse.sum(axis=1)
         known = np.sum((covariance @ self._inverse) * covariance, axis=1)
         mean = (1 - covariance @ total) ** 2 / total.sum()
-        return np.maximum(self.correlation.variance - known + mean, 0)
+        return np.asarray(np.maximum(self.correlation.variance - known + mean, 0), np.float64)
 
     def left_out_variance(self) -> Float64:
         """Expected squared error (N,) of the estimate of each sample from the others."""
@@ -109,7 +109,7 @@ def choose_smoother(points: Float64, samples: Float64, noise: Float64) -> Smooth
 
     Of all smoothers, it makes left out samples most probable, given the others and the noise.
     """
-    chosen = slice(None)
+    chosen = np.arange(len(points))
     if len(points) > _MAX_SAMPLES:
         chosen = np.random.default_rng(0).choice(len(points), _MAX_SAMPLES, replace=False)
     at, products = points[chosen], samples[chosen] @ samples[chosen].T
