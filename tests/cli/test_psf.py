@@ -99,6 +99,21 @@ def test_a_background_is_named_on_the_terminal(
 
 
 @pytest.mark.filterwarnings("always")
+def test_info_shows_the_error_and_the_warnings_of_measured_psfs(
+    run: Run, measurement: Measurement, tmp_path: Path
+) -> None:
+    stack, places = measurement
+    pixels = read_image(stack).pixels
+    write_image(stack, Image(pixels + pixels.max() / 4, "ZYX", (0.5, 0.5)), overwrite=True)
+    flags = ("--measured", stack, "--positions", places, "--frame", "48x48")
+    printed = yaml.safe_load(run("psf", *flags, "-o", tmp_path / "measured.tif").stdout)
+    source = yaml.safe_load(run("info", tmp_path / "measured.tif").stdout)["source"]
+    assert source == printed["source"]
+    assert source["relative_error"] > 0
+    assert "background" in source["warnings"][0]
+
+
+@pytest.mark.filterwarnings("always")
 def test_an_unknown_pixel_size_is_a_warning_and_can_be_given(
     run: Run, measurement: Measurement, tmp_path: Path
 ) -> None:
