@@ -154,7 +154,7 @@ def test_a_file_and_its_result_open_as_layers_with_provenance(
         assert layer.axis_labels == ("y", "x")
     assert deblurred.contrast_limits == blurred.contrast_limits
     how = provenance(deblurred.metadata)
-    assert (how["kind"], how["model"]) == ("deblurred", str(model_file))
+    assert (how["kind"], how["method"]) == ("deblurred", str(model_file))
     assert how["image"] == str(folder / "a.tif")
     click_row(qtbot, widget, "plate 1/a.tif", double=True)
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=WAIT_MS)
