@@ -13,6 +13,8 @@ from .calibration import (
     NoiseEstimate as NoiseEstimate,
     calibrate_beads as calibrate_beads,
     calibrate_beads_events as calibrate_beads_events,
+    calibrate_focus as calibrate_focus,
+    calibrate_focus_events as calibrate_focus_events,
     calibrate_images as calibrate_images,
     calibrate_images_events as calibrate_images_events,
     check as check,

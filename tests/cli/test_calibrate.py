@@ -18,6 +18,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
+from tests.calibration.scenes import cells
 from tests.cli.conftest import FRAME
 
 if TYPE_CHECKING:
@@ -167,3 +168,27 @@ def test_a_flat_field_is_measured_and_becomes_part_of_a_psf_field(
     np.testing.assert_allclose(loaded, gain, rtol=0.05)
     wrong = run("psf", world.lens, "--frame", "64x64", "--flat-field", flat, "-o", "x.tif")
     assert str(flat) in wrong.stderr
+
+
+def test_a_focus_series_becomes_a_lens(tmp_path: Path, run: Run) -> None:
+    optics = Lens(na=0.3, wavelength_nm=520, pixel_size_um=0.65)
+    scene = cells(np.random.default_rng(5), 128, 80)
+    planes = [
+        PSFField.from_lens(
+            optics.replace(field_curvature_um=12, defocus_um=z), scene.shape, 0.1, 0.9
+        ).blur(scene)
+        for z in range(-20, 11, 5)
+    ]
+    image = Image(np.stack(planes), "ZYX", (0.65, 0.65), z_step_um=5)
+    write_image(tmp_path / "stack.ome.tif", image)
+    (tmp_path / "optics.yaml").write_text(optics.to_yaml())
+    files = ("--lens", tmp_path / "optics.yaml", "-o", tmp_path / "lens.yaml")
+    finished = run("calibrate", "focus", tmp_path / "stack.ome.tif", *files)
+    assert finished.returncode == 0, finished.stderr
+    lens = load_lens(tmp_path / "lens.yaml")
+    assert isinstance(lens, Lens)
+    assert 9 < lens.field_curvature_um < 15
+    assert "field_curvature_um" in finished.stdout
+    again = run("calibrate", "focus", tmp_path / "stack.ome.tif", *files)
+    assert again.returncode == 1
+    assert "lens.yaml" in again.stderr

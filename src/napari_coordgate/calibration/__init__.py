@@ -13,6 +13,11 @@ from napari_coordgate.calibration.flat_field import (
     estimate_flat_field,
     estimate_flat_field_events,
 )
+from napari_coordgate.calibration.focus import (
+    FocusSeriesFit,
+    calibrate_focus,
+    calibrate_focus_events,
+)
 from napari_coordgate.calibration.images import (
     ImagesFit,
     calibrate_images,
@@ -30,11 +35,14 @@ __all__ = [
     "Beads",
     "Check",
     "Finding",
+    "FocusSeriesFit",
     "ImagesFit",
     "LensFit",
     "NoiseEstimate",
     "calibrate_beads",
     "calibrate_beads_events",
+    "calibrate_focus",
+    "calibrate_focus_events",
     "calibrate_images",
     "calibrate_images_events",
     "check",

@@ -37,6 +37,7 @@ from napari_coordgate.calibration.beads_noise import CountNoise
 from napari_coordgate.calibration.beads_widths import gaussian_widths
 from napari_coordgate.calibration.lens_fit import LensFit
 from napari_coordgate.calibration.lens_parameters import PARAMETERS, as_named, lens_with
+from napari_coordgate.calibration.reading import plane_positions
 from napari_coordgate.calibration.report import Section
 from napari_coordgate.config import (
     BeadsConfig,
@@ -282,7 +283,8 @@ def calibrate_beads_events(
     lens = _as_lens(lens)
     opened = as_image(image, axes)
     planes, saturation, darkest = _planes_of(opened)
-    images = BeadImages(planes, _z_of(opened, z_um), _check_diameter(bead_diameter_um), opened.name)
+    z = plane_positions(opened, z_um)
+    images = BeadImages(planes, z, _check_diameter(bead_diameter_um), opened.name)
     background, deviation = estimate_background(planes[0]), estimate_noise_level(planes[0])
     noise = CountNoise.of(camera, float(np.median(background)), deviation, darkest)
     bank = FilterBank.of(lens, _frame_shape(planes), images.diameter_um)
@@ -333,28 +335,6 @@ def _planes_of(image: Image) -> tuple[Array, float, float]:
 def _frame_shape(planes: Array) -> tuple[int, int]:
     height, width = planes.shape[1:]
     return height, width
-
-
-def _z_of(image: Image, z_um: float | Sequence[float] | None) -> Array:
-    """Defocus (P,) that each plane adds."""
-    count = image.data.shape[image.axes.index("Z")] if "Z" in image.axes else 1
-    if count == 1:
-        return np.zeros(1)
-    step = image.z_step_um if z_um is None else z_um
-    if step is None:
-        raise ImageError(
-            f"{image.name} is a stack of {count} planes whose distance is not known; give it "
-            "(z_um, --z-um), or use one plane."
-        )
-    if np.ndim(step) == 0:
-        step = [(plane - (count - 1) / 2.0) * float(np.asarray(step)) for plane in range(count)]
-    positions: Array = np.asarray(step, np.float64)
-    if positions.shape != (count,) or not np.isfinite(positions).all():
-        raise SettingsError(
-            f"z_um has {positions.size} values for the {count} planes of {image.name}; give one "
-            "for each plane, or their distance."
-        )
-    return positions
 
 
 def _check_diameter(diameter_um: float) -> float:

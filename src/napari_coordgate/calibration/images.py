@@ -235,7 +235,8 @@ def _check_image(image: Image, first: Image) -> None:
         raise ImageError(f"{image.name} has several channels, whose blur differs; select one.")
     if lengths.get("Z", 1) > 1 and image.z_step_um is not None:
         raise ImageError(
-            f"{image.name} is a z stack, whose planes differ in focus; select the plane in focus."
+            f"{image.name} is a z stack, whose planes differ in focus; select the plane in focus, "
+            "or use calibrate_focus (calibrate focus)."
         )
     if image.frame_shape != first.frame_shape:
         raise ImageError(

@@ -63,9 +63,9 @@ class LensFit:
         write_report(Path(path), "Lens calibration", self._sections(), overwrite)
 
     def lines(self) -> list[str]:
-        """Each measured value with its standard error, such as ``defocus_um 1.2 ± 0.1``."""
+        """Each measured value with its standard error, such as ``defocus_um: 1.2 ± 0.1``."""
         rows = parameter_rows(self.lens, self.standard_errors)
-        return [" ".join(row) for row in rows if row[0] in self.standard_errors]
+        return [f"{name}: {' '.join(rest)}" for name, *rest in rows if name in self.standard_errors]
 
     def _sections(self) -> list[Section]:
         """Parts of the report, in their order."""

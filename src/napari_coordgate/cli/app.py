@@ -533,6 +533,37 @@ def calibrate_images(
     calibrate_from_images(images, lens, output, report, free or (), axes, overwrite)
 
 
+@calibrate.command("focus")
+def calibrate_focus(
+    stack: Annotated[
+        Path, typer.Argument(help="Planes of a thin sample, through the focus of all parts.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
+    lens: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lens (.yaml, or the name of a kept one): NA, wavelength, pixel size, and values "
+            "to hold; default: that of the objective, or as the metadata of the image state it."
+        ),
+    ] = None,
+    z_um: Annotated[
+        float | None,
+        typer.Option(help="Distance of the planes, um; default: that in the file."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Report to write as well (.html).")] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the focus of a lens over the frame with a focus series.
+
+    Each part of the frame is sharpest in another plane: the field curvature and the tilt follow,
+    with their signs.
+    """
+    from napari_coordgate.cli.calibrate import calibrate_from_focus_series
+
+    calibrate_from_focus_series(stack, lens, output, report, z_um, axes, overwrite)
+
+
 @calibrate.command("noise")
 def calibrate_noise(
     output: Annotated[Path, typer.Option("--output", "-o", help="Camera to write (.yaml).")],

@@ -9,6 +9,7 @@ import typer
 from napari_coordgate.calibration import (
     LensFit,
     calibrate_beads_events,
+    calibrate_focus_events,
     calibrate_images_events,
     estimate_flat_field_events,
     estimate_noise_events,
@@ -18,7 +19,7 @@ from napari_coordgate.calibration.reading import as_images
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.lenses import find_pupil_lens, lens_for, optics_of
 from napari_coordgate.cli.settings_flags import CliSettings
-from napari_coordgate.config import BeadsConfig, Camera, load_settings
+from napari_coordgate.config import BeadsConfig, Camera, Lens, load_settings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.files import check_not_exists
@@ -149,24 +150,35 @@ def calibrate_from_images(
     overwrite: bool,
 ) -> None:
     """Estimate the focus of a lens from blurred images, print it, and write the lens."""
-    check_not_exists([output, *([report] if report else [])], overwrite)
-    if lens_path is None:
-        lens = lens_for(as_images(list(images), axes)[0])
-    else:
-        lens = find_pupil_lens(lens_path)
+    check_lens_outputs(output, report, overwrite)
+    lens = _known_lens(lens_path, as_images(list(images), axes)[0])
     with cancel_on_signal() as cancel:
         fit = follow(
             calibrate_images_events(
                 list(images), lens, free=tuple(free) or FREE, axes=axes, cancel=cancel
             )
         )
-    fit.save(output, overwrite=overwrite)
-    if report is not None:
-        fit.report(report, overwrite=overwrite)
-    for name, error in fit.standard_errors.items():
-        setting, _, end = name.partition(".")
-        value = getattr(fit.lens, setting)
-        number = value["yx".index(end)] if end else value
-        typer.echo(f"{name}: {number:.2f} ± {error:.2f}")
-    for note in fit.notes:
-        typer.echo(note)
+    write_lens_fit(fit, output, report, overwrite)
+
+
+def calibrate_from_focus_series(
+    stack: Path,
+    lens_path: Path | None,
+    output: Path,
+    report: Path | None,
+    z_um: float | None,
+    axes: str | None,
+    overwrite: bool,
+) -> None:
+    """Measure the focus of a lens with a focus series, print it, and write the lens."""
+    check_lens_outputs(output, report, overwrite)
+    image = read_image(stack, axes)
+    lens = _known_lens(lens_path, image)
+    with cancel_on_signal() as cancel:
+        fit = follow(calibrate_focus_events(image, lens, z_um=z_um, cancel=cancel))
+    write_lens_fit(fit, output, report, overwrite)
+
+
+def _known_lens(path: Path | None, image: Image) -> Lens:
+    """Lens of a file or name; else that kept for the objective, or as the metadata state it."""
+    return lens_for(image) if path is None else find_pupil_lens(path)
