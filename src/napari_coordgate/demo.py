@@ -14,6 +14,7 @@ from napari_coordgate.comparison.comparison import BLURRED, SHARP
 from napari_coordgate.comparison.evaluation import ImagePair, evaluate
 from napari_coordgate.comparison.methods import image_method, unchanged
 from napari_coordgate.config import DeblurRuntime, DemoConfig, TrainingConfig
+from napari_coordgate.devices import bfloat16_is_faster, resolve_device
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event
 from napari_coordgate.geometry import Window
@@ -27,6 +28,8 @@ from napari_coordgate.training import estimate_resources, train_events
 STAGES = (BLURRED, "deblurred", "fine-tuned")
 SEED = 20
 TRIAL_STEPS = 12
+TUNING = {"learning_rate": 2e-4, "warmup_steps": 20, "validation_fraction": 0.2, "seed": SEED}
+"""Recipe of the fine-tuning, where it is not that of the starter."""
 
 
 def run_demo_events(
@@ -92,24 +95,20 @@ def _fine_tune(
         "init": starter,
         "cancel": cancel,
     }
-    training = _tuning(starter, TRIAL_STEPS, TRIAL_STEPS)
+    is_fast = bfloat16_is_faster(resolve_device(config.device))
+    recipe = starter.config.model_copy(
+        update={"precision": "bfloat16" if is_fast else "float32", **TUNING}
+    )
+    training = _lasting(recipe, TRIAL_STEPS, TRIAL_STEPS)
     trial = estimate_resources(sharp, field, config=training, steps=TRIAL_STEPS, **where)
     steps = max(TRIAL_STEPS, int(config.seconds / trial.seconds_per_step))
-    training = _tuning(starter, steps, max(1, steps // 4))
+    training = _lasting(recipe, steps, max(1, steps // 4))
     return (yield from train_events(sharp, field, config=training, output=output, **where))
 
 
-def _tuning(starter: Model, steps: int, validate_every: int) -> TrainingConfig:
-    """Settings of the fine-tuning."""
-    changes = {
-        "steps": steps,
-        "validate_every": validate_every,
-        "learning_rate": 2e-4,
-        "warmup_steps": 20,
-        "validation_fraction": 0.2,
-        "seed": SEED,
-    }
-    return starter.config.model_copy(update=changes)
+def _lasting(recipe: TrainingConfig, steps: int, validate_every: int) -> TrainingConfig:
+    """A recipe with another length."""
+    return recipe.model_copy(update={"steps": steps, "validate_every": validate_every})
 
 
 def _write(

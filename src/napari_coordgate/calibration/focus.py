@@ -285,7 +285,7 @@ def _result(image: Image, lens: Lens, tiles: _Tiles, best: Array, error: Array) 
     errors = np.hypot(np.sqrt(variance), systematic)
     notes = (
         f"{found.sum()} of {len(found)} parts of the frame have their best focus in the stack.",
-        "The defocus is that of the middle plane.",
+        "The defocus is that where z is 0: the middle plane, unless positions were given.",
         "A tilt of the focal plane may also be that of the sample, or an axis off the center.",
     )
     standard_errors = dict(zip(PARAMETERS, map(float, errors), strict=True))

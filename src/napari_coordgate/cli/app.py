@@ -291,6 +291,7 @@ def deblur(
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
+        method.load()  # a file of the wrong kind is an error before the work
         settings = method.settings(given, axes=axes, origin=window_origin)
         raise typer.Exit(deblur_images(image, method.path, path, settings, overwrite))
     deblur_image(image, method, path, axes, window_origin, given, overwrite)

@@ -26,9 +26,10 @@ from napari_coordgate.config import (
 from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, pluralize
-from napari_coordgate.inference import as_method, deblur_events, output_dtype
+from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
@@ -57,6 +58,10 @@ class MethodFile:
         if psf is not None and model is None:
             return cls(psf, is_model=False)
         raise SettingsError("Give either a model (--model) or a PSF field (--psf).")
+
+    def load(self) -> Model | PSFField:
+        """The model or PSF field; an error if the file is of the other kind."""
+        return Model.load(self.path) if self.is_model else PSFField.load(self.path)
 
     @property
     def other_settings(self) -> set[str]:
@@ -94,7 +99,7 @@ def deblur_image(
             f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
         )
     check_not_exists([output, settings_path(output)], overwrite)
-    method = as_method(method_file.path)
+    method = method_file.load()
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
