@@ -224,7 +224,7 @@ def _tiles(planes: list[Array], lens: Lens) -> _Tiles:
     vectors = field_vectors(coordinates, (frame_shape[0], frame_shape[1]), lens.axis)
     y, x = coordinates[..., 0], coordinates[..., 1]
     terms = np.stack([np.ones_like(y), (vectors**2).sum(-1), y, x])
-    # Only what stands out of the noise tells where in the tile its detail is.
+    # Only detail above the noise shows where in the tile it is.
     strength = np.max(planes, axis=0)
     strength = np.maximum(strength - np.median(strength), 1e-12 * strength.max() + 1e-300)
     total = summed(strength)

@@ -27,7 +27,7 @@ PARAMETERS = (
     "axial_coma_waves.y",
     "axial_coma_waves.x",
 )
-"""Names of the parameters of a lens; those of a pair are told apart by what follows the dot."""
+"""Names of the parameters of a lens; those of a pair differ in what follows the dot."""
 
 EVEN = tuple(
     name

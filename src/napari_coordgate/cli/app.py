@@ -68,6 +68,23 @@ Origin = Annotated[
         help="Position of the image's top left pixel in the frame, if it shows a part of it.",
     ),
 ]
+LensOutput = Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")]
+LensReport = Annotated[Path | None, typer.Option(help="Page of figures to write as well (.html).")]
+KnownLens = Annotated[
+    Path | None,
+    typer.Option(
+        help="Lens (.yaml, or the name of a kept one): NA, wavelength, pixel size, and values "
+        "to hold; default: that of the objective, or as the metadata of the image state it."
+    ),
+]
+PlaneDistance = Annotated[
+    float | None,
+    typer.Option(help="Distance of the planes of a stack, um; default: that in the file."),
+]
+Dark = Annotated[
+    list[Path] | None,
+    typer.Option(help="Frames without light; repeat the flag for several files."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
 
@@ -463,7 +480,7 @@ def calibrate_beads(
     image: Annotated[
         Path, typer.Argument(help="Image of beads, or a stack of a few planes at known z.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
+    output: LensOutput,
     given: CliSettings[BeadsConfig],
     lens: Annotated[
         Path | None,
@@ -472,16 +489,11 @@ def calibrate_beads(
             "lens; default: as the metadata of the image state them."
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Page of figures to write as well (.html).")
-    ] = None,
+    report: LensReport = None,
     diameter_um: Annotated[
         float, typer.Option("--bead-diameter-um", help="Diameter of the beads, um; 0: points.")
     ] = 0.0,
-    z_um: Annotated[
-        float | None,
-        typer.Option(help="Distance of the planes of a stack, um; default: that in the file."),
-    ] = None,
+    z_um: PlaneDistance = None,
     camera: Annotated[
         Path | None,
         typer.Option(help="Camera, made by 'calibrate noise'; default: noise from the image."),
@@ -505,15 +517,9 @@ def calibrate_images(
         list[Path],
         typer.Argument(help="Blurred images of the whole frame, or folders of them."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
-    lens: Annotated[
-        Path | None,
-        typer.Option(
-            help="Lens (.yaml, or the name of a kept one): NA, wavelength, pixel size, and values "
-            "to hold; default: that of the objective, or as the metadata of the image state it."
-        ),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Report to write as well (.html).")] = None,
+    output: LensOutput,
+    lens: KnownLens = None,
+    report: LensReport = None,
     free: Annotated[
         list[str] | None,
         typer.Option(
@@ -539,19 +545,10 @@ def calibrate_focus(
     stack: Annotated[
         Path, typer.Argument(help="Planes of a thin sample, through the focus of all parts.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Lens to write (.yaml).")],
-    lens: Annotated[
-        Path | None,
-        typer.Option(
-            help="Lens (.yaml, or the name of a kept one): NA, wavelength, pixel size, and values "
-            "to hold; default: that of the objective, or as the metadata of the image state it."
-        ),
-    ] = None,
-    z_um: Annotated[
-        float | None,
-        typer.Option(help="Distance of the planes, um; default: that in the file."),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Report to write as well (.html).")] = None,
+    output: LensOutput,
+    lens: KnownLens = None,
+    z_um: PlaneDistance = None,
+    report: LensReport = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -572,10 +569,7 @@ def calibrate_noise(
         list[Path] | None,
         typer.Argument(help="Images as the camera recorded them, with dark and bright parts."),
     ] = None,
-    dark: Annotated[
-        list[Path] | None,
-        typer.Option(help="Frames without light; repeat the flag for several files."),
-    ] = None,
+    dark: Dark = None,
     offset: Annotated[
         float | None, typer.Option(help="Gray value without light, if it is known.")
     ] = None,
@@ -598,10 +592,7 @@ def calibrate_flat_field(
         list[Path], typer.Argument(help="Images of the whole frame, or a folder of them.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Flat field to write (.tif).")],
-    dark: Annotated[
-        list[Path] | None,
-        typer.Option(help="Frames without light; repeat the flag for several files."),
-    ] = None,
+    dark: Dark = None,
     offset: Annotated[
         float | None, typer.Option(help="Gray value without light, instead of dark frames.")
     ] = None,

@@ -2,7 +2,7 @@
 
 The background of a window is separated from the wings of its PSF by their shape: around the
 core, a constant plus a wing that decays like a Gaussian are fitted to the pixels. The wing also
-tells how much light is beyond the window.
+gives the light beyond the window.
 """
 
 import math
