@@ -335,16 +335,16 @@ def _noise_finding(
     light = np.maximum(spectra.mean, 0.0) * photons + read_noise[spectra.image] ** 2
     ratio = float(np.median(noise / (light / photons**2)))
     expected = float(np.median(assumed))
-    message = f"The noise is that of about {expected / ratio:.3g} photons in a bright pixel"
+    message = f"The noise is that of about {_rounded(expected / ratio)} photons in a bright pixel"
     verdict: Verdict = "green"
     if ratio > _NOISE_AMBER:
         verdict = "red" if ratio > _NOISE_RED else "amber"
-        message += f"; {of} is for {expected:.3g}: noise will be amplified."
+        message += f"; {of} is for {_rounded(expected)}: noise will be amplified."
     elif ratio < 1.0 / _NOISE_RED:
         verdict = "amber"
-        message += f"; {of} is for {expected:.3g}: detail will be lost."
+        message += f"; {of} is for {_rounded(expected)}: detail will be lost."
     else:
-        message += f", as {of} assumes ({expected:.3g})."
+        message += f", as {of} assumes ({_rounded(expected)})."
     return Finding("noise", verdict, message, expected / ratio, expected)
 
 
@@ -444,3 +444,8 @@ def _as_finding(
         message += ": some blur will remain."
     measured, assumed, error = (float(x[index]) for x in (focus, held, blur.errors))
     return Finding("lens", verdict, message, measured, assumed, error)
+
+
+def _rounded(photons: float) -> str:
+    """Number of photons with three significant digits, such as 4,480."""
+    return f"{float(f'{photons:.3g}'):,.10g}"
