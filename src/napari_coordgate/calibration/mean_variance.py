@@ -1,4 +1,4 @@
-"""Variance of an image's noise against its brightness, where structure is told from noise."""
+"""Variance of an image's noise against its brightness, with structure separated from noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
