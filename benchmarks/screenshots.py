@@ -34,7 +34,7 @@ from napari_coordgate.widgets.contributions import (
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
-from napari_coordgate.widgets.measure import BEADS, IMAGES
+from napari_coordgate.widgets.measure_request import BEADS, IMAGES
 from napari_coordgate.widgets.panel import JobBar
 from napari_coordgate.widgets.train import TrainWidget
 

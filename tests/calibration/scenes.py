@@ -37,3 +37,21 @@ def photographed(
     psf_field = PSFField.from_lens(lens, (side, side), tolerance=1e-2)
     camera = Camera(photons=photons, read_noise=3)
     return np.stack([simulate(scene, psf_field, camera, seed) for seed, scene in enumerate(scenes)])
+
+
+def focus_series(lens: Lens, z_um: NDArray[np.float64], side: int = 160) -> NDArray[np.float32]:
+    """Planes (P, side, side) of a thin sample at positions that add to the defocus."""
+    scene = cells(np.random.default_rng(5), side, 120)
+    return np.stack(
+        [
+            simulate(
+                scene,
+                PSFField.from_lens(
+                    lens.replace(defocus_um=lens.defocus_um + z), scene.shape, 0.1, 0.9
+                ),
+                Camera(photons=1000, read_noise=3),
+                plane,
+            )
+            for plane, z in enumerate(z_um)
+        ]
+    )

@@ -7,20 +7,17 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate import (
-    Camera,
     CanceledError,
     GaussianLens,
     Image,
     ImageError,
     Lens,
-    PSFField,
     SettingsError,
     calibrate_focus,
     load_lens,
-    simulate,
 )
 from napari_coordgate.calibration import FocusSeriesFit
-from tests.calibration.scenes import cells
+from tests.calibration.scenes import focus_series
 
 OPTICS = Lens(na=0.3, wavelength_nm=520, pixel_size_um=0.65)
 TRUE = OPTICS.replace(field_curvature_um=-16.0, tilt_um=(3.0, -2.0), defocus_um=4.0)
@@ -31,24 +28,6 @@ TRUTH = {
     "tilt_um.y": 3.0,
     "tilt_um.x": -2.0,
 }
-
-
-def focus_series(lens: Lens, z_um: NDArray[np.float64], side: int = 160) -> NDArray[np.float32]:
-    """Planes (P, side, side) of a thin sample at positions that add to the defocus."""
-    scene = cells(np.random.default_rng(5), side, 120)
-    return np.stack(
-        [
-            simulate(
-                scene,
-                PSFField.from_lens(
-                    lens.replace(defocus_um=lens.defocus_um + z), scene.shape, 0.1, 0.9
-                ),
-                Camera(photons=1000, read_noise=3),
-                plane,
-            )
-            for plane, z in enumerate(z_um)
-        ]
-    )
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QAbstractButton
+    from qtpy.QtWidgets import QAbstractButton, QComboBox
 
     from napari_coordgate.widgets.jobs import JobEnd
     from napari_coordgate.widgets.panel import JobBar
@@ -23,6 +23,18 @@ def click(button: QAbstractButton) -> None:
     assert button.isVisible()
     assert button.isEnabled(), button.toolTip()
     QtBot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def choose(box: QComboBox, text: str) -> None:
+    """Choose an item of a box with the keys."""
+    assert box.isVisible()
+    box.setFocus()
+    for _ in range(box.count()):
+        QtBot.keyClick(box, Qt.Key.Key_Up)
+    while box.currentText() != text:
+        before = box.currentIndex()
+        QtBot.keyClick(box, Qt.Key.Key_Down)
+        assert box.currentIndex() > before, f"{text} is not offered"
 
 
 def wait_for_end(qtbot: QtBot, bar: JobBar) -> JobEnd:

@@ -19,8 +19,10 @@ from napari_coordgate.widgets.beads import BY_HAND
 from napari_coordgate.widgets.contributions import nuclei_sharp
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
-from napari_coordgate.widgets.measure import IMAGES, MeasureSection
-from tests.widgets.acting import WAIT_MS, click, wait_for_end
+from napari_coordgate.widgets.measure import NOTHING, MeasureSection
+from napari_coordgate.widgets.measure_request import FOCUS, IMAGES
+from tests.calibration.scenes import focus_series
+from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -189,7 +191,7 @@ def test_a_lens_is_measured_from_several_ticked_images(
     viewer.add_image(rng.random((4, 64, 96)), name="plates", axis_labels=("plane", "y", "x"))
     for name in ("one", "two"):
         viewer.add_image(rng.random((64, 96)), name=name)
-    measure.source.setCurrentText(IMAGES)
+    choose(measure.source, IMAGES)
     assert not measure.bead_layer.isVisible() and not measure.detect.isVisible()
     assert "Tick the images" in measure.bar.message.text()
     measure.image_layers.tick(viewer.layers["plates"], viewer.layers["two"])
@@ -200,6 +202,34 @@ def test_a_lens_is_measured_from_several_ticked_images(
     assert widget.frame_shape == (64, 96)
     assert "not enough detail" in measure.note.text()
     assert not measure.plot.isVisible()
+
+
+def test_a_focus_series_measures_curvature_and_tilt_with_their_signs(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, measure: MeasureSection
+) -> None:
+    optics = Lens(na=0.3, wavelength_nm=520, pixel_size_um=0.65)
+    true = optics.replace(field_curvature_um=-16.0, tilt_um=(3.0, -2.0))
+    planes = focus_series(true, np.arange(-18.0, 28.0, 5.0))
+    viewer.add_image(planes[4], name="plane")
+    widget.set_lens(optics)
+    choose(measure.source, FOCUS)
+    assert not measure.bead_layer.isVisible() and not measure.detect.isVisible()
+    assert measure.bar.message.text() == NOTHING[FOCUS]
+    viewer.add_image(planes, name="stack", axis_labels=("z", "y", "x"))
+    assert measure.stack_layer.name == "stack"  # the plane has no z
+    assert "distance of the planes" in measure.bar.message.text()
+    measure.z_step.boxes[0].setValue(5.0)
+    click(measure.bar.run)
+    end = wait_for_end(qtbot, measure.bar)
+    assert end.reason == "completed", end.message
+    lens, errors = widget.lens, measure.fit and measure.fit.standard_errors
+    assert isinstance(lens, Lens) and lens.calibration is not None and errors
+    assert lens.calibration.method == "focus series"
+    assert abs(lens.field_curvature_um + 16) < 3 * errors["field_curvature_um"]
+    assert abs(lens.tilt_um[0] - 3) < 3 * errors["tilt_um.y"]
+    assert "±" in widget.form.editors["field_curvature_um"].boxes[0].text()  # type: ignore[attr-defined]
+    assert measure.plot.isVisible()
+    assert "middle plane" in measure.note.text()
 
 
 def test_the_noise_of_the_camera_is_measured_and_used_by_deblur(

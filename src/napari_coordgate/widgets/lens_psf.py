@@ -206,7 +206,7 @@ class LensPSFWidget(JobWidget):
         self.measure = MeasureSection(viewer, self.session, lambda: self.lens)
         self.measure.measured.connect(self._take_measured)
         self.measure.deblur_clicked.connect(self._deblur)
-        self.body.addWidget(collapsible("Measure from beads or images", self.measure))
+        self.body.addWidget(collapsible("Measure", self.measure))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
         self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")
@@ -394,8 +394,8 @@ class LensPSFWidget(JobWidget):
         self.run()
         job = self.bar.job
         if job is not None and job.is_running:
-            beads, shape = self.measure.bead_layer.value, self.frame_shape
-            job.finished.connect(partial(_open_deblur, self.viewer, shape, beads))
+            sample, shape = self.measure.sample, self.frame_shape
+            job.finished.connect(partial(_open_deblur, self.viewer, shape, sample))
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Compute the preview once the widget is visible."""
@@ -497,13 +497,15 @@ class LensPSFWidget(JobWidget):
 
 
 def _open_deblur(
-    viewer: Viewer, frame_shape: tuple[int, int], beads: object, end: JobEnd["PSFField"]
+    viewer: Viewer, frame_shape: tuple[int, int], sample: object, end: JobEnd["PSFField"]
 ) -> None:
     """Open Deblur with Richardson-Lucy and this PSF field chosen."""
     if end.result is None:
         return
     _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
-    deblur.image.set_value(image_to_deblur(viewer, frame_shape, beads))
+    image = image_to_deblur(viewer, frame_shape, sample)
+    if image is not None:
+        deblur.image.set_value(image)
     deblur.method.choose(RICHARDSON_LUCY, end.result)
     deblur.method.take_camera()
 

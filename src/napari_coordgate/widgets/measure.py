@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.events import Event
-from napari_coordgate.io import Image
 from napari_coordgate.widgets.beads import BeadPoints
 from napari_coordgate.widgets.choices import (
     Checklist,
@@ -27,8 +24,23 @@ from napari_coordgate.widgets.choices import (
 )
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
-from napari_coordgate.widgets.layers import BLURRED, DEBLURRED, guess_axes, image_of, provenance
+from napari_coordgate.widgets.layers import (
+    BLURRED,
+    DEBLURRED,
+    guess_axes,
+    image_of,
+    provenance,
+)
 from napari_coordgate.widgets.lens_sources import with_file_optics
+from napari_coordgate.widgets.measure_request import (
+    BEADS,
+    FOCUS,
+    IMAGES,
+    MeasureRequest,
+    NoiseRequest,
+    separate_images,
+    z_step_um,
+)
 from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.session import Session
@@ -37,66 +49,16 @@ if TYPE_CHECKING:
     from napari_coordgate.calibration import Beads, LensFit, NoiseEstimate
 
 MEASURING, DETECTING, MEASURING_NOISE = "Measure a lens", "Detect beads", "Measure the noise"
-BEADS, IMAGES = "Beads", "Images of a specimen"
 MAX_UM = 1000.0
 NO_LENS = "Choose an objective first: its NA, wavelength and pixel size must be known."
-NO_BEADS = "Choose an image of beads; open one first."
-NO_IMAGES = "Tick the images to measure the lens from; open some first."
-NO_STEP = "Give the distance of the planes in z, or choose an image of a single plane."
-
-
-@dataclass(frozen=True, eq=False)
-class MeasureRequest:
-    """Images to measure a lens from, and what is known of the lens.
-
-    ``beads`` are the positions (N, 2) of the beads to use, or None to detect them; ``z_um`` is the
-    distance of planes. If ``are_beads`` is not set, the images show a specimen.
-    """
-
-    images: tuple[Image, ...]
-    lens: Lens
-    are_beads: bool
-    diameter_um: float = 0.0
-    z_um: float | None = None
-    beads: NDArray[np.float64] | None = None
-
-    def events(self, job: Job) -> Generator[Event, None, LensFit]:
-        """Events of the fit, for the background thread."""
-        from napari_coordgate.calibration import (  # imports torch
-            calibrate_beads_events,
-            calibrate_images_events,
-        )
-
-        cancel = job.cancel_requested
-        if not self.are_beads:
-            return (yield from calibrate_images_events(self.images, self.lens, cancel=cancel))
-        return (
-            yield from calibrate_beads_events(
-                self.images[0],
-                self.lens,
-                bead_diameter_um=self.diameter_um,
-                z_um=self.z_um,
-                beads=self.beads,
-                cancel=cancel,
-            )
-        )
-
-    def detect(self, job: Job) -> Beads:
-        """Detect beads, in the background thread."""
-        from napari_coordgate.calibration import detect_beads
-
-        return detect_beads(
-            self.images[0],
-            self.lens,
-            bead_diameter_um=self.diameter_um,
-            cancel=job.cancel_requested,
-        )
-
-    def noise_events(self, job: Job) -> Generator[Event, None, NoiseEstimate]:
-        """Events of the measurement of the camera noise, for the background thread."""
-        from napari_coordgate.calibration import estimate_noise_events
-
-        return estimate_noise_events(self.images, cancel=job.cancel_requested)
+NOTHING = {
+    BEADS: "Choose an image of beads; open one first.",
+    IMAGES: "Tick the images to measure the lens from; open some first.",
+    FOCUS: "Choose a stack of planes through the focus; open one first.",
+}
+"""What is missing where no layer is chosen."""
+NO_STEP = "Give the distance of the planes in z."
+OR_ONE_PLANE = "Give the distance of the planes in z, or choose an image of a single plane."
 
 
 class MeasureSection(QWidget):
@@ -112,16 +74,17 @@ class MeasureSection(QWidget):
         self.fit: LensFit | None = None
         self.beads = BeadPoints(viewer)
         self.source = QComboBox()
-        self.source.addItems([BEADS, IMAGES])
-        self.bead_layer = Choice(self._measurable)
-        self.image_layers = Checklist(self._measurable)
+        self.source.addItems([BEADS, IMAGES, FOCUS])
+        self.bead_layer = Choice(self._recorded)
+        self.stack_layer = Choice(self._stacks)
+        self.image_layers = Checklist(self._recorded)
         self.diameter = NumberEditor(float, (0, MAX_UM), "µm")
         self.z_step = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")
         self.detect, self.toggle = QPushButton("Detect beads"), QPushButton("Tick selected on/off")
         self.bar = JobBar("Fit")
         self.noise, self.noise_note = QPushButton("Measure noise"), word_wrapped_label()
         self.note = word_wrapped_label()
-        self.plot = Plot(viewer, "width by the lens, px", "bead width, px")
+        self.plot = Plot(viewer, "", "")
         self.plot.legend.setOffset((5, 5))  # the points rise to the right
         self.save, self.report = QPushButton("Save lens…"), QPushButton("Report…")
         self.deblur = QPushButton("Deblur with it")
@@ -136,13 +99,22 @@ class MeasureSection(QWidget):
         layout, self._rows = QVBoxLayout(self), form_rows()
         layout.setContentsMargins(0, 0, 0, 0)
         for label, editor, tooltip in (
-            ("From", self.source, "Beads measure everything; own images the focus alone."),
+            (
+                "From",
+                self.source,
+                "Beads measure everything; images and a focus series the focus alone.",
+            ),
             (
                 "Bead image",
                 self.bead_layer,
                 "Sparse beads over the whole frame, one plane or a few.",
             ),
             ("Images", self.image_layers, "Images of the whole frame with detail all over it."),
+            (
+                "Focus series",
+                self.stack_layer,
+                "Stack of a thin, flat sample through the focus of center and corners.",
+            ),
             ("Bead diameter", self.diameter, "Diameter of the beads; 0 for points."),
             ("Distance in z", self.z_step, "Distance of the planes of the stack."),
         ):
@@ -162,7 +134,8 @@ class MeasureSection(QWidget):
 
     def _connect(self) -> None:
         self.source.currentTextChanged.connect(self._show_source)
-        self.bead_layer.changed.connect(self._take_layer)
+        for choice in (self.bead_layer, self.stack_layer):
+            choice.changed.connect(self._take_layer)
         for part in (self.image_layers, self.diameter, self.z_step):
             part.changed.connect(self.check)
         self.detect.clicked.connect(self._detect)
@@ -173,39 +146,47 @@ class MeasureSection(QWidget):
         self.report.clicked.connect(self._report)
         self.deblur.clicked.connect(self.deblur_clicked)
 
-    def _measurable(self) -> list[Option]:
+    def _recorded(self) -> list[Option]:
         """Image layers that a camera may have recorded."""
-        made = (BLURRED, DEBLURRED)
-        layers = image_layers(self.viewer)
-        return [
-            (n, layer) for n, layer in layers if provenance(layer.metadata).get("kind") not in made
-        ]
+        return [option for option in image_layers(self.viewer) if is_recorded(option[1])]
+
+    def _stacks(self) -> list[Option]:
+        """Layers with planes at several z."""
+        return [(name, layer) for name, layer in self._recorded() if has_planes(layer)]
 
     def refresh(self) -> None:
         """Offer the layers that exist now."""
-        self.bead_layer.refresh()
-        self.image_layers.refresh()
+        for choice in (self.bead_layer, self.stack_layer, self.image_layers):
+            choice.refresh()
 
     @property
-    def are_beads(self) -> bool:
-        """Whether the lens is measured from beads."""
-        return self.source.currentText() == BEADS
+    def sample(self) -> ImageLayer | None:
+        """Image of beads, or focus series; None if the lens is measured from images."""
+        choices = {BEADS: self.bead_layer, FOCUS: self.stack_layer}
+        choice = choices.get(self.source.currentText())
+        return None if choice is None else choice.value
 
     def _show_source(self, *_: object) -> None:
-        self._rows.setRowVisible(self.bead_layer, self.are_beads)
-        self._rows.setRowVisible(self.diameter, self.are_beads)
-        self._rows.setRowVisible(self.image_layers, not self.are_beads)
+        """Show the rows and buttons of the chosen source alone."""
+        source = self.source.currentText()
+        for part, of in (
+            (self.bead_layer, BEADS),
+            (self.diameter, BEADS),
+            (self.stack_layer, FOCUS),
+            (self.image_layers, IMAGES),
+        ):
+            self._rows.setRowVisible(part, source == of)
         for button in (self.detect, self.toggle):
-            button.setVisible(self.are_beads)
+            button.setVisible(source == BEADS)
         self._take_layer()
 
     def _take_layer(self) -> None:
         """Show the distance of planes for a stack, as the layer states it."""
-        layer: ImageLayer | None = self.bead_layer.value
-        is_stack = self.are_beads and layer is not None and layer.ndim > 2
+        layer = self.sample
+        is_stack = layer is not None and layer.ndim > 2
         self._rows.setRowVisible(self.z_step, is_stack)
         if is_stack and layer is not None:
-            self.z_step.set_value(_z_step_um(layer))
+            self.z_step.set_value(z_step_um(layer))
         self.check()
 
     def check(self, *_: object) -> None:
@@ -222,31 +203,28 @@ class MeasureSection(QWidget):
 
     def _layers(self) -> list[ImageLayer]:
         """Layers to measure."""
-        if not self.are_beads:
+        if self.source.currentText() == IMAGES:
             return list(self.image_layers.values)
-        return [] if self.bead_layer.value is None else [self.bead_layer.value]
+        return [] if self.sample is None else [self.sample]
 
     def request(self) -> MeasureRequest:
         """Snapshot of the form; raises a CoordGateError if something is missing or wrong."""
-        layers, lens = self._layers(), self._lens()
+        source, layers, lens = self.source.currentText(), self._layers(), self._lens()
         if not layers:
-            raise SettingsError(NO_BEADS if self.are_beads else NO_IMAGES)
+            raise SettingsError(NOTHING[source])
         if lens is None or isinstance(lens, GaussianLens):
             raise SettingsError(NO_LENS)
-        if not self.are_beads:
-            return MeasureRequest(tuple(map(_separate_images, layers)), lens, are_beads=False)
+        if source == IMAGES:
+            return MeasureRequest(source, tuple(map(separate_images, layers)), lens)
         (layer,) = layers
         z_um = self.z_step.value() if layer.ndim > 2 else None
         if layer.ndim > 2 and z_um is None:
-            raise SettingsError(NO_STEP)
-        return MeasureRequest(
-            (image_of(layer),),
-            lens,
-            are_beads=True,
-            diameter_um=self.diameter.value(),
-            z_um=z_um,
-            beads=self.beads.positions(layer),
-        )
+            raise SettingsError(OR_ONE_PLANE if source == BEADS else NO_STEP)
+        request = MeasureRequest(source, (image_of(layer),), lens, z_um=z_um)
+        if source == FOCUS:
+            return request
+        positions = self.beads.positions(layer)
+        return replace(request, diameter_um=self.diameter.value(), beads=positions)
 
     def _detect(self) -> None:
         """Show the beads of the image as points."""
@@ -290,18 +268,34 @@ class MeasureSection(QWidget):
         self.measured.emit(end.result)
 
     def _show_fit(self, fit: LensFit | None) -> None:
-        """Show what was measured: notes, each bead against the lens, and what to do with it."""
+        """Show what was measured: notes, measured against lens, and what to do with it."""
         self.fit = fit
         beads: Beads | None = getattr(fit, "beads", None)
         job = self.session.last_jobs[MEASURING]
         if beads is not None and job.context in self.viewer.layers:
             self.beads.show(beads, job.context)
-        if beads is not None:
-            widest = np.nanmax([*beads.width_px, *beads.model_width_px, 1.0])
-            self.plot.draw("beads", beads.model_width_px, beads.width_px, line=False, points=True)
-            self.plot.draw("lens", [0, widest], [0, widest])
-        self.plot.setVisible(beads is not None)
+        self.plot.setVisible(self._draw(fit))
         self._show_result()
+
+    def _draw(self, fit: LensFit | None) -> bool:
+        """Draw what was measured against the lens; returns whether there is something to draw."""
+        from napari_coordgate.calibration import BeadFit, FocusSeriesFit  # imports torch
+
+        match fit:
+            case BeadFit(beads=beads):
+                self.plot.set_labels("width by the lens, px", "bead width, px")
+                name, x, y = "beads", beads.model_width_px, beads.width_px
+                ends = [0.0, np.nanmax([*x, *y, 1.0])]
+            case FocusSeriesFit():
+                self.plot.set_labels("best focus by the lens, µm", "best focus, µm")
+                name, x, y = "parts of the frame", fit.expected_um, fit.best_focus_um
+                ends = [x.min(), x.max()]
+            case _:
+                return False
+        self.plot.clear_curves()
+        self.plot.draw(name, x, y, line=False, points=True)
+        self.plot.draw("lens", ends, ends)
+        return True
 
     def _show_result(self) -> None:
         notes = () if self.fit is None else self.fit.notes
@@ -341,11 +335,8 @@ class MeasureSection(QWidget):
 
     def _measure_noise(self) -> None:
         """Measure the camera noise in the background; other widgets then use it."""
-        images = tuple(map(_separate_images, self._layers()))
-        request = MeasureRequest(images, self._lens(), are_beads=False)
-        job = Job(
-            MEASURING_NOISE, request.noise_events, done_message=lambda _: "Measured the noise."
-        )
+        request = NoiseRequest(tuple(map(separate_images, self._layers())))
+        job = Job(MEASURING_NOISE, request.events, done_message=lambda _: "Measured the noise.")
         session = self.session
 
         def store(end: JobEnd[NoiseEstimate]) -> None:
@@ -364,13 +355,13 @@ class MeasureSection(QWidget):
             self._show_result()
 
 
-def image_to_deblur(viewer: Viewer, frame_shape: tuple[int, int], beads: object) -> object:
-    """Topmost recorded image of this frame that is not the image of beads, or else that one."""
+def image_to_deblur(viewer: Viewer, frame_shape: tuple[int, int], sample: object) -> object:
+    """Topmost recorded image of this frame that is not the sample, or else that one."""
     for _, layer in image_layers(viewer, color=True):
         is_of_frame = image_of(layer).frame_shape == frame_shape
-        if is_of_frame and layer is not beads and is_recorded(layer):
+        if is_of_frame and layer is not sample and is_recorded(layer):
             return layer
-    return beads
+    return sample
 
 
 def is_recorded(layer: ImageLayer) -> bool:
@@ -378,21 +369,9 @@ def is_recorded(layer: ImageLayer) -> bool:
     return provenance(layer.metadata).get("kind") not in (BLURRED, DEBLURRED)
 
 
-def _separate_images(layer: ImageLayer) -> Image:
-    """Layer as one image, or as a series of separate ones."""
-    image = image_of(layer)
-    labels = {str(label).lower() for label in layer.axis_labels}
-    if guess_axes(layer) == "ZYX" and not labels & {"z", "depth"}:
-        return replace(image, axes="TYX")
-    return image
-
-
-def _z_step_um(layer: ImageLayer) -> float | None:
-    """Distance of the planes of a stack, where the layer states it."""
-    unit = layer.units[-3]
-    if "[length]" not in unit.dimensionality:
-        return None
-    return float((layer.scale[-3] * unit).to("micrometer").magnitude)
+def has_planes(layer: ImageLayer) -> bool:
+    """Whether a layer has planes at several z, as far as its axes tell."""
+    return 2 < layer.ndim <= 5 and "Z" in guess_axes(layer)
 
 
 def _summary(fit: LensFit) -> str:
@@ -402,14 +381,6 @@ def _summary(fit: LensFit) -> str:
     known = "" if error is None else f" ± {error:.2g}"
     text = f"Field curvature {fit.lens.field_curvature_um:.3g}{known} µm"
     return f"{text}; {beads.summary()}." if beads is not None else f"{text}."
-
-
-def _summary_of_beads(beads: Beads) -> str:
-    return f"{beads.summary()}."
-
-
-def _summary_of_noise(_: NoiseEstimate) -> str:
-    return "Measured the camera noise."
 
 
 def _row(*parts: QWidget) -> QHBoxLayout:

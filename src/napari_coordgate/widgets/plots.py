@@ -38,8 +38,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self.viewer = viewer
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setLabel("bottom", x_label)
-        self.setLabel("left", y_label)
+        self.set_labels(x_label, y_label)
         self.setLogMode(y=log)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
@@ -49,6 +48,11 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self._items: dict[str, pyqtgraph.PlotDataItem] = {}
         self._follow_theme()
         viewer.events.theme.connect(self._follow_theme)  # napari holds it weakly
+
+    def set_labels(self, x_label: str, y_label: str) -> None:
+        """Name the quantities of both axes."""
+        for side, label in (("bottom", x_label), ("left", y_label)):
+            self.setLabel(side, label, color=get_theme(self.viewer.theme).text.as_hex())
 
     def draw(
         self, name: str, x: ArrayLike, y: ArrayLike, *, line: bool = True, points: bool = False
