@@ -89,7 +89,7 @@ def bound(lens: Lens, positions: Array, light: Array) -> Array:
     """Return the Cramer-Rao bound (13,) of standard errors, of all beads and with known noise."""
     image = simulate_beads(lens, positions, light, FRAME, background=BACKGROUND)
     beads = Beads.detected(positions, light, np.full(len(light), 20.0), ("",) * len(light))
-    chosen, sizes = beads.kept, np.full(len(light), 65)
+    chosen, sizes = beads.kept, np.full((len(light), 1), 65)
     noise = CountNoise(1.0, 0.0, READ_NOISE**2, known=True)
     windows = cut_windows(image, beads, chosen, sizes, noise, np.zeros(1))
     problem = BeadProblem(OPTICS, windows, expected_parameters(OPTICS), fast=True)

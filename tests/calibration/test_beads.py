@@ -125,8 +125,8 @@ def windows_of(lens: Lens) -> tuple[BeadWindows, BeadState]:
     cut = [image[:, y - 5 : y + 6, x - 5 : x + 6] for y, x in centers.tolist()]
     counts = torch.from_numpy(np.array(cut))
     one = torch.ones(4, 1, 11, 11, dtype=torch.float64)
-    sizes, z_um = torch.tensor([11, 11, 9, 11]), torch.zeros(1, dtype=torch.float64)
-    windows = BeadWindows(counts, one, sizes, centers, (64, 64), z_um)
+    sizes, z_um = torch.tensor([[11], [11], [9], [11]]), torch.zeros(1, dtype=torch.float64)
+    windows = BeadWindows(counts, one, sizes, centers, (64, 64), z_um, one)
     vector = torch.from_numpy(lens_vector(lens)) + 0.05
     shift = torch.full((4, 2), 0.1, dtype=torch.float64)
     amplitude = torch.full((4,), 450.0, dtype=torch.float64)
@@ -200,6 +200,28 @@ def test_a_wrong_aperture_is_not_hidden_by_an_error_bar() -> None:
     wrong = OPTICS.replace(na=0.65)
     fit = calibrate_beads(image_of(LENS.replace(field_curvature_um=6))[0], wrong, config=FEW)
     assert any("NA" in note for note in fit.notes)
+
+
+def test_the_aperture_that_the_beads_suggest_is_named(fit: BeadFit) -> None:
+    assert not any("suggest" in note for note in fit.notes)
+    wrong = calibrate_beads(image_of(LENS)[0], OPTICS.replace(na=0.55), config=FEW)
+    aperture = wrong.fitted.aperture
+    assert aperture.na == pytest.approx(0.5, abs=4 * aperture.standard_error)
+    assert any("suggest an NA of 0.5" in note for note in wrong.notes)
+
+
+def test_progress_ends_with_the_fit() -> None:
+    events: list[Progress] = []
+
+    def keep(event: Event) -> None:
+        assert isinstance(event, Progress)
+        events.append(event)
+
+    calibrate_beads(image_of(LENS)[0], OPTICS, config=FEW, callback=keep)
+    done = [event.done for event in events if event.stage == "fitting the lens"]
+    assert done == sorted(done)
+    assert done.count(100) == 1
+    assert done[-1] == 100
 
 
 def test_saturation_is_that_of_the_camera_or_of_a_plateau() -> None:

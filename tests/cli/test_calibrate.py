@@ -63,6 +63,15 @@ def beads(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_psf_field_of_beads_has_the_flat_field(beads: Path, run: Run) -> None:
+    write_image(beads / "gain.tif", Image(np.ones((128, 128), np.float32), "YX"))
+    files = ("--lens", beads / "aperture.yaml", "-o", beads / "lens.yaml")
+    more = ("--flat-field", beads / "gain.tif", "--psf-field", beads / "field.tif")
+    finished = run("calibrate", "beads", beads / "beads.tif", *files, *more, "--starts", 3)
+    assert finished.returncode == 0
+    assert PSFField.load(beads / "field.tif").flat_field is not None
+
+
 def test_a_lens_is_measured_with_beads(beads: Path, run: Run) -> None:
     report = beads / "lens.html"
     files = ("--lens", beads / "aperture.yaml", "-o", beads / "lens.yaml", "--report", report)

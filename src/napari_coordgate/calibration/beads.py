@@ -27,6 +27,7 @@ from napari_coordgate.calibration.beads_detection import (
 from napari_coordgate.calibration.beads_figures import beads_figure, width_figure
 from napari_coordgate.calibration.beads_fitting import (
     UNLIKE,
+    Aperture,
     BeadImages,
     BeadsFitter,
     FittedBeads,
@@ -34,8 +35,9 @@ from napari_coordgate.calibration.beads_fitting import (
     is_doubtful,
 )
 from napari_coordgate.calibration.beads_noise import CountNoise
+from napari_coordgate.calibration.beads_residual import Residual
 from napari_coordgate.calibration.beads_widths import gaussian_widths
-from napari_coordgate.calibration.lens_fit import LensFit
+from napari_coordgate.calibration.lens_fit import ACCURACY, LensFit
 from napari_coordgate.calibration.lens_parameters import PARAMETERS, as_named, lens_with
 from napari_coordgate.calibration.reading import plane_positions
 from napari_coordgate.calibration.report import Section
@@ -45,11 +47,14 @@ from napari_coordgate.config import (
     GaussianLens,
     Lens,
     LensCalibration,
+    PSFFieldConfig,
     load_lens,
 )
 from napari_coordgate.errors import ImageError, PSFError, SettingsError
 from napari_coordgate.events import Event, run
 from napari_coordgate.io import Image, as_image, calibration_facts
+from napari_coordgate.optics import PSFField
+from napari_coordgate.optics.flat_field import gain_of, gain_series
 
 Array = NDArray[np.float64]
 
@@ -76,6 +81,8 @@ class BeadFit(LensFit):
         Covariance of the parameters, in the order of ``standard_errors``.
     fitted : FittedBeads
         Windows around the beads, and the model of them.
+    flat_field : ndarray, shape (H, W), or None
+        Gain of each pixel, if it was given.
 
     Examples
     --------
@@ -91,6 +98,22 @@ class BeadFit(LensFit):
     reduced_deviance: float
     covariance: Array
     fitted: FittedBeads
+    flat_field: Array | None = None
+
+    @property
+    def residual(self) -> Residual:
+        """What the lens cannot describe of the beads: of rank 0 if it was rejected."""
+        return self.fitted.residual
+
+    def psf_field(
+        self, frame_shape: tuple[int, int] | None = None, config: PSFFieldConfig = ACCURACY
+    ) -> PSFField:
+        """PSF field of the lens, its residual and flat field; by default on the measured frame."""
+        field = self.residual.added_to(super().psf_field(frame_shape, config))
+        if self.flat_field is None:
+            return field
+        series = gain_series(self.flat_field, self.frame_shape)
+        return field.with_flat_field(gain_of(series, field.frame_shape))
 
     def _sections(self) -> list[Section]:
         """Parts of the report, in their order."""
@@ -175,6 +198,7 @@ def calibrate_beads(
     bead_diameter_um: float = 0.0,
     z_um: float | Sequence[float] | None = None,
     camera: Camera | None = None,
+    flat_field: ArrayLike | None = None,
     config: BeadsConfig = DEFAULTS,
     axes: str | None = None,
     beads: ArrayLike | None = None,
@@ -202,6 +226,9 @@ def calibrate_beads(
     camera : Camera, optional
         Noise of the camera, with ``electrons_per_count``; by default it is estimated from the
         image.
+    flat_field : array_like, shape (H, W), optional
+        Gain of each pixel of the frame, as `estimate_flat_field` measures it. The light of the
+        beads is multiplied by it, as is the blur of ``fit.psf_field()``.
     config : BeadsConfig
         Threshold of the detection, and settings of the fit.
     axes : str, optional
@@ -224,7 +251,8 @@ def calibrate_beads(
         If there are too few beads that can be used, the distance of planes is not known, or the
         image has colors, several channels or times, or is constant or too small.
     SettingsError, PSFError
-        If the lens is not described by its aperture, or a setting is out of range.
+        If the lens is not described by its aperture, a setting is out of range, or the flat field
+        is not that of the frame.
     CanceledError
         If canceled.
 
@@ -248,6 +276,7 @@ def calibrate_beads(
         bead_diameter_um=bead_diameter_um,
         z_um=z_um,
         camera=camera,
+        flat_field=flat_field,
         config=config,
         axes=axes,
         beads=beads,
@@ -263,6 +292,7 @@ def calibrate_beads_events(
     bead_diameter_um: float = 0.0,
     z_um: float | Sequence[float] | None = None,
     camera: Camera | None = None,
+    flat_field: ArrayLike | None = None,
     config: BeadsConfig = DEFAULTS,
     axes: str | None = None,
     beads: ArrayLike | None = None,
@@ -284,7 +314,8 @@ def calibrate_beads_events(
     opened = as_image(image, axes)
     planes, saturation, darkest = _planes_of(opened)
     z = plane_positions(opened, z_um)
-    images = BeadImages(planes, z, _check_diameter(bead_diameter_um), opened.name)
+    gain = None if flat_field is None else _smooth_gain(flat_field, opened.frame_shape)
+    images = BeadImages(planes, z, _check_diameter(bead_diameter_um), opened.name, gain)
     background, deviation = estimate_background(planes[0]), estimate_noise_level(planes[0])
     noise = CountNoise.of(camera, float(np.median(background)), deviation, darkest)
     bank = FilterBank.of(lens, _frame_shape(planes), images.diameter_um)
@@ -292,9 +323,11 @@ def calibrate_beads_events(
         found, signals = find_beads(planes, bank, config.threshold, saturation, cancel)
     else:
         found, signals = _given_beads(beads, planes, bank, saturation)
-    fitter = BeadsFitter(images, lens, found, noise, config, cancel)
-    fitted = yield from fitter.fit(signals, bank)
-    return _as_fit(lens, opened, found, fitted)
+    fitter = BeadsFitter(images, lens, found, signals, noise, config, cancel)
+    fitted = yield from fitter.fit(bank)
+    fit = _as_fit(lens, opened, found, fitted, gain)
+    yield fitter.progress.completed()
+    return fit
 
 
 def _as_lens(lens: Any) -> Lens:
@@ -343,6 +376,11 @@ def _check_diameter(diameter_um: float) -> float:
     return float(diameter_um)
 
 
+def _smooth_gain(flat_field: ArrayLike, frame_shape: tuple[int, int]) -> Array:
+    """Smooth gain (H, W) of mean 1; PSFError if it is not one of the frame."""
+    return gain_of(gain_series(flat_field, frame_shape), frame_shape)
+
+
 def _given_beads(
     positions: ArrayLike, planes: Array, bank: FilterBank, saturation: float
 ) -> tuple[Beads, Array]:
@@ -362,7 +400,9 @@ def _given_beads(
     return Beads.detected(points, by_filter.max(1), cores, dropped), signals
 
 
-def _as_fit(lens: Lens, image: Image, found: Beads, fitted: FittedBeads) -> BeadFit:
+def _as_fit(
+    lens: Lens, image: Image, found: Beads, fitted: FittedBeads, flat_field: Array | None
+) -> BeadFit:
     """Result for users."""
     errors = {name: float(v) for name, v in as_named(np.sqrt(fitted.covariance.diagonal())).items()}
     notes = tuple(_notes(lens, fitted, errors))
@@ -384,6 +424,7 @@ def _as_fit(lens: Lens, image: Image, found: Beads, fitted: FittedBeads) -> Bead
         reduced_deviance=fitted.held_out_deviance,
         covariance=fitted.covariance,
         fitted=fitted,
+        flat_field=flat_field,
     )
 
 
@@ -402,6 +443,9 @@ def _notes(lens: Lens, fitted: FittedBeads, errors: dict[str, float]) -> list[st
         notes.append(f"These images hardly tell: {', '.join(vague)}.")
     if not fitted.noise.known:
         notes.append("The noise of the camera was estimated from this image.")
+    if fitted.aperture.is_other:
+        notes.append(_aperture_note(fitted.aperture))
+    notes.append(fitted.residual.note())
     if is_doubtful(fitted.dropped, fitted.held_out_deviance):
         unlike = fitted.dropped.count(UNLIKE)
         notes.append(
@@ -411,6 +455,16 @@ def _notes(lens: Lens, fitted: FittedBeads, errors: dict[str, float]) -> list[st
             "on them, more than the error bars, which are those of the scatter of the beads."
         )
     return notes
+
+
+def _aperture_note(aperture: Aperture) -> str:
+    """What the beads suggest instead of the NA of the lens."""
+    return (
+        f"The beads suggest an NA of {aperture.na:.3f} ± {aperture.standard_error:.1g}; the lens "
+        f"says {aperture.given:g}. A wrong wavelength, pixel size or diameter of the beads, or a "
+        "pupil that is not an evenly lit disk, looks the same. Correct what is wrong and measure "
+        "again: the values depend on it."
+    )
 
 
 def _compared(found: Beads, fitted: FittedBeads) -> Beads:

@@ -24,7 +24,7 @@ def beads_figure(windows: BeadWindows, at: Evaluation) -> Figure:
         image, model = counts[index, plane], expected[index, plane]
         limits = float(model.min()), float(max(model.max(), np.quantile(image, 0.999)))
         residual = (image - model) / np.sqrt(model)
-        residual[windows.used[index, 0].numpy() == 0] = 0.0
+        residual[windows.used[index, plane].numpy() == 0] = 0.0
         column[0].imshow(image, "inferno", vmin=limits[0], vmax=limits[1])
         column[1].imshow(model, "inferno", vmin=limits[0], vmax=limits[1])
         column[2].imshow(residual, "RdBu", vmin=-5, vmax=5)

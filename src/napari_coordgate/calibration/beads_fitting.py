@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.calibration.beads_detection import Beads, FilterBank, blur_per_um, summarize
-from napari_coordgate.calibration.beads_noise import (
-    CountNoise,
-    estimate_gain,
-    expected_deviance,
-)
+from napari_coordgate.calibration.beads_deviance import CORE, bead_deviance, reduced_deviance
+from napari_coordgate.calibration.beads_noise import CountNoise, estimate_gain
+from napari_coordgate.calibration.beads_residual import Residual, fit_residual
 from napari_coordgate.calibration.beads_solver import (
     BeadProblem,
     BeadState,
     BeadWindows,
     Evaluation,
-    poisson_deviance,
 )
 from napari_coordgate.calibration.beads_start import start_vectors
 from napari_coordgate.calibration.beads_windows import cut_windows, window_sizes
@@ -46,8 +43,6 @@ STEPS = 30
 ROUNDS = 6
 HELD_OUT = 5
 """Every fifth bead is held out to test the lens."""
-CORE = 0.03
-"""Part of the largest light from which on a pixel belongs to the core of a bead."""
 OUTLIER = 6.0
 """Excess of a bead's deviance, relative to the spread among beads, above which it is dropped."""
 UNLIKE = "unlike the model"
@@ -56,16 +51,44 @@ MAX_UNLIKE, FEW_UNLIKE = 0.1, 2
 GOOD_DEVIANCE = 1.5
 """Deviance of held-out beads above which the model is doubted."""
 GAIN_TOLERANCE = 0.03
+OTHER_APERTURE, LEAST_OTHER_APERTURE = 4.0, 0.01
+"""Standard errors, and part of the NA, by which another one must differ for a note."""
+HIGHEST_APERTURE, APERTURE_ROUNDS = 0.98, 4
+ROUND_SHARE, HELD_OUT_SHARE, FINAL_SHARE, RESIDUAL_SHARE = 0.25, 0.3, 0.5, 0.9
+"""Parts of the fit, as shares of what is left to do."""
+TYPICAL_STEP = 0.8
+"""Part of a minimization that a step leaves to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class BeadImages:
-    """Planes (P, H, W) of beads, in counts, at defocus positions ``z_um`` (P,)."""
+    """Planes (P, H, W) of beads, in counts, at defocus positions ``z_um`` (P,).
+
+    The camera has a gain (H, W) of mean 1, None if it is the same everywhere.
+    """
 
     planes: Array
     z_um: Array
     diameter_um: float
     name: str
+    gain: Array | None = None
+
+
+@dataclass(frozen=True)
+class Aperture:
+    """NA that the beads suggest, its standard error, and that of the lens."""
+
+    na: float
+    standard_error: float
+    given: float
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the NA of the lens is wrong, or what looks like it."""
+        difference = abs(self.na - self.given)
+        return difference > max(
+            OTHER_APERTURE * self.standard_error, LEAST_OTHER_APERTURE * self.given
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,36 +104,66 @@ class FittedBeads:
     reduced_deviance: float
     held_out_deviance: float
     noise: CountNoise
+    aperture: Aperture
+    residual: Residual
+
+
+class FitProgress:
+    """Progress of a fit of unknown length: each part takes a share of what is left."""
+
+    def __init__(self) -> None:
+        self._stopwatch = Stopwatch("fitting the lens", 100)
+        self._begin = self._end = 0.0
+
+    def begin(self, share: float) -> None:
+        """Begin a part of the fit, when the one before is complete."""
+        self._begin = self._end
+        self._end += share * (1.0 - self._end)
+
+    def after(self, steps: int) -> Event:
+        """Event after some steps of this part."""
+        part = 1.0 - TYPICAL_STEP**steps
+        return self._stopwatch.progress(
+            round(99.0 * (self._begin + (self._end - self._begin) * part))
+        )
+
+    def completed(self) -> Event:
+        """Event at the end of the fit."""
+        return self._stopwatch.progress(100)
 
 
 class BeadsFitter:
-    """Fits a lens to detected beads."""
+    """Fits a lens to detected beads, of which each filter sees the ``signals`` (N, P, R)."""
 
     def __init__(
         self,
         images: BeadImages,
         lens: Lens,
         beads: Beads,
+        signals: Array,
         noise: CountNoise,
         config: BeadsConfig,
         cancel: threading.Event | None = None,
     ) -> None:
         self.images, self.lens, self.beads = images, lens, beads
-        self.noise, self.config, self.cancel = noise, config, cancel
+        self.signals, self.noise, self.config, self.cancel = signals, noise, config, cancel
         check_number(beads.dropped, config, images.name)
-        # In other planes of a stack a bead is farther from the focus than in its best one.
-        spread = float(np.ptp(images.z_um)) * blur_per_um(lens)
-        self.sizes = window_sizes(beads.radius_px + spread, self._frame_shape)
+        # In other planes of a stack a bead may be farther from the focus than in its best one.
+        best = images.z_um[signals.max(2, initial=0.0).argmax(1)]
+        spread = np.abs(images.z_um - best[:, None]) * blur_per_um(lens)
+        self.sizes = window_sizes(beads.radius_px[:, None] + spread, self._frame_shape)
         self.prior = expected_parameters(lens)
+        self.progress = FitProgress()
 
-    def fit(self, signals: Array, bank: FilterBank) -> Generator[Event, None, FittedBeads]:
+    def fit(self, bank: FilterBank) -> Generator[Event, None, FittedBeads]:
         """Fit the lens; yields `Progress` events."""
         dropped = list(self.beads.dropped)
-        state = yield from self._race(self._starts(signals, bank))
+        state = yield from self._race(self._starts(bank))
+        self.progress = FitProgress()
         for _ in range(ROUNDS):
             chosen = np.array([not reason for reason in dropped])
             problem = self._problem(chosen)
-            at = yield from self._minimize(problem, state)
+            at = yield from self._minimize(problem, state, ROUND_SHARE)
             gain = self._updated_gain(problem, at)
             bad = self._misfits(at, problem.windows)
             state = _rescaled(at.state.select(torch.from_numpy(~bad)), gain)
@@ -123,17 +176,20 @@ class BeadsFitter:
         chosen = np.array([not reason for reason in dropped])
         held_out = yield from self._held_out(chosen, state)
         problem = self._problem(chosen, fast=False)
-        at = yield from self._minimize(problem, state)
-        return self._result(problem, at, tuple(dropped), held_out)
+        at = yield from self._minimize(problem, state, FINAL_SHARE)
+        scale = max(1.0, reduced_deviance(at, problem.windows)) ** 0.5
+        aperture = yield from self._aperture(problem, at, scale)
+        residual = yield from self._residual(problem, at)
+        return self._result(problem, at, tuple(dropped), held_out, aperture, residual)
 
-    def _starts(self, signals: Array, bank: FilterBank) -> list[Array]:
+    def _starts(self, bank: FilterBank) -> list[Array]:
         """Parameters to start from."""
         kept, shape = self.beads.kept, self._frame_shape
         coordinates = pixel_coordinates(self.beads.positions[kept], shape)
         tilt_um, count = float(self.prior[1][2]), self.config.starts
         z_um = self.images.z_um
         return start_vectors(
-            signals[kept], bank.defocus_um, coordinates, shape, z_um, count, tilt_um
+            self.signals[kept], bank.defocus_um, coordinates, shape, z_um, count, tilt_um
         )
 
     def _race(self, starts: list[Array]) -> Generator[Event, None, BeadState]:
@@ -159,15 +215,48 @@ class BeadsFitter:
         return ends[0].state
 
     def _minimize(
-        self, problem: BeadProblem, state: BeadState
+        self, problem: BeadProblem, state: BeadState, share: float
     ) -> Generator[Event, None, Evaluation]:
-        """Fit all parameters until nothing improves."""
-        stopwatch, at = Stopwatch("fitting the lens", STEPS), None
+        """Fit all parameters until nothing improves, as this share of what is left to do."""
+        self.progress.begin(share)
+        at = None
         for number, at in enumerate(problem.minimize(state, STEPS)):  # noqa: B007
-            yield stopwatch.progress(number)
-        yield stopwatch.progress(STEPS)
+            yield self.progress.after(number)
         assert at is not None
         return at
+
+    def _aperture(
+        self, problem: BeadProblem, at: Evaluation, scale: float
+    ) -> Generator[Event, None, Aperture]:
+        """NA that the beads suggest; the lens is fitted with it if it is another one.
+
+        Standard errors are multiplied by a scale.
+        """
+        change, error = problem.aperture_step(at)
+        na = given = self.lens.na
+        if abs(change) <= OTHER_APERTURE * scale * error:
+            return Aperture(na + change, scale * error, given)
+        highest = HIGHEST_APERTURE * self.lens.refractive_index
+        for _ in range(APERTURE_ROUNDS):
+            na = float(np.clip(na + change, na / 1.3, min(1.3 * na, highest)))
+            other = problem.with_aperture(na)
+            at = yield from self._minimize(other, at.state, ROUND_SHARE)
+            change, error = other.aperture_step(at)
+            if abs(change) < error:
+                break
+        return Aperture(na + change, scale * error, given)
+
+    def _residual(self, problem: BeadProblem, at: Evaluation) -> Generator[Event, None, Residual]:
+        """What the lens cannot describe of the beads."""
+        self.progress.begin(RESIDUAL_SHARE)
+        steps = fit_residual(problem, at, self.config.residual)
+        while True:
+            try:
+                number = next(steps)
+            except StopIteration as end:
+                residual: Residual = end.value
+                return residual
+            yield self.progress.after(3 * number)
 
     def _held_out(
         self, chosen: NDArray[np.bool_], state: BeadState
@@ -179,7 +268,7 @@ class BeadsFitter:
         known, new = np.zeros_like(chosen), np.zeros_like(chosen)
         known[indices[~test]], new[indices[test]] = True, True
         fitted = yield from self._minimize(
-            self._problem(known), state.select(torch.from_numpy(~test))
+            self._problem(known), state.select(torch.from_numpy(~test)), HELD_OUT_SHARE
         )
         problem = self._problem(new)
         first = replace(state.select(torch.from_numpy(test)), vector=fitted.state.vector)
@@ -187,7 +276,13 @@ class BeadsFitter:
         return reduced_deviance(at, problem.windows)
 
     def _result(
-        self, problem: BeadProblem, at: Evaluation, dropped: tuple[str, ...], held_out: float
+        self,
+        problem: BeadProblem,
+        at: Evaluation,
+        dropped: tuple[str, ...],
+        held_out: float,
+        aperture: Aperture,
+        residual: Residual,
     ) -> FittedBeads:
         windows = problem.windows
         per_bead = bead_deviance(at, windows)[0]
@@ -199,7 +294,17 @@ class BeadsFitter:
         if len(self.images.z_um) == 1:
             vector = with_sign(vector, lens_vector(self.lens)[1])
         return FittedBeads(
-            vector, covariance, windows, at, dropped, per_bead, overall, held_out, self.noise
+            vector=vector,
+            covariance=covariance,
+            windows=windows,
+            evaluation=at,
+            dropped=dropped,
+            deviance=per_bead,
+            reduced_deviance=overall,
+            held_out_deviance=held_out,
+            noise=self.noise,
+            aperture=aperture,
+            residual=residual,
         )
 
     @property
@@ -210,7 +315,13 @@ class BeadsFitter:
     def _problem(self, chosen: NDArray[np.bool_], *, fast: bool = True) -> BeadProblem:
         images = self.images
         windows = cut_windows(
-            images.planes, self.beads, chosen, self.sizes, self.noise, images.z_um
+            images.planes,
+            self.beads,
+            chosen,
+            self.sizes,
+            self.noise,
+            images.z_um,
+            images.gain,
         )
         diameter, cancel = images.diameter_um, self.cancel
         return BeadProblem(
@@ -223,6 +334,7 @@ class BeadsFitter:
             return 1.0
         used = problem.windows.used.expand_as(at.light) > 0
         light = at.state.amplitude[:, None, None, None] * at.light + at.others
+        light = problem.windows.gain * light
         # A residual is smaller than the noise by what the fit makes of the pixel itself.
         free = (1.0 - problem.leverage(at)).clamp(min=0.1)
         squared = (problem.windows.counts - at.expected) ** 2 / free
@@ -293,29 +405,6 @@ def check_number(dropped: Sequence[str], config: BeadsConfig, name: str) -> None
         f"{name}: {found}; a lens needs at least {config.min_beads} that are bright, single and "
         "not saturated, spread over the frame."
     )
-
-
-def reduced_deviance(at: Evaluation, windows: BeadWindows) -> float:
-    """Deviance of all pixels, relative to that of noise alone."""
-    expected = (expected_deviance(at.expected) * windows.used).sum()
-    return float(at.deviance.sum() / (expected - _values_per_bead(windows) * len(at.deviance)))
-
-
-def bead_deviance(at: Evaluation, windows: BeadWindows, part: float = CORE) -> tuple[Array, Array]:
-    """Deviance (N,) of each bead, relative to noise alone, and the number of its pixels (N,).
-
-    The pixels are those with more than this part of the largest light of the bead.
-    """
-    core = windows.used * (at.light >= part * at.light.amax((2, 3), keepdim=True))
-    deviance = (poisson_deviance(windows.counts, at.expected) * core).sum((1, 2, 3))
-    expected = (expected_deviance(at.expected) * core).sum((1, 2, 3))
-    free = (expected - _values_per_bead(windows)).clamp(min=1.0)
-    return (deviance / free).numpy(), free.numpy()
-
-
-def _values_per_bead(windows: BeadWindows) -> int:
-    """Number of values that are fitted to each bead."""
-    return 3 + len(windows.z_um)
 
 
 def _initial(vector: Tensor, windows: BeadWindows) -> BeadState:

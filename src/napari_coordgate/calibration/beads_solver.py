@@ -2,11 +2,12 @@
 
 The light expected in the window of bead j is
 
-    a_j light(c(q_j; theta), d_j) + b_j + (light of the other beads),
+    g (a_j light(c(q_j; theta), d_j) + light of the other beads) + b_j,
 
 with the parameters theta of the lens, and the amplitude a, background b (one for each plane) and
-position d of each bead. The counts are those of a Poisson distribution: they include the variance
-of the read noise as additional photons (Snyder et al., J. Opt. Soc. Am. A 10, 1014, 1993).
+position d of each bead; g is the gain of each pixel, by default 1. The counts are those of a
+Poisson distribution: they include the variance of the read noise as additional photons (Snyder et
+al., J. Opt. Soc. Am. A 10, 1014, 1993).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from napari_coordgate.calibration.lens_parameters import (
     PARAMETERS,
@@ -27,7 +29,7 @@ from napari_coordgate.calibration.lens_parameters import (
 )
 from napari_coordgate.config import Lens
 from napari_coordgate.geometry import pixel_coordinates
-from napari_coordgate.optics.differentiable import PupilLight
+from napari_coordgate.optics.differentiable import COEFFICIENTS, PupilLight
 
 Array = NDArray[np.float64]
 
@@ -37,15 +39,19 @@ MAX_SHIFT = 4.0
 """Distance that a bead may move from where it was detected, in pixels."""
 FIRST_DAMPING, LAST_DAMPING = 1e-2, 1e7
 LINEAR_ROUNDS = 4
+OPTICAL = COEFFICIENTS - 2
+"""Coefficients of the pupil that the lens determines: all but the position."""
+APERTURE_STEP = 0.01
+"""Relative change of the NA for its derivative."""
 
 
 @dataclass(frozen=True, eq=False)
 class BeadWindows:
     """Pixels around beads.
 
-    ``counts`` (N, P, K, K) are photons of each plane; only those in ``used`` (N, 1, K, K) count.
-    They are at most ``sizes`` (N,) pixels across. ``centers`` (N, 2) are the frame pixels of the
-    windows' central pixels.
+    ``counts`` (N, P, K, K) are photons of each plane; only those in ``used`` (N, P, K, K) count.
+    They are at most ``sizes`` (N, P) pixels across. ``centers`` (N, 2) are the frame pixels of the
+    windows' central pixels, ``gain`` (N, 1, K, K) is that of the camera.
     """
 
     counts: Tensor
@@ -54,11 +60,23 @@ class BeadWindows:
     centers: Tensor
     frame_shape: tuple[int, int]
     z_um: Tensor
+    gain: Tensor
 
     @property
     def size(self) -> int:
         """Side of a window."""
         return self.counts.shape[-1]
+
+    def plane(self, number: int) -> BeadWindows:
+        """Windows in one of the planes."""
+        one = slice(number, number + 1)
+        return replace(
+            self,
+            counts=self.counts[:, one],
+            used=self.used[:, one],
+            sizes=self.sizes[:, one],
+            z_um=self.z_um[one],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +147,7 @@ class _Normal:
 
 
 class WindowLight:
-    """Light in the windows of beads, computed as far as each bead's own window reaches."""
+    """Light in the windows of beads, computed as far as the window of each plane reaches."""
 
     def __init__(
         self,
@@ -143,7 +161,7 @@ class WindowLight:
         points, dtype = (2, torch.complex64) if fast else (None, torch.complex128)
         self._groups = [
             (
-                torch.nonzero(windows.sizes == size)[:, 0],
+                torch.nonzero(windows.sizes.flatten() == size)[:, 0],
                 PupilLight(lens, size, diameter_um=diameter_um, points=points, dtype=dtype),
             )
             for size in windows.sizes.unique().tolist()
@@ -151,23 +169,26 @@ class WindowLight:
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Light (N, P, K, K), given coefficients (N, P, 8)."""
-        light = coefficients.new_zeros(*coefficients.shape[:2], self._size, self._size)
-        for beads, pupil in self._groups:
-            own = pupil(coefficients[beads].flatten(0, 1), self._cancel)
+        each = coefficients.flatten(0, 1)
+        light = each.new_zeros(len(each), self._size, self._size)
+        for chosen, pupil in self._groups:
             place = self._place(pupil.size)
-            light[beads, :, place, place] = own.unflatten(0, (len(beads), -1))
-        return light
+            light[chosen, place, place] = pupil(each[chosen], self._cancel)
+        by_plane: Tensor = light.unflatten(0, coefficients.shape[:2])
+        return by_plane
 
     def with_jacobian(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Light, and its derivatives (N, P, 8, K, K) by the coefficients."""
-        light = coefficients.new_zeros(*coefficients.shape[:2], self._size, self._size)
-        jacobian = coefficients.new_zeros(*coefficients.shape, self._size, self._size)
-        for beads, pupil in self._groups:
-            own, by_pupil = pupil.with_jacobian(coefficients[beads].flatten(0, 1), self._cancel)
+        each = coefficients.flatten(0, 1)
+        light = each.new_zeros(len(each), self._size, self._size)
+        jacobian = each.new_zeros(*each.shape, self._size, self._size)
+        for chosen, pupil in self._groups:
+            own, by_pupil = pupil.with_jacobian(each[chosen], self._cancel)
             place = self._place(pupil.size)
-            light[beads, :, place, place] = own.unflatten(0, (len(beads), -1))
-            jacobian[beads, :, :, place, place] = by_pupil.unflatten(0, (len(beads), -1))
-        return light, jacobian
+            light[chosen, place, place] = own
+            jacobian[chosen, :, place, place] = by_pupil
+        shape = coefficients.shape[:2]
+        return light.unflatten(0, shape), jacobian.unflatten(0, shape)
 
     def _place(self, size: int) -> slice:
         """Rows, or columns, of a smaller window in the middle."""
@@ -192,14 +213,25 @@ class BeadProblem:
         fast: bool = False,
         cancel: threading.Event | None = None,
     ) -> None:
-        self.windows = windows
-        self.cancel = cancel
+        self.lens, self.windows = lens, windows
+        self.prior, self.diameter_um, self.cancel = prior, diameter_um, cancel
         self.mean, deviation = (torch.from_numpy(values) for values in prior)
         self.free = deviation > 0
         self.precision = torch.where(self.free, deviation.clamp(min=1e-300) ** -2.0, 0.0)
         coarse = WindowLight(lens, windows, diameter_um, cancel, fast=True)
         self._light = coarse if fast else WindowLight(lens, windows, diameter_um, cancel)
         self._derivatives = coarse  # which need not be exact for a step to be good
+
+    def with_aperture(self, na: float) -> BeadProblem:
+        """Fast problem of the same beads and a lens of another NA."""
+        return BeadProblem(
+            self.lens.replace(na=na),
+            self.windows,
+            self.prior,
+            diameter_um=self.diameter_um,
+            fast=True,
+            cancel=self.cancel,
+        )
 
     def evaluate(self, state: BeadState, others: Tensor | None = None) -> Evaluation:
         """Light and deviance of a state, with the best amplitudes and backgrounds.
@@ -208,6 +240,10 @@ class BeadProblem:
         """
         light = self._light(self._coefficients(state))
         others = self._light_of_others(state, light) if others is None else others
+        return self.with_light(state, light, others)
+
+    def with_light(self, state: BeadState, light: Tensor, others: Tensor) -> Evaluation:
+        """Deviance of any light of the beads, with the best amplitudes and backgrounds."""
         state = self._with_linear(state, light, others)
         expected = self._expected(state, light, others)
         deviance = (poisson_deviance(self.windows.counts, expected) * self.windows.used).sum(
@@ -297,13 +333,15 @@ class BeadProblem:
         return torch.stack([planes[place] for place in places]) - own
 
     def _expected(self, state: BeadState, light: Tensor, others: Tensor) -> Tensor:
-        expected: Tensor = state.amplitude[:, None, None, None] * light + others
-        return (expected + state.background[..., None, None]).clamp(min=FLOOR)
+        light = self.windows.gain * (state.amplitude[:, None, None, None] * light + others)
+        expected: Tensor = light + state.background[..., None, None]
+        return expected.clamp(min=FLOOR)
 
     def _with_linear(self, state: BeadState, light: Tensor, others: Tensor) -> BeadState:
         """State with the most likely amplitudes and backgrounds."""
-        columns = torch.cat([light[:, None], _of_planes(light)], dim=1).flatten(2)
-        target = (self.windows.counts - others).flatten(1)
+        gain = self.windows.gain
+        columns = torch.cat([(gain * light)[:, None], _of_planes(light)], dim=1).flatten(2)
+        target = (self.windows.counts - gain * others).flatten(1)
         for _ in range(LINEAR_ROUNDS):
             weight = self.windows.used / self._expected(state, light, others)
             weighted = columns * weight.flatten(1)[:, None]
@@ -314,7 +352,7 @@ class BeadProblem:
 
     def leverage(self, at: Evaluation) -> Tensor:
         """How much each pixel (N, P, K, K) determines its own expectation, from 0 to 1."""
-        columns = self._columns(at)[:, 6:]
+        columns = self._columns(at)[:, OPTICAL:]
         weight = (self.windows.used / at.expected).flatten(1)[:, None]
         matrix = _damped((columns * weight) @ columns.transpose(1, 2), 0.0)
         solved = torch.linalg.solve(matrix, columns)
@@ -324,26 +362,63 @@ class BeadProblem:
     def _columns(self, at: Evaluation) -> Tensor:
         """Derivatives (N, 9 + P, pixels) by pupil and position, amplitude and backgrounds."""
         light, jacobian = self._derivatives.with_jacobian(self._coefficients(at.state))
-        by_pupil = at.state.amplitude[:, None, None, None, None] * jacobian.transpose(1, 2)
-        return torch.cat([by_pupil, light[:, None], _of_planes(light)], dim=1).flatten(2)
+        gain = self.windows.gain
+        scaled = gain * at.state.amplitude[:, None, None, None]
+        by_pupil = scaled[:, None] * jacobian.transpose(1, 2)
+        return torch.cat([by_pupil, (gain * light)[:, None], _of_planes(light)], dim=1).flatten(2)
 
-    def _normal(self, at: Evaluation) -> _Normal:
-        """Normal equations at a state, with the expected information."""
+    def aperture_step(self, at: Evaluation) -> tuple[float, float]:
+        """Change of the NA that the residuals suggest, and its standard error.
+
+        All other parameters are free to change with it. The error is the larger one of that from
+        the information and that from the scatter among beads.
+        """
+        step = APERTURE_STEP * self.lens.na
+        coefficients = self._coefficients(at.state)
+        low, high = (
+            WindowLight(
+                self.lens.replace(na=na), self.windows, self.diameter_um, self.cancel, fast=True
+            )(coefficients)
+            for na in (self.lens.na - step, self.lens.na + step)
+        )
+        scaled = self.windows.gain * at.state.amplitude[:, None, None, None]
+        slope = (scaled * (high - low) / (2.0 * step)).flatten(1)
+        normal = self._normal(at, slope)
+        free = torch.cat([self.free, torch.ones(1, dtype=torch.bool)])
+        covariance = torch.linalg.pinv(normal.information(free), hermitian=True)
+        pulls = normal.pulls()[:, free]
+        scattered = covariance @ (pulls.T @ pulls) @ covariance
+        variance = max(float(covariance[-1, -1]), float(scattered[-1, -1]))
+        return float(normal.step(0.0, free)[0][-1]), variance**0.5
+
+    def _normal(self, at: Evaluation, extra: Tensor | None = None) -> _Normal:
+        """Normal equations at a state, with the expected information.
+
+        ``extra`` (N, pixels) is the derivative by one more parameter, which becomes the last one.
+        """
         state, windows = at.state, self.windows
         columns = self._columns(at)
+        local = columns.shape[1] - OPTICAL
+        if extra is not None:
+            columns = torch.cat([columns[:, :OPTICAL], extra[:, None], columns[:, OPTICAL:]], dim=1)
         weighted = columns * (windows.used / at.expected).flatten(1)[:, None]
         gram = weighted @ columns.transpose(1, 2)  # (N, 9 + P, 9 + P)
         residual = (windows.counts - at.expected).flatten(1)
         gradient = (weighted @ residual[..., None])[..., 0]
         lens = coefficient_jacobian(state.vector, self._coordinates(state), windows.frame_shape)
-        pull = torch.einsum("ncg,nc->ng", lens, gradient[:, :6])
+        precision, offset = self.precision, state.vector - self.mean
+        if extra is not None:
+            lens = functional.pad(lens, (0, 1, 0, 1))
+            lens[:, -1, -1] = 1.0
+            precision, offset = functional.pad(precision, (0, 1)), functional.pad(offset, (0, 1))
+        pull = torch.einsum("ncg,nc->ng", lens, gradient[:, :-local])
         return _Normal(
-            torch.einsum("ncg,ncd,ndh->gh", lens, gram[:, :6, :6], lens)
-            + torch.diag(self.precision),
-            torch.einsum("ncg,ncl->ngl", lens, gram[:, :6, 6:]),
-            gram[:, 6:, 6:],
-            pull.sum(0) - self.precision * (state.vector - self.mean),
-            gradient[:, 6:],
+            torch.einsum("ncg,ncd,ndh->gh", lens, gram[:, :-local, :-local], lens)
+            + torch.diag(precision),
+            torch.einsum("ncg,ncl->ngl", lens, gram[:, :-local, -local:]),
+            gram[:, -local:, -local:],
+            pull.sum(0) - precision * offset,
+            gradient[:, -local:],
             pull,
         )
 

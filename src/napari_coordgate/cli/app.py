@@ -498,6 +498,17 @@ def calibrate_beads(
         Path | None,
         typer.Option(help="Camera, made by 'calibrate noise'; default: noise from the image."),
     ] = None,
+    flat_field: Annotated[
+        Path | None,
+        typer.Option(help="Gain of each pixel, made by 'calibrate flat-field'; default: none."),
+    ] = None,
+    psf_field: Annotated[
+        Path | None,
+        typer.Option(
+            help="PSF field to write as well (.tif), with what the lens cannot describe, if that "
+            "helps, and the flat field."
+        ),
+    ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -507,7 +518,7 @@ def calibrate_beads(
     """
     from napari_coordgate.cli.calibrate import BeadFiles, calibrate_beads
 
-    files = BeadFiles(image, lens, camera, output, report)
+    files = BeadFiles(image, lens, camera, flat_field, output, report, psf_field)
     calibrate_beads(files, diameter_um, z_um, axes, given, overwrite)
 
 

@@ -87,8 +87,10 @@ class BeadFiles:
     image: Path
     lens: Path | None
     camera: Path | None
+    flat_field: Path | None
     output: Path
     report: Path | None
+    psf_field: Path | None
 
 
 def calibrate_beads(
@@ -99,11 +101,16 @@ def calibrate_beads(
     given: CliSettings[BeadsConfig],
     overwrite: bool,
 ) -> None:
-    """Measure a lens with beads, print it, and write it and optionally its report."""
+    """Measure a lens with beads, print it, and write it, its report and its PSF field if wanted."""
     config = given.settings()
     check_lens_outputs(files.output, files.report, overwrite)
+    if (path := files.psf_field) is not None:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise SettingsError(f"{path}: the file name of a PSF field must end in .tif.")
+        check_not_exists([path], overwrite)
     image = read_image(files.image)
     camera = None if files.camera is None else load_settings(Camera, files.camera)
+    flat_field = None if files.flat_field is None else read_image(files.flat_field).pixels
     with cancel_on_signal() as cancel:
         fit = follow(
             calibrate_beads_events(
@@ -112,6 +119,7 @@ def calibrate_beads(
                 bead_diameter_um=diameter_um,
                 z_um=z_um,
                 camera=camera,
+                flat_field=flat_field,
                 config=config,
                 axes=axes,
                 cancel=cancel,
@@ -120,6 +128,8 @@ def calibrate_beads(
     typer.echo(f"{fit.beads.summary()}.")
     typer.echo(f"Deviance of held-out beads: {fit.reduced_deviance:.2f} (1: as noise alone).")
     write_lens_fit(fit, files.output, files.report, overwrite)
+    if files.psf_field is not None:
+        fit.psf_field().save(files.psf_field, overwrite=overwrite)
 
 
 def check_lens_outputs(output: Path, report: Path | None, overwrite: bool) -> None:

@@ -29,3 +29,10 @@ class BeadsConfig(Settings):
     starts: int = Field(
         15, ge=1, le=1000, description="Number of lenses to start the fit from; the best is kept."
     )
+    residual: int = Field(
+        3,
+        ge=0,
+        le=3,
+        description="Most components of what the lens cannot describe of the beads; they are part "
+        "of the PSF field if beads that were left out agree. 0: none.",
+    )

@@ -216,7 +216,7 @@ def _fit_series(
         scores = (psfs_at(chebyshev_nodes(order)) - kernels[0]) @ kernels[1:].T
         scores = np.hstack([np.ones((len(scores), 1)), scores])
         coefficients = fit_series(scores, order)
-        raised = _without_negatives(kernels, coefficients)
+        raised = without_negatives(kernels, coefficients)
         error = relative_error(sum_series(coefficients, probes) @ raised, exact)
         if error > _STALLED * best[2]:
             break  # not the order limits the accuracy
@@ -247,7 +247,7 @@ def _non_negative_kernels(psfs: Float64, max_rank: int, allowed: float) -> Float
     return np.vstack([mean, components[:rank]])
 
 
-def _without_negatives(kernels: Float64, coefficients: Float64) -> Float64:
+def without_negatives(kernels: Float64, coefficients: Float64) -> Float64:
     """Kernels (R, P) with so much light added to the mean that no PSF in the frame is negative."""
     axis = np.cos(np.linspace(0, np.pi, 4 * coefficients.shape[1] + 13))
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
