@@ -30,6 +30,8 @@ Look inside a model
 Deconvolve without training
     `richardson_lucy`, `wiener`, `deconvolve`, `deconvolve_events`, `RichardsonLucyConfig`,
     `WienerConfig`
+Deblur images of any lens without training
+    `UniversalModel`, `UniversalConfig`
 Compare methods
     `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `psnr`, `ssim`, `zone_psnr`,
     `quality`

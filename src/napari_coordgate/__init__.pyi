@@ -55,6 +55,7 @@ from .config import (
     Selection as Selection,
     TrainingConfig as TrainingConfig,
     UNetConfig as UNetConfig,
+    UniversalConfig as UniversalConfig,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerConfig as WienerConfig,
     WienerMethod as WienerMethod,
@@ -134,6 +135,9 @@ from .training import (
     estimate_resources_events as estimate_resources_events,
     train as train,
     train_events as train_events,
+)
+from .universal_model import (
+    UniversalModel as UniversalModel,
 )
 from .version import __version__ as __version__
 

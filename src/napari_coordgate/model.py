@@ -41,6 +41,9 @@ from napari_coordgate.version import __version__
 FORMAT, VERSION = "napari-coordgate model", 2
 FORMER_FORMAT, FORMER_VERSION = "napari-coordgate checkpoint", 1
 """Key of the header, and its version, in files of earlier development versions."""
+UNIVERSAL_FORMAT = "napari-coordgate universal model"
+"""Key of the header of a model that serves every lens."""
+MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
 
 DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
@@ -299,24 +302,32 @@ class _Header(BaseModel):
 
 
 def write_tensors(
-    path: str | Path, header: dict[str, Any], tensors: Mapping[str, Tensor], *, overwrite: bool
+    path: str | Path,
+    header: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    overwrite: bool,
+    file_format: str = FORMAT,
 ) -> None:
     """Write a header and arrays to a safetensors file, atomically."""
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(Path(path), overwrite=overwrite) as temporary:
-        temporary.write_bytes(save(arrays, {FORMAT: json.dumps(header)}))
+        temporary.write_bytes(save(arrays, {file_format: json.dumps(header)}))
 
 
-def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and arrays of a file, with current names; raises ModelError in one line."""
+def read_tensors(
+    path: str | Path, formats: Mapping[str, int] = MODEL_FORMATS
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and arrays of a file, with current names; raises ModelError in one line.
+
+    ``formats`` are the accepted keys of the header, each with its version.
+    """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            key = FORMAT if FORMAT in metadata else FORMER_FORMAT
-            if key not in metadata:
-                raise ModelError(
-                    f"{path}: is not a model of napari-coordgate; choose another file."
-                )
+            key = next((name for name in formats if name in metadata), None)
+            if key is None:
+                raise ModelError(f"{path}: {_other_kind(metadata)}")
             header = json.loads(metadata[key])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
@@ -336,12 +347,21 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(header, dict):
         raise ModelError(f"{path}: damaged header.")
     version = header.get("version")
-    if version != (VERSION if key == FORMAT else FORMER_VERSION):
+    if version != formats[key]:
         raise ModelError(
             f"{path}: model of format version {version!r}, but this program reads up to version "
-            f"{VERSION}; update napari-coordgate."
+            f"{max(formats.values())}; update napari-coordgate."
         )
-    return (header, tensors) if key == FORMAT else _with_current_names(header, tensors)
+    return _with_current_names(header, tensors) if key == FORMER_FORMAT else (header, tensors)
+
+
+def _other_kind(metadata: Mapping[str, str]) -> str:
+    """What a file is that is not a model of the expected kind, and what to do."""
+    if UNIVERSAL_FORMAT in metadata:
+        return "is a universal model, which needs a PSF field; pass it together with one."
+    if metadata.keys() & MODEL_FORMATS:
+        return "is a model for one lens, not a universal model; use it without a PSF field."
+    return "is not a model of napari-coordgate; choose another file."
 
 
 RENAMED = {

@@ -28,6 +28,7 @@ from napari_coordgate.config.deconvolution import (
     PSFMode as PSFMode,
     RichardsonLucyConfig as RichardsonLucyConfig,
     RichardsonLucySettings as RichardsonLucySettings,
+    UniversalConfig as UniversalConfig,
     WienerConfig as WienerConfig,
     WienerSettings as WienerSettings,
 )
@@ -69,6 +70,7 @@ from napari_coordgate.config.networks import (
     NetworkConfig as NetworkConfig,
     UNetConfig as UNetConfig,
     UNetSettings as UNetSettings,
+    UnrolledConfig as UnrolledConfig,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerBankSettings as WienerBankSettings,
     as_network_config as as_network_config,
@@ -95,4 +97,8 @@ from napari_coordgate.config.training import (
     TrainingLength as TrainingLength,
     TrainingSettings as TrainingSettings,
     check_batch_size as check_batch_size,
+)
+from napari_coordgate.config.universal import (
+    LensLibraryConfig as LensLibraryConfig,
+    UniversalTrainingConfig as UniversalTrainingConfig,
 )

@@ -1,5 +1,6 @@
 """Settings of classical deconvolution, which needs a PSF field and no training."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -10,7 +11,7 @@ from napari_coordgate.errors import SettingsError
 
 PSFMode = Literal["field", "mean"]
 
-METHODS = RICHARDSON_LUCY, WIENER = "richardson-lucy", "wiener"
+METHODS = RICHARDSON_LUCY, WIENER, UNIVERSAL = "richardson-lucy", "wiener", "universal"
 METHOD_DESCRIPTION = "Method of deconvolution with a PSF field."
 
 
@@ -85,9 +86,31 @@ class RichardsonLucyConfig(Settings):
             )
 
 
+class UniversalConfig(Settings):
+    """Deconvolution by a network that was trained on many lenses.
+
+    Examples
+    --------
+    >>> UniversalConfig(lens_uncertainty=0.05).method
+    'universal'
+    """
+
+    method: Literal["universal"] = Field("universal", description=METHOD_DESCRIPTION)
+    weights: Path | None = Field(
+        None, description="File of a universal model; default: the one that is shipped."
+    )
+    lens_uncertainty: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Relative error of the lens, such as of its field curvature; where the lens is "
+        "uncertain, the network sharpens less.",
+    )
+
+
 def _named_method(value: Any) -> Any:
     """Settings of a deconvolution, or the name of its method; by default Richardson-Lucy."""
-    if isinstance(value, WienerConfig | RichardsonLucyConfig):
+    if isinstance(value, WienerConfig | RichardsonLucyConfig | UniversalConfig):
         return value
     settings = {"method": value} if isinstance(value, str) else value
     if not isinstance(settings, dict):
@@ -95,7 +118,7 @@ def _named_method(value: Any) -> Any:
     settings = {"method": RICHARDSON_LUCY, **settings}
     if settings["method"] not in METHODS:
         given = settings["method"]
-        raise ValueError(f"method must be {' or '.join(METHODS)} (given: {given!r})")
+        raise ValueError(f"method must be one of {', '.join(METHODS)} (given: {given!r})")
     return settings
 
 
@@ -106,11 +129,12 @@ def _method_tag(value: Any) -> str:
 
 Deconvolution = Annotated[
     Annotated[RichardsonLucyConfig, Tag("<richardson-lucy>")]
-    | Annotated[WienerConfig, Tag("<wiener>")],
+    | Annotated[WienerConfig, Tag("<wiener>")]
+    | Annotated[UniversalConfig, Tag("<universal>")],
     Discriminator(_method_tag),
     BeforeValidator(_named_method),
 ]
-"""Settings of either method of deconvolution."""
+"""Settings of a method that needs a PSF field, and no training."""
 
 
 class WienerSettings(WienerConfig, DeviceConfig):

@@ -196,6 +196,49 @@ class WeightedWienerConfig(WienerBankSettings):
     architecture: Literal["weighted-wiener"] = Field("weighted-wiener", description=ARCHITECTURE)
 
 
+Coordinate = Literal["noise", "lens", "psf", "position"]
+
+
+class UnrolledConfig(Settings):
+    """Unrolled network: Richardson-Lucy steps with any PSF field, each corrected by a gated U-Net.
+
+    Examples
+    --------
+    >>> UnrolledConfig(stages=4).coordinate_channels
+    3
+    """
+
+    stages: int = Field(3, ge=1, le=10, description="Number of stages.")
+    depth: int = Field(2, ge=1, le=5, description="Number of levels of the U-Net of each stage.")
+    base_channels: int = Field(
+        16, ge=1, le=256, description="Channels at full resolution; they double at each level."
+    )
+    memory_channels: int = Field(
+        8, ge=2, le=64, description="Feature maps that a stage passes on to the next."
+    )
+    iterations: tuple[int, int, int] = Field(
+        (3, 5, 10),
+        description="Richardson-Lucy iterations whose estimates the first stage starts from; the "
+        "second is its image, the others are in its memory.",
+    )
+    coordinates: tuple[Coordinate, ...] = Field(
+        ("noise", "lens"),
+        description="Coordinates of the gates: the noise; how uncertain the lens is (lens); the "
+        "width of each pixel's PSF along both axes (psf); the position in the frame.",
+    )
+
+    @model_validator(mode="after")
+    def _iterations_ascend(self) -> Self:
+        if not 0 < self.iterations[0] < self.iterations[1] < self.iterations[2]:
+            raise ValueError("iterations must be three ascending numbers, such as (3, 5, 10).")
+        return self
+
+    @property
+    def coordinate_channels(self) -> int:
+        """Number of coordinates per pixel."""
+        return sum(1 if name == "lens" else 2 for name in self.coordinates)
+
+
 def _architecture(value: Any) -> str:
     """Tag of the class that a value describes; a U-Net with coordinate gates by default."""
     if isinstance(value, dict):

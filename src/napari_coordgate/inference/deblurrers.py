@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import Protocol
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.config import DeblurConfig, DeblurRuntime, RichardsonLucyConfig
+from napari_coordgate.config import (
+    DeblurConfig,
+    DeblurRuntime,
+    RichardsonLucyConfig,
+    UniversalConfig,
+)
 from napari_coordgate.deconvolution import Deconvolver
 from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.predictor import Predictor
+from napari_coordgate.inference.universal import UniversalDeblurrer
 from napari_coordgate.io.processing import Check
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
 
 
 class Deblurrer(Protocol):
@@ -62,6 +69,10 @@ def build_deblurrer(
     """Build the deblurrer of a model or PSF field."""
     if isinstance(method, PSFField):
         deconvolution = config.deconvolution or RichardsonLucyConfig()
+        if isinstance(deconvolution, UniversalConfig):
+            universal = UniversalModel.load(deconvolution.weights)
+            uncertainty = deconvolution.lens_uncertainty
+            return UniversalDeblurrer(method, universal, config, runtime, uncertainty)
         return Deconvolver(method, deconvolution, camera=config.camera, device=runtime.device)
     if config.deconvolution is not None:
         raise SettingsError(

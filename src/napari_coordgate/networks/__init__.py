@@ -12,21 +12,27 @@ from napari_coordgate.config import (
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
+from napari_coordgate.networks.scene_coordinates import Noise, scene_coordinates
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
+from napari_coordgate.networks.unrolled import Deblurred, UnrolledNetwork
 from napari_coordgate.networks.wiener import MultiWienerNet, PSFSamples, WeightedWiener, WienerBank
 from napari_coordgate.optics import PSFField
 
 __all__ = [
     "FEATURES_PER_PIXEL",
     "CoordGate",
+    "Deblurred",
     "GatingMaps",
     "MultiWienerNet",
     "Network",
+    "Noise",
     "PSFSamples",
     "UNet",
+    "UnrolledNetwork",
     "WeightedWiener",
     "WienerBank",
     "build_network",
+    "scene_coordinates",
 ]
 
 

@@ -55,6 +55,8 @@ class UNet(Network):
         Settings of each gate, see `CoordGate`.
     coordinate_features : bool
         Append the coordinates to the input of every level (CoordConv, [2]_).
+    coordinate_channels : int
+        Number of coordinates per pixel; 2 for a position (y, x).
     residual : bool
         Add the input to the output.
 
@@ -97,6 +99,7 @@ class UNet(Network):
         encoder_layers: int = 2,
         encoder_width: int | None = None,
         coordinate_features: bool = False,
+        coordinate_channels: int = 2,
         residual: bool = True,
     ) -> None:
         super().__init__()
@@ -120,7 +123,7 @@ class UNet(Network):
         self.coordinate_features, self.residual = coordinate_features, residual
         channels = [base_channels * 2**level for level in range(depth)]
         finer, deeper = channels[:-1], channels[1:]
-        extra = 2 if coordinate_features else 0
+        extra = coordinate_channels if coordinate_features else 0
 
         def level(c_in: int, c_out: int) -> nn.Sequential:
             return _level(c_in + extra, c_out, kernel_size, activation)
@@ -133,6 +136,7 @@ class UNet(Network):
                     encoder_layers=encoder_layers,
                     encoder_width=encoder_width,
                     activation=activation,
+                    coordinate_channels=coordinate_channels,
                 )
                 for c in finer
                 if gate_points in (point, "both")
@@ -174,8 +178,9 @@ class UNet(Network):
 
         Parameters
         ----------
-        coordinates : Tensor, shape (B or 1, 2, H, W)
-            Frame coordinates (y, x) of the window's pixels.
+        coordinates : Tensor, shape (B or 1, coordinate_channels, H, W)
+            Coordinates of the window's pixels, such as their frame coordinates (y, x). Those of a
+            single pixel, (B or 1, coordinate_channels, 1, 1), are those of all pixels.
 
         Returns
         -------
@@ -204,8 +209,8 @@ class UNet(Network):
         ----------
         inputs : Tensor, shape (B, in_channels, H, W)
             Images.
-        coordinates : Tensor, shape (B or 1, 2, H, W), optional
-            Frame coordinates (y, x) of their pixels; not used by a plain U-Net.
+        coordinates : Tensor, shape (B or 1, coordinate_channels, H, W), optional
+            Coordinates of their pixels; not used by a plain U-Net.
         coordinate_maps : tuple of Tensor, optional
             Result of ``coordinate_maps(coordinates)``, to compute it once for many images.
 
@@ -258,6 +263,9 @@ class UNet(Network):
 
     def _coordinate_pyramid(self, coordinates: Tensor) -> Iterator[Tensor]:
         """Coordinates of the pixels of each level, finest level first."""
+        if coordinates.shape[-2:] == (1, 1):  # the same at all pixels and levels
+            yield from [coordinates] * self.depth
+            return
         coordinates = _extrapolate_to_multiple(coordinates, self.multiple)
         yield coordinates  # (B or 1, 2, H', W')
         for _ in self.upsample:
@@ -303,6 +311,7 @@ def _gated(gate: nn.Module, features: Tensor, gating_map: Tensor) -> Tensor:
     # Large new arrays cost a CPU more time (page faults) than the arithmetic: a few
     # rows at a time stay in its cache. No other reference to these features exists.
     rows = max(1, CACHE_PIXELS // features.shape[-1])
+    gating_map = gating_map.expand(-1, -1, *features.shape[-2:])
     for part, gates in zip(features.split(rows, -2), gating_map.split(rows, -2), strict=True):
         part.copy_(gate.modulate(part, gates))
     return features

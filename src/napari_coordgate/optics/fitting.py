@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import PSFError
 from napari_coordgate.events import raise_if_canceled
+from napari_coordgate.geometry import Window
 from napari_coordgate.optics.low_rank import (
     chebyshev_nodes,
     fit_series,
@@ -50,12 +51,23 @@ def fit_lens(
     tolerance: float,
     enclosed_energy: float,
     cancel: threading.Event | None = None,
+    window: Window | None = None,
 ) -> Fit:
-    """Fit the PSFs of a lens; see `PSFField.from_lens`."""
-    size = psf_size(lens, frame_shape, enclosed_energy)
+    """Fit the PSFs of a lens over the frame, see `PSFField.from_lens`, or over a window of it.
+
+    The coordinates of the fit are -1 and 1 at the window's own borders.
+    """
+    y0, x0, *shape = window or Window.whole(frame_shape)
+
+    def in_frame(coordinates: Float64) -> Float64:
+        return ((coordinates + 1) * shape + np.multiply(2, (y0, x0))) / frame_shape - 1
+
+    # On a whole frame, the PSF on the axis counts as well.
+    border = None if window is None else in_frame(_grid(5))
+    size = psf_size(lens, frame_shape, enclosed_energy, border)
 
     def psfs_at(coordinates: Float64) -> Float64:
-        psfs = lens_psfs(lens, coordinates, frame_shape, size, cancel)
+        psfs = lens_psfs(lens, in_frame(coordinates), frame_shape, size, cancel)
         return psfs.reshape(len(coordinates), -1)
 
     probes = np.random.default_rng(0).uniform(-1, 1, (_PROBES, 2))
@@ -76,3 +88,9 @@ def fit_lens(
         f"The PSF varies too fast over the frame for a tolerance of {tolerance:g} "
         f"(reached: {error:.1e}); use a larger tolerance or smaller aberrations."
     )
+
+
+def _grid(side: int) -> Float64:
+    """Coordinates (side**2, 2) of a grid from border to border."""
+    axis = np.linspace(-1, 1, side)
+    return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)

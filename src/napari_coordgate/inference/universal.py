@@ -1,0 +1,186 @@
+"""Deblurring with the universal model: any lens whose PSF field is given, any frame size."""
+
+import copy
+import math
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_coordgate.arrays import PixelArray, WritablePixelArray
+from napari_coordgate.calibration import estimate_noise
+from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Scaling, UniversalConfig
+from napari_coordgate.devices import (
+    free_device_memory,
+    is_out_of_memory,
+    resolve_device,
+    to_device,
+)
+from napari_coordgate.errors import DeviceMemoryError, ImageError
+from napari_coordgate.geometry import Window, format_shape, tiles
+from napari_coordgate.inference.predictor import SAFE_FRACTION, WHOLE_PLANE
+from napari_coordgate.io.processing import Check
+from napari_coordgate.networks import FEATURES_PER_PIXEL, Noise, scene_coordinates
+from napari_coordgate.normalization import (
+    STRIP_BYTES,
+    Normalizer,
+    above_offset,
+    fit_normalizer,
+)
+from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
+
+Float32 = NDArray[np.float32]
+
+OVERLAP_RADII = 4
+"""Overlap of tiles in units of the PSF's radius; measured: the difference is below the noise."""
+NOISE_SAMPLE = 1024
+"""Side of the part of a plane from which its noise is estimated, pixels."""
+LIMITS = 20.0, 100_000.0
+"""Range of photons that the network is given."""
+_KERNEL_ARRAYS = 8
+"""Arrays of the size of a tile per kernel of the PSF field."""
+
+
+class Result(NamedTuple):
+    """Deblurred tile (H, W), scaled, and the logarithm of its expected error."""
+
+    image: Float32
+    log_error: Float32
+
+
+class UniversalDeblurrer:
+    """Deblurs planes of windows of the frame with the universal model; threads may share it."""
+
+    unit = "tile"
+
+    def __init__(
+        self,
+        psf_field: PSFField,
+        model: UniversalModel,
+        config: DeblurConfig,
+        runtime: DeblurRuntime,
+        lens_uncertainty: float = UniversalConfig().lens_uncertainty,
+    ) -> None:
+        self.psf_field, self.model, self.camera = psf_field, model, config.camera
+        self.runtime, self.lens_uncertainty = runtime, lens_uncertainty
+        self.device = resolve_device(runtime.device)
+        self.network = to_device(copy.deepcopy(model.network), self.device)
+        self._memory = min(runtime.memory_gb * 1e9, SAFE_FRACTION * free_device_memory(self.device))
+        self._lock = threading.Lock()
+        self._check: Check = bool
+        for module in self.network.modules():
+            module.register_forward_pre_hook(lambda *_: self._check())
+
+    @property
+    def overlap(self) -> int:
+        """Pixels by which the window of a tile is larger on each side."""
+        return OVERLAP_RADII * self.psf_field.radius + 16
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile with its overlap, as configured or as the memory allows."""
+        if self.runtime.tile is not None:
+            return self.runtime.tile
+        network = self.model.config.network
+        arrays = FEATURES_PER_PIXEL * network.base_channels + _KERNEL_ARRAYS * self.psf_field.rank
+        return max(int(math.sqrt(self._memory / (4 * arrays))), 2 * self.overlap + 64)
+
+    def tiles(self, shape: tuple[int, int]) -> list[tuple[Window, Window]]:
+        """Tiles that cover a plane (height, width), each with the window that adds the overlap."""
+        return list(tiles(shape, self.tile_size, self.overlap, 2))
+
+    def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
+        tile, _ = self.tiles(shape)[0]
+        return tile.shape
+
+    def steps(self, shape: tuple[int, int]) -> int:
+        """Number of tiles of a plane (height, width)."""
+        return len(self.tiles(shape))
+
+    def process(
+        self,
+        source: PixelArray,
+        target: WritablePixelArray,
+        name: str,
+        check: Check,
+        window: Window,
+    ) -> Iterator[None]:
+        """Deblur a plane that shows this window of the frame; yields after each tile."""
+        if math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
+            source = source[WHOLE_PLANE]  # read only once for both passes
+        normalizer = fit_normalizer(source, Scaling(), name, check)
+        if self.psf_field.flat_field is not None:
+            normalizer = above_offset(normalizer, self.camera)
+        camera = self.noise_of(source, normalizer)
+        whole = Window.whole(window.shape)
+        for tile, around in self.tiles(window.shape):
+            scaled = normalizer.normalize(source[around.within(whole)])
+            result = self.predict(scaled, around.shifted(window.origin), camera, check)
+            part = result.image[tile.within(around)]
+            target[tile.within(whole)] = normalizer.denormalize(part, target.dtype)
+            yield
+
+    def noise_of(self, plane: PixelArray, normalizer: Normalizer) -> Camera:
+        """Noise of a plane in units of its scaled intensities: as configured, else estimated."""
+        if self.camera.has_noise:
+            return _within_limits(self.camera.for_range(*normalizer))
+        middle = tuple(
+            slice(max(0, (n - NOISE_SAMPLE) // 2), (n + NOISE_SAMPLE) // 2) for n in plane.shape
+        )
+        return estimated_noise(np.asarray(plane[middle]), normalizer)
+
+    @torch.inference_mode()
+    def predict(
+        self, scaled: Float32, window: Window, camera: Camera, check: Check = bool
+    ) -> Result:
+        """Deblurred window (H, W) of the frame of a scaled plane with this noise."""
+        assert camera.photons is not None
+        try:
+            with self._lock:
+                self._check = check
+                scene_window = self.psf_field.input_window(window)
+                operator = self.psf_field.operator(
+                    window, scene_window=scene_window, device=self.device
+                )
+                noise = Noise.of(camera.photons, camera.read_noise, self.device)
+                coordinates = scene_coordinates(
+                    self.model.config.network,
+                    noise,
+                    self.lens_uncertainty,
+                    self.psf_field,
+                    operator,
+                )
+                blurred = torch.from_numpy(np.ascontiguousarray(scaled)).to(self.device)
+                result = self.network(blurred[None, None], coordinates, operator, noise)
+                return Result(*(part[0, 0].cpu().numpy() for part in result))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceMemoryError(
+                f"The {self.device.type} ran out of memory at a tile of "
+                f"{format_shape(window.shape)} pixels; choose a tile of {max(window.shape) // 2}."
+            ) from None
+
+
+def estimated_noise(pixels: NDArray[np.generic], normalizer: Normalizer) -> Camera:
+    """Noise of a plane in units of its scaled intensities, estimated from the plane alone."""
+    extent = normalizer.high - normalizer.low
+    try:
+        estimate = estimate_noise(pixels)
+    except ImageError:  # too small or too flat
+        return Camera(photons=LIMITS[1])
+    slope = max(estimate.slope, extent / LIMITS[1])
+    dark = float(estimate.variance(normalizer.low))
+    return _within_limits(Camera(photons=extent / slope, read_noise=math.sqrt(dark) / slope))
+
+
+def _within_limits(camera: Camera) -> Camera:
+    """Camera whose photons are in the range that the network can use."""
+    photons = camera.photons or LIMITS[1]
+    limited = min(max(photons, LIMITS[0]), LIMITS[1])
+    return Camera(photons=limited, read_noise=camera.read_noise * limited / photons)

@@ -1,0 +1,284 @@
+"""Training of the universal model on random lenses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from napari_coordgate.config import Camera, Scaling, UniversalTrainingConfig
+from napari_coordgate.data import find_planes
+from napari_coordgate.data.lens_library import LensSample, lens_sample
+from napari_coordgate.data.planes import Images
+from napari_coordgate.data.universal import (
+    UniversalSample,
+    UniversalSamples,
+    random_crop,
+    simulated_sample,
+    whole_operator,
+)
+from napari_coordgate.errors import ModelError
+from napari_coordgate.events import Event, Progress
+from napari_coordgate.io.files import check_not_exists, last_checkpoint_path
+from napari_coordgate.metrics import psnr
+from napari_coordgate.model import UNIVERSAL_FORMAT, read_tensors, write_tensors
+from napari_coordgate.networks import Deblurred, UnrolledNetwork
+from napari_coordgate.networks.unrolled import QUANTILE
+from napari_coordgate.optics import PSFField
+from napari_coordgate.training.learner import averaging
+from napari_coordgate.universal_model import UniversalModel
+
+Float32 = NDArray[np.float32]
+
+MAX_GRADIENT = 0.5
+MIN_SQUARED_ERROR, MIN_ERROR = 1e-5, 1e-4
+"""Errors below which nothing is gained."""
+VALIDATION_PHOTONS = 200, 1000, 5000
+VALIDATION_LENSES = 12
+SAVE_SECONDS = 120.0
+LENSES = "lenses."
+
+
+def load_images(images: Images) -> list[Float32]:
+    """Sharp images, scaled to 0 (dark) and 1 (bright)."""
+    planes = find_planes(images)
+    return [plane.normalizer(Scaling()).normalize(plane.read()) for plane in planes]
+
+
+def sample_loss(
+    stages: Sequence[Deblurred], sharp: Tensor, config: UniversalTrainingConfig
+) -> Tensor:
+    """Loss of the results of all stages, and of the error that the last one predicts."""
+
+    def image_loss(image: Tensor) -> Tensor:
+        squared_error = (image - sharp).square().mean()
+        if config.loss == "mse":
+            return squared_error
+        return (squared_error + MIN_SQUARED_ERROR).log()
+
+    last = stages[-1]
+    loss = image_loss(last.image)
+    for stage in stages[:-1]:
+        loss = loss + config.early_stage_weight * image_loss(stage.image)
+    # The quantile of a logarithm is the logarithm of the quantile.
+    excess = ((last.image.detach() - sharp).abs() + MIN_ERROR).log() - last.log_error
+    pinball = torch.maximum(QUANTILE * excess, (QUANTILE - 1) * excess).mean()
+    return loss + config.error_weight * pinball
+
+
+def learning_rate_factor(step: int, config: UniversalTrainingConfig) -> float:
+    """Linear warm-up, constant, then linear decay to 0 at the end."""
+    rising = (step + 1) / max(1, min(config.warmup_steps, config.steps // 10))
+    falling = (config.steps - step) / (config.decay_fraction * config.steps)
+    return min(1.0, rising, falling)
+
+
+class UniversalTrainer:
+    """Network, optimizer and samples of a training, and their state on disk."""
+
+    def __init__(
+        self,
+        config: UniversalTrainingConfig,
+        lenses: Sequence[LensSample],
+        images: Sequence[Float32],
+        validation: Sequence[UniversalSample],
+    ) -> None:
+        self.config, self.lenses, self.validation = config, lenses, validation
+        self.samples = UniversalSamples(config, lenses, images)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.network = UnrolledNetwork(config.network)
+        self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
+        self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate)
+        self.done = 0
+        self.history: list[dict[str, float]] = []
+
+    def step(self) -> float:
+        """Make one step of the optimizer; returns the mean loss of the batch."""
+        config, total = self.config, 0.0
+        self.optimizer.zero_grad()
+        for i in range(config.batch_size):
+            sample = self.samples.sample(self.done * config.batch_size + i)
+            loss = sample_loss(self.network.all_stages(*sample.inputs), sample.sharp, config)
+            (loss / config.batch_size).backward()
+            total += loss.item() / config.batch_size
+        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
+        rate = config.learning_rate * learning_rate_factor(self.done, config)
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+        self.averaged.update_parameters(self.network)
+        self.done += 1
+        return total
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Mean PSNR before and after deblurring, dB, at each number of photons."""
+        rows = []
+        for sample in self.validation:
+            image = self.averaged.module(*sample.inputs).image
+            sharp = sample.sharp[0, 0].numpy()
+            rows.append([psnr(sharp, each[0, 0].numpy()) for each in (sample.blurred, image)])
+        means = np.reshape(rows, (len(VALIDATION_PHOTONS), -1, 2)).mean(axis=1)
+        row = {"step": float(self.done)}
+        for photons, (blurred, deblurred) in zip(VALIDATION_PHOTONS, means, strict=True):
+            row |= {f"blurred_{photons}": blurred, f"deblurred_{photons}": deblurred}
+        self.history.append(row)
+        return row
+
+    def model(self, card: dict[str, Any] | None = None) -> UniversalModel:
+        """Model of the averaged weights."""
+        weights = {n: w.detach().clone() for n, w in self.averaged.module.state_dict().items()}
+        return UniversalModel(self.config, weights, self.done, tuple(self.history), card or {})
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the state of the training and the lenses, to resume it."""
+        state = {f"now.{name}": w for name, w in self.network.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            state |= {f"adam.{index}.{n}": torch.as_tensor(v) for n, v in moments.items()}
+        state["averages"] = self.averaged.n_averaged
+        model = self.model()
+        write_tensors(
+            path,
+            model.header(),
+            model.tensors() | state | lens_tensors(self.lenses),
+            overwrite=True,
+            file_format=UNIVERSAL_FORMAT,
+        )
+
+    def restore(self, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Continue from a checkpoint."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("adam."):
+                _, index, moment = name.split(".")
+                moments.setdefault(int(index), {})[moment] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.network.load_state_dict(_part(tensors, "now."))
+        self.averaged.module.load_state_dict(_part(tensors, "network."))
+        self.averaged.n_averaged = tensors["averages"]
+        self.done, self.history = header["step"], list(header["history"])
+
+
+def train_universal_events(
+    config: UniversalTrainingConfig,
+    images: Images,
+    validation_images: Images,
+    output: str | Path,
+    *,
+    validate_every: int = 500,
+    resume: bool = False,
+    threads: int | None = None,
+) -> Generator[Event, None, UniversalModel]:
+    """Train a universal model; yields its progress, and writes it and its checkpoint.
+
+    The learning rate is constant until its decay, so that a checkpoint from before it can be
+    resumed with a larger number of steps.
+    """
+    output, checkpoint = Path(output), last_checkpoint_path(output)
+    header: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
+    if resume and checkpoint.exists():
+        header, tensors = read_tensors(checkpoint, {UNIVERSAL_FORMAT: 1})
+        if {**header["config"], "steps": 0} != {**config.model_dump(mode="json"), "steps": 0}:
+            raise ModelError(f"{checkpoint}: of other settings; choose another output.")
+        lenses = lenses_of_tensors(tensors)
+    else:
+        check_not_exists([output], resume, "choose another name, or resume")
+        lenses = yield from build_library_events(config)
+    validation = validation_samples(config, load_images(validation_images))
+    trainer = UniversalTrainer(config, lenses, load_images(images), validation)
+    if header:
+        trainer.restore(header, tensors)
+    started, first, saved, losses = time.monotonic(), trainer.done, time.monotonic(), [0.0]
+    while trainer.done < config.steps:
+        losses = [*losses[-199:], trainer.step()]
+        metrics = {"loss": float(np.mean(losses))}
+        if trainer.done % validate_every == 0 or trainer.done == config.steps:
+            metrics |= trainer.validate()
+        if time.monotonic() - saved > SAVE_SECONDS or trainer.done == config.steps:
+            trainer.save_checkpoint(checkpoint)
+            saved = time.monotonic()
+        seconds = time.monotonic() - started
+        yield Progress("training", trainer.done - first, config.steps - first, seconds, metrics)
+    model = trainer.model()
+    model.save(output, overwrite=resume)
+    return model
+
+
+def build_library_events(
+    config: UniversalTrainingConfig,
+) -> Generator[Event, None, list[LensSample]]:
+    """PSF fields of all random lenses."""
+    lenses: list[LensSample] = []
+    started, total = time.monotonic(), config.library.lenses
+    while len(lenses) < total:
+        lenses.append(lens_sample(config.seed, len(lenses), config.library))
+        yield Progress("lenses", len(lenses), total, time.monotonic() - started)
+    return lenses
+
+
+def validation_samples(
+    config: UniversalTrainingConfig, images: Sequence[Float32]
+) -> list[UniversalSample]:
+    """Images of lenses that are not in the library, at each number of photons; known exactly."""
+    samples = []
+    for photons in VALIDATION_PHOTONS:
+        for i in range(VALIDATION_LENSES):
+            rng = np.random.default_rng([config.seed, 2, i])
+            lens = lens_sample(config.seed + 1, i, config.library)
+            blur = whole_operator(lens.true)
+            scene = random_crop(rng, images[i % len(images)], blur.scene_window.shape)
+            camera = Camera(photons=photons, read_noise=3)
+            samples.append(
+                simulated_sample(
+                    np.ascontiguousarray(scene), blur, lens.true, camera, 1.0, 0.0, config, i
+                )
+            )
+    return samples
+
+
+def lens_tensors(lenses: Sequence[LensSample]) -> dict[str, Tensor]:
+    """Arrays of a library of lenses, for a checkpoint."""
+    tensors: dict[str, Tensor] = {}
+    for i, lens in enumerate(lenses):
+        tensors[f"{LENSES}{i}.uncertainty"] = torch.tensor(lens.uncertainty)
+        for kind in ("true", "given"):
+            psf_field: PSFField = getattr(lens, kind)
+            for name in ("kernels", "coefficients"):
+                array = torch.from_numpy(getattr(psf_field, name)).float()
+                tensors[f"{LENSES}{i}.{kind}.{name}"] = array
+            shape = torch.tensor(psf_field.frame_shape)
+            tensors[f"{LENSES}{i}.{kind}.frame_shape"] = shape
+    return tensors
+
+
+def lenses_of_tensors(tensors: dict[str, Tensor]) -> list[LensSample]:
+    """Inverse of `lens_tensors`."""
+
+    def psf_field(prefix: str) -> PSFField:
+        kernels, coefficients, shape = (
+            tensors[prefix + name].numpy() for name in ("kernels", "coefficients", "frame_shape")
+        )
+        return PSFField(kernels, coefficients, (int(shape[0]), int(shape[1])))
+
+    total = sum(name.endswith(".uncertainty") for name in tensors)
+    return [
+        LensSample(
+            psf_field(f"{LENSES}{i}.true."),
+            psf_field(f"{LENSES}{i}.given."),
+            float(tensors[f"{LENSES}{i}.uncertainty"]),
+        )
+        for i in range(total)
+    ]
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

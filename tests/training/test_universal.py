@@ -1,0 +1,109 @@
+"""Laws of the training of the universal model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_coordgate import Model, UniversalModel, events
+from napari_coordgate.config import LensLibraryConfig, UniversalTrainingConfig, UnrolledConfig
+from napari_coordgate.errors import ModelError, OutputError
+from napari_coordgate.events import Progress
+from napari_coordgate.networks import Deblurred
+from napari_coordgate.training.universal import (
+    learning_rate_factor,
+    sample_loss,
+    train_universal_events,
+)
+
+CONFIG = UniversalTrainingConfig(
+    network=UnrolledConfig(stages=2, base_channels=4, memory_channels=2),
+    library=LensLibraryConfig(lenses=2, window_sizes=(32,), max_psf_size=31),
+    steps=12,
+    batch_size=1,
+    learning_rate=3e-3,
+)
+IMAGES = [np.random.default_rng(i).random((70, 80)) ** 4 for i in range(2)]
+
+
+def trained(path: Path, steps: int, *, resume: bool = False) -> UniversalModel:
+    config = CONFIG.replace(steps=steps)
+    return events.run(
+        train_universal_events(config, IMAGES, IMAGES, path, validate_every=100, resume=resume)
+    )
+
+
+def test_the_learning_rate_is_constant_until_it_decays() -> None:
+    config = CONFIG.replace(steps=1000, warmup_steps=10, decay_fraction=0.2)
+    factors = [learning_rate_factor(step, config) for step in (0, 9, 500, 799, 900, 999)]
+    assert factors == pytest.approx([0.1, 1, 1, 1, 0.5, 0.005])
+
+
+def test_the_predicted_error_is_a_quantile() -> None:
+    """The best constant prediction of the error is its 90 % quantile."""
+    error = torch.rand(1, 1, 100, 100, generator=torch.Generator().manual_seed(0)) ** 2 + 0.01
+    config = CONFIG.replace(error_weight=1.0)
+
+    def loss(log_error: float) -> float:
+        result = Deblurred(error, torch.full_like(error, log_error))
+        return float(sample_loss([result], torch.zeros_like(error), config))
+
+    best = min(np.linspace(-4, 1, 501), key=loss)
+    assert np.exp(best) == pytest.approx(float(error.quantile(0.9)), rel=0.02)
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_coordgate.training.universal.SAVE_SECONDS", 0)
+    whole = trained(tmp_path / "whole.safetensors", 6)
+    interrupted = tmp_path / "interrupted.safetensors"
+    training = train_universal_events(CONFIG.replace(steps=6), IMAGES, IMAGES, interrupted)
+    for event in training:
+        if isinstance(event, Progress) and event.stage == "training" and event.done == 3:
+            training.close()
+    resumed = trained(interrupted, 6, resume=True)
+    for name, weight in whole.weights.items():
+        torch.testing.assert_close(resumed.weights[name], weight, rtol=0, atol=0)
+
+
+def test_a_model_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "universal.safetensors"
+    model = trained(path, 2)
+    loaded = UniversalModel.load(path)
+    assert loaded.config == model.config
+    assert loaded.history == model.history
+    assert all(torch.equal(loaded.weights[name], weight) for name, weight in model.weights.items())
+    with pytest.raises(OutputError, match="already exists"):
+        trained(path, 2)
+
+
+def test_each_kind_of_model_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "universal.safetensors"
+    trained(path, 1)
+    with pytest.raises(ModelError, match="needs a PSF field"):
+        Model.load(path)
+    starter = Path(__file__).parents[2] / "sample_data" / "starter.safetensors"
+    with pytest.raises(ModelError, match="for one lens"):
+        UniversalModel.load(starter)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "universal.safetensors"
+    trained(path, 1)
+    other = CONFIG.replace(batch_size=2)
+    with pytest.raises(ModelError, match="other settings"):
+        next(train_universal_events(other, IMAGES, IMAGES, path, resume=True))
+
+
+def test_training_reduces_the_error(tmp_path: Path) -> None:
+    """On one lens and one image, training lowers the loss."""
+    config = CONFIG.replace(steps=60, library=CONFIG.library.replace(lenses=1))
+    path = tmp_path / "m.safetensors"
+    losses = [
+        event.metrics["loss"]
+        for event in train_universal_events(config, IMAGES[:1], IMAGES[:1], path)
+        if isinstance(event, Progress) and event.stage == "training"
+    ]
+    assert losses[-1] < losses[4] - 0.1
