@@ -1,6 +1,7 @@
 """Tests of the camera noise measured from images: a known camera is recovered."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,38 @@ def test_structure_as_fine_as_the_noise_is_named() -> None:
     for photons, is_named in ((20_000, True), (100, False)):
         notes = " ".join(estimate_noise(record(light / light.max(), photons)).notes)
         assert ("time series" in notes) == is_named
+
+
+def points(rng: np.random.Generator) -> Pixels:
+    """Few bright points on an even background."""
+    light = np.zeros((192, 192))
+    light[tuple(rng.integers(0, 192, (2, 30)))] = rng.uniform(0.3, 1, 30)
+    return 0.01 + gaussian_filter(light, 0.9) / gaussian_filter(light, 0.9).max()
+
+
+def lines(rng: np.random.Generator) -> Pixels:
+    """Few thin lines on an even background."""
+    light = np.zeros((192, 192))
+    for angle, light_of_line in zip(rng.uniform(0, np.pi, 6), rng.uniform(0.3, 1, 6), strict=True):
+        direction = np.array([[np.sin(angle)], [np.cos(angle)]])
+        rows, columns = rng.uniform(0, 192, (2, 1)) + np.arange(180) * direction
+        light[rows.astype(int) % 192, columns.astype(int) % 192] += light_of_line
+    return 0.03 + gaussian_filter(light, 0.8) / gaussian_filter(light, 0.8).max()
+
+
+@pytest.mark.parametrize("photons", [5000, 20_000])
+@pytest.mark.parametrize("make", [points, lines])
+def test_sparse_scenes_are_measured_within_the_error_or_not_at_all(
+    make: Callable[[np.random.Generator], Pixels], photons: float
+) -> None:
+    """Where it is bright, there is structure: it must not pass for noise."""
+    for seed in (1, 2):
+        estimate = estimate_noise(record(make(np.random.default_rng(seed)), photons, seed))
+        value = estimate.electrons_per_count
+        if value is None:
+            assert "time series" in " ".join(estimate.notes)
+            continue
+        assert abs(value - PER_COUNT) < 2.5 * estimate.standard_errors["electrons_per_count"]
 
 
 def test_a_time_series_that_moves_is_measured_frame_by_frame() -> None:

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_coordgate.calibration.mean_variance import BORDER, Float, Samples, samples_of
+from napari_coordgate.calibration.mean_variance import (
+    BORDER,
+    Difference,
+    Float,
+    Samples,
+    samples_of,
+)
 from napari_coordgate.calibration.reading import Images, as_images
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.geometry import format_shape
@@ -146,7 +152,7 @@ class Stack(NamedTuple):
 
 
 def take_samples(
-    stacks: Sequence[Stack], clip: tuple[float, float], *, pairs: bool
+    stacks: Sequence[Stack], clip: tuple[float, float], difference: Difference, *, pairs: bool
 ) -> list[Samples]:
     """Samples of all planes, or of the differences of successive ones."""
     low, high = clip
@@ -157,12 +163,12 @@ def take_samples(
         variance = stack.variance(levels[0].shape)
         if pairs:
             samples += [
-                samples_of(a, b, variance, x | y, number)
+                samples_of(a, b, variance, x | y, number, difference)
                 for (a, x), (b, y) in pairwise(zip(levels, clipped, strict=True))
             ]
         else:
             samples += [
-                samples_of(a, None, variance, x, number)
+                samples_of(a, None, variance, x, number, difference)
                 for a, x in zip(levels, clipped, strict=True)
             ]
     return samples

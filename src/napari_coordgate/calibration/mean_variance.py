@@ -1,24 +1,24 @@
 """Variance of an image's noise against its brightness, with structure separated from noise."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d, maximum_filter, uniform_filter
-from scipy.stats import chi2
+from scipy.special import comb
+from scipy.stats import chi2, norm, t
 
 Float = NDArray[np.floating[Any]]
 
-FILTER = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)
-"""Fourth difference, applied along both axes: it passes the corners of the spectrum, where a lens
-leaves nearly no structure, and keeps the variance of white noise."""
-SIDE = len(FILTER)
-LOCAL, RING = 9, 9
-"""Sides of the square for local variances, and of the ring that measures the local brightness
-without the pixels of the filter, so that their noise does not decide on their bin."""
-BORDER = SIDE // 2 + LOCAL // 2
+ORDERS = (4, 8, 12)
+"""Orders of the differences, from the least noise to the least structure."""
+LOCAL = 9
+"""Side of the square for local variances."""
+BORDER = ORDERS[0] // 2 + LOCAL // 2
 LEVELS = 24
 """Number of brightness bins of equal size, and again of equal width."""
 MIN_IN_BIN = 50
@@ -28,30 +28,74 @@ MAX_CLIPPED = 0.005
 THRESHOLD = 3.0
 """Local variances further above the fit, in their standard deviations, are structure."""
 ITERATIONS = 20
-CORRELATION = 2 * float(np.square(np.correlate(FILTER, FILTER, "full")).sum()) ** 2
-"""Relative variance of the square of one filtered pixel, and its neighbors' share in it."""
 STRUCTURED = 1.35
 """Whiteness from which structure decides how rough a part of the image is."""
 MODEL_ERROR = 0.04
 """Relative error of each bin's variance, however many pixels it has: structure differs by level."""
+ROUGH_ERROR = 0.03
+"""Relative error of the slope for each unit of its roughness; measured on simulated scenes."""
+MAX_EXCESS = 0.08
+"""Part of a slope, of structure, that a difference of higher order would leave out."""
+REMAINING = 0.25
+"""Relative error of a slope for each unit by which that of the lowest order exceeds it."""
 
 
-def _effective_number() -> tuple[float, float]:
-    """Independent values in the local square, of the filtered image and of its differences."""
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """A difference of high order along both axes.
 
-    def of(taps: Float) -> float:
-        lags = np.correlate(taps, taps, "full")
-        shift = np.arange(-(len(taps) - 1), len(taps))
-        share = 1 - np.abs(shift) / LOCAL
-        return LOCAL / float((share * (lags / lags.max()) ** 2).sum())
+    It passes the corners of the spectrum, where a lens leaves nearly no structure (the less, the
+    higher the order), and keeps the variance of white noise.
+    """
 
-    return of(FILTER) ** 2, LOCAL * of(np.array([1.0, -1.0]))
+    order: int
+
+    @cached_property
+    def taps(self) -> Float:
+        """Weights of the pixels along one axis."""
+        taps = comb(self.order, np.arange(self.order + 1)) * (-1.0) ** np.arange(self.order + 1)
+        unit: Float = taps / np.sqrt(np.sum(taps**2))
+        return unit
+
+    @property
+    def side(self) -> int:
+        """Number of pixels along one axis."""
+        return self.order + 1
+
+    @property
+    def ring(self) -> int:
+        """Side of the ring that measures the local brightness.
+
+        It is without the pixels of the filter, so that their noise does not decide on their bin.
+        """
+        return self.side + 4
+
+    @property
+    def border(self) -> int:
+        """Pixels at the border that are not measured."""
+        return self.order // 2 + LOCAL // 2
+
+    @cached_property
+    def correlation(self) -> float:
+        """Relative variance of the square of one filtered pixel, and its neighbors' share in it."""
+        return 2 * float(np.square(np.correlate(self.taps, self.taps, "full")).sum()) ** 2
+
+    @cached_property
+    def number(self) -> float:
+        """Independent values in the local square of the filtered image."""
+        return _independent(self.taps) ** 2
 
 
-NUMBER, NUMBER_OF_DIFFERENCES = _effective_number()
-CUT = 1 + THRESHOLD * np.sqrt(2 / NUMBER)
-KEPT_MEAN = chi2.cdf(CUT * NUMBER, NUMBER + 2) / chi2.cdf(CUT * NUMBER, NUMBER)
-"""Mean of white noise's local variances below the cut, of which the true one is 1."""
+def _independent(taps: Float) -> float:
+    """Independent values along one side of the local square, of noise filtered by taps."""
+    lags = np.correlate(taps, taps, "full")
+    shift = np.arange(-(len(taps) - 1), len(taps))
+    share = np.maximum(1 - np.abs(shift) / LOCAL, 0)
+    return LOCAL / float((share * (lags / lags.max()) ** 2).sum())
+
+
+DIFFERENCES = {order: Difference(order) for order in ORDERS}
+NUMBER_OF_DIFFERENCES = LOCAL * _independent(np.array([1.0, -1.0]))
 
 
 class Samples(NamedTuple):
@@ -66,6 +110,8 @@ class Samples(NamedTuple):
     """Local mean of ``squares``."""
     local_mean: Float
     """Local mean of ``mean``."""
+    local_square: Float
+    """Local mean of the square of ``mean``."""
     known: Float
     """Known part of the variance."""
     local_known: Float
@@ -77,7 +123,12 @@ class Samples(NamedTuple):
 
 
 def samples_of(
-    plane: Float, second: Float | None, variance: Float | None, clipped: Any, number: int
+    plane: Float,
+    second: Float | None,
+    variance: Float | None,
+    clipped: Any,
+    number: int,
+    difference: Difference,
 ) -> Samples:
     """Samples of a plane (H, W), or of its difference to a second one of the same scene.
 
@@ -85,16 +136,17 @@ def samples_of(
     """
     noise = plane if second is None else (plane - second) / np.sqrt(2)
     plane = plane if second is None else (plane + second) / 2
-    squares = _filtered(noise, FILTER) ** 2
+    taps, side, ring = difference.taps, difference.side, difference.ring
+    squares = _filtered(noise, taps) ** 2
     differences = (np.diff(noise, axis=1, append=noise[:, -1:]) ** 2) / 2
     local, local_differences = (uniform_filter(x, LOCAL) for x in (squares, differences))
-    known = np.zeros(1) if variance is None else _filtered(variance, FILTER**2)
-    mean = _filtered(plane, FILTER**2)
-    ring = uniform_filter(plane, RING) * RING**2 - uniform_filter(plane, SIDE) * SIDE**2
-    near_clipped = maximum_filter(np.broadcast_to(clipped, plane.shape), SIDE)
+    known = np.zeros(1) if variance is None else _filtered(variance, taps**2)
+    mean = _filtered(plane, taps**2)
+    around = uniform_filter(plane, ring) * ring**2 - uniform_filter(plane, side) * side**2
+    near_clipped = maximum_filter(np.broadcast_to(clipped, plane.shape), side)
     rows, columns = (np.arange(n) * 8 // n for n in plane.shape)
     group = (rows[:, None] * 8 + columns + number * 37) % GROUPS
-    inner = (slice(BORDER, -BORDER),) * 2
+    inner = (slice(difference.border, -difference.border),) * 2
 
     def flat(array: Float) -> Float:
         return np.broadcast_to(array, plane.shape)[inner].ravel().astype(np.float32)
@@ -102,9 +154,10 @@ def samples_of(
     return Samples(
         squares=flat(squares),
         mean=flat(mean),
-        level=flat(ring / (RING**2 - SIDE**2)),
+        level=flat(around / (ring**2 - side**2)),
         local=flat(local),
         local_mean=flat(uniform_filter(mean, LOCAL)),
+        local_square=flat(uniform_filter(mean**2, LOCAL)),
         known=flat(known),
         local_known=flat(uniform_filter(known, LOCAL)),
         differences=flat(local_differences),
@@ -136,44 +189,101 @@ class Line:
     """Variance of the smoothest differences of neighbors over that of white noise, about 1."""
     leak: float
     """Relative part of the variance that may be structure as fine as noise."""
+    roughness: float
+    """Differences of neighbors over those of the noise, root mean square, in pixels by how much
+    they decide on the slope."""
+    disagreement: float = 0.0
+    """Relative difference to slopes from differences of other orders, beyond their scatter."""
 
     def at(self, mean: float) -> float:
         """Variance at a brightness."""
         return self.intercept + self.slope * mean
 
-    def standard_error(self, values: Float) -> Any:
-        """Jackknife standard error of a quantity computed from each of the replicates."""
-        parts = len(values)
-        return np.sqrt((parts - 1) * np.var(values, axis=0))
+    @property
+    def structure(self) -> float:
+        """Relative part of the slope that may be structure instead of noise."""
+        return max(self.leak, self.disagreement)
+
+    @property
+    def model_error(self) -> float:
+        """Relative error of the slope that neither its scatter nor other orders show.
+
+        In scenes of bright points or lines, brightness and structure come together.
+        """
+        return math.hypot(max(MODEL_ERROR, ROUGH_ERROR * self.roughness), self.structure)
+
+    def standard_error(self, values: Float) -> float:
+        """Jackknife standard error of a quantity computed from each of the replicates.
+
+        Where few parts decide, as in scenes of few bright objects, it is itself uncertain, and
+        enlarged so that intervals of 90 % cover as often.
+        """
+        squares = (values - np.mean(values)) ** 2
+        total = float(squares.sum())
+        if total <= 0:
+            return 0.0
+        freedom = max(3 * total**2 / float(np.sum(squares**2)) - 1, 1.0)
+        widening = float(t.ppf(0.95, freedom) / norm.ppf(0.95))
+        return widening * math.sqrt((len(values) - 1) / len(values) * total)
 
 
-def fit_line(samples: Sequence[Samples], dark: Sequence[Samples] = ()) -> Line | None:
+def agreed_line(lines: Sequence[Line]) -> Line | None:
+    """The first of the lines, of rising order, whose slope higher orders confirm; else the last.
+
+    Structure raises the slope, and the less, the higher the order.
+    """
+    if not lines:
+        return None
+    for number, line in enumerate(lines):
+        higher = [_deviation(other, line) for other in lines[number + 1 :]]
+        if all(-change <= max(MAX_EXCESS, 2 * error) for change, error in higher):
+            break
+    compared = higher or [_deviation(other, line) for other in lines[-2:-1]]
+    left, removed = (
+        max((max(change**2 - error**2, 0.0) for change, error in deviations), default=0.0)
+        for deviations in (compared, [_deviation(lines[0], line)])
+    )
+    return replace(line, disagreement=math.sqrt(left + REMAINING**2 * removed))
+
+
+def _deviation(other: Line, line: Line) -> tuple[float, float]:
+    """Relative difference of the slope of another line, and its standard error."""
+    ratio = other.replicates[:, 1] / line.replicates[:, 1]
+    return other.slope / line.slope - 1, line.standard_error(ratio)
+
+
+def fit_line(
+    samples: Sequence[Samples], dark: Sequence[Samples], difference: Difference
+) -> Line | None:
     """Robust line through the variances; None unless two bins of brightness are usable."""
     data = Samples(*(np.concatenate(parts) for parts in zip(*samples, *dark, strict=True)))
     is_dark = np.zeros(len(data.mean), bool)
     is_dark[sum(len(part.mean) for part in samples) :] = True
     bins, count = _bins(data, is_dark)
     usable = _usable(data, bins, count)
-    line = _initial(data, bins, usable)
+    line = _initial(data, bins, usable, difference)
     for _ in range(ITERATIONS):
         if line is None:
             return None
         expected = _predicted(line, data.local_mean) + data.local_known
-        keep = (data.local < CUT * expected) | is_dark
+        cut, kept_mean = _cut(line, data, expected, difference)
+        keep = (data.local < cut * expected) | is_dark
         keep &= ~data.clipped & usable[bins]
-        table = _table(data, bins, count, keep, np.where(is_dark, 1.0, KEPT_MEAN))
-        before, line = line, _fit(table.sum(axis=1))
+        table = _table(data, bins, count, keep, np.where(is_dark, 1.0, kept_mean))
+        before, line = line, _fit(table.sum(axis=1), difference.correlation)
         if line is not None and np.allclose(line, before, rtol=1e-4):
             break
     if line is None:
         return None
     left_out = (table.sum(axis=1, keepdims=True) - table).transpose(1, 0, 2)
-    replicates = [_fit(part) for part in left_out]
+    replicates = [_fit(part, difference.correlation) for part in left_out]
     number, mean, total, known = table.sum(axis=1)
     filled = number >= MIN_IN_BIN
     lit = keep & ~is_dark
     roughness = (data.differences / expected)[lit]
     smooth = np.quantile(roughness, 0.1)
+    mean_level = data.mean[lit]
+    decisive = ((mean_level - mean_level.mean()) / expected[lit]) ** 2
     usual = chi2.ppf(0.1, NUMBER_OF_DIFFERENCES) / NUMBER_OF_DIFFERENCES
     return Line(
         *line,
@@ -183,8 +293,25 @@ def fit_line(samples: Sequence[Samples], dark: Sequence[Samples] = ()) -> Line |
         number=number[filled],
         kept=float(keep.sum() / max((~data.clipped & usable[bins]).sum(), 1)),
         whiteness=float(smooth / usual),
+        roughness=math.sqrt(float(decisive @ roughness) / max(float(decisive.sum()), 1e-30)),
         leak=_leak(roughness, (data.squares / expected)[lit], float(smooth / usual)),
     )
+
+
+def _cut(
+    line: tuple[float, float], data: Samples, expected: Float, difference: Difference
+) -> tuple[Float, Float]:
+    """Local variance, relative to the expected one, that is structure, and the mean below it.
+
+    Where bright pixels are few in a local square, its variance is that of fewer values.
+    """
+    intercept, slope = line
+    square = intercept**2 + 2 * intercept * slope * data.local_mean + slope**2 * data.local_square
+    number = difference.number / np.clip(square / expected**2, 1.0, difference.number / 2)
+    nodes = np.geomspace(2.0, difference.number, 32)
+    cuts = 1 + THRESHOLD * np.sqrt(2 / nodes)
+    means = chi2.cdf(cuts * nodes, nodes + 2) / chi2.cdf(cuts * nodes, nodes)
+    return 1 + THRESHOLD * np.sqrt(2 / number), np.interp(number, nodes, means)
 
 
 def _leak(roughness: Float, squares: Float, whiteness: float) -> float:
@@ -219,10 +346,10 @@ def _usable(data: Samples, bins: NDArray[np.int64], count: int) -> NDArray[np.bo
 
 
 def _initial(
-    data: Samples, bins: NDArray[np.int64], usable: NDArray[np.bool_]
+    data: Samples, bins: NDArray[np.int64], usable: NDArray[np.bool_], difference: Difference
 ) -> tuple[float, float] | None:
     """Line through the low local variances of each bin, which structure hardly raises."""
-    usual = chi2.ppf(0.2, NUMBER) / NUMBER
+    usual = chi2.ppf(0.2, difference.number) / difference.number
     order = np.argsort(bins, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(bins, minlength=len(usable)))[:-1])
     rows = [
@@ -238,7 +365,7 @@ def _initial(
         for part, is_usable in zip(parts, usable, strict=True)
         if is_usable
     ]
-    return _fit(np.array(rows).T) if len(rows) > 1 else None
+    return _fit(np.array(rows).T, difference.correlation) if len(rows) > 1 else None
 
 
 def _table(
@@ -262,7 +389,7 @@ def _table(
     )
 
 
-def _fit(sums: Float) -> tuple[float, float] | None:
+def _fit(sums: Float, correlation: float) -> tuple[float, float] | None:
     """Intercept and slope by least squares, where a variance's error is as large as itself."""
     number, mean, total, known = sums[:, sums[0] >= MIN_IN_BIN]
     if len(number) < 2 or total.max() <= 0:
@@ -271,7 +398,7 @@ def _fit(sums: Float) -> tuple[float, float] | None:
     variance, least = total - known, 1e-3 * float(total.max())
     predicted = np.maximum(total, least)
     for _ in range(5):
-        weight = 1 / (predicted**2 * (CORRELATION / number + MODEL_ERROR**2))
+        weight = 1 / (predicted**2 * (correlation / number + MODEL_ERROR**2))
         center = (weight @ mean) / weight.sum()
         spread = weight @ (mean - center) ** 2
         if spread <= 0:

@@ -19,7 +19,16 @@ from napari_coordgate.calibration.counts import (
     scenes_of,
     take_samples,
 )
-from napari_coordgate.calibration.mean_variance import MODEL_ERROR, Float, Line, Samples, fit_line
+from napari_coordgate.calibration.mean_variance import (
+    DIFFERENCES,
+    ORDERS,
+    Difference,
+    Float,
+    Line,
+    Samples,
+    agreed_line,
+    fit_line,
+)
 from napari_coordgate.calibration.reading import Images
 from napari_coordgate.config import Camera
 from napari_coordgate.errors import ImageError, SettingsError
@@ -31,6 +40,8 @@ SIGNIFICANT = 3.0
 """Standard errors from 0 from which a value counts as measured."""
 WIDE = 0.15
 """Relative standard error of the electrons per count from which a note says so."""
+HIDDEN = 0.4
+"""Relative standard error from which the electrons per count are not stated."""
 MAX_AT_ZERO = 0.01
 MOVED = 1.1
 CORRELATED = 1.35
@@ -146,8 +157,9 @@ def estimate_noise(
 ) -> NoiseEstimate:
     """Measure a camera's offset, electrons per count and read noise from images.
 
-    The noise is what a fourth difference along both axes leaves: there a lens leaves nearly no
-    structure, and pixels where it does are rejected. Its variance grows linearly with the
+    The noise is what a difference of high order along both axes leaves: there a lens leaves nearly
+    no structure, and pixels where it does are rejected; if structure remains, as differences of
+    several orders show, errors grow until nothing is stated. Its variance grows linearly with the
     brightness; the slope is one over the electrons per count. Of a time series (axis T) of a
     scene that does not move, the differences of successive frames are used, which cancel structure
     altogether. Levels where pixels are clipped at 0 or saturated are left out.
@@ -272,7 +284,8 @@ class _Dark(NamedTuple):
     variance: float
     variance_error: float
     step: float
-    samples: list[Samples]
+    number: int
+    stacks: Sequence[Stack]
 
 
 def _measure_dark(stacks: Sequence[Stack]) -> _Dark:
@@ -284,8 +297,7 @@ def _measure_dark(stacks: Sequence[Stack]) -> _Dark:
             f"{at_zero:.0%} of the dark frames' pixels are clipped at 0, so that their noise "
             "cannot be measured; set a higher offset in the camera."
         )
-    samples = take_samples([s for s in stacks if len(s.planes) > 1], EVERYTHING, pairs=True)
-    samples += take_samples([s for s in stacks if len(s.planes) == 1], EVERYTHING, pairs=False)
+    samples = _dark_samples(stacks, DIFFERENCES[ORDERS[0]])
     group, squares, level = (
         np.concatenate([getattr(part, name) for part in samples])
         for name in ("group", "squares", "mean")
@@ -297,17 +309,32 @@ def _measure_dark(stacks: Sequence[Stack]) -> _Dark:
     left_out = (sums.sum(axis=1, keepdims=True) - sums) / (number.sum() - number)
     errors = np.sqrt((len(number) - 1) * left_out.var(axis=1))
     step = Counting.of(stacks).step
-    return _Dark(means[0], errors[0], means[1] - step**2 / 12, errors[1], step, samples)
+    variance = means[1] - step**2 / 12
+    return _Dark(means[0], errors[0], variance, errors[1], step, len(level), stacks)
+
+
+def _dark_samples(stacks: Sequence[Stack], difference: Difference) -> list[Samples]:
+    """Samples of dark frames: of the differences of two or more, else of single ones."""
+    return [
+        part
+        for pairs in (True, False)
+        for part in take_samples(
+            [stack for stack in stacks if (len(stack.planes) > 1) == pairs],
+            EVERYTHING,
+            difference,
+            pairs=pairs,
+        )
+    ]
 
 
 def _estimate(stacks: Sequence[Stack], maps: Maps, dark: _Dark | None) -> NoiseEstimate:
     """Estimate of images with light, and of dark frames if there are any."""
     counting = Counting.of(stacks)
-    dark_samples = [] if dark is None else dark.samples
-    line = fit_line(take_samples(stacks, counting.clip, pairs=False), dark_samples)
+    lines = (_line(stacks, dark, counting.clip, order, pairs=False) for order in ORDERS)
+    line = agreed_line([line for line in lines if line is not None])
     notes = []
     if any(len(stack.planes) > 1 for stack in stacks):
-        still = fit_line(take_samples(stacks, counting.clip, pairs=True), dark_samples)
+        still = _line(stacks, dark, counting.clip, ORDERS[0], pairs=True)
         line, moved = _lower(line, still)
         if moved:
             notes.append("The time series is not of a still scene: single frames were used.")
@@ -317,6 +344,22 @@ def _estimate(stacks: Sequence[Stack], maps: Maps, dark: _Dark | None) -> NoiseE
             "saturation; use images with dark and bright parts, as the camera recorded them."
         )
     return _solved(line, counting.step, maps, dark, [*notes, *_doubts(line, counting)])
+
+
+def _line(
+    stacks: Sequence[Stack],
+    dark: _Dark | None,
+    clip: tuple[float, float],
+    order: int,
+    *,
+    pairs: bool,
+) -> Line | None:
+    """Line of the images and the dark frames, filtered by a difference of one order."""
+    difference = DIFFERENCES[order]
+    samples = take_samples(stacks, clip, difference, pairs=pairs)
+    return fit_line(
+        samples, [] if dark is None else _dark_samples(dark.stacks, difference), difference
+    )
 
 
 def _lower(single: Line | None, still: Line | None) -> tuple[Line | None, bool]:
@@ -338,10 +381,10 @@ def _doubts(line: Line, counting: Counting) -> Iterator[str]:
             "noise, which a time series of a still scene avoids; or the images were compressed, "
             "filtered or resampled, which hides noise: use them as the camera recorded them."
         )
-    if line.leak > MAX_LEAK:
+    if line.structure > MAX_LEAK:
         yield (
-            f"Structure as fine as the noise may be {line.leak:.0%} of what was taken for noise; a "
-            "time series of a still scene tells them apart."
+            f"Structure as fine as the noise may be {min(line.structure, 1):.0%} of what was taken "
+            "for noise; a time series of a still scene tells them apart."
         )
     if line.kept < MIN_KEPT:
         yield f"Only {line.kept:.0%} of the pixels are free of fine structure."
@@ -378,7 +421,7 @@ def _known(line: Line, step: float, maps: Maps, dark: _Dark | None, has_slope: b
         return _Known()
     error = math.hypot(
         line.standard_error(constant + offset * line.replicates[:, 1]),
-        max(MODEL_ERROR, line.leak) * line.at(float(line.mean.min())),
+        line.model_error * line.at(float(line.mean.min())),
     )
     return _Known(offset, 0.0, line.at(offset) - step**2 / 12, error)
 
@@ -387,9 +430,10 @@ def _solved(
     line: Line, step: float, maps: Maps, dark: _Dark | None, notes: list[str]
 ) -> NoiseEstimate:
     """The camera's values that a line determines, and why it does not determine the others."""
-    scatter = float(line.standard_error(line.replicates[:, 1]))
-    has_slope = line.slope > SIGNIFICANT * scatter
-    relative = math.hypot(scatter / line.slope, MODEL_ERROR, line.leak) if has_slope else math.inf
+    scatter = line.standard_error(line.replicates[:, 1])
+    grows = line.slope > SIGNIFICANT * scatter
+    relative = math.hypot(scatter / line.slope, line.model_error) if grows else math.inf
+    has_slope = grows and relative < HIDDEN
     known = _known(line, step, maps, dark, has_slope)
     counts, counts_error = None, 0.0
     if known.variance is not None and known.variance > 2 * known.variance_error:
@@ -415,7 +459,7 @@ def _solved(
         numbers=line.number,
         intercept=line.intercept + extra,
         slope=line.slope,
-        notes=(*notes, *_unknown(line, known, relative, has_slope, camera)),
+        notes=(*notes, *_unknown(line, known, relative, camera)),
     )
 
 
@@ -433,11 +477,16 @@ def _camera(line: Line, step: float, known: _Known, has_slope: bool) -> Camera:
     )
 
 
-def _unknown(
-    line: Line, known: _Known, relative: float, has_slope: bool, camera: Camera
-) -> Iterator[str]:
+def _unknown(line: Line, known: _Known, relative: float, camera: Camera) -> Iterator[str]:
     """What the images do not determine, and what would."""
-    if not has_slope:
+    if HIDDEN <= relative < math.inf:
+        yield (
+            "Few pixels differ in brightness without fine structure, so that the electrons per "
+            "count are unknown; use a time series of a still scene, images with wide bright parts "
+            "that are smooth, or an image of an evenly lit sample together with dark frames."
+        )
+        return
+    if math.isinf(relative):
         noise = math.sqrt(max(float(np.median(line.variance)), 0.0))
         yield (
             f"The noise, {noise:.3g} counts, does not grow measurably with the brightness, so that "
@@ -445,7 +494,10 @@ def _unknown(
         )
         return
     if relative > WIDE:
-        yield "The electrons per count are uncertain; use more images, or brighter ones."
+        yield (
+            "The electrons per count are uncertain; use more images, or a time series of a still "
+            "scene."
+        )
     if known.offset is None:
         darkest = max(float(line.mean.min()), camera.offset or 0.0)
         highest = math.sqrt(max(line.at(darkest), 0.0)) / line.slope
@@ -481,7 +533,7 @@ def _of_dark(dark: _Dark) -> NoiseEstimate:
         camera=Camera(offset=dark.offset),
         means=np.array([dark.offset]),
         variances=np.array([dark.variance + rounding]),
-        numbers=np.array([float(sum(len(part.mean) for part in dark.samples))]),
+        numbers=np.array([float(dark.number)]),
         intercept=dark.variance + rounding,
         slope=0.0,
         notes=tuple(notes),
