@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QWidget
 from superqt import QCollapsible
 
 from benchmarks.window import wait
-from napari_coordgate.config import PRESETS, Camera, load_lens
+from napari_coordgate.config import PRESETS, Camera, Lens, load_lens
 from napari_coordgate.events import FileChanged
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.io.files import sample_data_folder
@@ -32,14 +32,19 @@ from napari_coordgate.widgets.contributions import (
     nuclei_to_train_on,
 )
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.flat_field import ESTIMATE
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
-from napari_coordgate.widgets.measure_request import BEADS, IMAGES
+from napari_coordgate.widgets.measure_request import BEADS, FOCUS, IMAGES
 from napari_coordgate.widgets.panel import JobBar
 from napari_coordgate.widgets.train import TrainWidget
 
 WINDOW = (1280, 760)
 STEPS = 400
+FOCUS_LENS = Lens(
+    na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8, tilt_um=(1.5, -1)
+)
+Z_STEP_UM = 2.0
 KEPT = (
     "lens-filled",
     "lens-measured",
@@ -117,12 +122,12 @@ def lens(album: Album) -> None:
 def measure(album: Album) -> None:
     """Lens PSF, Measure: empty, detected beads, measured lens, own images; Deblur with it."""
     widget: LensPSFWidget = album.open(LensPSFWidget, "Lens PSF")
-    unfold(widget)
+    unfold(widget, widget.measure)
     album.take("lens-measure-empty")
     album.close()
     widget = album.open(LensPSFWidget, "Lens PSF", nuclei_blurred, beads_blurred)
     widget.show_blurred.setChecked(False)
-    unfold(widget)
+    unfold(widget, widget.measure)
     section = widget.measure
     album.viewer.layers[0].visible = False
     section.detect.click()
@@ -156,11 +161,69 @@ def measure(album: Album) -> None:
     album.close()
 
 
-def unfold(widget: LensPSFWidget) -> None:
-    """Unfold the section that measures."""
+def unfold(widget: LensPSFWidget, part: QWidget) -> None:
+    """Unfold the section of a part of the form, and fold the others."""
     for section in widget.findChildren(QCollapsible):
-        if section.isAncestorOf(widget.measure):
+        if section.isAncestorOf(part):
             section.expand(animate=False)
+        else:
+            section.collapse(animate=False)
+
+
+def focus(album: Album) -> None:
+    """Lens PSF, Measure: a focus series, and the lens measured from it; flat field."""
+    widget: LensPSFWidget = album.open(LensPSFWidget, "Lens PSF", focus_series)
+    widget.show_blurred.setChecked(False)
+    widget.set_lens(FOCUS_LENS.replace(field_curvature_um=0, tilt_um=(0, 0)))
+    unfold(widget, widget.measure)
+    section = widget.measure
+    section.source.setCurrentText(FOCUS)
+    section.z_step.set_value(None)
+    album.take("lens-focus-step")
+    section.z_step.set_value(Z_STEP_UM)
+    section.bar.run.click()
+    end_of(section.bar)
+    until(lambda: not widget.preview.is_busy)
+    widget.area.ensureWidgetVisible(section.noise)
+    album.take("lens-focus")
+    widget.area.ensureWidgetVisible(widget.image)
+    album.take("lens-focus-form")
+    flat_field = widget.flat_field
+    unfold(widget, flat_field)
+    wait(300)
+    widget.area.ensureWidgetVisible(flat_field)
+    album.take("lens-flat-field-none")
+    flat_field.choice.set_value(ESTIMATE)
+    wait(300)
+    widget.area.ensureWidgetVisible(flat_field)
+    album.take("lens-flat-field-estimate")
+    flat_field.images.tick(*album.viewer.layers)
+    flat_field.offset.set_value(0.0)
+    flat_field.bar.run.click()
+    end_of(flat_field.bar)
+    widget.area.ensureWidgetVisible(flat_field)
+    album.take("lens-flat-field")
+    album.close()
+
+
+def focus_series() -> list[tuple[Any, dict[str, Any], str]]:
+    """Return a stack of nuclei at nine planes through the focus of a curved lens."""
+    from napari_coordgate import PSFField, simulate
+
+    ((sharp, options, _),) = nuclei_sharp()
+    planes = []
+    for number in range(-4, 5):
+        lens = FOCUS_LENS.replace(defocus_um=-3 + number * Z_STEP_UM)
+        field = PSFField.from_lens(lens, sharp.shape[-2:], 0.05, 0.95)
+        planes.append(simulate(sharp[0], field, Camera(photons=1000, read_noise=2), rng=number + 9))
+    side = FOCUS_LENS.pixel_size_um
+    options = {
+        "name": "focus series",
+        "scale": (Z_STEP_UM, side, side),
+        "units": ("um", "um", "um"),
+        "axis_labels": ("z", "y", "x"),
+    }
+    return [(np.stack(planes), options, "image")]
 
 
 def shown_deblur(album: Album) -> DeblurWidget | None:
@@ -326,15 +389,21 @@ def side_by_side(viewer: Viewer) -> None:
     viewer.reset_view()
 
 
+PARTS = {
+    part.__name__: part for part in (lens, measure, focus, train, gates, deblur, batch, compare)
+}
+
+
 def main() -> None:
     """Take the screenshots."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kept", action="store_true", help="only those used in the docs")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     options = parser.parse_args()
     album = Album(options.folder, KEPT if options.kept else None)
-    for widget in (lens, measure, train, gates, deblur, batch, compare):
-        widget(album)
+    for part in options.parts:
+        PARTS[part](album)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from napari_coordgate.io import (
     Stated,
     find_lens,
     keep_lens,
+    kept_flat_field,
     kept_lens_for,
     kept_lenses,
+    read_image,
     save_lens,
 )
 from napari_coordgate.io.lens_library import LENS_FOLDER_VARIABLE, lens_folder
@@ -90,6 +92,17 @@ def test_lenses_are_kept_by_name(folder: Path) -> None:
     for name in ("../a", "", "."):
         with pytest.raises(SettingsError, match="no name for a lens"):
             keep_lens(measured(), name)
+
+
+def test_a_flat_field_is_kept_with_its_lens(folder: Path) -> None:
+    gain = np.linspace(0.5, 1.5, 48) * np.ones((32, 1))
+    keep_lens(measured(), "my 20x", flat_field=gain)
+    path = kept_flat_field("my 20x")
+    assert path is not None
+    np.testing.assert_allclose(read_image(path).pixels, gain, rtol=1e-6)
+    assert kept_lenses() == {"my 20x": measured()}
+    keep_lens(measured(), "my 20x", overwrite=True)
+    assert kept_flat_field("my 20x") is None
 
 
 def test_a_lens_is_found_by_its_file_or_name(tmp_path: Path) -> None:

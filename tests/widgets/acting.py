@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
+from superqt import QCollapsible
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton, QComboBox
@@ -35,6 +36,22 @@ def choose(box: QComboBox, text: str) -> None:
         before = box.currentIndex()
         QtBot.keyClick(box, Qt.Key.Key_Down)
         assert box.currentIndex() > before, f"{text} is not offered"
+
+
+def unfold(qtbot: QtBot, part: QWidget) -> None:
+    """Unfold the section that shows a part of a form, and wait until it is laid out."""
+    section: Any = part
+    while not isinstance(section, QCollapsible):
+        section = section.parentWidget()
+    section.expand(animate=False)
+    content = section.content()
+
+    def is_laid_out() -> bool:
+        """A widget that was never laid out is 640 x 480 pixels."""
+        width = part.width()
+        return bool(width <= content.width() and content.height() >= content.sizeHint().height())
+
+    qtbot.waitUntil(is_laid_out, timeout=WAIT_MS)
 
 
 def wait_for_end(qtbot: QtBot, bar: JobBar) -> JobEnd:

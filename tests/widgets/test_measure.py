@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from superqt import QCollapsible
 
 from napari_coordgate.calibration import LensFit
 from napari_coordgate.config import Camera, GaussianLens, Lens, load_lens
@@ -22,7 +21,7 @@ from napari_coordgate.widgets.lens_psf import LensPSFWidget
 from napari_coordgate.widgets.measure import NOTHING, MeasureSection
 from napari_coordgate.widgets.measure_request import FOCUS, IMAGES
 from tests.calibration.scenes import focus_series
-from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
+from tests.widgets.acting import WAIT_MS, choose, click, unfold, wait_for_end
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -32,27 +31,12 @@ PLUGIN = "napari-coordgate"
 BEADS, NUCLEI = "beads behind the demo lens", "nuclei behind the demo lens"
 
 
-def unfold(qtbot: QtBot, widget: LensPSFWidget) -> None:
-    """Unfold the section, and wait until it is laid out."""
-    sections = widget.findChildren(QCollapsible)
-    (section,) = (part for part in sections if part.isAncestorOf(widget.measure))
-    section.expand(animate=False)
-    content = section.content()
-
-    def is_laid_out() -> bool:
-        """A widget that was never laid out is 640 x 480 pixels."""
-        width = widget.measure.detect.width()
-        return bool(width < content.width() and content.height() >= content.sizeHint().height())
-
-    qtbot.waitUntil(is_laid_out, timeout=WAIT_MS)
-
-
 @pytest.fixture
 def widget(qtbot: QtBot, viewer: Viewer) -> LensPSFWidget:
     """The widget in a dock, with its section unfolded."""
     widget = LensPSFWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Lens PSF")
-    unfold(qtbot, widget)
+    unfold(qtbot, widget.measure)
     return widget
 
 
@@ -78,7 +62,7 @@ def test_the_bead_sample_leads_from_beads_to_a_deblurred_image(
     for key in ("nuclei_blurred", "beads_blurred"):
         viewer.open_sample(PLUGIN, key)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Lens PSF")
-    unfold(qtbot, widget)
+    unfold(qtbot, widget.measure)
     measure: MeasureSection = widget.measure
     assert measure.bead_layer.name == BEADS
     click(measure.detect)

@@ -17,6 +17,7 @@ from napari_coordgate.io.image import (
 from napari_coordgate.io.lens_library import (
     find_lens,
     keep_lens,
+    kept_flat_field,
     kept_lens_for,
     kept_lenses,
     save_lens,
@@ -52,6 +53,7 @@ __all__ = [
     "is_image",
     "is_pixel_array",
     "keep_lens",
+    "kept_flat_field",
     "kept_lens_for",
     "kept_lenses",
     "lens_from_metadata",

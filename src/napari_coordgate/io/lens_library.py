@@ -3,12 +3,17 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_coordgate.config import Lens, load_lens
 from napari_coordgate.config.lenses import GaussianLens
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.image import Image
+from napari_coordgate.io.writing import write_image
 
 LENS_FOLDER_VARIABLE = "NAPARI_COORDGATE_LENSES"
 """Environment variable of another folder for lenses, such as one that a facility shares."""
@@ -90,8 +95,16 @@ def kept_lenses() -> dict[str, Lens]:
     return lenses
 
 
-def keep_lens(lens: Lens, name: str, overwrite: bool = False) -> Path:
-    """Write a calibrated lens to the user's folder; returns the file."""
+def keep_lens(
+    lens: Lens,
+    name: str,
+    overwrite: bool = False,
+    flat_field: NDArray[np.floating[Any]] | None = None,
+) -> Path:
+    """Write a calibrated lens to the user's folder, with the gain (H, W) of the camera's pixels.
+
+    Returns the file of the lens. A flat field kept under this name before is removed.
+    """
     if lens.calibration is None:
         raise SettingsError(
             f"{name} was not measured, so that there is nothing to keep; calibrate it first."
@@ -100,7 +113,21 @@ def keep_lens(lens: Lens, name: str, overwrite: bool = False) -> Path:
         raise SettingsError(f"{name!r} is no name for a lens; use one without slashes.")
     path = lens_folder() / f"{name}.yaml"
     save_lens(lens, path, overwrite)
+    if flat_field is None:
+        _flat_field_file(name).unlink(missing_ok=True)
+    else:
+        write_image(_flat_field_file(name), Image(flat_field.astype(np.float32), "YX"), True)
     return path
+
+
+def kept_flat_field(name: str) -> Path | None:
+    """Image of the gain that was kept with a lens; None if there is none."""
+    path = _flat_field_file(name)
+    return path if path.exists() else None
+
+
+def _flat_field_file(name: str) -> Path:
+    return lens_folder() / f"{name}.flat.tif"
 
 
 def find_lens(lens: str | Path) -> Lens | GaussianLens:

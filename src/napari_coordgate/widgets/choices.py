@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.widgets.layers import is_visualization
+from napari_coordgate.widgets.layers import is_recorded, is_visualization
 from napari_coordgate.widgets.session import Session
 
 Option = tuple[str, Any]
@@ -201,6 +201,12 @@ def image_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, ImageLayer)]
     images = [layer for layer in layers if not is_visualization(layer.metadata)]
     return [(layer.name, layer) for layer in images if color or not layer.rgb]
+
+
+def recorded_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
+    """Those of `image_layers` that a camera may have recorded: no results or previews of ours."""
+    layers = image_layers(viewer, color=color)
+    return [(name, layer) for name, layer in layers if is_recorded(layer.metadata)]
 
 
 def model_choice(session: Session, *first: Option) -> Choice:

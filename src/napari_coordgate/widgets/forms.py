@@ -1,9 +1,10 @@
 """Forms built from settings classes: label, editor, bounds, unit and tooltip of each setting."""
 
+import math
 import re
 import types
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -36,7 +37,7 @@ WORDS = {
     "na": "NA",
     "ema": "EMA",
     "psf": "PSF",
-    "num": "number of",
+    "num": "",
     "iter": "iterations",
     "dtype": "data type",
 }
@@ -115,15 +116,21 @@ class _MagicEditor(Editor):
 
 
 class _FloatBox(QDoubleSpinBox):
-    """Number shown with the digits it has (0.001, 520); accepts a decimal comma in any locale."""
+    """Number shown with the digits it has (0.001, 520), or that its standard error leaves.
+
+    Accepts a decimal comma in any locale.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.error: float | None = None
         self.setLocale(QLocale.c())
         self.setDecimals(DECIMALS)
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
+        if self.error:
+            return f"{value:.{min(max(1 - math.floor(math.log10(self.error)), 0), DECIMALS)}f}"
         return f"{value:.6g}"
 
     def valueFromText(self, text: str | None) -> float:  # noqa: N802 - Qt's name
@@ -169,6 +176,14 @@ class NumberEditor(Editor):
             return None
         values = tuple(box.value() for box in self.boxes)
         return values[0] if len(values) == 1 else values
+
+    def show_errors(self, errors: Sequence[float | None]) -> None:
+        """Show "± error" behind each number that was measured."""
+        for box, error in zip(self.boxes, errors, strict=True):
+            text = "" if error is None else f" ± {error:.2g}"
+            if isinstance(box, _FloatBox):
+                box.error = error
+            box.setSuffix(text + (f" {self.unit}" if self.unit else ""))
 
     def set_value(self, value: Any) -> None:
         """Show other numbers."""
@@ -496,7 +511,7 @@ def label_of(name: str) -> str:
     words = name.split("_")
     if words[-1] in UNITS and len(words) > 1:
         words = words[:-1]
-    text = " ".join(WORDS.get(word, word) for word in words)
+    text = " ".join(WORDS.get(word, word) for word in words).strip()
     return text[0].upper() + text[1:]
 
 

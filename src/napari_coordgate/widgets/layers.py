@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 KEY = "napari_coordgate"
 """Key in a layer's metadata under which we write how the layer was made."""
 PSF_FIELD, LENS, GATES, PREVIEW = "psf field", "lens", "gating maps", "training preview"
-"""Kinds of layers that visualize a lens or model, and are no images to work on."""
+FLAT_FIELD = "flat field"
+VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD)
+"""Kinds of layers that visualize a lens, model or camera, and are no images to work on."""
 BLURRED, DEBLURRED = "blurred", "deblurred"
 """Kinds of layers that are images made from others."""
 MAX_MAP_SIDE = 512
@@ -89,8 +91,14 @@ def model_path_of(metadata: Mapping[str, Any]) -> Path | None:
 
 
 def is_visualization(metadata: Mapping[str, Any]) -> bool:
-    """Whether a layer of ours visualizes a lens or model, and is no image to work on."""
-    return provenance(metadata).get("kind") in (PSF_FIELD, LENS, GATES, PREVIEW)
+    """Whether a layer of ours visualizes a lens, model or camera, and is no image to work on."""
+    return provenance(metadata).get("kind") in VISUALIZATIONS
+
+
+def is_recorded(metadata: Mapping[str, Any]) -> bool:
+    """Whether a camera may have recorded a layer: it is no result, preview or map of ours."""
+    made = (*VISUALIZATIONS, BLURRED, DEBLURRED)
+    return provenance(metadata).get("kind") not in made
 
 
 def pixels_of(layer: ImageLayer) -> Any:

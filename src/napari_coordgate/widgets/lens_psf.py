@@ -1,16 +1,13 @@
 """The Lens PSF widget: describe or load a lens, see how it blurs, and use it for training."""
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -24,9 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
-from napari_coordgate.errors import CoordGateError, FrameMismatchError, SettingsError
+from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.io import keep_lens
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
+from napari_coordgate.widgets.flat_field import FlatField, FlatFieldSection
 from napari_coordgate.widgets.forms import (
     YX,
     NumberEditor,
@@ -36,17 +34,16 @@ from napari_coordgate.widgets.forms import (
 )
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
-    BLURRED,
-    LENS,
-    LiveLayer,
-    copy_appearance,
-    copy_transform,
-    frame_transform,
-    metadata,
     pixel_size_um,
     pixels_of,
     plane_on_view,
-    psf_field_metadata,
+)
+from napari_coordgate.widgets.lens_preview import (
+    AnyLens,
+    BlurPreview,
+    LensLayers,
+    PreviewRequest,
+    PSFPreview,
 )
 from napari_coordgate.widgets.lens_sources import (
     LensChoice,
@@ -67,9 +64,8 @@ from napari_coordgate.widgets.session import store_file, store_result
 
 if TYPE_CHECKING:
     from napari_coordgate.calibration import LensFit
-    from napari_coordgate.optics import PSFField, PSFGrid
+    from napari_coordgate.optics import PSFField
 
-AnyLens = Lens | GaussianLens
 FIRST_PRESET = "20x 0.5 air"
 _FIRST_LENS = LENS_PRESETS[FIRST_PRESET]
 _MORE = {
@@ -82,60 +78,7 @@ FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
 SAME_PIXEL_SIZE = 0.01
 """Relative difference of pixel sizes that are the same up to rounding."""
-BLUR_TOLERANCE = 0.03
-"""Relative error of the blur in the preview; it is not visible."""
 FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
-
-
-@dataclass(frozen=True, eq=False)
-class PSFPreview:
-    """PSFs over the frame, also as an image (H, W); ``origin`` is the frame's in the image."""
-
-    grid: "PSFGrid"
-    montage: NDArray[np.float32]
-    lens: AnyLens
-    origin: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class BlurPreview:
-    """An image (H, W) as blurred by the lens, in its own units, at ``origin`` of the sharp one."""
-
-    pixels: NDArray[np.float32]
-    origin: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class PreviewRequest:
-    """A lens, its frame, and optionally a plane of an image (..., H, W) of at least that size."""
-
-    lens: AnyLens
-    frame_shape: tuple[int, int]
-    pixels: Any = None
-    plane: tuple[int, ...] = ()
-    image_name: str = ""
-
-    def events(self, job: Job) -> Generator[PSFPreview | BlurPreview, None, str]:
-        """PSFs first, then the blurred image; returns why an image does not fit, if so."""
-        from napari_coordgate.optics import PSFField, PSFGrid  # import torch
-        from napari_coordgate.simulation import center_crop_window
-
-        origin, sharp, note = (0, 0), None, ""
-        if self.pixels is not None:
-            sharp = np.asarray(self.pixels[self.plane], np.float32)
-            try:
-                origin = center_crop_window(sharp.shape, self.frame_shape, self.image_name).origin
-            except FrameMismatchError as error:
-                sharp, note = None, str(error)
-        grid = PSFGrid.from_lens(self.lens, self.frame_shape)
-        yield PSFPreview(grid, grid.montage(), self.lens, origin)
-        if sharp is not None:
-            psf_field = PSFField.from_lens(
-                self.lens, self.frame_shape, BLUR_TOLERANCE, cancel=job.cancel_requested
-            )
-            before = -origin[0], -origin[1]
-            yield BlurPreview(psf_field.blur(sharp, origin=before), origin)
-        return note
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +91,10 @@ class PSFFieldRequest:
     name: str
     path: Path | None = None
     overwrite: bool = False
+    flat_field: FlatField | None = None
 
     def compute(self, job: Job) -> "PSFField":
-        """Compute and save the PSF field, for the background thread."""
+        """Compute and save the PSF field, with the flat field, for the background thread."""
         from napari_coordgate.optics import PSFField  # imports torch
 
         psf_field = PSFField.from_lens(
@@ -160,6 +104,8 @@ class PSFFieldRequest:
             self.accuracy.enclosed_energy,
             cancel=job.cancel_requested,
         )
+        if self.flat_field is not None:
+            psf_field = psf_field.with_flat_field(self.flat_field.gain())
         if self.path is not None:
             psf_field.save(self.path, overwrite=self.overwrite)
         return psf_field
@@ -207,6 +153,8 @@ class LensPSFWidget(JobWidget):
         self.measure.measured.connect(self._take_measured)
         self.measure.deblur_clicked.connect(self._deblur)
         self.body.addWidget(collapsible("Measure", self.measure))
+        self.flat_field = FlatFieldSection(viewer, self.session)
+        self.body.addWidget(collapsible("Flat field", self.flat_field))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
         self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")
@@ -246,6 +194,7 @@ class LensPSFWidget(JobWidget):
             form.changed.connect(self._update_preview)
         self.show_psfs.toggled.connect(self._toggle_psfs)
         self.show_blurred.toggled.connect(self._toggle_blurred)
+        self.flat_field.changed.connect(self._check_start)
         self.name.textEdited.connect(self.layers.rename_psfs)
         self.load.clicked.connect(self._ask_what_to_load)
         self.save.clicked.connect(self._ask_where_to_save)
@@ -298,6 +247,7 @@ class LensPSFWidget(JobWidget):
         if option.kept:
             self.preset.show_kept(option.kept)
             self.name.setText(option.kept)
+            self.flat_field.choose_kept(option.kept)
 
     def _note_change(self) -> None:
         """Say that a lens whose values were changed is no longer as it was measured."""
@@ -313,7 +263,8 @@ class LensPSFWidget(JobWidget):
         if not isinstance(lens, Lens):
             return
         try:
-            keep_lens(lens, name)
+            flat_field = self.flat_field.value(self.frame_shape)
+            keep_lens(lens, name, flat_field=None if flat_field is None else flat_field.gain())
         except CoordGateError as error:
             show_error(str(error))
             return
@@ -374,6 +325,7 @@ class LensPSFWidget(JobWidget):
         """Offer what exists now; napari calls this when layers are added or removed."""
         super().reset_choices()
         self.measure.refresh()
+        self.flat_field.refresh()
 
     def _take_measured(self, fit: "LensFit") -> None:
         """Show a lens that was measured, on the frame of its images."""
@@ -405,9 +357,8 @@ class LensPSFWidget(JobWidget):
 
     def _update_preview(self, *_: object) -> None:
         lens = self.lens
-        self.check()
+        self._check_start()
         self.measure.check()
-        self.save.setEnabled(self.bar.run.isEnabled())
         self.keep.setVisible(isinstance(lens, Lens) and lens.calibration is not None)
         if lens is None or not self.isVisible():
             self.preview.cancel()
@@ -420,6 +371,11 @@ class LensPSFWidget(JobWidget):
                 lens, self.frame_shape, pixels_of(layer), plane, image_name=layer.name
             )
         self.preview.request(Job("Preview a lens", request.events, request, is_quiet=True))
+
+    def _check_start(self) -> None:
+        """Allow what can be computed or saved."""
+        self.check()
+        self.save.setEnabled(self.bar.run.isEnabled())
 
     def _show_preview(self, event: PSFPreview | BlurPreview) -> None:
         if isinstance(event, PSFPreview):
@@ -458,7 +414,8 @@ class LensPSFWidget(JobWidget):
         lens = self.lens
         assert lens is not None
         accuracy, name = self.accuracy.settings, self.name.text() or "lens"
-        return PSFFieldRequest(lens, self.frame_shape, accuracy, name)
+        flat_field = self.flat_field.value(self.frame_shape)
+        return PSFFieldRequest(lens, self.frame_shape, accuracy, name, flat_field=flat_field)
 
     def start(self, request: PSFFieldRequest) -> None:
         """Compute the PSF field in the background, and offer it in the other widgets."""
@@ -508,56 +465,3 @@ def _open_deblur(
         deblur.image.set_value(image)
     deblur.method.choose(RICHARDSON_LUCY, end.result)
     deblur.method.take_camera()
-
-
-class LensLayers:
-    """The two layers of a lens: its PSFs over the frame, and an image blurred by it."""
-
-    def __init__(self, viewer: Viewer) -> None:
-        self.psfs, self.blurred = LiveLayer(viewer), LiveLayer(viewer)
-        self.lens: AnyLens | None = None
-
-    def show_psfs(self, preview: PSFPreview, name: str, over: ImageLayer | None) -> None:
-        """Show the PSFs over the frame, or over the image if there is one."""
-        lens = preview.lens
-        transform = frame_transform((), lens.pixel_size_um)
-        if over is not None:
-            transform = _window_transform(over, preview.origin)
-        self.psfs.show(
-            preview.montage,
-            name=f"{name} PSFs",
-            colormap="magma",
-            blending="additive",
-            contrast_limits=(0, 1),
-            metadata=metadata(LENS, lens=lens.model_dump(mode="json")),
-            **transform,
-        )
-        self.lens = lens
-
-    def rename_psfs(self, name: str) -> None:
-        """Name the layer of PSFs after the lens."""
-        if self.psfs.layer is not None:
-            self.psfs.layer.name = f"{name} PSFs"
-
-    def attach_psf_field(self, psf_field: "PSFField | None", lens: AnyLens) -> None:
-        """Attach the PSF field of the lens to its layer, which can then be saved as one."""
-        if psf_field is not None and self.psfs.layer is not None and self.lens == lens:
-            self.psfs.layer.metadata = psf_field_metadata(psf_field)
-
-    def show_blurred(self, blurred: BlurPreview, sharp: ImageLayer, lens: AnyLens) -> None:
-        """Show the blurred image over the sharp one."""
-        is_new = self.blurred.show(
-            blurred.pixels,
-            name=f"{sharp.name} blurred",
-            metadata=metadata(BLURRED, image=sharp.name, lens=lens.model_dump(mode="json")),
-            **_window_transform(sharp, blurred.origin),
-            **copy_appearance(sharp),
-        )
-        if is_new:
-            self.psfs.move_to_top()
-
-
-def _window_transform(layer: ImageLayer, origin: tuple[int, int]) -> dict[str, Any]:
-    """Transform of a window of a layer that begins at this pixel."""
-    transform = copy_transform(layer, 2)
-    return transform | {"translate": transform["translate"] + transform["scale"] * origin}

@@ -44,6 +44,7 @@ class LensChoice(QComboBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setPlaceholderText("as below")
         self.refresh()
 
     @property
@@ -150,9 +151,8 @@ def show_standard_errors(form: SettingsForm, lens: Lens | GaussianLens) -> None:
     errors = {} if calibration is None else calibration.standard_errors
     for name, editor in form.editors.items():
         if isinstance(editor, NumberEditor):
-            pairs = [(f"{name}.{end[0]}", f"{name}.{end[1]}") for end in ("yx", "01")]
-            for number, box in enumerate(editor.boxes):
-                keys = [name] if len(editor.boxes) == 1 else [pair[number] for pair in pairs]
-                error = next((errors[key] for key in keys if key in errors), None)
-                text = "" if error is None else f" ± {error:.2g}"
-                box.setSuffix(text + (f" {editor.unit}" if editor.unit else ""))
+            ends = [("",)] if len(editor.boxes) == 1 else [(".y", ".0"), (".x", ".1")]
+            keys = [[f"{name}{end}" for end in alternatives] for alternatives in ends]
+            editor.show_errors(
+                [next((errors[key] for key in of_box if key in errors), None) for of_box in keys]
+            )

@@ -20,17 +20,11 @@ from napari_coordgate.widgets.choices import (
     Choice,
     Option,
     ask_where_to_save,
-    image_layers,
+    recorded_layers,
 )
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
-from napari_coordgate.widgets.layers import (
-    BLURRED,
-    DEBLURRED,
-    guess_axes,
-    image_of,
-    provenance,
-)
+from napari_coordgate.widgets.layers import guess_axes, image_of
 from napari_coordgate.widgets.lens_sources import with_file_optics
 from napari_coordgate.widgets.measure_request import (
     BEADS,
@@ -75,9 +69,9 @@ class MeasureSection(QWidget):
         self.beads = BeadPoints(viewer)
         self.source = QComboBox()
         self.source.addItems([BEADS, IMAGES, FOCUS])
-        self.bead_layer = Choice(self._recorded)
+        self.bead_layer = Choice(lambda: recorded_layers(viewer))
         self.stack_layer = Choice(self._stacks)
-        self.image_layers = Checklist(self._recorded)
+        self.image_layers = Checklist(lambda: recorded_layers(viewer))
         self.diameter = NumberEditor(float, (0, MAX_UM), "µm")
         self.z_step = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")
         self.detect, self.toggle = QPushButton("Detect beads"), QPushButton("Tick selected on/off")
@@ -146,13 +140,9 @@ class MeasureSection(QWidget):
         self.report.clicked.connect(self._report)
         self.deblur.clicked.connect(self.deblur_clicked)
 
-    def _recorded(self) -> list[Option]:
-        """Image layers that a camera may have recorded."""
-        return [option for option in image_layers(self.viewer) if is_recorded(option[1])]
-
     def _stacks(self) -> list[Option]:
         """Layers with planes at several z."""
-        return [(name, layer) for name, layer in self._recorded() if has_planes(layer)]
+        return [(name, layer) for name, layer in recorded_layers(self.viewer) if has_planes(layer)]
 
     def refresh(self) -> None:
         """Offer the layers that exist now."""
@@ -357,16 +347,10 @@ class MeasureSection(QWidget):
 
 def image_to_deblur(viewer: Viewer, frame_shape: tuple[int, int], sample: object) -> object:
     """Topmost recorded image of this frame that is not the sample, or else that one."""
-    for _, layer in image_layers(viewer, color=True):
-        is_of_frame = image_of(layer).frame_shape == frame_shape
-        if is_of_frame and layer is not sample and is_recorded(layer):
+    for _, layer in recorded_layers(viewer, color=True):
+        if image_of(layer).frame_shape == frame_shape and layer is not sample:
             return layer
     return sample
-
-
-def is_recorded(layer: ImageLayer) -> bool:
-    """Whether a camera may have recorded an image: it is not a result or preview of ours."""
-    return provenance(layer.metadata).get("kind") not in (BLURRED, DEBLURRED)
 
 
 def has_planes(layer: ImageLayer) -> bool:

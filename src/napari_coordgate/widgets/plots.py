@@ -9,7 +9,7 @@ from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 from qtpy.QtWidgets import QSizePolicy
 
-HEIGHT = 150
+HEIGHT = 156
 COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
 """Colors of the curves, also distinct for color-blind users."""
 
