@@ -41,6 +41,9 @@ FIRST_DAMPING, LAST_DAMPING = 1e-2, 1e7
 LINEAR_ROUNDS = 4
 OPTICAL = COEFFICIENTS - 2
 """Coefficients of the pupil that the lens determines: all but the position."""
+LOCAL = 3
+"""Values of a bead beside its backgrounds: position and amplitude."""
+TINY = 1e-12
 APERTURE_STEP = 0.01
 """Relative change of the NA for its derivative."""
 
@@ -340,32 +343,44 @@ class BeadProblem:
     def _with_linear(self, state: BeadState, light: Tensor, others: Tensor) -> BeadState:
         """State with the most likely amplitudes and backgrounds."""
         gain = self.windows.gain
-        columns = torch.cat([(gain * light)[:, None], _of_planes(light)], dim=1).flatten(2)
-        target = (self.windows.counts - gain * others).flatten(1)
+        seen, target = gain * light, self.windows.counts - gain * others
         for _ in range(LINEAR_ROUNDS):
             weight = self.windows.used / self._expected(state, light, others)
-            weighted = columns * weight.flatten(1)[:, None]
-            matrix = _damped(weighted @ columns.transpose(1, 2), 0.0)
-            values = torch.linalg.solve(matrix, (weighted @ target[..., None])[..., 0])
-            state = replace(state, amplitude=values[:, 0].clamp(min=1.0), background=values[:, 1:])
+            weighted = weight * seen
+            # Of the normal equations, the block of the backgrounds (N, P) is diagonal.
+            mixed, pulls = weighted.sum((2, 3)), (weight * target).sum((2, 3))
+            means = mixed / weight.sum((2, 3)).clamp(min=TINY)
+            square = (weighted * seen).sum((1, 2, 3)) - (means * mixed).sum(1)
+            pull = (weighted * target).sum((1, 2, 3)) - (means * pulls).sum(1)
+            amplitude = pull / square.clamp(min=TINY)
+            background = (pulls - amplitude[:, None] * mixed) / weight.sum((2, 3)).clamp(min=TINY)
+            state = replace(state, amplitude=amplitude.clamp(min=1.0), background=background)
         return state
 
     def leverage(self, at: Evaluation) -> Tensor:
         """How much each pixel (N, P, K, K) determines its own expectation, from 0 to 1."""
         columns = self._columns(at)[:, OPTICAL:]
-        weight = (self.windows.used / at.expected).flatten(1)[:, None]
-        matrix = _damped((columns * weight) @ columns.transpose(1, 2), 0.0)
-        solved = torch.linalg.solve(matrix, columns)
-        by_pixel: Tensor = (columns * solved * weight).sum(1)
+        weight = self._weight(at)
+        inverse = torch.linalg.inv(_damped(_gram(columns * weight[:, None], columns, weight), 0.0))
+        count = columns.shape[1]
+        by_background = inverse[:, count:, count:].diagonal(dim1=1, dim2=2)
+        solved = torch.einsum("nab,nbpi->napi", inverse[:, :count, :count], columns)
+        solved += 2.0 * inverse[:, :count, count:, None]
+        by_pixel = ((solved * columns).sum(1) + by_background[..., None]) * weight
         return by_pixel.view_as(at.light)
 
+    def _weight(self, at: Evaluation) -> Tensor:
+        """Weight (N, P, pixels) of each pixel: the inverse of its variance."""
+        weight: Tensor = self.windows.used / at.expected
+        return weight.flatten(2)
+
     def _columns(self, at: Evaluation) -> Tensor:
-        """Derivatives (N, 9 + P, pixels) by pupil and position, amplitude and backgrounds."""
+        """Derivatives (N, 9, P, pixels) by pupil and position, and amplitude."""
         light, jacobian = self._derivatives.with_jacobian(self._coefficients(at.state))
         gain = self.windows.gain
         scaled = gain * at.state.amplitude[:, None, None, None]
         by_pupil = scaled[:, None] * jacobian.transpose(1, 2)
-        return torch.cat([by_pupil, (gain * light)[:, None], _of_planes(light)], dim=1).flatten(2)
+        return torch.cat([by_pupil, (gain * light)[:, None]], dim=1).flatten(3)
 
     def aperture_step(self, at: Evaluation) -> tuple[float, float]:
         """Change of the NA that the residuals suggest, and its standard error.
@@ -382,7 +397,7 @@ class BeadProblem:
             for na in (self.lens.na - step, self.lens.na + step)
         )
         scaled = self.windows.gain * at.state.amplitude[:, None, None, None]
-        slope = (scaled * (high - low) / (2.0 * step)).flatten(1)
+        slope = (scaled * (high - low) / (2.0 * step)).flatten(2)
         normal = self._normal(at, slope)
         free = torch.cat([self.free, torch.ones(1, dtype=torch.bool)])
         covariance = torch.linalg.pinv(normal.information(free), hermitian=True)
@@ -394,17 +409,20 @@ class BeadProblem:
     def _normal(self, at: Evaluation, extra: Tensor | None = None) -> _Normal:
         """Normal equations at a state, with the expected information.
 
-        ``extra`` (N, pixels) is the derivative by one more parameter, which becomes the last one.
+        ``extra`` (N, P, pixels) is the derivative by one more parameter, which becomes the last.
         """
         state, windows = at.state, self.windows
         columns = self._columns(at)
-        local = columns.shape[1] - OPTICAL
         if extra is not None:
             columns = torch.cat([columns[:, :OPTICAL], extra[:, None], columns[:, OPTICAL:]], dim=1)
-        weighted = columns * (windows.used / at.expected).flatten(1)[:, None]
-        gram = weighted @ columns.transpose(1, 2)  # (N, 9 + P, 9 + P)
-        residual = (windows.counts - at.expected).flatten(1)
-        gradient = (weighted @ residual[..., None])[..., 0]
+        weight = self._weight(at)
+        weighted = columns * weight[:, None]
+        gram = _gram(weighted, columns, weight)  # (N, 9 + P, 9 + P)
+        residual = (windows.counts - at.expected).flatten(2)
+        gradient = torch.cat(
+            [(weighted * residual[:, None]).sum((2, 3)), (weight * residual).sum(2)], dim=1
+        )
+        local = LOCAL + len(windows.z_um)
         lens = coefficient_jacobian(state.vector, self._coordinates(state), windows.frame_shape)
         precision, offset = self.precision, state.vector - self.mean
         if extra is not None:
@@ -438,11 +456,13 @@ def _moved(state: BeadState, lens_step: Tensor, bead_step: Tensor) -> BeadState:
     )
 
 
-def _of_planes(light: Tensor) -> Tensor:
-    """Backgrounds (N, P, P, K, K) of 1 in one plane each."""
-    count = light.shape[1]
-    one = torch.eye(count, dtype=light.dtype)[None, :, :, None, None]
-    return one.expand(len(light), -1, -1, *light.shape[2:])
+def _gram(weighted: Tensor, columns: Tensor, weight: Tensor) -> Tensor:
+    """Products (N, C + P, C + P) of columns (N, C, P, pixels) and backgrounds, one per plane."""
+    inner = weighted.flatten(2) @ columns.flatten(2).transpose(1, 2)
+    mixed = weighted.sum(3)
+    rows = torch.cat([inner, mixed], dim=2)
+    backgrounds = torch.cat([mixed.transpose(1, 2), torch.diag_embed(weight.sum(2))], dim=2)
+    return torch.cat([rows, backgrounds], dim=1)
 
 
 def _damped(matrices: Tensor, damping: float) -> Tensor:
