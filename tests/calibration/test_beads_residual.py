@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.calibration import BeadFit, beads_simulation, calibrate_beads, simulate_beads
+from napari_coordgate.calibration import BeadFit, calibrate_beads
 from napari_coordgate.calibration.beads_residual import Residual
+from napari_coordgate.calibration.beads_simulation import beads_light
 from napari_coordgate.calibration.lens_fit import LensFit
 from napari_coordgate.calibration.lens_parameters import lens_vector, wavefront_coefficients
 from napari_coordgate.config import BeadsConfig, Camera, Lens
@@ -37,17 +38,18 @@ class Trefoil(PupilLight):
         return super()._pupils(coefficients, rule) * added
 
 
-def fit_beads(seed: int = 0, **options: Any) -> BeadFit:
+def fit_beads(
+    seed: int = 0, kind: type[PupilLight] = PupilLight, flat_field: Array | None = None
+) -> BeadFit:
     """Lens fitted to 25 beads on a grid, with noise."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.linspace(16, 143, 5)] * 2), -1).reshape(-1, 2)
     positions = grid + rng.uniform(-4, 4, grid.shape)
     light = 2000 * np.exp(0.3 * rng.normal(size=len(grid)))
-    image = simulate_beads(LENS, positions, light, FRAME, background=4, read_noise=1.5, rng=rng)
-    gain = options.get("flat_field")
-    return calibrate_beads(
-        image if gain is None else image * gain, OPTICS, camera=CAMERA, config=FEW, **options
-    )
+    clean = beads_light(kind(OPTICS, 61), LENS, positions, light, FRAME)[0] + 4
+    clean *= 1 if flat_field is None else flat_field
+    image = rng.poisson(clean) + 1.5 * rng.normal(size=FRAME)
+    return calibrate_beads(image, OPTICS, camera=CAMERA, flat_field=flat_field, config=FEW)
 
 
 def error_of(field: PSFField, light_of: type[PupilLight]) -> float:
@@ -65,9 +67,7 @@ def error_of(field: PSFField, light_of: type[PupilLight]) -> float:
 
 @pytest.fixture(scope="module")
 def odd_fit() -> BeadFit:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beads_simulation, "PupilLight", Trefoil)
-        return fit_beads()
+    return fit_beads(kind=Trefoil)
 
 
 def test_a_residual_makes_the_psfs_of_an_odd_lens_better(odd_fit: BeadFit) -> None:

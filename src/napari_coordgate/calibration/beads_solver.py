@@ -366,7 +366,7 @@ class BeadProblem:
         by_background = inverse[:, count:, count:].diagonal(dim1=1, dim2=2)
         solved = torch.einsum("nab,nbpi->napi", inverse[:, :count, :count], columns)
         solved += 2.0 * inverse[:, :count, count:, None]
-        by_pixel = ((solved * columns).sum(1) + by_background[..., None]) * weight
+        by_pixel: Tensor = ((solved * columns).sum(1) + by_background[..., None]) * weight
         return by_pixel.view_as(at.light)
 
     def _weight(self, at: Evaluation) -> Tensor:
