@@ -4,10 +4,10 @@ Run: ``python -m benchmarks.beads_peer RUNS.jsonl --rdmpy FOLDER [--runs 5] [--w
 
 FOLDER is a clone of https://github.com/apsk14/rdmpy (ring deconvolution microscopy). Its fit, of
 Seidel coefficients by gradient descent on the whole image, assumes beads at whole pixels, equally
-bright, without background; images are simulated with and without these assumptions. It is given the
-positions of the beads and the center of the lens, and runs from its own start and from a random one;
-that with the smaller loss counts. Lenses are rotationally symmetric, as it assumes. Finished runs
-are kept in RUNS.jsonl; ``--write`` writes the table to ``docs/measurements``.
+bright, without background; images are simulated with and without these assumptions. It is given
+the positions of the beads and the center of the lens, and runs from its own start and from a random
+one; that with the smaller loss counts. Lenses are rotationally symmetric, as it assumes. Finished
+runs are kept in RUNS.jsonl; ``--write`` writes the table to ``docs/measurements``.
 """
 
 import argparse
