@@ -1,6 +1,7 @@
 """Tests of the residual of a lens: there where the lens does not describe the beads."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_psfs_with_a_residual_are_not_negative_and_sum_to_one(odd_fit: BeadFit) 
             psf = field.psf_at(*pixel)
             assert psf.min() >= 0
             assert psf.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_report_shows_the_residual(odd_fit: BeadFit, tmp_path: Path) -> None:
+    odd_fit.report(tmp_path / "lens.html")
+    text = (tmp_path / "lens.html").read_text(encoding="utf-8")
+    assert "<h2>Residual of the lens</h2>" in text
+    assert odd_fit.residual.note() in text
 
 
 def test_any_residual_leaves_psfs() -> None:

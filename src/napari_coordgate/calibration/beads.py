@@ -24,7 +24,11 @@ from napari_coordgate.calibration.beads_detection import (
     saturation_level,
     signals_at,
 )
-from napari_coordgate.calibration.beads_figures import beads_figure, width_figure
+from napari_coordgate.calibration.beads_figures import (
+    beads_figure,
+    residual_figure,
+    width_figure,
+)
 from napari_coordgate.calibration.beads_fitting import (
     UNLIKE,
     Aperture,
@@ -126,6 +130,7 @@ class BeadFit(LensFit):
 
     def _figures(self) -> dict[str, Figure]:
         """Figures of the report by their titles."""
+        kept = len(self.residual.images) > 0
         return {
             "Beads | model | residual in standard deviations": beads_figure(
                 self.fitted.windows, self.fitted.evaluation
@@ -134,6 +139,7 @@ class BeadFit(LensFit):
                 self.beads, self.frame_shape
             ),
             **super()._figures(),
+            **({"Residual of the lens": residual_figure(self.residual)} if kept else {}),
         }
 
 

@@ -5,11 +5,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from napari_coordgate.calibration.beads_detection import Beads
+from napari_coordgate.calibration.beads_residual import Residual
 from napari_coordgate.calibration.beads_solver import BeadWindows, Evaluation
+from napari_coordgate.calibration.lens_figures import grid_coordinates
 
 Array = NDArray[np.float64]
 
-SHOWN = 8
+SHOWN, RESIDUALS = 8, 3
 
 
 def beads_figure(windows: BeadWindows, at: Evaluation) -> Figure:
@@ -32,6 +34,20 @@ def beads_figure(windows: BeadWindows, at: Evaluation) -> Figure:
         column[0].set_title(f"({y}, {x})", fontsize=8)
         for axes in column:
             axes.set_axis_off()
+    return figure
+
+
+def residual_figure(residual: Residual) -> Figure:
+    """Residual of the lens at a grid of positions, relative to the light of a PSF."""
+    grid = grid_coordinates(RESIDUALS)
+    values = residual.at(grid.reshape(-1, 2))
+    limit = float(np.abs(values).max()) or 1.0
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    panels = figure.subplots(RESIDUALS, RESIDUALS)
+    for axes, image in zip(panels.flat, values, strict=True):
+        shown = axes.imshow(image, "RdBu", vmin=-limit, vmax=limit)
+        axes.set_axis_off()
+    figure.colorbar(shown, ax=panels, shrink=0.8)
     return figure
 
 

@@ -55,6 +55,10 @@ class Residual:
     deviance: float = np.nan
     reason: str = ""
 
+    def at(self, coordinates: Array) -> Array:
+        """Residuals (N, K, K) at frame coordinates (N, 2)."""
+        return np.tensordot(_terms(coordinates) @ self.polynomials.T, self.images, 1)
+
     def added_to(self, field: PSFField) -> PSFField:
         """PSF field with this residual; no PSF is negative, and each has sum 1."""
         if not len(self.images):
