@@ -31,7 +31,7 @@ Deconvolve without training
     `richardson_lucy`, `wiener`, `deconvolve`, `deconvolve_events`, `RichardsonLucyConfig`,
     `WienerConfig`
 Deblur images of any lens without training
-    `UniversalModel`, `UniversalConfig`
+    `UniversalModel`, `UniversalConfig`, `adapt`, `adapt_events`, `AdaptConfig`
 Compare methods
     `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `psnr`, `ssim`, `zone_psnr`,
     `quality`

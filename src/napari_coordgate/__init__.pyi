@@ -30,6 +30,7 @@ from .comparison import (
     compare_events as compare_events,
 )
 from .config import (
+    AdaptConfig as AdaptConfig,
     BatchConfig as BatchConfig,
     BatchRuntime as BatchRuntime,
     BeadsConfig as BeadsConfig,
@@ -131,6 +132,8 @@ from .simulation import (
 )
 from .training import (
     ResourceEstimate as ResourceEstimate,
+    adapt as adapt,
+    adapt_events as adapt_events,
     estimate_resources as estimate_resources,
     estimate_resources_events as estimate_resources_events,
     train as train,

@@ -1,14 +1,29 @@
 """Laws of the training of the universal model."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_coordgate import Model, UniversalModel, events
+from napari_coordgate import (
+    AdaptConfig,
+    Camera,
+    DeblurConfig,
+    DeblurRuntime,
+    GaussianLens,
+    Model,
+    PSFField,
+    UniversalConfig,
+    UniversalModel,
+    adapt,
+    deblur,
+    events,
+    simulate,
+)
 from napari_coordgate.config import LensLibraryConfig, UniversalTrainingConfig, UnrolledConfig
-from napari_coordgate.errors import ModelError, OutputError
+from napari_coordgate.errors import CanceledError, ModelError, OutputError
 from napari_coordgate.events import Progress
 from napari_coordgate.networks import Deblurred
 from napari_coordgate.training.universal import (
@@ -107,3 +122,35 @@ def test_training_reduces_the_error(tmp_path: Path) -> None:
         if isinstance(event, Progress) and event.stage == "training"
     ]
     assert losses[-1] < losses[4] - 0.1
+
+
+def test_adapting_to_a_lens_lowers_its_error(tmp_path: Path) -> None:
+    """The adapted model of one lens is better there than the model that it started from."""
+    model = trained(tmp_path / "universal.safetensors", 1)
+    field = PSFField.from_lens(GaussianLens(sigma_center_px=1, sigma_edge_px=2), (48, 64))
+    camera = Camera(photons=1000, read_noise=1)
+    config = AdaptConfig(steps=60, batch_size=1, learning_rate=3e-3)
+    path = tmp_path / "adapted.safetensors"
+    adapted = adapt(IMAGES, field, model=model, camera=camera, config=config, output=path)
+    assert UniversalModel.load(path).step == adapted.step == 60
+    scene = IMAGES[0][:48, :64]
+    image = simulate(scene, field, camera, rng=0)
+
+    def error(weights: Path) -> float:
+        deconvolution = UniversalConfig(weights=weights)
+        settings = DeblurConfig(camera=camera, deconvolution=deconvolution)
+        runtime = DeblurRuntime(check=False)
+        result = deblur(image, field, config=settings, runtime=runtime)
+        return float(np.square(result - scene).mean())
+
+    assert error(path) < error(tmp_path / "universal.safetensors")
+
+
+def test_a_canceled_adaptation_writes_nothing(tmp_path: Path) -> None:
+    model = trained(tmp_path / "universal.safetensors", 1)
+    field = PSFField.from_lens(GaussianLens(), (32, 32))
+    cancel, path = threading.Event(), tmp_path / "adapted.safetensors"
+    cancel.set()
+    with pytest.raises(CanceledError):
+        adapt(IMAGES, field, model=model, output=path, cancel=cancel)
+    assert not path.exists()

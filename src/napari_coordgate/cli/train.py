@@ -18,6 +18,7 @@ from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import (
     PRESETS,
+    AdaptConfig,
     PresetName,
     RuntimeConfig,
     TrainingConfig,
@@ -32,7 +33,15 @@ from napari_coordgate.io.files import (
 )
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import OUTPUT_EXISTS_HINT, distributed, train_events
+from napari_coordgate.training import (
+    OUTPUT_EXISTS_HINT,
+    adapt_events,
+    distributed,
+    train_events,
+)
+from napari_coordgate.universal_model import is_universal_model
+
+UNIVERSAL = "universal"
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,9 @@ def train_network(
     With several devices there is one process for each; only the first one prints.
     """
     end_with_launcher()
+    if start.init is not None and _is_universal(start.init):
+        adapt_universal(images, psf, output, start, given)
+        return
     if start.resume and start.init is not None:
         raise SettingsError("Give either --resume or --init, not both.")
     origin = _origin(output, start)
@@ -106,6 +118,44 @@ def train_network(
     typer.echo(
         f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB "
         f"at step {model.step}."
+    )
+
+
+def _is_universal(init: Path) -> bool:
+    """Whether a model to start from is the shipped universal one, or the file of another."""
+    return str(init) == UNIVERSAL or is_universal_model(init)
+
+
+def adapt_universal(
+    images: TrainingImages,
+    psf: Path | None,
+    output: Path,
+    start: Start,
+    given: CliSettings[TrainingSettings],
+) -> None:
+    """Adapt the universal model to the lens of a PSF field."""
+    if psf is None or images.blurred is not None or start.resume:
+        raise SettingsError(
+            "The universal model is adapted to a lens: give --psf with its PSF field, and "
+            "neither --blurred nor --resume."
+        )
+    defaults = AdaptConfig().model_dump(exclude={"photons_range"})
+    settings = given.settings(defaults)
+    with cancel_on_signal() as cancel:
+        events = adapt_events(
+            images.sharp,
+            psf,
+            model=None if str(start.init) == UNIVERSAL else start.init,
+            camera=settings.camera,
+            config=AdaptConfig(**{name: getattr(settings, name) for name in defaults}),
+            output=output,
+            overwrite=start.overwrite,
+            cancel=cancel,
+        )
+        model = follow(events)
+    typer.echo(
+        f"{output}: Adapted the universal model in {pluralize(model.step, 'step')}; deblur with "
+        f"'napari-coordgate deblur IMAGE -m {output} --psf {psf}'."
     )
 
 

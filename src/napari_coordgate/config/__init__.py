@@ -99,6 +99,7 @@ from napari_coordgate.config.training import (
     check_batch_size as check_batch_size,
 )
 from napari_coordgate.config.universal import (
+    AdaptConfig as AdaptConfig,
     LensLibraryConfig as LensLibraryConfig,
     UniversalTrainingConfig as UniversalTrainingConfig,
 )

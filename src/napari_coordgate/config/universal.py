@@ -52,6 +52,29 @@ class LensLibraryConfig(Settings):
     )
 
 
+class AdaptConfig(Settings):
+    """Recipe of the adaptation of the universal model to one lens.
+
+    Examples
+    --------
+    >>> AdaptConfig(steps=100).batch_size
+    4
+    """
+
+    steps: int = Field(300, ge=1, description="Number of optimizer steps.")
+    batch_size: int = Field(4, ge=1, description="Images per step.")
+    learning_rate: float = Field(
+        3e-4, gt=0, le=1, description="Learning rate of Adam; it decays to 0."
+    )
+    photons_range: float = Field(
+        1.5,
+        ge=1,
+        description="Factor by which the photons of a bright pixel vary about those of the "
+        "camera, if they are known.",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")
+
+
 class UniversalTrainingConfig(Settings):
     """Recipe of the training of the universal model.
 

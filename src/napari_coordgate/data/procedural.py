@@ -63,7 +63,8 @@ def filaments(fields: RandomFields) -> Float64:
     """Several layers of crossing, interrupted lines."""
     length, threshold = 1.5 * _length(fields), float(fields.rng.uniform(-0.5, 1))
     layers = [_ridges(fields, length) * (fields.matern(40, 4) > threshold) for _ in range(4)]
-    return np.max(layers, axis=0)
+    brightest: Float64 = np.max(layers, axis=0)
+    return brightest
 
 
 def vesicles(fields: RandomFields) -> Float64:

@@ -40,9 +40,9 @@ class UniversalSample(NamedTuple):
         return self.blurred, self.coordinates, self.operator, self.noise
 
 
-def whole_operator(psf_field: PSFField) -> BlurOperator:
-    """Blur of all of the scene that contributes light to the frame."""
-    window = Window.whole(psf_field.frame_shape)
+def scene_operator(psf_field: PSFField, window: Window | None = None) -> BlurOperator:
+    """Blur of all of the scene that contributes light to a window; default: the whole frame."""
+    window = window or Window.whole(psf_field.frame_shape)
     return psf_field.operator(
         window, scene_window=psf_field.input_window(window), device=torch.device("cpu")
     )
@@ -63,7 +63,7 @@ class UniversalSamples:
         """Training sample: random content, lens and noise, not exactly known."""
         rng = np.random.default_rng([self.config.seed, 1, index])
         lens = self.lenses[int(rng.integers(len(self.lenses)))]
-        blur = whole_operator(lens.true)
+        blur = scene_operator(lens.true, self._window(rng, lens.true.frame_shape))
         scene = self._scene(rng, blur.scene_window.shape)
         # Half of the calibrations are good.
         given, uncertainty = (lens.true, 0.0) if rng.random() < 0.5 else lens[1:]
@@ -72,6 +72,15 @@ class UniversalSamples:
         return simulated_sample(
             scene, blur, given, camera, factor, uncertainty, self.config, int(rng.integers(2**31))
         )
+
+    def _window(self, rng: np.random.Generator, frame_shape: tuple[int, int]) -> Window:
+        """Random window of the frame, or all of it if it is small."""
+        side = int(rng.choice(self.config.library.window_sizes))
+        height, width = (min(side, n) for n in frame_shape)
+        y0, x0 = (
+            int(rng.integers(n - m + 1)) for n, m in zip(frame_shape, (height, width), strict=True)
+        )
+        return Window(y0, x0, height, width)
 
     def _camera(self, rng: np.random.Generator) -> Camera:
         """Random noise; the noise of a subtracted background counts as read noise."""
@@ -109,7 +118,7 @@ def simulated_sample(
     blurred = add_camera_noise(blur(sharp), camera, seed)
     assert camera.photons is not None
     noise = Noise.of(camera.photons * photons_factor, camera.read_noise)
-    operator = whole_operator(given)
+    operator = scene_operator(given, blur.window)
     coordinates = scene_coordinates(config.network, noise, uncertainty, given, operator)
     return UniversalSample(
         blur.crop(sharp)[None, None], blurred[None, None], coordinates, operator, noise

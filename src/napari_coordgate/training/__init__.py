@@ -7,11 +7,14 @@ from napari_coordgate.training.estimate import (
     estimate_resources_events,
 )
 from napari_coordgate.training.trainer import train, train_events
+from napari_coordgate.training.universal import adapt, adapt_events
 
 __all__ = [
     "OUTPUT_EXISTS_HINT",
     "Checkpoint",
     "ResourceEstimate",
+    "adapt",
+    "adapt_events",
     "estimate_resources",
     "estimate_resources_events",
     "train",

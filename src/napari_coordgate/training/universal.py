@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from napari_coordgate.config import Camera, Scaling, UniversalTrainingConfig
+from napari_coordgate.config import AdaptConfig, Camera, Scaling, UniversalTrainingConfig
 from napari_coordgate.data import find_planes
 from napari_coordgate.data.lens_library import LensSample, lens_sample
 from napari_coordgate.data.planes import Images
@@ -21,21 +23,28 @@ from napari_coordgate.data.universal import (
     UniversalSample,
     UniversalSamples,
     random_crop,
+    scene_operator,
     simulated_sample,
-    whole_operator,
 )
 from napari_coordgate.errors import ModelError
-from napari_coordgate.events import Event, Progress
-from napari_coordgate.io.files import check_not_exists, last_checkpoint_path
+from napari_coordgate.events import Event, Progress, Stopwatch, raise_if_canceled, run
+from napari_coordgate.io.files import check_not_exists, check_writable, last_checkpoint_path
 from napari_coordgate.metrics import psnr
-from napari_coordgate.model import UNIVERSAL_FORMAT, read_tensors, write_tensors
+from napari_coordgate.model import (
+    UNIVERSAL_FORMAT,
+    check_model_name,
+    read_tensors,
+    write_tensors,
+)
 from napari_coordgate.networks import Deblurred, UnrolledNetwork
 from napari_coordgate.networks.unrolled import QUANTILE
-from napari_coordgate.optics import PSFField
+from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.learner import averaging
 from napari_coordgate.universal_model import UniversalModel
 
 Float32 = NDArray[np.float32]
+
+ADAPT, NO_CAMERA = AdaptConfig(), Camera()
 
 MAX_GRADIENT = 0.5
 MIN_SQUARED_ERROR, MIN_ERROR = 1e-5, 1e-4
@@ -89,12 +98,15 @@ class UniversalTrainer:
         lenses: Sequence[LensSample],
         images: Sequence[Float32],
         validation: Sequence[UniversalSample],
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.lenses, self.validation = config, lenses, validation
         self.samples = UniversalSamples(config, lenses, images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = UnrolledNetwork(config.network)
+        if weights is not None:
+            self.network.load_state_dict(dict(weights))
         self.averaged = AveragedModel(self.network, multi_avg_fn=averaging(config.ema_decay))
         self.optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate)
         self.done = 0
@@ -197,20 +209,176 @@ def train_universal_events(
     trainer = UniversalTrainer(config, lenses, load_images(images), validation)
     if header:
         trainer.restore(header, tensors)
-    started, first, saved, losses = time.monotonic(), trainer.done, time.monotonic(), [0.0]
-    while trainer.done < config.steps:
-        losses = [*losses[-199:], trainer.step()]
+    return (yield from _steps(trainer, output, validate_every, resume=resume))
+
+
+def _steps(
+    trainer: UniversalTrainer,
+    output: Path,
+    validate_every: int,
+    *,
+    resume: bool,
+) -> Generator[Event, None, UniversalModel]:
+    """Steps of a training until its end, with validations and checkpoints."""
+    checkpoint, total = last_checkpoint_path(output), trainer.config.steps
+    first, started, saved = trainer.done, time.monotonic(), time.monotonic()
+    losses: deque[float] = deque(maxlen=200)
+    while trainer.done < total:
+        losses.append(trainer.step())
         metrics = {"loss": float(np.mean(losses))}
-        if trainer.done % validate_every == 0 or trainer.done == config.steps:
+        if trainer.done % validate_every == 0 or trainer.done == total:
             metrics |= trainer.validate()
-        if time.monotonic() - saved > SAVE_SECONDS or trainer.done == config.steps:
+        if time.monotonic() - saved > SAVE_SECONDS or trainer.done == total:
             trainer.save_checkpoint(checkpoint)
             saved = time.monotonic()
         seconds = time.monotonic() - started
-        yield Progress("training", trainer.done - first, config.steps - first, seconds, metrics)
+        yield Progress("training", trainer.done - first, total - first, seconds, metrics)
     model = trainer.model()
     model.save(output, overwrite=resume)
     return model
+
+
+def adapt(
+    sharp: Images,
+    psf_field: PSFField | str | Path,
+    *,
+    model: UniversalModel | str | Path | None = None,
+    camera: Camera = NO_CAMERA,
+    config: AdaptConfig = ADAPT,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    callback: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> UniversalModel:
+    """Adapt the universal model to one lens, and to images of one kind.
+
+    Sharp images are blurred at random windows of the frame, and the network is trained further.
+    A few hundred steps take minutes on two processor cores.
+
+    Parameters
+    ----------
+    sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
+        Sharp images; a folder means all images in it.
+    psf_field : PSFField, str or Path
+        Blur of the lens, or the file of it.
+    model : UniversalModel, str or Path, optional
+        Model to start from; default: the one that is shipped.
+    camera : Camera
+        Camera noise; default: all noise levels that the model was trained on.
+    config : AdaptConfig
+        Steps, learning rate and seed.
+    output : str or Path, optional
+        File to write, suffix ``.safetensors``.
+    overwrite : bool
+        Replace an existing ``output``.
+    callback : callable, optional
+        Called with each event of `adapt_events`.
+    cancel : threading.Event, optional
+        Set it from another thread to stop the work; nothing is written then.
+
+    Returns
+    -------
+    UniversalModel
+        The adapted model; use it with the same PSF field.
+
+    Raises
+    ------
+    ImageError
+        If images cannot be used; the message names them.
+    PSFError, ModelError, OutputError
+        If a file cannot be read or written.
+    CanceledError
+        If canceled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_coordgate import GaussianLens, PSFField, UniversalModel, adapt
+    >>> from napari_coordgate.config import AdaptConfig, UniversalTrainingConfig
+    >>> from napari_coordgate.networks import UnrolledNetwork
+    >>> sharp = np.random.default_rng(0).random((2, 40, 40))
+    >>> psf_field = PSFField.from_lens(GaussianLens(), (32, 32))
+    >>> config = UniversalTrainingConfig()
+    >>> model = UniversalModel(config, UnrolledNetwork(config.network).state_dict())
+    >>> adapt(sharp, psf_field, model=model, config=AdaptConfig(steps=1, batch_size=1))
+    UniversalModel(3 stages, step 1)
+    """
+    events = adapt_events(
+        sharp,
+        psf_field,
+        model=model,
+        camera=camera,
+        config=config,
+        output=output,
+        overwrite=overwrite,
+        cancel=cancel,
+    )
+    return run(events, callback)
+
+
+def adapt_events(
+    sharp: Images,
+    psf_field: PSFField | str | Path,
+    *,
+    model: UniversalModel | str | Path | None = None,
+    camera: Camera = NO_CAMERA,
+    config: AdaptConfig = ADAPT,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, UniversalModel]:
+    """Generator form of `adapt`, with the same parameters and errors.
+
+    Yields
+    ------
+    Progress
+        After each step.
+
+    Returns
+    -------
+    UniversalModel
+        The adapted model.
+    """
+    if output is not None:
+        check_model_name(output)
+        check_not_exists([output], overwrite)
+        check_writable(output)
+    field = as_psf_field(psf_field)
+    origin = model if isinstance(model, UniversalModel) else UniversalModel.load(model)
+    recipe = _adapted_recipe(origin.config, config, camera)
+    lens = LensSample(field, field, 0.0)
+    trainer = UniversalTrainer(recipe, [lens], load_images(sharp), [], origin.weights)
+    stopwatch = Stopwatch("training", config.steps)
+    losses: deque[float] = deque(maxlen=50)
+    while trainer.done < config.steps:
+        raise_if_canceled(cancel, "Stopped while adapting the model; nothing was written.")
+        losses.append(trainer.step())
+        yield stopwatch.progress(trainer.done, step=trainer.done, loss=float(np.mean(losses)))
+    adapted = trainer.model({**origin.card, "adapted": {"steps": config.steps}})
+    if output is not None:
+        adapted.save(output, overwrite=overwrite)
+    return adapted
+
+
+def _adapted_recipe(
+    origin: UniversalTrainingConfig, config: AdaptConfig, camera: Camera
+) -> UniversalTrainingConfig:
+    """Recipe of a model, changed to train it further for one lens and camera."""
+    changes: dict[str, Any] = {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "seed": config.seed,
+        "decay_fraction": 1.0,
+        "procedural_fraction": 0.0,
+    }
+    if camera.photons is not None:
+        changes |= {
+            "min_photons": camera.photons / config.photons_range,
+            "max_photons": camera.photons * config.photons_range,
+            "max_read_noise": camera.read_noise,
+        }
+    return origin.replace(**changes)
 
 
 def build_library_events(
@@ -234,7 +402,7 @@ def validation_samples(
         for i in range(VALIDATION_LENSES):
             rng = np.random.default_rng([config.seed, 2, i])
             lens = lens_sample(config.seed + 1, i, config.library)
-            blur = whole_operator(lens.true)
+            blur = scene_operator(lens.true)
             scene = random_crop(rng, images[i % len(images)], blur.scene_window.shape)
             camera = Camera(photons=photons, read_noise=3)
             samples.append(
