@@ -13,7 +13,8 @@ Lens and blur
 Measure the lens
     `calibrate_beads`, `calibrate_beads_events`, `detect_beads`, `Beads`, `BeadFit`, `LensFit`,
     `BeadsConfig`
-    `calibrate_images`, `calibrate_images_events`, `calibrate_focus`, `calibrate_focus_events`
+    `calibrate_images`, `calibrate_images_events`, `calibrate_focus`, `calibrate_focus_events`,
+    `calibrate_shifted`, `calibrate_shifted_events`
 Check images before they are deblurred
     `check`, `Check`
 Measure the camera

@@ -17,6 +17,8 @@ from .calibration import (
     calibrate_focus_events as calibrate_focus_events,
     calibrate_images as calibrate_images,
     calibrate_images_events as calibrate_images_events,
+    calibrate_shifted as calibrate_shifted,
+    calibrate_shifted_events as calibrate_shifted_events,
     check as check,
     detect_beads as detect_beads,
     estimate_flat_field as estimate_flat_field,

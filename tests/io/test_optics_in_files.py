@@ -136,6 +136,18 @@ def test_ome_xml_in_a_zarr_store_is_read(tmp_path: Path, part: str) -> None:
     assert [wave and wave.value for wave in optics.wavelengths_nm] == [455, 510]
 
 
+def test_the_position_of_the_stage_is_read(tmp_path: Path) -> None:
+    xml = ome_xml().replace("<Plane ", '<Plane PositionX="-1.5" PositionXUnit="mm" PositionY="20" ')
+    optics = read_image(ome_tiff(tmp_path / "a.ome.tif", xml)).optics
+    assert optics.stage_x_um == Stated(-1500.0, "OME-XML Plane PositionX")
+    assert optics.stage_y_um == Stated(20.0, "OME-XML Plane PositionY")
+    info = {"Info": json.dumps({"XPositionUm": 7.5, "YPositionUm": -3})}
+    tifffile.imwrite(tmp_path / "b.tif", PIXELS[0], imagej=True, metadata=info)
+    optics = read_image(tmp_path / "b.tif").optics
+    assert optics.stage_x_um == Stated(7.5, "Micro-Manager XPositionUm")
+    assert optics.stage_y_um == Stated(-3.0, "Micro-Manager YPositionUm")
+
+
 FRAME = {
     "Core-Camera": "HamamatsuHam_DCAM",
     "HamamatsuHam_DCAM-CameraName": "C13440-20CU",

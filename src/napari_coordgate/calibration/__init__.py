@@ -29,6 +29,11 @@ from napari_coordgate.calibration.noise import (
     estimate_noise,
     estimate_noise_events,
 )
+from napari_coordgate.calibration.shifted import (
+    ShiftedFit,
+    calibrate_shifted,
+    calibrate_shifted_events,
+)
 
 __all__ = [
     "BeadFit",
@@ -39,12 +44,15 @@ __all__ = [
     "ImagesFit",
     "LensFit",
     "NoiseEstimate",
+    "ShiftedFit",
     "calibrate_beads",
     "calibrate_beads_events",
     "calibrate_focus",
     "calibrate_focus_events",
     "calibrate_images",
     "calibrate_images_events",
+    "calibrate_shifted",
+    "calibrate_shifted_events",
     "check",
     "detect_beads",
     "estimate_flat_field",

@@ -573,6 +573,55 @@ def calibrate_focus(
     calibrate_from_focus_series(stack, lens, output, report, z_um, axes, overwrite)
 
 
+@calibrate.command("shifted")
+def calibrate_shifted(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Images of one sample that was moved between them; all overlap the first."
+        ),
+    ],
+    output: LensOutput,
+    lens: KnownLens = None,
+    report: LensReport = None,
+    shift_px: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="Y,X",
+            help="How far the content of the first image moved, pixels; once for each other "
+            "image. Default: positions of the stage in the files, else found in the images.",
+        ),
+    ] = None,
+    shift_um: Annotated[
+        list[str] | None, typer.Option(metavar="Y,X", help="The same in um.")
+    ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Camera, made by 'calibrate noise'; default: noise from the images."),
+    ] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Parameter to estimate; repeat the flag for several. Default: defocus_um, "
+            "field_curvature_um and tilt_um."
+        ),
+    ] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the focus of a lens over the frame with shifted images of one sample.
+
+    Two or three images suffice, shifted by a quarter to half of the frame: the same content is
+    blurred differently at its different places in the frame. Any sample will do.
+    """
+    from napari_coordgate.cli.calibrate import GivenShifts, calibrate_from_shifted_images
+
+    shifts = GivenShifts(shift_px or (), shift_um or ())
+    calibrate_from_shifted_images(
+        images, lens, output, report, shifts, camera, free or (), axes, overwrite
+    )
+
+
 @calibrate.command("noise")
 def calibrate_noise(
     output: Annotated[Path, typer.Option("--output", "-o", help="Camera to write (.yaml).")],

@@ -11,6 +11,7 @@ from napari_coordgate.calibration import (
     calibrate_beads_events,
     calibrate_focus_events,
     calibrate_images_events,
+    calibrate_shifted_events,
     estimate_flat_field_events,
     estimate_noise_events,
 )
@@ -187,6 +188,68 @@ def calibrate_from_focus_series(
     with cancel_on_signal() as cancel:
         fit = follow(calibrate_focus_events(image, lens, z_um=z_um, cancel=cancel))
     write_lens_fit(fit, output, report, overwrite)
+
+
+@dataclass(frozen=True)
+class GivenShifts:
+    """Flags ``--shift-px`` and ``--shift-um``: a text "Y,X" for each image after the first."""
+
+    px: Sequence[str]
+    um: Sequence[str]
+
+    def pairs(self) -> dict[str, list[tuple[float, float]]]:
+        """Arguments of `calibrate_shifted`."""
+        return {
+            name: [_two_floats(text, flag) for text in texts]
+            for name, flag, texts in (
+                ("shifts_px", "--shift-px", self.px),
+                ("shifts_um", "--shift-um", self.um),
+            )
+            if texts
+        }
+
+
+def calibrate_from_shifted_images(
+    images: Sequence[Path],
+    lens_path: Path | None,
+    output: Path,
+    report: Path | None,
+    shifts: GivenShifts,
+    camera_path: Path | None,
+    free: Sequence[str],
+    axes: str | None,
+    overwrite: bool,
+) -> None:
+    """Measure the focus of a lens with shifted images, print it, and write the lens."""
+    check_lens_outputs(output, report, overwrite)
+    pairs = shifts.pairs()
+    lens = _known_lens(lens_path, as_images(list(images), axes)[0])
+    camera = None if camera_path is None else load_settings(Camera, camera_path)
+    with cancel_on_signal() as cancel:
+        fit = follow(
+            calibrate_shifted_events(
+                list(images),
+                lens,
+                shifts_px=pairs.get("shifts_px"),
+                shifts_um=pairs.get("shifts_um"),
+                camera=camera,
+                free=tuple(free) or FREE,
+                axes=axes,
+                cancel=cancel,
+            )
+        )
+    shown = "; ".join(f"{y:.1f}, {x:.1f}" for y, x in fit.shifts_px[1:])
+    typer.echo(f"Shifts (y, x) against the first image, pixels: {shown}")
+    write_lens_fit(fit, output, report, overwrite)
+
+
+def _two_floats(text: str, flag: str) -> tuple[float, float]:
+    """Two numbers of a flag such as ``-512,0``."""
+    try:
+        y, x = map(float, text.split(","))
+    except ValueError:
+        raise SettingsError(f"{flag} {text!r} is not valid; use the form -512,0.") from None
+    return y, x
 
 
 def _known_lens(path: Path | None, image: Image) -> Lens:

@@ -1,4 +1,4 @@
-"""Optics and camera as far as the file of an image states them, and where it does so."""
+"""Optics, camera and stage as far as the file of an image states them, and where it does so."""
 
 import math
 import re
@@ -20,10 +20,11 @@ class Stated(Generic[V]):
 
 @dataclass(frozen=True)
 class OpticalMetadata:
-    """Optics and camera of an image; None where the file states nothing, or an impossible value.
+    """Optics, camera and stage of an image; None where the file states no possible value.
 
     The refractive index is that of the immersion medium, the emission wavelengths are one for
-    each channel, the pixels of the camera are in counts, and the read noise is in electrons.
+    each channel, the pixels of the camera are in counts, and the read noise is in electrons. The
+    stage is where the first plane was recorded, along axes of the stage.
     """
 
     na: Stated[float] | None = None
@@ -35,6 +36,8 @@ class OpticalMetadata:
     electrons_per_count: Stated[float] | None = None
     offset: Stated[float] | None = None
     read_noise: Stated[float] | None = None
+    stage_y_um: Stated[float] | None = None
+    stage_x_um: Stated[float] | None = None
 
     def completed_by(self, other: "OpticalMetadata") -> "OpticalMetadata":
         """These values, and those of another source where there are none."""
@@ -81,6 +84,8 @@ _RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "electrons_per_count": (0.0, math.inf),
         "offset": (-1e-9, math.inf),
         "read_noise": (0.0, math.inf),
+        "stage_y_um": (-math.inf, math.inf),
+        "stage_x_um": (-math.inf, math.inf),
     }
 )
 """Bounds, excluded, of possible values; microscopes store 0 or -1 for unknown ones."""

@@ -1,4 +1,4 @@
-"""Optics and camera in OME-XML, in Micro-Manager's metadata and in the info of ImageJ."""
+"""Optics, camera and stage in OME-XML, in Micro-Manager's metadata and in the info of ImageJ."""
 
 import json
 import re
@@ -25,6 +25,7 @@ def ome_optics(xml: str, image: int = 0) -> OpticalMetadata:
     detectors = root.findall("{*}Instrument/{*}Detector")
     detector = referenced(detectors, _or_empty(detector_settings).get("ID"))
     plane = _or_empty(element.find("{*}Pixels/{*}Plane[@ExposureTime]"))
+    placed = _or_empty(element.find("{*}Pixels/{*}Plane[@PositionX]"))
     return stated_optics(
         na=(objective.get("LensNA"), "OME-XML Objective LensNA"),
         refractive_index=(
@@ -48,7 +49,15 @@ def ome_optics(xml: str, image: int = 0) -> OpticalMetadata:
             )
             for c in channels
         ],
+        stage_y_um=_position(placed, "Y"),
+        stage_x_um=_position(placed, "X"),
     )
+
+
+def _position(plane: ElementTree.Element, axis: str) -> Found:
+    """Position of the stage along an axis."""
+    unit = plane.get(f"Position{axis}Unit", "µm")
+    return micrometers(plane.get(f"Position{axis}"), unit), f"OME-XML Plane Position{axis}"
 
 
 def _nanometers(length: str | None, unit: str) -> float | None:
@@ -91,6 +100,8 @@ def micromanager_optics(properties: Mapping[str, Any]) -> OpticalMetadata:
         electrons_per_count=gain,
         offset=find(f"{device}-CONVERSION FACTOR OFFSET"),
         read_noise=find(f"{device}-Current Read Noise"),
+        stage_y_um=find("YPositionUm"),
+        stage_x_um=find("XPositionUm"),
     )
 
 
