@@ -287,6 +287,15 @@ def is_checkpoint(path: str | Path) -> bool:
     return bool(header.get("progress"))
 
 
+def is_universal(path: str | Path) -> bool:
+    """Whether a file is that of a universal model; False if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return UNIVERSAL_FORMAT in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 class _Header(BaseModel):
     """Header of a file, see `Model.header`."""
 

@@ -1,5 +1,6 @@
 """Universal model: an unrolled network that deblurs images of any lens, as one file."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,17 @@ from napari_coordgate.version import __version__
 
 VERSION = 1
 SHIPPED_NAME = "universal.safetensors"
+
+
+def shipped_path() -> Path:
+    """File of the universal model that is shipped with the package."""
+    path = sample_data_folder() / SHIPPED_NAME
+    if not path.exists():
+        raise ModelError(
+            f"The universal model {path} is missing; install napari-coordgate again, or give the "
+            "file of one."
+        )
+    return path
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -77,6 +89,15 @@ class UniversalModel:
                 f"The weights do not fit the network: {' '.join(str(error).split())}"
             ) from None
         return network.eval().requires_grad_(False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Version of the weights: the first 16 digits of their SHA-256."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            digest.update(self.weights[name].detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"UniversalModel({self.config.network.stages} stages, step {self.step})"
@@ -136,7 +157,9 @@ class UniversalModel:
             If the file is missing, truncated, not a universal model, written by a later version,
             or does not rebuild its network.
         """
-        path = sample_data_folder() / SHIPPED_NAME if path is None else path
+        path = shipped_path() if path is None else path
+        if not Path(path).exists():
+            raise ModelError(f"{path}: no such file; give the file of a universal model.")
         content, tensors = read_tensors(path, {UNIVERSAL_FORMAT: VERSION})
         try:
             header = _Header.model_validate(content)

@@ -20,7 +20,7 @@ def result(name: str, status: FileStatus, output: Path | None = None, **values: 
 
 def write(path: Path, *results: TaskResult, folder: Path = PLATES) -> None:
     report = Report(path)
-    report.append_run(folder, Path("/m.safetensors"), {"tile": 64}, "0.1.0")
+    report.append_run(folder, {"model": "/m.safetensors"}, {"tile": 64}, "0.1.0")
     for one in results:
         report.append(folder, one)
     report.close()

@@ -119,11 +119,11 @@ def test_flags_of_the_other_kind_of_method_are_refused(
     image, psf = files
     output, model = tmp_path / "out.tif", tmp_path / "model.safetensors"
     for flags, words in (
-        ((), "either a model"),
-        (("--psf", psf, "--model", model), "either a model"),
+        ((), "Give a PSF field (--psf) or a lens (--lens)"),
+        (("--psf", psf, "--lens", psf), "either a PSF field"),
         (("--model", model, "--num-iter", "3"), "--num-iter has no effect on models"),
         (("--model", model, "--which-psf", "mean"), "--which-psf has no effect on models"),
-        (("--psf", psf, "--precision", "float32"), "--precision has no effect on deconvolution"),
+        (("--psf", psf, "--precision", "float32"), "--precision has no effect on richardson-lucy"),
         (("--psf", psf, "--discrepancy"), "photons"),
     ):
         finished = run("deblur", image, output, *flags)

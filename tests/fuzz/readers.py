@@ -157,7 +157,7 @@ def write_comparison(path: Path) -> None:
 def write_report(path: Path) -> None:
     folder, output = Path("/data"), path.parent / "a.ome.tif"
     report = Report(path)
-    report.append_run(folder, Path("m.safetensors"), {"tile": 256}, "1.0")
+    report.append_run(folder, {"model": "m.safetensors"}, {"tile": 256}, "1.0")
     report.append(folder, TaskResult(folder / "a.tif", "done", output, 1.5, size=9))
     report.close()
     time = re.compile('"time":"[^"]+"')  # the same bytes in each run

@@ -6,12 +6,19 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-from napari_coordgate.config import CGUNetConfig, Scaling, TrainingConfig
+from napari_coordgate.config import (
+    CGUNetConfig,
+    Scaling,
+    TrainingConfig,
+    UniversalTrainingConfig,
+    UnrolledConfig,
+)
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import Predictor, deblur_planes
 from napari_coordgate.io import Image
 from napari_coordgate.model import Model
-from napari_coordgate.networks import UNet
+from napari_coordgate.networks import CoordGate, UNet, UnrolledNetwork
+from napari_coordgate.universal_model import UniversalModel
 
 Pixels = NDArray[Any]
 WHOLE_RANGE = Scaling(low_percentile=0, high_percentile=100)
@@ -52,3 +59,17 @@ def deblur_stack(predictor: Predictor, stack: Pixels, axes: str = "ZYX") -> Pixe
     for _ in deblur_planes(predictor, image, result, Window.whole(image.frame_shape)):
         pass
     return result
+
+
+def random_universal_model(seed: int = 0) -> UniversalModel:
+    """Small universal model with weak random corrections, whose gates vary with the noise."""
+    torch.manual_seed(seed)
+    config = UniversalTrainingConfig(network=UnrolledConfig(stages=2, base_channels=4))
+    network = UnrolledNetwork(config.network)
+    for name, parameter in network.named_parameters():
+        if "head" in name:
+            torch.nn.init.normal_(parameter, std=0.01)
+    for module in network.modules():
+        if isinstance(module, CoordGate):
+            torch.nn.init.normal_(module.encoder[-1].weight, std=0.1)
+    return UniversalModel(config, network.state_dict(), card={"training_data": "none"})

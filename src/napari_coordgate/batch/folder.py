@@ -11,22 +11,26 @@ from napari_coordgate.batch.planning import plan_files
 from napari_coordgate.batch.report import Report, read_report
 from napari_coordgate.batch.scheduling import BatchRun
 from napari_coordgate.batch.sources import REPORT_NAME, find_sources
-from napari_coordgate.batch.worker import Batch, config_hash
+from napari_coordgate.batch.worker import Batch, config_hash, file_hash, universal_weights
 from napari_coordgate.config import (
     BatchConfig,
     BatchRuntime,
     BatchSettings,
+    Camera,
     Device,
-    RichardsonLucyConfig,
+    GaussianLens,
+    Lens,
+    UniversalConfig,
     as_settings,
 )
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.events import Event, FileChanged, FileStatus, Stopwatch, pluralize, run
-from napari_coordgate.inference import as_method, build_deblurrer
+from napari_coordgate.inference import DeblurMethod
 from napari_coordgate.io.files import check_writable, remove_stale_temp_files
 from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
 from napari_coordgate.version import __version__
 
 DEFAULTS, DEFAULT_RUNTIME = BatchConfig(), BatchRuntime()
@@ -113,6 +117,8 @@ def deblur_folder(
     output: str | Path,
     model: str | Path,
     *,
+    psf_field: str | Path | None = None,
+    camera: Camera | None = None,
     config: BatchConfig = DEFAULTS,
     runtime: BatchRuntime = DEFAULT_RUNTIME,
     device: Device | None = None,
@@ -134,8 +140,15 @@ def deblur_folder(
         Folder for the results, in subfolders of the same names, and for the report
         ``deblur-report.jsonl``. It is created if it does not exist.
     model : str or Path
-        File of a model; or of the PSF field of the lens, for deconvolution by Richardson-Lucy,
-        or as ``config.deconvolution`` says.
+        ``"universal"``, ``"richardson-lucy"``, ``"wiener"`` or the file of another universal
+        model, together with ``psf_field``; or the file of a model trained for this lens; or the
+        file of the blur of the lens alone, for the default method.
+    psf_field : str or Path, optional
+        File of the PSF field of the lens, or of the lens, of which a PSF field is made for the
+        frame of each image.
+    camera : Camera, optional
+        Noise of the images, instead of that of ``config``. The universal model estimates it
+        from each image if it is not known.
     config : BatchConfig
         Which files and which part of them to deblur, and how.
     runtime : BatchRuntime
@@ -186,7 +199,7 @@ def deblur_folder(
     >>> [file.output.name for file in summary.done]
     ['cells.ome.tif']
 
-    Without a model, by deconvolution with the PSF field of the lens:
+    With the PSF field of the lens, and no training:
 
     >>> def deconvolve_folder(folder, output):
     ...     config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 20})
@@ -196,6 +209,8 @@ def deblur_folder(
         folder,
         output,
         model,
+        psf_field=psf_field,
+        camera=camera,
         config=config,
         runtime=runtime,
         device=device,
@@ -210,6 +225,8 @@ def deblur_folder_events(
     output: str | Path,
     model: str | Path,
     *,
+    psf_field: str | Path | None = None,
+    camera: Camera | None = None,
     config: BatchConfig = DEFAULTS,
     runtime: BatchRuntime = DEFAULT_RUNTIME,
     device: Device | None = None,
@@ -221,7 +238,7 @@ def deblur_folder_events(
 
     Parameters
     ----------
-    folder, output, model, config, runtime, device, overwrite, cancel
+    folder, output, model, psf_field, camera, config, runtime, device, overwrite, cancel
         As for `deblur_folder`.
     thumbnails : bool
         Add thumbnails of the blurred and the deblurred image to the events of files that
@@ -255,19 +272,17 @@ def deblur_folder_events(
     """
     config = as_settings(config, BatchConfig, "config")
     runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
-    if isinstance(model, Model | PSFField):
-        what, name = ("model",) * 2 if isinstance(model, Model) else ("PSF field", "psf_field")
-        raise ModelError(
-            f"deblur_folder reads the {what} from a file; save it ({name}.save) and pass that file."
-        )
+    if camera is not None:
+        config = config.replace(camera=as_settings(camera, Camera, "camera"))
+    for given in (model, psf_field):
+        _check_is_file(given)
     stopwatch = Stopwatch("deblurring", 0)
-    folder, output, file = Path(folder).resolve(), Path(output).resolve(), Path(model).resolve()
+    folder, output = Path(folder).resolve(), Path(output).resolve()
     if output == folder:
         raise OutputError(f"{output} is the folder of the images; choose another for results.")
-    method = as_method(file)
-    if isinstance(method, PSFField) and config.deconvolution is None:
-        config = config.replace(deconvolution=RichardsonLucyConfig())
-    build_deblurrer(method, config, runtime.on("cpu"))  # raises before anything is written
+    method = DeblurMethod.of(model, psf_field, config, runtime.on("cpu"))  # before all is written
+    file = Path(model if psf_field is None else psf_field).resolve()
+    config = config.replace(deconvolution=_absolute(method.config.deconvolution))
     sources = find_sources(folder, config.pattern, exclude=output)
     hashed = config_hash(file, config)
     batch = Batch(folder, output, file, config, runtime, hashed, thumbnails)
@@ -278,10 +293,42 @@ def deblur_folder_events(
         )
         plan = plan_files(batch, sources, history, overwrite)
         with closing(Report(output / REPORT_NAME)) as report:
-            report.append_run(folder, file, _given_settings(config, runtime), __version__)
+            files = _files_of(method, batch)
+            report.append_run(folder, files, _given_settings(config, runtime), __version__)
             batch_run = BatchRun(batch, report, cancel)
             yield from batch_run.events(plan)
     return BatchSummary(tuple(batch_run.results), report.path, stopwatch.seconds)
+
+
+def _check_is_file(model: object) -> None:
+    """Raise ModelError for an object in place of the file that all workers read."""
+    names = {Model: "model", UniversalModel: "model", PSFField: "PSF field"}
+    for kind, name in names.items():
+        if isinstance(model, kind):
+            save = f"{name.lower().replace(' ', '_')}.save"
+            raise ModelError(
+                f"deblur_folder reads the {name} from a file; save it ({save}) and pass that file."
+            )
+    if isinstance(model, Lens | GaussianLens):
+        raise ModelError(
+            "deblur_folder reads the lens from a file; save it (save_lens) and pass that file."
+        )
+
+
+def _absolute(deconvolution: Any) -> Any:
+    """Settings of a deconvolution that other folders and computers understand."""
+    if isinstance(deconvolution, UniversalConfig) and deconvolution.weights is not None:
+        return deconvolution.replace(weights=deconvolution.weights.resolve())
+    return deconvolution
+
+
+def _files_of(method: DeblurMethod, batch: Batch) -> dict[str, str]:
+    """Files of a method by what they contain, and the hash of weights, which may change."""
+    kinds = {Model: "model", PSFField: "psf_field"}
+    files = {kinds.get(type(method.source), "lens"): str(batch.method)}
+    if weights := universal_weights(batch.config):
+        files |= {"weights": str(weights), "weights_sha256": file_hash(weights)}
+    return files
 
 
 def _given_settings(config: BatchConfig, runtime: BatchRuntime) -> dict[str, Any]:

@@ -89,12 +89,10 @@ class Report:
             self._file.write("\n")
 
     def append_run(
-        self, folder: Path, method: Path, settings: Mapping[str, Any], version: str
+        self, folder: Path, files: Mapping[str, str], settings: Mapping[str, Any], version: str
     ) -> None:
-        """Write the line that starts a run with a model or PSF field."""
-        kind = "model" if settings.get("deconvolution") is None else "psf_field"
-        method_file = {kind: str(method)}
-        self._append(run=str(folder), **method_file, settings=settings, program=version)
+        """Write the line that starts a run; ``files`` are those of its method."""
+        self._append(run=str(folder), **files, settings=settings, program=version)
 
     def append(self, folder: Path, result: TaskResult) -> None:
         """Write the status of a file of this folder; "running" is on the disk on return.

@@ -21,7 +21,6 @@ from napari_coordgate.batch.worker import (
 )
 from napari_coordgate.errors import CanceledError, OutputError, SettingsError
 from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, raise_if_canceled
-from napari_coordgate.inference import as_method, build_deblurrer
 from napari_coordgate.io import plane_indices
 from napari_coordgate.io.files import remove_stale_temp_files
 
@@ -53,11 +52,10 @@ class FileJob:
     def share(self, width: int) -> None:
         """Create the output here, and split the work into tasks for some of the planes each."""
         batch = self.task.batch
-        method = as_method(batch.method)
-        image, alignment = open_source(self.task, method)
-        count = len(list(plane_indices(image)))
         # The workers compute; here it is only asked for the size of its tiles.
-        deblurrer = build_deblurrer(method, batch.config, batch.runtime.on("cpu"))
+        method = batch.load_method("cpu")
+        image, alignment, _, deblurrer = open_source(self.task, method)
+        count = len(list(plane_indices(image)))
         chunk = deblurrer.tile_shape(alignment.window.shape)
         out = self._output.enter_context(create_output(self.task, image, chunk))
         size = -(-count // (TASKS_PER_SLOT * width))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,15 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime
-from napari_coordgate.config import BatchConfig, BatchRuntime, FileConfig
+from napari_coordgate.config import BatchConfig, BatchRuntime, Device, FileConfig, UniversalConfig
 from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
 from napari_coordgate.events import FileStatus, Progress
 from napari_coordgate.inference import (
+    DeblurMethod,
     Deblurrer,
     FrameAlignment,
     align_to_frame,
-    as_method,
-    build_deblurrer,
     deblur_planes,
     find_mismatch,
     output_dtype,
@@ -45,6 +44,7 @@ from napari_coordgate.io.files import temporary_path
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import shipped_path
 
 OnProgress = Callable[[float], None]
 """Called with the finished part of a task, 0 to 1."""
@@ -60,7 +60,7 @@ _loading = threading.Lock()
 class Batch:
     """What all files of a batch share; paths are absolute, so that other computers find them.
 
-    `method` is the file of a model or PSF field.
+    `method` is the file of a model, PSF field or lens.
     """
 
     folder: Path
@@ -70,6 +70,16 @@ class Batch:
     runtime: BatchRuntime
     config_hash: str
     thumbnails: bool = False
+
+    def load_method(self, device: Device | None = None) -> DeblurMethod:
+        """Load the files of the method, for the device of the runtime or another one."""
+        return DeblurMethod.of(self.method, None, self.config, self.runtime.on(device))
+
+    @property
+    def files(self) -> str:
+        """Names of the files of the method."""
+        weights = universal_weights(self.config)
+        return f"{self.method} or {weights}" if weights else str(self.method)
 
     def result(
         self, source: Source, target: Path | None, status: FileStatus, **values: Any
@@ -129,14 +139,29 @@ class Task:
 
 
 def config_hash(method: Path, config: BatchConfig) -> str:
-    """Hash of what a result depends on besides its source: settings and model or PSF field file."""
-    values = config.select(FileConfig).model_dump(mode="json")
+    """Hash of what a result depends on besides its source: settings and the files of the method."""
+    values, files = config.select(FileConfig).model_dump(mode="json"), [method]
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
+    if weights := universal_weights(config):
+        del values["deconvolution"]["weights"]  # their content counts
+        files.append(weights)
     settings = json.dumps(values, sort_keys=True)
-    with method.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    content = " ".join(map(file_hash, files))
     return hashlib.sha256(f"{content} {settings}".encode()).hexdigest()[:16]
+
+
+def file_hash(path: Path) -> str:
+    """Hash of the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def universal_weights(config: BatchConfig) -> Path | None:
+    """File of the universal model of a batch; None if it has another method."""
+    if not isinstance(config.deconvolution, UniversalConfig):
+        return None
+    return config.deconvolution.weights or shipped_path()
 
 
 def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) -> TaskResult:
@@ -164,14 +189,26 @@ def with_output_stat(result: TaskResult) -> TaskResult:
     return replace(result, output_size=size, output_modified_ns=modified_ns)
 
 
-def open_source(task: Task, method: Model | PSFField) -> tuple[Image, FrameAlignment]:
-    """Image of a task, and the window of the frame that it shows."""
+class OpenSource(NamedTuple):
+    """Image of a task, the window of the frame that it shows, and what deblurs it."""
+
+    image: Image
+    alignment: FrameAlignment
+    reference: Model | PSFField
+    deblurrer: Deblurrer
+
+
+def open_source(
+    task: Task, method: DeblurMethod, cancel: threading.Event | None = None
+) -> OpenSource:
+    """Open the image of a task, and prepare its deblurring."""
     path, config = task.source.path, task.batch.config
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
     image = read_image(path, config.axes).select(config.selection)
-    return image, align_to_frame(image, method, config.origin)
+    reference, deblurrer = method.prepare(image, config.origin, cancel)
+    return OpenSource(image, align_to_frame(image, reference, config.origin), reference, deblurrer)
 
 
 @contextmanager
@@ -197,12 +234,11 @@ def _deblur(
     task: Task, on_progress: OnProgress, cancel: threading.Event
 ) -> tuple[str, Thumbnails | None]:
     """Deblur a file; returns a note for the user, and thumbnails if wanted."""
-    method, deblurrer = _method(task)
-    image, alignment = open_source(task, method)
+    image, alignment, reference, deblurrer = open_source(task, _method(task), cancel)
     notes, config = [alignment.note], task.batch.config
     if task.part == 0:
         runtime = task.batch.runtime
-        notes.append(find_mismatch(image, method, config.camera, alignment.window, runtime))
+        notes.append(find_mismatch(image, reference, config.camera, alignment.window, runtime))
     note = " ".join(filter(None, notes))
 
     def fill(out: Any) -> Thumbnails | None:
@@ -223,8 +259,8 @@ def _deblur(
         return note, fill(out)
 
 
-def _method(task: Task) -> tuple[Model | PSFField, Deblurrer]:
-    """Model or PSF field of a task, and its deblurrer, loaded once per process."""
+def _method(task: Task) -> DeblurMethod:
+    """Method of a task, loaded once per process."""
     with _loading:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
@@ -233,11 +269,11 @@ def _method(task: Task) -> tuple[Model | PSFField, Deblurrer]:
 
 
 @lru_cache(maxsize=1)
-def _load_method(batch: Batch) -> tuple[Model | PSFField, Deblurrer]:
-    method = as_method(batch.method)
+def _load_method(batch: Batch) -> DeblurMethod:
+    method = batch.load_method()
     if config_hash(batch.method, batch.config) != batch.config_hash:
-        raise ModelError(f"{batch.method} was changed while the batch ran; start the batch again.")
-    return method, build_deblurrer(method, batch.config, batch.runtime)
+        raise ModelError(f"{batch.files} was changed while the batch ran; start the batch again.")
+    return method
 
 
 def _thumbnail(image: Image, data: Any) -> NDArray[np.float32]:

@@ -260,12 +260,22 @@ def deblur(
     ],
     given: CliSettings[BatchSettings],
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Model, made by 'napari-coordgate train'.")
-    ] = None,
-    psf: Annotated[
         Path | None,
         typer.Option(
-            help="PSF field, made by 'napari-coordgate psf', for deconvolution instead of a model."
+            "--model",
+            "-m",
+            help="Model for this lens, made by 'napari-coordgate train'; or, with --psf or "
+            "--lens, a universal model in place of the one that is shipped.",
+        ),
+    ] = None,
+    psf: Annotated[
+        Path | None, typer.Option(help="PSF field of the lens, made by 'napari-coordgate psf'.")
+    ] = None,
+    lens: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lens (.yaml, or the name of a kept one); its PSF field is made for the frame of "
+            "each image."
         ),
     ] = None,
     target: Annotated[
@@ -287,7 +297,8 @@ def deblur(
 ) -> None:
     """Deblur an image, or all images in a folder.
 
-    Give a model, or a PSF field for deconvolution, which needs no training.
+    Give the PSF field of the lens, or the lens itself, for a method that needs no training
+    (--method); or a model that was trained for this lens.
 
     Stacks are deblurred plane by plane. The result has the units of the image.
 
@@ -298,9 +309,9 @@ def deblur(
 
     if (output is None) == (target is None):
         raise SettingsError("Give one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
-    from napari_coordgate.cli.deblur import MethodFile, deblur_image
+    from napari_coordgate.cli.deblur import MethodFiles, deblur_image
 
-    method = MethodFile.from_flags(model, psf)
+    files = MethodFiles.from_flags(model, psf, lens)
     window_origin, path = _parse_origin(origin), output or target
     assert path is not None
     if image.is_dir() and not is_image(image):
@@ -308,10 +319,10 @@ def deblur(
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
-        method.load()  # a file of the wrong kind is an error before the work
-        settings = method.settings(given, axes=axes, origin=window_origin)
-        raise typer.Exit(deblur_images(image, method.path, path, settings, overwrite))
-    deblur_image(image, method, path, axes, window_origin, given, overwrite)
+        files.check()  # a file of the wrong kind is an error before the work
+        settings = files.settings(given, axes=axes, origin=window_origin)
+        raise typer.Exit(deblur_images(image, files.method, path, settings, overwrite))
+    deblur_image(image, files, path, axes, window_origin, given, overwrite)
 
 
 @app.command()

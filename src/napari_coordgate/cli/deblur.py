@@ -21,7 +21,9 @@ from napari_coordgate.config import (
     DeblurRuntime,
     FileConfig,
     RichardsonLucySettings,
+    UniversalConfig,
     WienerSettings,
+    load_lens,
 )
 from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.errors import SettingsError
@@ -29,62 +31,102 @@ from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
 """Settings of a batch that also apply to a single image."""
 DECONVOLUTION = {"deconvolution", "camera"}
-"""Settings that apply to deconvolution alone."""
-NETWORK = {"precision", "tile", "memory_gb"}
-"""Settings that apply to models alone."""
+"""Settings that apply to a lens alone, and not to a model trained for it."""
+TILES = {"tile", "memory_gb"}
+"""Settings that apply to networks alone."""
 
 Process = Callable[[Any, threading.Event], Generator[Event, None, NDArray[Any]]]
 """Starts a job that fills an array and can be canceled."""
 
 
 @dataclass(frozen=True)
-class MethodFile:
-    """File of the model or PSF field that deblurs."""
+class MethodFiles:
+    """Files that deblur: a model, or the blur of a lens and perhaps a universal model."""
 
-    path: Path
-    is_model: bool
+    model: Path | None
+    blur: Path | None
+    """PSF field or lens."""
 
     @classmethod
-    def from_flags(cls, model: Path | None, psf: Path | None) -> Self:
-        """File of the flag ``--model`` or ``--psf``."""
-        if model is not None and psf is None:
-            return cls(model, is_model=True)
-        if psf is not None and model is None:
-            return cls(psf, is_model=False)
-        raise SettingsError("Give either a model (--model) or a PSF field (--psf).")
+    def from_flags(cls, model: Path | None, psf: Path | None, lens: Path | None) -> Self:
+        """Files of the flags ``--model``, ``--psf`` and ``--lens``."""
+        if psf is not None and lens is not None:
+            raise SettingsError("Give either a PSF field (--psf) or a lens (--lens).")
+        if model is None and psf is None and lens is None:
+            raise SettingsError(
+                "Give a PSF field (--psf) or a lens (--lens), or a model for this lens (--model)."
+            )
+        return cls(model, psf if lens is None else find_lens_file(lens))
 
-    def load(self) -> Model | PSFField:
-        """The model or PSF field; an error if the file is of the other kind."""
-        return Model.load(self.path) if self.is_model else PSFField.load(self.path)
+    def check(self) -> None:
+        """Raise what is wrong with the kinds and contents of the files."""
+        if self.blur is None:
+            assert self.model is not None
+            Model.load(self.model)
+        elif self.blur.suffix.lower() in LENS_SUFFIXES:
+            load_lens(self.blur)
+        else:
+            PSFField.load(self.blur)
 
     @property
-    def other_settings(self) -> set[str]:
-        """Settings that do not apply."""
-        return DECONVOLUTION if self.is_model else NETWORK
+    def method(self) -> Path:
+        """File that is passed alone where the settings name the universal model."""
+        path = self.model if self.blur is None else self.blur
+        assert path is not None
+        return path
 
     def settings(self, given: CliSettings[BatchSettings], **values: Any) -> BatchSettings:
-        """Settings from flags and their file; a PSF field is for Richardson-Lucy by default."""
-        if wrong := given.flags.keys() & self.other_settings:
-            kinds = ("models", "--psf") if self.is_model else ("deconvolution", "--model")
+        """Settings from flags and their file; of a lens with the default method if none is given.
+
+        A flag that has no effect on the method is an error.
+        """
+        file = dict(given.file)
+        if self.blur is None:
+            file = {name: value for name, value in file.items() if name not in DECONVOLUTION}
+        else:
+            file["deconvolution"] = self._deconvolution(file.get("deconvolution") or {})
+        settings = replace(given, file=file).settings(values)
+        if wrong := given.flags.keys() & self.other_settings(settings):
+            used = settings.deconvolution
+            what = "models" if self.blur is None or used is None else used.method
+            instead = "--psf or --lens" if self.blur is None else "a trained --model"
             raise SettingsError(
-                f"{flag_of(given.flags, min(wrong))} has no effect on {kinds[0]}; omit it, or give "
-                f"{kinds[1]}."
+                f"{flag_of(given.flags, min(wrong))} has no effect on {what}; omit it, or give "
+                f"{instead} instead."
             )
-        file = {n: v for n, v in given.file.items() if n not in self.other_settings}
-        if not self.is_model:
-            file["deconvolution"] = file.get("deconvolution") or {"method": "richardson-lucy"}
-        return replace(given, file=file).settings(values)
+        return settings
+
+    def _deconvolution(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a deconvolution in a file, with the universal model of the flags."""
+        if self.model is None:
+            return given
+        kept = given if given.get("method") == "universal" else {}
+        return {**kept, "method": "universal", "weights": self.model}
+
+    def other_settings(self, settings: BatchSettings) -> set[str]:
+        """Settings that do not apply to the method."""
+        if self.blur is None:
+            return DECONVOLUTION
+        is_network = isinstance(settings.deconvolution, UniversalConfig)
+        return {"precision"} if is_network else {"precision", *TILES}
+
+
+def find_lens_file(lens: Path) -> Path:
+    """File of a lens, or of the kept one with this name; raises SettingsError if it is none."""
+    find_lens(lens)
+    return lens if lens.exists() else kept_lens_files()[str(lens)]
 
 
 def deblur_image(
     path: Path,
-    method_file: MethodFile,
+    files: MethodFiles,
     output: Path,
     axes: str | None,
     origin: tuple[int, int] | None,
@@ -92,14 +134,14 @@ def deblur_image(
     overwrite: bool,
 ) -> None:
     """Deblur an image file; axes and pixel size are kept."""
-    settings = method_file.settings(given)
+    settings = files.settings(given)
     folder_flags = given.flags.keys() - IMAGE_SETTINGS
     if folder_flags:
         raise SettingsError(
             f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
         )
     check_not_exists([output, settings_path(output)], overwrite)
-    method = method_file.load()
+    files.check()
     image = read_image(path, axes)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
@@ -108,7 +150,7 @@ def deblur_image(
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
             image,
-            method,
+            files.method,
             origin=origin,
             config=settings.select(DeblurConfig),
             runtime=settings.select(DeblurRuntime),
@@ -118,7 +160,7 @@ def deblur_image(
 
     dtype = output_dtype(image.data, settings)
     seconds = _write_processed(image, output, dtype, process, overwrite)
-    names = (set(given.names) & IMAGE_SETTINGS) - method_file.other_settings
+    names = (set(given.names) & IMAGE_SETTINGS) - files.other_settings(settings)
     text = settings.to_yaml(names)
     write_settings(settings_path(output), text, overwrite)
     typer.echo(f"{output}: Deblurred {_summary(image, seconds)}.")

@@ -21,8 +21,9 @@ from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import pluralize
 from napari_coordgate.io import IMAGE_SUFFIXES, read_image
 from napari_coordgate.io.tiff import coordgate_tiff_kind
-from napari_coordgate.model import Model, is_checkpoint
+from napari_coordgate.model import Model, is_checkpoint, is_universal
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
 
 Description = dict[str, Any]
 
@@ -84,6 +85,8 @@ def _flat_field_info(field: PSFField) -> Description:
 
 
 def _model_info(path: Path) -> Description:
+    if is_universal(path):
+        return _universal_info(path)
     checkpoint = Model.load(path)
     field = checkpoint.psf_field
     return {
@@ -98,6 +101,21 @@ def _model_info(path: Path) -> Description:
         "psf_field": None if field is None else psf_field_info(field),
         "settings": checkpoint.config.model_dump(mode="json"),
         "history": list(checkpoint.history),
+    }
+
+
+def _universal_info(path: Path) -> Description:
+    """Card, training and settings of a universal model."""
+    model = UniversalModel.load(path)
+    return {
+        "file": str(path),
+        "kind": "universal model",
+        "step": model.step,
+        "parameters": sum(weights.numel() for weights in model.weights.values()),
+        "weights": model.digest,
+        "card": model.card,
+        "settings": model.config.model_dump(mode="json"),
+        "history": list(model.history),
     }
 
 

@@ -31,6 +31,7 @@ from napari_coordgate.config.deconvolution import (
     UniversalConfig as UniversalConfig,
     WienerConfig as WienerConfig,
     WienerSettings as WienerSettings,
+    as_deconvolution as as_deconvolution,
 )
 from napari_coordgate.config.inference import (
     BatchConfig as BatchConfig,

@@ -109,17 +109,27 @@ class UniversalConfig(Settings):
 
 
 def _named_method(value: Any) -> Any:
-    """Settings of a deconvolution, or the name of its method; by default Richardson-Lucy."""
+    """Settings of a deconvolution, or the name of its method; else the first that has them."""
     if isinstance(value, WienerConfig | RichardsonLucyConfig | UniversalConfig):
         return value
     settings = {"method": value} if isinstance(value, str) else value
     if not isinstance(settings, dict):
         raise ValueError("must be settings of a deconvolution, e.g. RichardsonLucyConfig()")
-    settings = {"method": RICHARDSON_LUCY, **settings}
+    if settings.get("method") is None:
+        fitting = (n for n, kind in _KINDS.items() if settings.keys() <= kind.model_fields.keys())
+        settings = {**settings, "method": next(fitting, RICHARDSON_LUCY)}
     if settings["method"] not in METHODS:
         given = settings["method"]
         raise ValueError(f"method must be one of {', '.join(METHODS)} (given: {given!r})")
     return settings
+
+
+_KINDS: dict[str, type[WienerConfig | RichardsonLucyConfig | UniversalConfig]] = {
+    RICHARDSON_LUCY: RichardsonLucyConfig,
+    UNIVERSAL: UniversalConfig,
+    WIENER: WienerConfig,
+}
+"""Settings of each method, first the default; if none is named, the first that has all settings."""
 
 
 def _method_tag(value: Any) -> str:
@@ -135,6 +145,15 @@ Deconvolution = Annotated[
     BeforeValidator(_named_method),
 ]
 """Settings of a method that needs a PSF field, and no training."""
+
+
+def as_deconvolution(
+    value: str | WienerConfig | RichardsonLucyConfig | UniversalConfig | None,
+) -> WienerConfig | RichardsonLucyConfig | UniversalConfig:
+    """Settings of a deconvolution, as such or of the method of this name; None: the default."""
+    if isinstance(value, WienerConfig | RichardsonLucyConfig | UniversalConfig):
+        return value
+    return _KINDS[value or next(iter(_KINDS))]()
 
 
 class WienerSettings(WienerConfig, DeviceConfig):

@@ -1,19 +1,22 @@
 """Deblur images with a model or by deconvolution, and inspect what the model learned."""
 
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
-from napari_coordgate.inference.deblurrers import Deblurrer, as_method, build_deblurrer
+from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
 from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
+from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import Predictor
 
 __all__ = [
+    "AnyBlur",
+    "AnyMethod",
+    "DeblurMethod",
     "Deblurrer",
     "FrameAlignment",
     "Predictor",
     "align_to_frame",
-    "as_method",
     "build_deblurrer",
     "by_variance",
     "deblur",

@@ -1,18 +1,16 @@
 """What deblurs a plane: the network of a model, or deconvolution with a PSF field."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import (
     DeblurConfig,
     DeblurRuntime,
-    RichardsonLucyConfig,
     UniversalConfig,
+    as_deconvolution,
 )
 from napari_coordgate.deconvolution import Deconvolver
-from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.predictor import Predictor
 from napari_coordgate.inference.universal import UniversalDeblurrer
@@ -50,33 +48,18 @@ class Deblurrer(Protocol):
         ...
 
 
-def as_method(method: Model | PSFField | str | Path) -> Model | PSFField:
-    """Model or PSF field that is given as such, or by the path of its file."""
-    if isinstance(method, Model | PSFField):
-        return method
-    if not isinstance(method, str | Path):
-        raise ModelError(
-            f"Expected a model or a PSF field, got {type(method).__name__}; pass a Model or "
-            "PSFField, or the file of either."
-        )
-    is_tiff = Path(method).suffix.lower() in (".tif", ".tiff")
-    return PSFField.load(method) if is_tiff else Model.load(method)
-
-
 def build_deblurrer(
-    method: Model | PSFField, config: DeblurConfig, runtime: DeblurRuntime
+    method: Model | PSFField,
+    config: DeblurConfig,
+    runtime: DeblurRuntime,
+    universal: UniversalModel | None = None,
 ) -> Deblurrer:
-    """Build the deblurrer of a model or PSF field."""
-    if isinstance(method, PSFField):
-        deconvolution = config.deconvolution or RichardsonLucyConfig()
-        if isinstance(deconvolution, UniversalConfig):
-            universal = UniversalModel.load(deconvolution.weights)
-            uncertainty = deconvolution.lens_uncertainty
-            return UniversalDeblurrer(method, universal, config, runtime, uncertainty)
-        return Deconvolver(method, deconvolution, camera=config.camera, device=runtime.device)
-    if config.deconvolution is not None:
-        raise SettingsError(
-            f"{config.deconvolution.method} needs a PSF field, not a model; pass the PSF field, or "
-            "omit the deconvolution."
-        )
-    return Predictor(method, config, runtime)
+    """Build the deblurrer of a model or PSF field; ``universal`` is that of the settings."""
+    if isinstance(method, Model):
+        return Predictor(method, config, runtime)
+    deconvolution = as_deconvolution(config.deconvolution)
+    if isinstance(deconvolution, UniversalConfig):
+        universal = universal or UniversalModel.load(deconvolution.weights)
+        uncertainty = deconvolution.lens_uncertainty
+        return UniversalDeblurrer(method, universal, config, runtime, uncertainty)
+    return Deconvolver(method, deconvolution, camera=config.camera, device=runtime.device)

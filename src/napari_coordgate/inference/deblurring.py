@@ -4,26 +4,24 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.config import DeblurConfig, DeblurRuntime, Device, as_settings
+from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, as_settings
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning, LensMismatchWarning
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
-from napari_coordgate.inference.deblurrers import Deblurrer, as_method, build_deblurrer
+from napari_coordgate.inference.deblurrers import Deblurrer
+from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
 from napari_coordgate.io.processing import Check
-from napari_coordgate.model import Model
 from napari_coordgate.normalization import check_plane, convert_dtype
-from napari_coordgate.optics import PSFField
 
 Pixels = NDArray[Any]
 
@@ -33,8 +31,10 @@ RUNTIME = DeblurRuntime()
 
 def deblur(
     image: PixelArray | Image,
-    model: str | Path | Model | PSFField,
+    model: AnyMethod,
     *,
+    psf_field: AnyBlur | None = None,
+    camera: Camera | None = None,
     axes: str | None = None,
     origin: tuple[int, int] | None = None,
     config: DeblurConfig = CONFIG,
@@ -43,18 +43,27 @@ def deblur(
     callback: Callable[[Event], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Pixels:
-    """Deblur an image, or each plane of a stack, with a trained model or a PSF field.
+    """Deblur an image, or each plane of a stack, with the blur of its lens or a trained model.
 
-    A model deblurs with its network. With a PSF field, the image is deconvolved, by
-    Richardson-Lucy or as ``config.deconvolution`` says.
+    With a PSF field or a lens, the image is deconvolved: by the universal model, a network that
+    serves every lens and needs no training, by Richardson-Lucy, or as ``config.deconvolution``
+    says. A model that was trained for one lens needs neither.
 
     Parameters
     ----------
     image : array, shape (..., H, W), or Image
         Blurred image in its own units. Of a dask, zarr or similar array, one plane is
         loaded at a time, or one window of a large plane.
-    model : Model, PSFField, str or Path
-        Trained model, or PSF field of the lens, or the file of either.
+    model : Model, UniversalModel, PSFField, Lens, GaussianLens, str or Path
+        ``"universal"``, ``"richardson-lucy"``, ``"wiener"`` or another universal model, together
+        with ``psf_field``; or a model trained for this lens; or the blur of the lens alone, for
+        the default method. Of models and blur also the file.
+    psf_field : PSFField, Lens, GaussianLens, str or Path, optional
+        PSF field of the lens, or the lens, of which a PSF field for the frame of the image is
+        made; or the file of either.
+    camera : Camera, optional
+        Noise of the image, instead of that of ``config``. The universal model estimates it from
+        the image if it is not known.
     axes : str, optional
         Axes of the array, as letters of TCZYX and S (samples); by default those of an
         `Image`, or the last letters of TCZYX.
@@ -87,7 +96,8 @@ def deblur(
     ModelError, PSFError
         If the model or the PSF field cannot be read.
     SettingsError
-        If deconvolution is set for a model, or its camera noise is needed and unknown.
+        If deconvolution is set for a model, a method lacks the blur of the lens, or its camera
+        noise is needed and unknown.
     DeviceMemoryError
         If the memory is too small; the message suggests a tile size.
     CanceledError
@@ -117,7 +127,7 @@ def deblur(
     >>> deblur(corner, "sample_data/starter.safetensors", origin=(0, 0)).shape
     (48, 48)
 
-    Without a model, by deconvolution with the PSF field of the lens:
+    With the PSF field of the lens, or the lens itself, and no training:
 
     >>> from napari_coordgate import DeblurConfig, PSFField, load_lens
     >>> psf_field = PSFField.from_lens(load_lens("sample_data/lens.yaml"), (256, 256))
@@ -128,6 +138,8 @@ def deblur(
     events = deblur_events(
         image,
         model,
+        psf_field=psf_field,
+        camera=camera,
         axes=axes,
         origin=origin,
         config=config,
@@ -140,8 +152,10 @@ def deblur(
 
 def deblur_events(
     image: PixelArray | Image,
-    model: str | Path | Model | PSFField,
+    model: AnyMethod,
     *,
+    psf_field: AnyBlur | None = None,
+    camera: Camera | None = None,
     axes: str | None = None,
     origin: tuple[int, int] | FrameAlignment | None = None,
     config: DeblurConfig = CONFIG,
@@ -176,18 +190,20 @@ def deblur_events(
         Deblurred image, as for `deblur`; ``out`` if given.
     """
     image = as_image(image, axes)
-    method = as_method(model)
     config = as_settings(config, DeblurConfig, "config")
+    if camera is not None:
+        config = config.replace(camera=as_settings(camera, Camera, "camera"))
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
-    deblurrer = build_deblurrer(method, config, runtime)
+    method = DeblurMethod.of(model, psf_field, config, runtime)
+    reference, deblurrer = method.prepare(image, origin, cancel)
     if isinstance(origin, FrameAlignment):
         window = origin.window
     else:
-        window, note = align_to_frame(image, method, origin)
+        window, note = align_to_frame(image, reference, origin)
         if note:
             warnings.warn(note, FrameMismatchWarning, stacklevel=2)
     with _memory_errors(image):
-        mismatch = find_mismatch(image, method, config.camera, window, runtime)
+        mismatch = find_mismatch(image, reference, config.camera, window, runtime)
     if mismatch:
         warnings.warn(mismatch, LensMismatchWarning, stacklevel=2)
     with _memory_errors(image):

@@ -18,7 +18,7 @@ from napari_coordgate.io.writing import write_image
 LENS_FOLDER_VARIABLE = "NAPARI_COORDGATE_LENSES"
 """Environment variable of another folder for lenses, such as one that a facility shares."""
 
-_SUFFIXES = (".yaml", ".yml")
+LENS_SUFFIXES = (".yaml", ".yml")
 _SAME_PIXEL_SIZE = 0.01
 """Relative difference of pixel sizes that are the same up to rounding."""
 
@@ -53,7 +53,7 @@ def save_lens(lens: Lens | GaussianLens, path: str | Path, overwrite: bool = Fal
     ...     load_lens(f"{folder}/lens.yaml") == lens
     True
     """
-    if Path(path).suffix.lower() not in _SUFFIXES:
+    if Path(path).suffix.lower() not in LENS_SUFFIXES:
         raise SettingsError(f"{path}: the file name of a lens must end in .yaml.")
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(lens.to_yaml(), encoding="utf-8")
@@ -76,7 +76,7 @@ def lens_folder() -> Path:
 def kept_lens_files() -> dict[str, Path]:
     """Files in the user's folder of lenses, by name."""
     try:
-        found = sorted(path for path in lens_folder().iterdir() if path.suffix in _SUFFIXES)
+        found = sorted(path for path in lens_folder().iterdir() if path.suffix in LENS_SUFFIXES)
     except OSError:
         return {}
     return {path.stem: path for path in found if not path.name.startswith(".")}
@@ -133,7 +133,7 @@ def _flat_field_file(name: str) -> Path:
 def find_lens(lens: str | Path) -> Lens | GaussianLens:
     """Lens in a file, or that of the user's folder with this name."""
     path, kept = Path(lens), kept_lens_files()
-    if path.exists() or path.suffix.lower() in _SUFFIXES:
+    if path.exists() or path.suffix.lower() in LENS_SUFFIXES:
         return load_lens(path)
     if str(lens) in kept:
         return load_lens(kept[str(lens)])

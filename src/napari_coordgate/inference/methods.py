@@ -1,0 +1,176 @@
+"""What deblurs images: a model for one lens, or a method that works with the blur of any lens."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_coordgate.config import (
+    DeblurConfig,
+    DeblurRuntime,
+    GaussianLens,
+    Lens,
+    RichardsonLucyConfig,
+    UniversalConfig,
+    as_deconvolution,
+    load_lens,
+)
+from napari_coordgate.config.deconvolution import METHODS
+from napari_coordgate.errors import ModelError, PSFError, SettingsError
+from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
+from napari_coordgate.io import Image
+from napari_coordgate.io.lens_library import LENS_SUFFIXES
+from napari_coordgate.model import Model
+from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
+
+AnyBlur = PSFField | Lens | GaussianLens | str | Path
+"""Blur of a lens: its PSF field, the lens, or the file of either."""
+AnyMethod = Model | UniversalModel | AnyBlur
+"""What deblurs: a model, the name of a method or its universal model, or a blur alone."""
+
+_TIFF, _YAML = (".tif", ".tiff"), LENS_SUFFIXES
+_BLUR_NEEDED = "pass psf_field: a PSF field, a lens, or the file of either."
+
+
+@dataclass(frozen=True, eq=False)
+class DeblurMethod:
+    """A method of deblurring with its files loaded; threads may share it."""
+
+    source: Model | PSFField | Lens | GaussianLens
+    config: DeblurConfig
+    """Settings; the deconvolution is set unless the source is a model."""
+    runtime: DeblurRuntime
+    universal: UniversalModel | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _latest: list[tuple[Model | PSFField, Deblurrer]] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        model: AnyMethod,
+        psf_field: AnyBlur | None,
+        config: DeblurConfig,
+        runtime: DeblurRuntime,
+    ) -> DeblurMethod:
+        """Method of the arguments of `deblur`; raises what is wrong with them or their files."""
+        universal = None
+        if psf_field is None and not _is_method(model):
+            source = _load(model)
+            if isinstance(source, Model):
+                return cls(source, _without_deconvolution(config), runtime)
+        elif psf_field is None:
+            what = "The universal model" if isinstance(model, UniversalModel) else model
+            raise SettingsError(f"{what} needs the blur of the lens; {_BLUR_NEEDED}")
+        else:
+            source = _load_blur(psf_field)
+            config, universal = _with_method(model, config)
+        deconvolution = as_deconvolution(config.deconvolution)
+        config = config.replace(deconvolution=deconvolution)
+        if isinstance(deconvolution, RichardsonLucyConfig):
+            deconvolution.check_camera(config.camera)
+        if isinstance(deconvolution, UniversalConfig) and universal is None:
+            universal = UniversalModel.load(deconvolution.weights)
+        return cls(source, config, runtime, universal)
+
+    def prepare(
+        self,
+        image: Image,
+        origin: Any = None,
+        cancel: threading.Event | None = None,
+    ) -> tuple[Model | PSFField, Deblurrer]:
+        """Model or PSF field for the frame of an image, and its deblurrer; the last ones are kept.
+
+        The PSF field of a lens is made for the frame that the image shows.
+        """
+        with self._lock:
+            shape = self._frame_shape(image, origin)
+            if not self._latest or shape not in (None, self._latest[0][0].frame_shape):
+                reference = self.source
+                if isinstance(reference, Lens | GaussianLens):
+                    assert shape is not None
+                    reference = PSFField.from_lens(reference, shape, cancel=cancel)
+                deblurrer = build_deblurrer(reference, self.config, self.runtime, self.universal)
+                self._latest[:] = [(reference, deblurrer)]
+            return self._latest[0]
+
+    def _frame_shape(self, image: Image, origin: Any) -> tuple[int, int] | None:
+        """Frame for which a lens needs a PSF field; None if the source has a frame."""
+        if not isinstance(self.source, Lens | GaussianLens):
+            return None
+        if origin is None:
+            return image.frame_shape
+        calibration = getattr(self.source, "calibration", None)
+        if calibration is None or calibration.frame_shape is None:
+            raise SettingsError(
+                f"{image.name} is a window of the frame, but the lens does not say how large the "
+                "frame is; give a PSF field for the frame instead of the lens."
+            )
+        frame_shape: tuple[int, int] = calibration.frame_shape
+        return frame_shape
+
+
+def _is_method(model: AnyMethod) -> bool:
+    """Whether this is the name of a method, or a universal model, and not a blur or its model."""
+    return isinstance(model, UniversalModel) or (isinstance(model, str) and model in METHODS)
+
+
+def _load(model: AnyMethod) -> Model | PSFField | Lens | GaussianLens:
+    """Model or blur that is given as such, or by the path of its file."""
+    if isinstance(model, Model | PSFField | Lens | GaussianLens):
+        return model
+    if not isinstance(model, str | Path):
+        raise ModelError(
+            f"Expected a model or a PSF field, got {type(model).__name__}; pass a Model or "
+            "PSFField, or the file of either."
+        )
+    if Path(model).suffix.lower() in (*_TIFF, *_YAML):
+        return _load_blur(model)
+    return Model.load(model)
+
+
+def _load_blur(blur: AnyBlur) -> PSFField | Lens | GaussianLens:
+    """PSF field or lens that is given as such, or by the path of its file."""
+    if isinstance(blur, PSFField | Lens | GaussianLens):
+        return blur
+    if not isinstance(blur, str | Path):
+        raise PSFError(
+            f"Expected a PSF field or a lens, got {type(blur).__name__}; pass a PSFField or Lens, "
+            "or the file of either."
+        )
+    return load_lens(blur) if Path(blur).suffix.lower() in _YAML else PSFField.load(blur)
+
+
+def _without_deconvolution(config: DeblurConfig) -> DeblurConfig:
+    """Settings for a model, which has no method of deconvolution."""
+    if config.deconvolution is not None:
+        raise SettingsError(
+            f"{config.deconvolution.method} needs a PSF field, not a model; pass the PSF field, or "
+            "omit the deconvolution."
+        )
+    return config
+
+
+def _with_method(
+    model: AnyMethod, config: DeblurConfig
+) -> tuple[DeblurConfig, UniversalModel | None]:
+    """Settings with the method that is given beside a blur, and its universal model if given."""
+    given, universal = config.deconvolution, None
+    if isinstance(model, str) and model in METHODS:
+        name, wanted = model, as_deconvolution(model)
+    elif isinstance(model, UniversalModel):
+        name, wanted, universal = "the universal model", UniversalConfig(), model
+    elif isinstance(model, str | Path) and Path(model).suffix.lower() not in (*_TIFF, *_YAML):
+        name, wanted = str(model), UniversalConfig(weights=Path(model))
+        if isinstance(given, UniversalConfig):
+            given = given.replace(weights=Path(model))
+    else:
+        raise SettingsError(
+            "With psf_field, pass the name of a method or a universal model; a PSF field or a "
+            "model for one lens is passed alone."
+        )
+    if given is not None and type(given) is not type(wanted):
+        raise SettingsError(f"The settings are for {given.method}, but the method is {name}.")
+    return config.replace(deconvolution=given or wanted), universal
