@@ -126,4 +126,7 @@ class UniversalTrainingConfig(Settings):
     procedural_fraction: float = Field(
         0.5, ge=0, le=1, description="Fraction of procedural images; the others are given."
     )
+    validation_lenses: int = Field(
+        12, ge=1, description="Number of lenses, not in the library, to validate on."
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")

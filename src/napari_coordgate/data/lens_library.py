@@ -117,9 +117,14 @@ def window_psf_field(
     config: LensLibraryConfig,
 ) -> PSFField:
     """PSF field of a window of the frame, as if the window were a frame of its own."""
-    fit = fit_lens(lens, frame_shape, config.tolerance, ENCLOSED_ENERGY, window=window)
-    if fit.kernels.shape[-1] > config.max_psf_size:
-        raise PSFError(f"The PSF needs {fit.kernels.shape[-1]} pixels.")
+    fit = fit_lens(
+        lens,
+        frame_shape,
+        config.tolerance,
+        ENCLOSED_ENERGY,
+        window=window,
+        max_size=config.max_psf_size,
+    )
     return PSFField(*fit.arrays, window.shape)
 
 

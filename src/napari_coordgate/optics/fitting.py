@@ -1,5 +1,6 @@
 """Kernels and coefficients of a PSF field, fitted to a lens."""
 
+import math
 import threading
 from typing import NamedTuple
 
@@ -52,10 +53,12 @@ def fit_lens(
     enclosed_energy: float,
     cancel: threading.Event | None = None,
     window: Window | None = None,
+    max_size: float = math.inf,
 ) -> Fit:
     """Fit the PSFs of a lens over the frame, see `PSFField.from_lens`, or over a window of it.
 
-    The coordinates of the fit are -1 and 1 at the window's own borders.
+    The coordinates of the fit are -1 and 1 at the window's own borders. A PSF of more than
+    ``max_size`` pixels is a PSFError.
     """
     y0, x0, *shape = window or Window.whole(frame_shape)
 
@@ -65,6 +68,10 @@ def fit_lens(
     # On a whole frame, the PSF on the axis counts as well.
     border = None if window is None else in_frame(_grid(5))
     size = psf_size(lens, frame_shape, enclosed_energy, border)
+    if size > max_size:
+        raise PSFError(
+            f"The blur needs PSFs of {size} pixels, more than {max_size:g}; lower the aberrations."
+        )
 
     def psfs_at(coordinates: Float64) -> Float64:
         psfs = lens_psfs(lens, in_frame(coordinates), frame_shape, size, cancel)

@@ -50,7 +50,6 @@ MAX_GRADIENT = 0.5
 MIN_SQUARED_ERROR, MIN_ERROR = 1e-5, 1e-4
 """Errors below which nothing is gained."""
 VALIDATION_PHOTONS = 200, 1000, 5000
-VALIDATION_LENSES = 12
 SAVE_SECONDS = 120.0
 LENSES = "lenses."
 
@@ -199,7 +198,7 @@ def train_universal_events(
     tensors: dict[str, Tensor] = {}
     if resume and checkpoint.exists():
         header, tensors = read_tensors(checkpoint, {UNIVERSAL_FORMAT: 1})
-        if {**header["config"], "steps": 0} != {**config.model_dump(mode="json"), "steps": 0}:
+        if UniversalTrainingConfig(**header["config"]).replace(steps=config.steps) != config:
             raise ModelError(f"{checkpoint}: of other settings; choose another output.")
         lenses = lenses_of_tensors(tensors)
     else:
@@ -399,7 +398,7 @@ def validation_samples(
     """Images of lenses that are not in the library, at each number of photons; known exactly."""
     samples = []
     for photons in VALIDATION_PHOTONS:
-        for i in range(VALIDATION_LENSES):
+        for i in range(config.validation_lenses):
             rng = np.random.default_rng([config.seed, 2, i])
             lens = lens_sample(config.seed + 1, i, config.library)
             blur = scene_operator(lens.true)
