@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_coordgate import (
+    Camera,
     CanceledError,
     GaussianLens,
     Image,
@@ -63,6 +64,16 @@ def test_reports_spectra_over_the_frame(fit: ImagesFit, tmp_path: Path) -> None:
 def test_the_sign_follows_the_given_lens(blurred: NDArray[np.float32]) -> None:
     fit = calibrate_images(blurred[:2], LENS.replace(field_curvature_um=-1.0))
     assert fit.lens.field_curvature_um < 0
+
+
+def test_a_known_camera_gives_the_same_lens(blurred: NDArray[np.float32]) -> None:
+    counts = np.rint(100 + 2 * 2000 * blurred[:4]).astype(np.uint16)
+    camera = Camera(electrons_per_count=0.5, offset=100, read_noise=3)
+    fit = calibrate_images(counts, LENS, camera=camera)
+    error = fit.standard_errors["field_curvature_um"]
+    assert abs(fit.lens.field_curvature_um - TRUE.field_curvature_um) < 2.5 * error
+    with pytest.raises(SettingsError, match="electrons_per_count"):
+        calibrate_images(counts, LENS, camera=Camera())
 
 
 def test_holds_what_is_not_free(blurred: NDArray[np.float32]) -> None:

@@ -19,6 +19,7 @@ from napari_coordgate.calibration.spectra import (
 )
 from napari_coordgate.calibration.spectral_fit import (
     FIRST_RING,
+    NOISE_SD,
     FocusFit,
     SpectralLikelihood,
     tile_noise,
@@ -50,6 +51,7 @@ class FocusProblem:
     group: Indices
     frame_shape: tuple[int, int]
     free: tuple[int, ...]
+    noise_sd: float = NOISE_SD
 
     @classmethod
     def of(
@@ -59,6 +61,7 @@ class FocusProblem:
         frame_shape: tuple[int, int],
         free: tuple[int, ...],
         noise: Array | None = None,
+        noise_sd: float = NOISE_SD,
     ) -> FocusProblem:
         """Problem of estimating the focus of a lens; the noise is measured if it is not given."""
         noise = tile_noise(spectra) if noise is None else noise
@@ -70,7 +73,7 @@ class FocusProblem:
             )
         table = spectrum_table(lens)
         group = _groups(spectra, frame_shape)
-        return cls(lens, table, spectra, noise, group, frame_shape, free)
+        return cls(lens, table, spectra, noise, group, frame_shape, free, noise_sd)
 
     @property
     def depth_um(self) -> float:
@@ -87,6 +90,7 @@ class FocusProblem:
             self.noise[part],
             sd=_PRIOR_DEPTHS * self.depth_um,
             group=self.group[part],
+            noise_sd=self.noise_sd,
             **options,
         )
 

@@ -22,9 +22,10 @@ from napari_coordgate.calibration.spectra import (
 from napari_coordgate.calibration.spectral_fit import (
     FIRST_RING,
     FOCUS,
+    KNOWN_NOISE_SD,
     FocusFit,
 )
-from napari_coordgate.config import Lens, LensCalibration
+from napari_coordgate.config import Camera, Lens, LensCalibration, Scaling
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.events import Event, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import format_shape
@@ -79,6 +80,7 @@ def calibrate_images(
     lens: Lens,
     *,
     free: Sequence[str] = FREE,
+    camera: Camera | None = None,
     axes: str | None = None,
     rng: int = 0,
     callback: Callable[[Event], None] | None = None,
@@ -101,6 +103,9 @@ def calibrate_images(
         parameters, which are held.
     free : sequence of str
         Parameters to estimate, of "defocus_um", "field_curvature_um" and "tilt_um".
+    camera : Camera, optional
+        Noise of the images, such as `estimate_noise` measures; default: that in their highest
+        frequencies.
     axes : str, optional
         Axes of the images, as letters of TCZYX, if they do not state them.
     rng : int
@@ -121,7 +126,8 @@ def calibrate_images(
         If there are no images, if they differ in size, are smaller than 128 x 128 pixels, in
         color, a z stack or of several channels, or have no detail above the noise.
     SettingsError
-        If the lens has no NA, or a parameter cannot be estimated from images.
+        If the lens has no NA, a parameter cannot be estimated from images, or the camera states no
+        noise.
     CanceledError
         If canceled.
 
@@ -144,7 +150,9 @@ def calibrate_images(
     >>> 4 < fit.lens.field_curvature_um < 12
     True
     """
-    events = calibrate_images_events(images, lens, free=free, axes=axes, rng=rng, cancel=cancel)
+    events = calibrate_images_events(
+        images, lens, free=free, camera=camera, axes=axes, rng=rng, cancel=cancel
+    )
     return run(events, callback)
 
 
@@ -153,6 +161,7 @@ def calibrate_images_events(
     lens: Lens,
     *,
     free: Sequence[str] = FREE,
+    camera: Camera | None = None,
     axes: str | None = None,
     rng: int = 0,
     cancel: threading.Event | None = None,
@@ -170,6 +179,11 @@ def calibrate_images_events(
         The lens with error bars.
     """
     free_index = _free_parameters(lens, free)
+    if camera is not None and not camera.has_noise:
+        raise SettingsError(
+            "The camera of a calibration needs electrons_per_count or photons; set one, or leave "
+            "out the camera to measure its noise in the images."
+        )
     stopwatch = Stopwatch("reading images", 1)
     sources = as_images(images, axes)
     for image in sources:
@@ -178,14 +192,14 @@ def calibrate_images_events(
     planes = [
         planes[i] for i in np.unique(np.linspace(0, len(planes) - 1, _MAX_PLANES).astype(int))
     ]
-    stopwatch.total, parts = len(planes), []
+    stopwatch.total = len(planes)
+    parts: list[tuple[TileSpectra, Array | None]] = []
     frame_shape = planes[0][0].frame_shape
     for number, (image, index) in enumerate(planes):
         raise_if_canceled(cancel, f"Stopped after {pluralize(number, 'image')}.")
-        parts.append(_plane_spectra(image, image.plane(index), frame_shape, number))
+        parts.append(_plane_spectra(image.plane(index), image.name, camera, number))
         yield stopwatch.progress(number + 1)
-    spectra = TileSpectra.concatenate(parts)
-    problem = FocusProblem.of(lens, spectra, frame_shape, free_index)
+    problem = _problem(lens, parts, frame_shape, free_index)
     fits = Stopwatch("fitting the lens", len(_STARTS) + 3 + _BOOTSTRAPS)
     done = 0
     best: FocusFit | None = None
@@ -251,17 +265,53 @@ def _check_image(image: Image, first: Image) -> None:
 
 
 def _plane_spectra(
-    image: Image, plane: NDArray[Any], frame_shape: tuple[int, int], number: int
-) -> TileSpectra:
-    """Spectra of the tiles of a plane that are not saturated, of unit variance over the plane."""
-    check_plane(plane, image.name)
+    plane: NDArray[Any], name: str, camera: Camera | None, number: int
+) -> tuple[TileSpectra, Array | None]:
+    """Spectra of the tiles of a plane that are not saturated, of unit variance over the plane.
+
+    With the variance (T,) of the noise in each, if the camera is known.
+    """
+    check_plane(plane, name)
     pixels = plane.astype(np.float32)
     saturated = pixels >= pixels.max()
-    pixels = (pixels - pixels.mean()) / pixels.std()
-    spectra = tile_spectra(pixels, image=number)
+    mean, deviation = float(pixels.mean()), float(pixels.std())
+    spectra = tile_spectra((pixels - mean) / deviation, image=number)
     corner = spectra.corner.astype(np.intp)
     fraction = np.array([saturated[y : y + TILE, x : x + TILE].mean() for y, x in corner])
-    return spectra[fraction < _SATURATED]
+    spectra = spectra[fraction < _SATURATED]
+    if camera is None:
+        return spectra, None
+    noise = _noise_variance(camera, spectra.mean * deviation + mean, plane)
+    return spectra, noise / deviation**2
+
+
+def _noise_variance(camera: Camera, level: Array, plane: NDArray[Any]) -> Array:
+    """Variance of a camera's noise at some gray values of a plane, in their units."""
+    scaling = Scaling()
+    low, high = np.percentile(plane, [scaling.low_percentile, scaling.high_percentile])
+    per_value, dark = camera.electrons_per_count, camera.offset
+    if camera.photons is not None or per_value is None:
+        per_value, dark = (camera.photons or 0.0) / (high - low), low
+    dark = low if dark is None else dark
+    electrons = np.maximum((level - dark) * per_value, 0.0) + camera.read_noise**2
+    rounding = 1.0 / 12.0 if plane.dtype.kind in "ui" else 0.0
+    variance: Array = electrons / per_value**2 + rounding
+    return np.maximum(variance, 1e-3 * variance.max())
+
+
+def _problem(
+    lens: Lens,
+    parts: Sequence[tuple[TileSpectra, Array | None]],
+    frame_shape: tuple[int, int],
+    free: tuple[int, ...],
+) -> FocusProblem:
+    """Problem of all planes, with the noise of the camera if it is known."""
+    spectra = TileSpectra.concatenate([part for part, _ in parts])
+    noises = [noise for _, noise in parts if noise is not None]
+    if not noises:
+        return FocusProblem.of(lens, spectra, frame_shape, free)
+    noise = np.concatenate(noises)
+    return FocusProblem.of(lens, spectra, frame_shape, free, noise, KNOWN_NOISE_SD)
 
 
 def _result(

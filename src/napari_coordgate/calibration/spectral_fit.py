@@ -35,7 +35,8 @@ FIRST_RING = 3  # Lower ones depend on the mean, which was subtracted.
 _INDEPENDENT = 0.4  # Fraction of frequencies that are, under a Hann window and with overlap.
 _SCATTER = 0.05  # Variance of the logarithm of a ring mean, beyond that of noise.
 _CONTRAST_SD, _SLOPE_SD = 2.0, 0.3  # Of tiles, in natural logarithms.
-_NOISE_SD = 0.15  # Of the logarithm of the noise.
+NOISE_SD = 0.15  # Of the logarithm of the noise, if it is measured in the same images.
+KNOWN_NOISE_SD = 0.05  # If it is that of a camera.
 _BEND_SD = 0.3  # Second difference of log S between rings, which keeps it smooth.
 _CORNER = FREQUENCY > 0.51  # Rings that only the corners of the spectrum reach.
 _NOISE_QUANTILE = 0.25  # Sharp tiles have signal in the corners as well.
@@ -137,7 +138,9 @@ class SpectralLikelihood:
         sd: Array | None = None,
         weight: Array | None = None,
         group: NDArray[np.intp] | None = None,
+        noise_sd: float = NOISE_SD,
     ) -> None:
+        self.noise_sd = noise_sd
         self.spectra, self.table, self.noise = spectra, table, noise
         corner, row = np.unique(spectra.corner, axis=0, return_inverse=True)
         self.row = row.reshape(-1)
@@ -208,7 +211,7 @@ class SpectralLikelihood:
         tiles = self.weight @ (self._centered(state) ** 2 @ self.tile_precision)
         focus = np.sum(((state.focus - self.mean) / self.sd) ** 2)
         scene = state.scene @ self.smoothness @ state.scene
-        return float(data + tiles + focus + scene + (state.noise / _NOISE_SD) ** 2) / 2.0
+        return float(data + tiles + focus + scene + (state.noise / self.noise_sd) ** 2) / 2.0
 
     def gradient(self, state: _State) -> Array:
         """Slope (4,) of the log-probability along the focus, with all else fixed."""
@@ -247,7 +250,7 @@ class SpectralLikelihood:
         )
         weight, basis = self.weight[:, None] * self.precision, self.tile_basis
         error, weight_share = weight * self._residual(power), weight * share
-        prior = np.append(1.0 / self.sd[free] ** 2, 1.0 / _NOISE_SD**2)
+        prior = np.append(1.0 / self.sd[free] ** 2, 1.0 / self.noise_sd**2)
         scores = np.concatenate([(error[:, None] @ by_few)[:, 0], error * share], axis=1)
         gradient = scores.sum(axis=0)
         gradient[: k + 1] -= np.append((state.focus - self.mean)[free], state.noise) * prior

@@ -549,6 +549,10 @@ def calibrate_images(
             "field_curvature_um and tilt_um."
         ),
     ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="Camera, made by 'calibrate noise'; default: noise from the images."),
+    ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -557,9 +561,10 @@ def calibrate_images(
     About thirty images of 256 x 256 pixels are needed, or one of 2048 x 2048, with detail all
     over the frame. Beads are more accurate.
     """
-    from napari_coordgate.cli.calibrate import calibrate_from_images
+    from napari_coordgate.cli.calibrate import ImageFiles, calibrate_from_images
 
-    calibrate_from_images(images, lens, output, report, free or (), axes, overwrite)
+    files = ImageFiles(images, lens, camera, output, report)
+    calibrate_from_images(files, free or (), axes, overwrite)
 
 
 @calibrate.command("focus")

@@ -151,25 +151,36 @@ def write_lens_fit(fit: LensFit, output: Path, report: Path | None, overwrite: b
         typer.echo(line)
 
 
+@dataclass(frozen=True)
+class ImageFiles:
+    """Files that ``calibrate images`` reads and writes."""
+
+    images: Sequence[Path]
+    lens: Path | None
+    camera: Path | None
+    output: Path
+    report: Path | None
+
+
 def calibrate_from_images(
-    images: Sequence[Path],
-    lens_path: Path | None,
-    output: Path,
-    report: Path | None,
-    free: Sequence[str],
-    axes: str | None,
-    overwrite: bool,
+    files: ImageFiles, free: Sequence[str], axes: str | None, overwrite: bool
 ) -> None:
     """Estimate the focus of a lens from blurred images, print it, and write the lens."""
-    check_lens_outputs(output, report, overwrite)
-    lens = _known_lens(lens_path, as_images(list(images), axes)[0])
+    check_lens_outputs(files.output, files.report, overwrite)
+    lens = _known_lens(files.lens, as_images(list(files.images), axes)[0])
+    camera = None if files.camera is None else load_settings(Camera, files.camera)
     with cancel_on_signal() as cancel:
         fit = follow(
             calibrate_images_events(
-                list(images), lens, free=tuple(free) or FREE, axes=axes, cancel=cancel
+                list(files.images),
+                lens,
+                free=tuple(free) or FREE,
+                camera=camera,
+                axes=axes,
+                cancel=cancel,
             )
         )
-    write_lens_fit(fit, output, report, overwrite)
+    write_lens_fit(fit, files.output, files.report, overwrite)
 
 
 def calibrate_from_focus_series(
