@@ -205,7 +205,10 @@ class MeasureSection(QWidget):
         if lens is None or isinstance(lens, GaussianLens):
             raise SettingsError(NO_LENS)
         if source == IMAGES:
-            return MeasureRequest(source, tuple(map(separate_images, layers)), lens)
+            camera = self.session.camera
+            known = camera if camera is not None and camera.has_noise else None
+            images = tuple(map(separate_images, layers))
+            return MeasureRequest(source, images, lens, camera=known)
         (layer,) = layers
         z_um = self.z_step.value() if layer.ndim > 2 else None
         if layer.ndim > 2 and z_um is None:

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.config import Lens
+from napari_coordgate.config import Camera, Lens
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
@@ -37,6 +37,7 @@ class MeasureRequest:
     diameter_um: float = 0.0
     z_um: float | None = None
     beads: NDArray[np.float64] | None = None
+    camera: Camera | None = None
 
     def events(self, job: Job) -> Generator[Event, None, LensFit]:
         """Events of the fit, for the background thread."""
@@ -48,7 +49,11 @@ class MeasureRequest:
 
         cancel = job.cancel_requested
         if self.source == IMAGES:
-            return (yield from calibrate_images_events(self.images, self.lens, cancel=cancel))
+            return (
+                yield from calibrate_images_events(
+                    self.images, self.lens, camera=self.camera, cancel=cancel
+                )
+            )
         (image,) = self.images
         if self.source == FOCUS:
             return (
