@@ -22,6 +22,7 @@ from napari_coordgate.deconvolution import (
     richardson_lucy,
     wiener,
 )
+from napari_coordgate.deconvolution.richardson_lucy import automatic_total_variation
 from napari_coordgate.errors import (
     CanceledError,
     DeviceMemoryError,
@@ -45,6 +46,7 @@ POINT = np.pad(np.ones((1, 1, 1)), ((0, 0), (2, 2), (2, 2)))
 SHARPEST = PSFField(POINT, np.ones((1, 1, 1)), FRAME)
 CAMERA = Camera(photons=2000, read_noise=3)
 INNER = (slice(12, -12), slice(12, -12))
+PLAIN = RichardsonLucyConfig(accelerate=False, total_variation=0)
 METHODS: list[DeconvolutionConfig] = [
     WienerConfig(),
     WienerConfig(psf="mean"),
@@ -87,7 +89,8 @@ def test_a_uniform_image_stays_uniform_with_a_constant_psf(
 ) -> None:
     flat = np.full(FRAME, 0.4)
     restored = deconvolve_scaled(flat, CONSTANT, config)
-    assert np.abs(restored - flat).max() < 0.01
+    # Total variation leaves a ripple as large as its weight.
+    assert np.abs(restored - flat).max() < 0.02
 
 
 @pytest.mark.parametrize("psf", ["mean", "field"])
@@ -125,7 +128,7 @@ def test_the_psf_of_each_pixel_restores_the_edge_better_than_the_mean_psf(
 
 def test_richardson_lucy_is_non_negative_and_conserves_flux() -> None:
     blurred = VARYING.blur(inside()) + np.float32(1e-4)
-    config = RichardsonLucyConfig(num_iter=30, accelerate=False)
+    config = PLAIN.replace(num_iter=30)
     restored = deconvolve_scaled(blurred, VARYING, config)
     assert restored.min() >= 0
     assert restored.sum() == pytest.approx(blurred.sum(), rel=2e-3)
@@ -135,9 +138,7 @@ def test_each_unaccelerated_iteration_increases_the_likelihood() -> None:
     observed = simulate(inside(), VARYING, CAMERA, 0).clip(0)
     reached = [
         likelihood(
-            deconvolve_scaled(
-                observed, VARYING, RichardsonLucyConfig(num_iter=n, accelerate=False)
-            ),
+            deconvolve_scaled(observed, VARYING, PLAIN.replace(num_iter=n)),
             observed,
             VARYING,
         )
@@ -148,15 +149,15 @@ def test_each_unaccelerated_iteration_increases_the_likelihood() -> None:
 
 def test_acceleration_needs_at_most_a_third_of_the_iterations() -> None:
     observed = VARYING.blur(inside())
-    few = deconvolve_scaled(observed, VARYING, RichardsonLucyConfig(num_iter=20))
-    plain = RichardsonLucyConfig(num_iter=60, accelerate=False)
+    few = deconvolve_scaled(observed, VARYING, PLAIN.replace(num_iter=20, accelerate=True))
+    plain = PLAIN.replace(num_iter=60)
     many = deconvolve_scaled(observed, VARYING, plain)
     assert likelihood(few, observed, VARYING) >= likelihood(many, observed, VARYING)
 
 
 def test_the_first_iterations_equal_those_of_scikit_image_away_from_borders() -> None:
     blurred = CONSTANT.blur(inside()) + np.float32(0.01)
-    config = RichardsonLucyConfig(num_iter=10, accelerate=False)
+    config = PLAIN.replace(num_iter=10)
     expected = plain_richardson_lucy(blurred, CONSTANT.psf_at(32, 28), 10, clip=False)
     np.testing.assert_allclose(
         deconvolve_scaled(blurred, CONSTANT, config)[INNER], expected[INNER], atol=0.03
@@ -168,7 +169,7 @@ def test_a_bright_object_just_outside_the_border_does_not_ring() -> None:
     scene[:14] = 1.0  # ends two pixels before the frame begins
     observed = CONSTANT.blur(scene, origin=(-16, -16))
     truth, near = scene[16:-16, 16:-16], np.s_[2:12, 12:-12]
-    own = deconvolve_scaled(observed, CONSTANT, RichardsonLucyConfig(num_iter=100))
+    own = deconvolve_scaled(observed, CONSTANT, PLAIN.replace(num_iter=100, accelerate=True))
     dark = plain_richardson_lucy(observed, CONSTANT.psf_at(32, 28), 100, clip=False)
     assert psnr(truth[near], own[near]) > psnr(truth[near], dark[near]) + 6
 
@@ -190,7 +191,7 @@ def test_discrepancy_stops_where_the_residual_equals_the_noise() -> None:
     field = PSFField.from_lens(GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.2), shape)
     light = torch.from_numpy(field.blur(inside(shape, 20)))
     observed = add_camera_noise(light, CAMERA, 1).numpy()
-    endless = RichardsonLucyConfig(num_iter=300, discrepancy=True, accelerate=False)
+    endless = PLAIN.replace(num_iter=300, discrepancy=True)
     restored = deconvolve_scaled(observed, field, endless, camera=CAMERA)
     photons, read_noise = 2000, 3
     residual = photons * (observed - field.blur(restored))
@@ -217,6 +218,53 @@ def test_total_variation_reduces_noise_in_flat_regions() -> None:
         for weight in (0.0, 0.01)
     )
     assert smooth[INNER].std() < 0.7 * rough[INNER].std()
+
+
+def test_the_total_variation_follows_the_noise_which_is_measured_if_unknown() -> None:
+    shape, weights = (128, 120), list[float]()
+    field = PSFField.from_lens(GaussianLens(sigma_center_px=1.5, sigma_edge_px=2.5), shape)
+    for photons in (100, 1000, 10000):
+        camera = Camera(photons=photons, read_noise=3)
+        light = torch.from_numpy(field.blur(cells(shape)))
+        observed = add_camera_noise(light, camera, 0).numpy()
+        known, measured = (automatic_total_variation(observed, c) for c in (camera, None))
+        assert measured == pytest.approx(known, rel=0.3)
+        weights.append(known)
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] > 2 * weights[-1]
+
+
+def test_the_default_total_variation_is_that_of_the_noise() -> None:
+    observed = simulate(cells((96, 88)), VARYING, CAMERA, 0)
+    weight = automatic_total_variation(observed, CAMERA)
+    config = RichardsonLucyConfig(num_iter=5)
+    np.testing.assert_array_equal(
+        deconvolve_scaled(observed, VARYING, config, camera=CAMERA),
+        deconvolve_scaled(observed, VARYING, config.replace(total_variation=weight), camera=CAMERA),
+    )
+
+
+def test_the_defaults_restore_a_noisy_image_better_than_no_total_variation() -> None:
+    camera, truth = Camera(photons=200, read_noise=3), cells((96, 88))[16:-16, 16:-16]
+    light = torch.from_numpy(VARYING.blur(cells((96, 88)), origin=(-16, -16)))
+    observed = add_camera_noise(light, camera, 0).numpy()
+    without, default, unknown = (
+        psnr(truth, deconvolve_scaled(observed, VARYING, config, camera=known))
+        for config, known in (
+            (PLAIN.replace(num_iter=5, accelerate=True), camera),
+            (RichardsonLucyConfig(), camera),
+            (RichardsonLucyConfig(), None),
+        )
+    )
+    assert default > without + 1
+    assert unknown > without + 1
+
+
+def test_the_strongest_total_variation_keeps_the_image_finite() -> None:
+    config = RichardsonLucyConfig(num_iter=30, total_variation=0.249)
+    restored = deconvolve_scaled(simulate(cells((96, 88)), VARYING, CAMERA, 0), VARYING, config)
+    assert restored.min() >= 0
+    assert restored.max() < 10
 
 
 @pytest.mark.parametrize("config", METHODS)

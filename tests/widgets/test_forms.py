@@ -72,6 +72,7 @@ EVERY = [
     DeblurSettings(),
     DeblurSettings(tile=96),
     RichardsonLucyConfig(num_iter=30, discrepancy=True),
+    RichardsonLucyConfig(total_variation=0.0),
     WienerConfig(psf="mean"),
     Selection(),
     Selection(channels="0,DAPI"),

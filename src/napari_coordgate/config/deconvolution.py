@@ -56,19 +56,20 @@ class RichardsonLucyConfig(Settings):
         "(mean).",
     )
     num_iter: int = Field(
-        10,
+        40,
         ge=1,
-        description="Maximum number of iterations; each one sharpens the image and adds noise.",
+        description="Maximum number of iterations; each one sharpens the image and takes time.",
     )
-    total_variation: float = Field(
-        0.0,
+    total_variation: float | None = Field(
+        None,
         ge=0,
         lt=0.25,
-        description="Weight of the total variation penalty, which suppresses noise; 0 disables it.",
+        description="Weight of the total variation penalty, which suppresses noise; 0 disables it; "
+        "default: by the noise (measured in the image where the camera is unknown).",
     )
     accelerate: bool = Field(
         True,
-        description="Use fewer iterations by extrapolation (Biggs and Andrews, 1997).",
+        description="Use fewer iterations by extrapolation (Nesterov, 1983).",
     )
     discrepancy: bool = Field(
         False,

@@ -1,5 +1,6 @@
 """Iterations of Richardson-Lucy deconvolution: maximum likelihood under Poisson noise."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_coordgate.calibration.plane_noise import estimate_plane_camera
 from napari_coordgate.config import Camera, RichardsonLucyConfig
 from napari_coordgate.optics import BlurOperator
 
@@ -14,6 +16,10 @@ EPS = 1e-6
 """Minimum of a denominator, relative to full brightness."""
 MIN_SENSITIVITY = 1e-2
 """Scene pixels with a lower sensitivity are set to 0."""
+WEIGHT_PER_NOISE, LEAST_WEIGHT, MOST_WEIGHT = 0.4, 0.002, 0.04
+"""Weight of the total variation over the noise of a bright pixel, and bounds of the weight."""
+UNKNOWN_NOISE_WEIGHT = 0.01
+"""Weight of the total variation where the noise cannot be measured."""
 
 
 def richardson_lucy_iterations(
@@ -24,6 +30,9 @@ def richardson_lucy_iterations(
 ) -> Iterator[Tensor]:
     """Estimate (h, w) after each iteration of `richardson_lucy` on a scaled image (h, w)."""
     config.check_camera(camera)
+    weight = config.total_variation
+    if weight is None:
+        weight = automatic_total_variation(image, camera)
     photons = None if camera is None else camera.photons
     read_noise = 0.0 if camera is None else camera.read_noise
     dark = 0.0 if photons is None else read_noise**2 / photons
@@ -39,14 +48,22 @@ def richardson_lucy_iterations(
             if (observed - expected).square_().div_(variance).mean() <= 1:
                 yield blur.crop(estimate.scene)
                 return
-        update = blur.adjoint(torch.div(observed, expected, out=expected))
-        if config.total_variation:
-            smoothed = blur.sensitivity - config.total_variation * _curvature(estimate.scene)
-            update = torch.where(inverse > 0, update / smoothed.clamp_min(MIN_SENSITIVITY), 0)
-        else:
-            update *= inverse
+        update = blur.adjoint(torch.div(observed, expected, out=expected)).mul_(inverse)
+        if weight:
+            # Positive, as the curvature is at most 2 + sqrt(2) and the weight below 0.25.
+            update /= 1 - weight * _curvature(estimate.scene)
         estimate.multiply(update, accelerate=config.accelerate)
         yield blur.crop(estimate.latest)
+
+
+def automatic_total_variation(image: NDArray[np.float32], camera: Camera | None) -> float:
+    """Weight for the noise of a scaled image (h, w), measured in the image if it is unknown."""
+    if camera is None or camera.photons is None:
+        camera = estimate_plane_camera(image)
+    if camera is None or camera.photons is None:
+        return UNKNOWN_NOISE_WEIGHT
+    noise = math.sqrt(camera.photons + camera.read_noise**2) / camera.photons
+    return min(max(WEIGHT_PER_NOISE * noise, LEAST_WEIGHT), MOST_WEIGHT)
 
 
 class _Estimate:
@@ -54,22 +71,19 @@ class _Estimate:
 
     def __init__(self, scene: Tensor) -> None:
         self.scene = self.latest = scene
-        self._step: Tensor | None = None
+        self._steps = 0
 
     def multiply(self, update: Tensor, *, accelerate: bool) -> None:
-        """Multiply by an update; optionally extrapolate along the direction of the last steps."""
+        """Multiply by an update; optionally extrapolate along the direction of the last step."""
         latest = update.mul_(self.scene).clamp_min_(0)
         if accelerate:
-            step, previous = (latest - self.scene).flatten(), self._step
-            factor = 0.0
-            if previous is not None:
-                factor = float((step @ previous) / (previous @ previous).clamp_min(EPS**2))
-            weight = 1 + min(max(factor, 0.0), 1.0)
-            self.scene = torch.lerp(self.latest, latest, weight).clamp_min_(0)
-            self._step = step
+            # The momentum does not depend on the steps, whose direction the total variation
+            # makes alternate where the image is flat.
+            momentum = self._steps / (self._steps + 3)
+            self.scene = torch.lerp(self.latest, latest, 1 + momentum).clamp_min_(0)
         else:
             self.scene = latest
-        self.latest = latest
+        self.latest, self._steps = latest, self._steps + 1
 
 
 def _curvature(scene: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class _FloatBox(QDoubleSpinBox):
 
 
 class NumberEditor(Editor):
-    """One number, or two for y and x; an optional one is None at its minimum.
+    """One number, or two for y and x; an optional one is None at its minimum, ``none_at``.
 
     magicgui's spin boxes have no unit, no text for None and no decimal comma, and round small
     numbers; so these are Qt's own.
@@ -154,6 +154,7 @@ class NumberEditor(Editor):
         unit: str = "",
         *,
         none_text: str | None = None,
+        none_at: float = 0,
         prefixes: tuple[str, ...] = ("",),
     ) -> None:
         self.boxes: list[Any] = [QSpinBox() if kind is int else _FloatBox() for _ in prefixes]
@@ -162,7 +163,7 @@ class NumberEditor(Editor):
         self.is_optional = none_text is not None
         low, high = bounds
         for box, prefix in zip(self.boxes, prefixes, strict=True):
-            box.setRange(kind(0 if self.is_optional else low), kind(high))
+            box.setRange(kind(none_at if self.is_optional else low), kind(high))
             box.setPrefix(prefix)
             box.setSuffix(f" {unit}" if unit else "")
             box.setSpecialValueText(none_text or "")
@@ -200,7 +201,8 @@ def build_editor(name: str, field: FieldInfo) -> Editor:
     kind = kinds[0] if len(kinds) == 1 else field.annotation
     if kind in (int, float):
         none_text = (_default_text(field) if field.default is None else "") if is_optional else None
-        return NumberEditor(kind, _bounds(field), unit, none_text=none_text)
+        none_at = -(10**-DECIMALS) if Ge(0) in field.metadata else 0  # below 0 if 0 is allowed
+        return NumberEditor(kind, _bounds(field), unit, none_text=none_text, none_at=none_at)
     if get_origin(kind) is tuple and len(set(get_args(kind))) == 1:
         whole = (-MAX_NUMBER, MAX_NUMBER)
         return NumberEditor(get_args(kind)[0], whole, unit, prefixes=YX)

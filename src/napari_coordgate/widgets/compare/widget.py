@@ -137,9 +137,6 @@ class CompareWidget(JobWidget):
             camera = models[-1].camera
             self.camera.set_settings(camera)
             self._camera_is_known = True
-            # With known noise, Richardson-Lucy can stop before it amplifies the noise.
-            settings = CLASSICAL["RL"].model_copy(update={"discrepancy": camera.has_noise})
-            self.forms["RL"].set_settings(settings)
 
     def _note_camera(self) -> None:
         self._camera_is_known = True
