@@ -217,7 +217,7 @@ class UnrolledConfig(Settings):
         8, ge=2, le=64, description="Feature maps that a stage passes on to the next."
     )
     iterations: tuple[int, int, int] = Field(
-        (3, 5, 10),
+        (3, 10, 30),
         description="Richardson-Lucy iterations whose estimates the first stage starts from; the "
         "second is its image, the others are in its memory.",
     )

@@ -20,6 +20,9 @@ MIN_SENSITIVITY = 1e-2
 """Scene pixels with a lower sensitivity are not estimated from the image."""
 MIN_OFFSET = 1e-3
 """Minimum of the expected image, relative to full brightness."""
+TOTAL_VARIATION, TOTAL_VARIATION_LIMITS = 0.8, (0.003, 0.05)
+"""Weight of the total variation times the root of the photons, and its range."""
+MIN_SMOOTHED = 0.2
 QUANTILE = 0.9
 """Quantile of the absolute error that the network predicts."""
 
@@ -73,18 +76,31 @@ class _Problem(NamedTuple):
         return _RESIDUAL_SCALE * gradient.clamp(-_RESIDUAL_LIMIT, _RESIDUAL_LIMIT)
 
     def richardson_lucy(self, iterations: tuple[int, ...]) -> list[Tensor]:
-        """Estimates (B, 1, H, W) after these numbers of iterations.
+        """Estimates (B, 1, H, W) after these numbers of iterations, with total variation.
 
         The extrapolation has a fixed schedule, so that a tile does not depend on other tiles.
         """
+        weight = (TOTAL_VARIATION / self.noise.photons.sqrt()).clamp(*TOTAL_VARIATION_LIMITS)
         latest = scene = self.normalized_adjoint(self.observed - self.offset).clamp_min(MIN_OFFSET)
         estimates = []
         for i in range(1, iterations[-1] + 1):
-            previous, latest = latest, scene * self.update(self.expected(scene))
+            smoothed = (1 - weight * total_variation_curvature(scene)).clamp_min(MIN_SMOOTHED)
+            previous, latest = latest, scene * self.update(self.expected(scene)) / smoothed
             scene = (latest + (i - 1) / (i + 2) * (latest - previous)).clamp_min(0)
             if i in iterations:
                 estimates.append(latest)
         return estimates
+
+
+def total_variation_curvature(scene: Tensor) -> Tensor:
+    """Divergence of the normalized gradient of scenes (..., H, W); negative at peaks."""
+    down, right = (
+        torch.diff(scene, dim=axis, append=scene.narrow(axis, -1, 1)) for axis in (-2, -1)
+    )
+    length = (down.square() + right.square() + 1e-6).sqrt()
+    down, right = down / length, right / length
+    rows = torch.diff(down, dim=-2, prepend=torch.zeros_like(down[..., :1, :]))
+    return rows + torch.diff(right, dim=-1, prepend=torch.zeros_like(right[..., :1]))
 
 
 class _Stage(nn.Module):
