@@ -1,6 +1,7 @@
 """Tests of the calibration with beads: a known lens is found again, within its error bars."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,18 @@ def test_the_gradient_of_the_likelihood_is_that_of_finite_differences() -> None:
             there = BeadState(moved, at.state.shift, at.state.amplitude, at.state.background)
             ends.append(problem.evaluate(there, at.others).objective)
         assert (ends[1] - ends[0]) / 2e-4 == pytest.approx(float(gradient[index]), abs=0.02)
+
+
+@pytest.mark.parametrize("na", [0.5, 0.999])
+def test_the_step_of_the_aperture_is_zero_where_the_light_is_that_of_the_lens(na: float) -> None:
+    lens = LENS.replace(na=na)
+    windows, state = windows_of(lens)
+    problem = BeadProblem(lens, windows, (lens_vector(lens), np.full(13, 0.1)))
+    true = problem.evaluate(replace(state, vector=torch.from_numpy(lens_vector(lens))))
+    exact = BeadProblem(lens, replace(windows, counts=true.expected), problem.prior, fast=True)
+    step, error = exact.aperture_step(exact.evaluate(true.state, true.others))
+    assert abs(step) < 0.5 * error
+    assert np.isfinite(error)
 
 
 def test_the_reversed_lens_has_the_same_psfs() -> None:

@@ -388,16 +388,17 @@ class BeadProblem:
         All other parameters are free to change with it. The error is the larger one of that from
         the information and that from the scatter among beads.
         """
-        step = APERTURE_STEP * self.lens.na
+        na, step = self.lens.na, APERTURE_STEP * self.lens.na
+        ends = na - step, min(na + step, (na + self.lens.refractive_index) / 2.0)
         coefficients = self._coefficients(at.state)
         low, high = (
             WindowLight(
-                self.lens.replace(na=na), self.windows, self.diameter_um, self.cancel, fast=True
+                self.lens.replace(na=end), self.windows, self.diameter_um, self.cancel, fast=True
             )(coefficients)
-            for na in (self.lens.na - step, self.lens.na + step)
+            for end in ends
         )
         scaled = self.windows.gain * at.state.amplitude[:, None, None, None]
-        slope = (scaled * (high - low) / (2.0 * step)).flatten(2)
+        slope = (scaled * (high - low) / (ends[1] - ends[0])).flatten(2)
         normal = self._normal(at, slope)
         free = torch.cat([self.free, torch.ones(1, dtype=torch.bool)])
         covariance = torch.linalg.pinv(normal.information(free), hermitian=True)
