@@ -5,29 +5,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_coordgate.calibration.counts import (
-    MIN_SIDE,
-    Counting,
-    Maps,
-    Stack,
-    sample_window,
-    take_samples,
-)
-from napari_coordgate.calibration.mean_variance import fit_line
+from napari_coordgate.calibration.noise import estimate_noise
 from napari_coordgate.config import Camera
+from napari_coordgate.errors import ImageError
 
+SIDE = 512
+"""Side of the middle of a plane on which its noise is measured, pixels; more takes seconds."""
 LEAST_SHARE = 1e-3
 """Least part of the variance of a bright pixel that is taken for photon noise."""
 
 
 def estimate_plane_camera(plane: NDArray[Any]) -> Camera | None:
     """Camera with the noise of a plane (h, w) scaled to 0 to 1; None if it cannot be measured."""
-    if min(plane.shape) < MIN_SIDE:
+    middle = tuple(slice(max(n - SIDE, 0) // 2, max(n - SIDE, 0) // 2 + SIDE) for n in plane.shape)
+    try:
+        estimate = estimate_noise(plane[middle])
+    except ImageError:  # too small, or too flat
         return None
-    stack = Stack([plane[sample_window(plane.shape, 1, 0)]], Maps(None, None, None))
-    line = fit_line(take_samples([stack], Counting.of([stack]).clip, pairs=False))
-    if line is None or max(line.at(0.0), line.at(1.0)) <= 0:
-        return None
-    dark, bright = max(line.at(0.0), 0.0), line.at(1.0)
+    dark, bright = (max(float(estimate.variance(light)), 0.0) for light in (0.0, 1.0))
     share = max(bright - dark, LEAST_SHARE * max(dark, bright))
-    return Camera(photons=1 / share, read_noise=math.sqrt(dark) / share)
+    return Camera(photons=1 / share, read_noise=math.sqrt(dark) / share) if share else None
