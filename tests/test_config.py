@@ -39,6 +39,7 @@ from napari_coordgate.config import (
     TrainingConfig,
     TrainingSettings,
     UNetConfig,
+    UniversalMethod,
     WienerConfig,
     WienerMethod,
     load_lens,
@@ -60,6 +61,7 @@ METHODS: dict[type[Settings], dict[str, Any]] = {
     ModelMethod: {"name": "starter", "model": "starter.safetensors"},
     WienerMethod: {"name": "Wiener", "wiener": {}},
     RichardsonLucyMethod: {"name": "RL", "richardson_lucy": {}},
+    UniversalMethod: {"name": "universal", "universal": {}},
 }
 OPTICS = {"na": 0.5, "wavelength_nm": 520, "pixel_size_um": 0.325}
 OPTICS_TEXT = yaml.safe_dump(OPTICS)

@@ -37,7 +37,8 @@ Compare methods
     `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `psnr`, `ssim`, `zone_psnr`,
     `quality`
 Methods to compare
-    `Method`, one of `NetworkMethod`, `ModelMethod`, `WienerMethod`, `RichardsonLucyMethod`
+    `Method`, one of `NetworkMethod`, `ModelMethod`, `WienerMethod`, `RichardsonLucyMethod`,
+    `UniversalMethod`
 Building blocks for your own networks
     `CoordGate`, `UNet`, `build_network`, `SimulatedPairs`, `Scaling`, `Window`
 Networks to train

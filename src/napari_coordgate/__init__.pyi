@@ -59,6 +59,7 @@ from .config import (
     TrainingConfig as TrainingConfig,
     UNetConfig as UNetConfig,
     UniversalConfig as UniversalConfig,
+    UniversalMethod as UniversalMethod,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerConfig as WienerConfig,
     WienerMethod as WienerMethod,

@@ -95,3 +95,17 @@ def test_info_shows_the_card(run: Run, weights: Path) -> None:
     assert shown["kind"] == "universal model"
     assert shown["card"] == {"training_data": "none"}
     assert len(shown["weights"]) == 16
+
+
+def test_gates_are_a_table_over_the_noise(run: Run, weights: Path, tmp_path: Path) -> None:
+    table, figure = tmp_path / "gates.csv", tmp_path / "gates.png"
+    assert "no maps" in run("gates", weights, "-o", tmp_path / "gates.tif").stderr
+    finished = run("gates", weights, "-o", table, "--figure", figure)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    assert {row[0] for row in rows} == {
+        f"stage {stage} {branch} 1" for stage in (1, 2) for branch in ("down", "up")
+    }
+    values = np.array([row[2:] for row in rows], float)
+    assert (np.ptp(values, axis=1) > 0).any()
+    assert figure.stat().st_size > 0

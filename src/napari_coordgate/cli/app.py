@@ -400,7 +400,14 @@ def richardson_lucy(
 @app.command()
 def gates(
     model: Annotated[Path, typer.Argument(help="Model, made by 'napari-coordgate train'.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Gating maps to write (.tif).")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Gating maps to write (.tif), or table (.csv) of a universal model.",
+        ),
+    ],
     figure: Annotated[
         Path | None, typer.Option(help="Figure of some of the maps to write as well (.png).")
     ] = None,
@@ -408,7 +415,8 @@ def gates(
 ) -> None:
     """Write the gating maps of a model.
 
-    They show what the network learned about each position in the frame.
+    They show what the network learned about each position in the frame. The gates of a
+    universal model depend on the noise instead, and are written as a table.
     """
     from napari_coordgate.cli.gates import write_gates
 

@@ -13,6 +13,7 @@ from napari_coordgate.config import (
     Method,
     ModelMethod,
     RuntimeConfig,
+    UniversalMethod,
     load_settings,
 )
 from napari_coordgate.optics import PSFField
@@ -42,6 +43,9 @@ def compare_methods(file: Path, output: Path, device: Device | None) -> None:
 
 def _relative_to(method: Method, folder: Path) -> Method:
     """Method whose model file, if it has one, is relative to a folder."""
+    if isinstance(method, UniversalMethod) and method.universal.weights is not None:
+        settings = method.universal.replace(weights=folder / method.universal.weights)
+        return method.model_copy(update={"universal": settings})
     if not isinstance(method, ModelMethod):
         return method
     return method.model_copy(update={"model": folder / method.model})

@@ -23,7 +23,7 @@ BLURRED = "blurred"
 """Name of the baseline row: the blurred images as they are."""
 SHARP = "sharp"
 
-Kind = Literal["blurred", "network", "model", "wiener", "richardson_lucy"]
+Kind = Literal["blurred", "network", "model", "wiener", "richardson_lucy", "universal"]
 
 SUMMARY = "comparison.json"
 TABLE = "comparison.md"

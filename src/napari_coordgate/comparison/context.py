@@ -22,11 +22,13 @@ from napari_coordgate.config import (
     RuntimeConfig,
     SimulationConfig,
     TrainingConfig,
+    UniversalMethod,
 )
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate, estimate_resources_events
+from napari_coordgate.universal_model import UniversalModel
 
 TEST_SEED = 2**31 - 1
 """Seed of noise and windows of the test pairs, above those of the trainings."""
@@ -122,7 +124,13 @@ def training_config(method: NetworkMethod, seed: int, config: ComparisonConfig) 
 
 
 def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
-    """Settings of a method without its name; for a model the digest of its file."""
+    """Settings of a method without its name; for a model the digest of its file or weights."""
+    if isinstance(method, UniversalMethod):
+        settings = method.universal.model_dump(mode="json", exclude={"weights"})
+        return {
+            "universal": settings,
+            "weights": UniversalModel.load(method.universal.weights).digest,
+        }
     if not isinstance(method, ModelMethod):
         return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
     load_model(method.model, psf_field)  # raises what is wrong with it

@@ -21,6 +21,8 @@ from napari_coordgate.config import (
     ModelMethod,
     NetworkMethod,
     RichardsonLucyConfig,
+    UniversalConfig,
+    UniversalMethod,
     WienerConfig,
     WienerMethod,
 )
@@ -29,12 +31,18 @@ from napari_coordgate.deconvolution import deconvolve_events, deconvolve_scaled
 from napari_coordgate.errors import FrameMismatchError, PSFError, SettingsError
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Predictor, align_to_frame, deblur_events
+from napari_coordgate.inference import (
+    Predictor,
+    UniversalDeblurrer,
+    align_to_frame,
+    deblur_events,
+)
 from napari_coordgate.io import Image
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
 
-AnyMethod = Model | WienerConfig | RichardsonLucyConfig
+AnyMethod = Model | WienerConfig | RichardsonLucyConfig | UniversalConfig
 """Method that is compared on an image of one's own."""
 
 DEFAULT_RUNTIME = DeblurRuntime()
@@ -79,6 +87,8 @@ def build_method(
         config, runtime = DeblurConfig(precision="float32"), DeblurRuntime(device=device)
         restore = _without_events(Predictor(model, config, runtime).predict)
         return ReadyMethod(method.name, "model", _parameters(model), restore)
+    if isinstance(method, UniversalMethod):
+        return _universal(method, psf_field, camera or Camera(), DeblurRuntime(device=device))
     settings = method.wiener if isinstance(method, WienerMethod) else method.richardson_lucy
     where: dict[str, Any] = {"camera": camera, "device": device, "cancel": cancel}
 
@@ -86,6 +96,18 @@ def build_method(
         return deconvolve_scaled(blurred, psf_field, settings, origin=window.origin, **where)
 
     return ReadyMethod(method.name, method.kind, 0, _without_events(deconvolved))
+
+
+def _universal(
+    method: UniversalMethod, psf_field: PSFField, camera: Camera, runtime: DeblurRuntime
+) -> ReadyMethod:
+    """Universal model for scaled images with this PSF field."""
+    settings = method.universal
+    model = UniversalModel.load(settings.weights)
+    config, uncertainty = DeblurConfig(camera=camera), settings.lens_uncertainty
+    deblurrer = UniversalDeblurrer(psf_field, model, config, runtime, uncertainty)
+    restore = _without_events(deblurrer.deblur_scaled)
+    return ReadyMethod(method.name, "universal", _parameters(model), restore)
 
 
 def image_method(
@@ -106,6 +128,19 @@ def image_method(
         return ReadyMethod(name, "model", _parameters(method), restore, alignment.note)
     if psf_field is None:
         raise PSFError("This method needs the PSF field of the lens; choose one.")
+    if isinstance(method, UniversalConfig):
+        alignment = align_to_frame(image, psf_field)
+        config = DeblurConfig(deconvolution=method, camera=camera or Camera())
+        job = partial(
+            deblur_events,
+            model=psf_field,
+            config=config,
+            origin=alignment,
+            runtime=runtime,
+            cancel=cancel,
+        )
+        parameters = _parameters(UniversalModel.load(method.weights))
+        return ReadyMethod(name, "universal", parameters, _on_pixels(job, image), alignment.note)
     job = partial(
         deconvolve_events,
         psf_field=psf_field,
@@ -126,6 +161,8 @@ def kind_of(method: AnyMethod) -> Kind:
     """Type of a method."""
     if isinstance(method, Model):
         return "model"
+    if isinstance(method, UniversalConfig):
+        return "universal"
     return "wiener" if isinstance(method, WienerConfig) else "richardson_lucy"
 
 
@@ -172,7 +209,7 @@ def check_methods(methods: Sequence[Method]) -> None:
         taken[short] = method.name
 
 
-def _parameters(model: Model) -> int:
+def _parameters(model: Model | UniversalModel) -> int:
     return sum(weights.numel() for weights in model.network.parameters())
 
 

@@ -21,6 +21,7 @@ from napari_coordgate.config.comparison import (
     ModelMethod as ModelMethod,
     NetworkMethod as NetworkMethod,
     RichardsonLucyMethod as RichardsonLucyMethod,
+    UniversalMethod as UniversalMethod,
     WienerMethod as WienerMethod,
 )
 from napari_coordgate.config.deconvolution import (

@@ -6,7 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from napari_coordgate.config.base import RENAMED, Settings
-from napari_coordgate.config.deconvolution import RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config.deconvolution import (
+    RichardsonLucyConfig,
+    UniversalConfig,
+    WienerConfig,
+)
 from napari_coordgate.config.networks import NetworkConfig
 from napari_coordgate.config.training import RuntimeConfig, TrainingConfig
 
@@ -72,8 +76,29 @@ class RichardsonLucyMethod(_MethodBase):
     richardson_lucy: RichardsonLucyConfig = Field(description="Richardson-Lucy deconvolution.")
 
 
+class UniversalMethod(_MethodBase):
+    """Method of a comparison: the universal model, which serves every lens.
+
+    Examples
+    --------
+    >>> from napari_coordgate import UniversalConfig, UniversalMethod
+    >>> UniversalMethod(name="universal", universal=UniversalConfig(lens_uncertainty=0.05)).kind
+    'universal'
+    """
+
+    kind: ClassVar[Literal["universal"]] = "universal"
+    universal: UniversalConfig = Field(description="Universal model.")
+
+
 _KINDS = tuple(
-    method.kind for method in (NetworkMethod, ModelMethod, WienerMethod, RichardsonLucyMethod)
+    method.kind
+    for method in (
+        NetworkMethod,
+        ModelMethod,
+        WienerMethod,
+        RichardsonLucyMethod,
+        UniversalMethod,
+    )
 )
 
 
@@ -108,7 +133,8 @@ Method = Annotated[
     Annotated[NetworkMethod, Tag("<network>")]
     | Annotated[ModelMethod, Tag("<model>")]
     | Annotated[WienerMethod, Tag("<wiener>")]
-    | Annotated[RichardsonLucyMethod, Tag("<richardson_lucy>")],
+    | Annotated[RichardsonLucyMethod, Tag("<richardson_lucy>")]
+    | Annotated[UniversalMethod, Tag("<universal>")],
     Discriminator(_method_tag),
     BeforeValidator(_with_one_kind),
 ]

@@ -7,15 +7,19 @@ from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import find_mismatch
+from napari_coordgate.inference.noise_gates import PHOTONS, noise_gates, plot_noise_gates
 from napari_coordgate.inference.predictor import Predictor
+from napari_coordgate.inference.universal import UniversalDeblurrer
 
 __all__ = [
+    "PHOTONS",
     "AnyBlur",
     "AnyMethod",
     "DeblurMethod",
     "Deblurrer",
     "FrameAlignment",
     "Predictor",
+    "UniversalDeblurrer",
     "align_to_frame",
     "build_deblurrer",
     "by_variance",
@@ -25,6 +29,8 @@ __all__ = [
     "effective_kernel",
     "find_mismatch",
     "gating_maps",
+    "noise_gates",
     "output_dtype",
     "plot_gating_maps",
+    "plot_noise_gates",
 ]

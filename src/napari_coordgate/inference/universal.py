@@ -125,6 +125,16 @@ class UniversalDeblurrer:
             target[tile.within(whole)] = normalizer.denormalize(part, target.dtype)
             yield
 
+    def deblur_scaled(self, scaled: Float32, window: Window) -> Float32:
+        """Deblur a plane (h, w) whose intensities are normalized already, to 0 (dark) to 1."""
+        camera = self.noise_of(scaled, Normalizer(0.0, 1.0))
+        whole, result = Window.whole(window.shape), np.empty_like(scaled)
+        for tile, around in self.tiles(window.shape):
+            part = scaled[around.within(whole)]
+            image, _ = self.predict(part, around.shifted(window.origin), camera)
+            result[tile.within(whole)] = image[tile.within(around)]
+        return result
+
     def noise_of(self, plane: PixelArray, normalizer: Normalizer) -> Camera:
         """Noise of a plane in units of its scaled intensities: as configured, else estimated."""
         if self.camera.has_noise:
