@@ -21,6 +21,7 @@ from napari_coordgate.config import (
     FileConfig,
     RichardsonLucyConfig,
     Selection,
+    UniversalConfig,
     WienerConfig,
 )
 from napari_coordgate.deconvolution import wiener
@@ -330,8 +331,8 @@ def test_a_folder_is_deconvolved_again_only_if_psf_field_or_method_changed(world
     assert started["psf_field"] == str(psf_field.resolve())
     assert started["settings"]["deconvolution"]["method"] == "wiener"
     assert len(run_again(config).up_to_date) == 4
-    assert len(run_again(BatchConfig()).done) == 4  # Richardson-Lucy
-    explicit = BatchConfig(deconvolution=RichardsonLucyConfig())
+    assert len(run_again(BatchConfig()).done) == 4  # the universal model
+    explicit = BatchConfig(deconvolution=UniversalConfig())
     assert len(run_again(explicit).up_to_date) == 4
     world.write_psf_field(sigma_edge_px=1.5)
     assert len(run_again(explicit).done) == 4

@@ -73,7 +73,7 @@ def test_existing_files_are_kept_and_invalid_input_is_an_error(
 @pytest.mark.parametrize(
     "flags",
     [
-        (),
+        ("--method", "richardson-lucy"),
         ("--method", "richardson-lucy", "--num-iter", "4", "--photons", "1000", "--discrepancy"),
         ("--method", "wiener", "--regularization", "0.02", "--which-psf", "mean"),
     ],
@@ -123,7 +123,7 @@ def test_flags_of_the_other_kind_of_method_are_refused(
         (("--psf", psf, "--lens", psf), "either a PSF field"),
         (("--model", model, "--num-iter", "3"), "--num-iter has no effect on models"),
         (("--model", model, "--which-psf", "mean"), "--which-psf has no effect on models"),
-        (("--psf", psf, "--precision", "float32"), "--precision has no effect on richardson-lucy"),
+        (("--psf", psf, "--precision", "float32"), "--precision has no effect on universal"),
         (("--psf", psf, "--discrepancy"), "photons"),
     ):
         finished = run("deblur", image, output, *flags)

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 CAMERA = Camera(photons=2000)
-CLASSICAL = ["Wiener, full field", "Wiener, mean PSF", "RL, full field", "RL, mean PSF"]
+OF_LENS = [
+    "Universal network",
+    "Wiener, full field",
+    "Wiener, mean PSF",
+    "RL, full field",
+    "RL, mean PSF",
+]
 PSNR, TIME = 1, 6
 """Columns of the table."""
 
@@ -104,7 +110,7 @@ def test_a_sharp_image_is_blurred_and_every_method_is_measured(
     widget.state.setCurrentText(SHARP)
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    methods = ["blurred", "tiny", *CLASSICAL]
+    methods = ["blurred", "tiny", *OF_LENS]
     assert column(widget, 0) == methods
     assert layer_names(viewer) == ["cells", *(f"cells: {name}" for name in methods)]
     assert viewer.canvas.grid.enabled and widget.side_by_side.isChecked()
@@ -310,7 +316,7 @@ def test_the_table_is_saved_without_overwriting_files(
 def test_unchecked_methods_stay_unchecked_when_models_are_added_or_removed(
     viewer: Viewer, widget: CompareWidget, model: Model
 ) -> None:
-    assert widget.methods.values == ["tiny", *CLASSICAL]
+    assert widget.methods.values == ["tiny", *OF_LENS]
     widget.methods.tick("tiny", "RL, mean PSF")
     session_of(viewer).models["newer"] = model
     assert widget.methods.values == ["newer", "tiny", "RL, mean PSF"]

@@ -431,3 +431,47 @@ def test_an_image_of_another_lens_needs_a_second_click(qtbot: QtBot, viewer: Vie
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert "cells deblurred" in viewer.layers
+
+
+def test_the_universal_network_asks_only_for_a_lens(
+    qtbot: QtBot,
+    viewer: Viewer,
+    blurred: NDArray[np.float32],
+    sharp: NDArray[np.uint8],
+    psf_field: PSFField,
+) -> None:
+    """It is chosen where there is no model, needs no noise, and a click deblurs."""
+    widget = DeblurWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Deblur")
+    viewer.add_image(blurred[0], name="cells")
+    assert widget.method.box.currentText() == "Universal network"
+    assert not widget.bar.run.isEnabled()
+    assert "PSF field" in widget.bar.message.text()
+    session_of(viewer).psf_fields["lens"] = psf_field
+    assert widget.bar.run.isEnabled()
+    assert widget.method.psf_field.isVisible()
+    assert not widget.method.model.isVisible()
+    assert not widget.method.camera.isVisible()
+    assert set(widget.method.forms["Universal network"].editors) == {"lens_uncertainty"}
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    result = viewer.layers["cells deblurred"]
+    expected = deblur(blurred[0], "universal", psf_field=psf_field)
+    np.testing.assert_array_equal(result.data, expected)
+    truth = sharp[0].astype(np.float32)
+    assert psnr(truth, result.data, 255) > psnr(truth, blurred[0], 255) + 1
+    how = provenance(result.metadata)
+    assert (how["psf_field"], how["settings"]["deconvolution"]["method"]) == ("lens", "universal")
+
+
+def test_the_method_follows_what_there_is_until_one_is_chosen(
+    viewer: Viewer, model: Model, psf_field: PSFField
+) -> None:
+    widget, session = DeblurWidget(viewer), session_of(viewer)
+    session.models["tiny"] = model
+    assert widget.method.box.currentText() == "Model"
+    session.psf_fields["lens"] = psf_field
+    assert widget.method.box.currentText() == "Universal network"
+    widget.method.choose("Model", model)
+    session.psf_fields["another lens"] = psf_field
+    assert widget.method.box.currentText() == "Model"

@@ -103,7 +103,7 @@ def test_the_bead_sample_leads_from_beads_to_a_deblurred_image(
     shown = viewer.window.dock_widgets.values()
     (deblur,) = (widget for widget in shown if isinstance(widget, DeblurWidget))
     assert deblur.image.name == NUCLEI
-    assert deblur.method.box.currentText() == "Richardson-Lucy"
+    assert deblur.method.box.currentText() == "Universal network"
     assert deblur.method.value is deblur.session.psf_fields["lens"]
     click(deblur.bar.run)
     assert wait_for_end(qtbot, deblur.bar).reason == "completed"

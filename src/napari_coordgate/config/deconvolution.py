@@ -110,7 +110,7 @@ class UniversalConfig(Settings):
 
 
 def _named_method(value: Any) -> Any:
-    """Settings of a deconvolution, or the name of its method; else the first that has them."""
+    """Settings of a deconvolution, or the name of its method; else the first that has these."""
     if isinstance(value, WienerConfig | RichardsonLucyConfig | UniversalConfig):
         return value
     settings = {"method": value} if isinstance(value, str) else value
@@ -126,8 +126,8 @@ def _named_method(value: Any) -> Any:
 
 
 _KINDS: dict[str, type[WienerConfig | RichardsonLucyConfig | UniversalConfig]] = {
-    RICHARDSON_LUCY: RichardsonLucyConfig,
     UNIVERSAL: UniversalConfig,
+    RICHARDSON_LUCY: RichardsonLucyConfig,
     WIENER: WienerConfig,
 }
 """Settings of each method, first the default; if none is named, the first that has all settings."""

@@ -33,10 +33,12 @@ class DeblurConfig(Settings):
     )
     deconvolution: Deconvolution | None = Field(
         None,
-        description="Deconvolution with a PSF field, for deblurring without a model; default: "
-        "Richardson-Lucy.",
+        description="Deconvolution with a PSF field, for deblurring without a model of the lens; "
+        "default: the universal model.",
     )
-    camera: Camera = Field(Camera(), description="Camera noise of the images, for Richardson-Lucy.")
+    camera: Camera = Field(
+        Camera(), description="Camera noise of the images, for a PSF field; default: unknown."
+    )
 
 
 class DeblurRuntime(DeviceConfig):

@@ -45,9 +45,9 @@ def deblur(
 ) -> Pixels:
     """Deblur an image, or each plane of a stack, with the blur of its lens or a trained model.
 
-    With a PSF field or a lens, the image is deconvolved: by the universal model, a network that
-    serves every lens and needs no training, by Richardson-Lucy, or as ``config.deconvolution``
-    says. A model that was trained for one lens needs neither.
+    With a PSF field or a lens, the image is deconvolved by the universal model, a network that
+    serves every lens and needs no training, or as ``config.deconvolution`` says. A model that was
+    trained for one lens needs neither.
 
     Parameters
     ----------
@@ -131,6 +131,8 @@ def deblur(
 
     >>> from napari_coordgate import DeblurConfig, PSFField, load_lens
     >>> psf_field = PSFField.from_lens(load_lens("sample_data/lens.yaml"), (256, 256))
+    >>> deblur(corner, psf_field, origin=(0, 0)).shape
+    (48, 48)
     >>> config = DeblurConfig(deconvolution={"method": "richardson-lucy", "num_iter": 5})
     >>> deblur(corner, psf_field, origin=(0, 0), config=config).shape
     (48, 48)

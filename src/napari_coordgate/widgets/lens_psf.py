@@ -56,7 +56,7 @@ from napari_coordgate.widgets.lens_sources import (
     stated_values,
 )
 from napari_coordgate.widgets.measure import MeasureSection, image_to_deblur
-from napari_coordgate.widgets.methods import RICHARDSON_LUCY
+from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.preferences import PLUGIN
@@ -456,12 +456,12 @@ class LensPSFWidget(JobWidget):
 def _open_deblur(
     viewer: Viewer, frame_shape: tuple[int, int], sample: object, end: JobEnd["PSFField"]
 ) -> None:
-    """Open Deblur with Richardson-Lucy and this PSF field chosen."""
+    """Open Deblur with the universal network and this PSF field chosen."""
     if end.result is None:
         return
     _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
     image = image_to_deblur(viewer, frame_shape, sample)
     if image is not None:
         deblur.image.set_value(image)
-    deblur.method.choose(RICHARDSON_LUCY, end.result)
+    deblur.method.choose(UNIVERSAL, end.result)
     deblur.method.take_camera()

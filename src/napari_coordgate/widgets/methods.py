@@ -1,4 +1,4 @@
-"""Choice of the method of deblurring: a model, or deconvolution with a PSF field."""
+"""Choice of the method of deblurring: for any lens with its PSF field, or a model for one lens."""
 
 from __future__ import annotations
 
@@ -15,28 +15,38 @@ from napari_coordgate.config import (
     DeblurSettings,
     RichardsonLucyConfig,
     Settings,
+    UniversalConfig,
     WienerConfig,
 )
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.widgets.choices import model_choice, psf_field_choice
 from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.jobs import weak_connect
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
     from napari_coordgate.widgets.panel import Panel
 
-MODEL, RICHARDSON_LUCY, WIENER = "Model", "Richardson-Lucy", "Wiener"
+UNIVERSAL, MODEL = "Universal network", "Model"
+RICHARDSON_LUCY, WIENER = "Richardson-Lucy", "Wiener"
 DECONVOLUTION: Mapping[str, Settings] = {
+    UNIVERSAL: UniversalConfig(),
     RICHARDSON_LUCY: RichardsonLucyConfig(),
     WIENER: WienerConfig(),
 }
-"""Default settings of the deconvolution methods, by their names in the window."""
+"""Default settings of the methods that need a PSF field, by their names in the window."""
+HIDDEN = {"method", "weights"}
+FOLDED = {"psf", "accelerate", "lens_uncertainty"}
 CLASSICAL_SETTINGS = {"deconvolution", "camera"}
 NETWORK_SETTINGS = {"precision", "tile", "memory_gb"}
 METHOD_SETTINGS = CLASSICAL_SETTINGS | NETWORK_SETTINGS
 """Settings that apply to deconvolution, to models, and to either of them alone."""
 NO_MODEL = "Choose a model: load one, or train one."
+METHOD_TOOLTIP = (
+    "The universal network, Richardson-Lucy and Wiener need the lens and no training. A model was "
+    "trained for one lens and camera frame."
+)
 NO_PSF_FIELD = "Choose a PSF field: load one, or create one with Lens PSF."
 
 
@@ -49,21 +59,15 @@ class MethodChoice(QObject):
         super().__init__(panel)
         self._panel = panel
         self.box = QComboBox()
-        self.box.addItems([MODEL, *DECONVOLUTION])
+        self.box.addItems([UNIVERSAL, MODEL, RICHARDSON_LUCY, WIENER])
+        self._is_users = False
         self.model = model_choice(panel.session)
         self.psf_field = psf_field_choice(panel.session)
-        panel.add_row(
-            "Method",
-            self.box,
-            "A trained model, or deconvolution, which needs the lens and no training.",
-        )
+        panel.add_row("Method", self.box, METHOD_TOOLTIP)
         panel.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
         panel.add_choice("PSF field", self.psf_field, "Blur of the lens, made with Lens PSF.")
         self.network = SettingsForm(settings, NETWORK_SETTINGS)
-        self.forms = {
-            name: SettingsForm(defaults, hidden={"method"}, folded={"psf", "accelerate"})
-            for name, defaults in DECONVOLUTION.items()
-        }
+        self.forms = {name: _form(defaults) for name, defaults in DECONVOLUTION.items()}
         self.camera = SettingsForm(panel.session.camera or Camera())
         self.section = QWidget()
         """The settings of the method, to be added to the panel's body."""
@@ -72,17 +76,23 @@ class MethodChoice(QObject):
         self._camera_section = collapsible("Camera noise", self.camera)
         for part in (*self.forms.values(), self._camera_section):
             layout.addWidget(part)
-        self.box.currentTextChanged.connect(self._show_method)
+        self.box.currentTextChanged.connect(self._note_choice)
         for choice in (self.model, self.psf_field):
             choice.changed.connect(self.changed)
         for form in (self.network, self.camera, *self.forms.values()):
             form.changed.connect(self.changed)
-        self._show_method()
+        weak_connect(panel.session.changed, self._suggest)
+        self._suggest()
 
     @property
     def is_model(self) -> bool:
         """Whether a model deblurs."""
         return self.box.currentText() == MODEL
+
+    @property
+    def is_network(self) -> bool:
+        """Whether a network deblurs: a model, or that for all lenses."""
+        return self.box.currentText() in (UNIVERSAL, MODEL)
 
     @property
     def value(self) -> Model | PSFField | None:
@@ -97,6 +107,7 @@ class MethodChoice(QObject):
 
     def choose(self, method: str, value: Model | PSFField) -> None:
         """Choose a method by its name in the window, and its model or PSF field."""
+        self._is_users = True
         self.box.setCurrentText(method)
         (self.model if self.is_model else self.psf_field).set_value(value)
 
@@ -110,7 +121,9 @@ class MethodChoice(QObject):
         """Chosen model or PSF field; raises SettingsError if there is none, or a setting is bad."""
         if self.value is None:
             raise SettingsError(NO_MODEL if self.is_model else NO_PSF_FIELD)
-        used = [self.network] if self.is_model else [self.forms[self.box.currentText()]]
+        used = [] if self.is_model else [self.forms[self.box.currentText()]]
+        if self.is_network:
+            used.append(self.network)
         if self._uses_camera:
             used.append(self.camera)
         if problems := problems_of(*used):
@@ -141,9 +154,24 @@ class MethodChoice(QObject):
         if settings.deconvolution is not None:
             method = names[type(settings.deconvolution)]
             self.forms[method].set_settings(settings.deconvolution)
+        self._is_users = True
         with QSignalBlocker(self.box):
             self.box.setCurrentText(method)
         self._show_method()
+
+    def _note_choice(self, _: str) -> None:
+        """Keep the user's method, whatever is added later."""
+        self._is_users = True
+        self._show_method()
+
+    def _suggest(self) -> None:
+        """Choose the method by what there is, until the user chooses one."""
+        session = self._panel.session
+        if not self._is_users:
+            only_models = bool(session.models) and not session.psf_fields
+            with QSignalBlocker(self.box):
+                self.box.setCurrentText(MODEL if only_models else UNIVERSAL)
+            self._show_method()
 
     @property
     def _uses_camera(self) -> bool:
@@ -156,6 +184,14 @@ class MethodChoice(QObject):
         for name, form in self.forms.items():
             form.setVisible(name == self.box.currentText())
         self._camera_section.setVisible(self._uses_camera)
-        self.network.setVisible(self.is_model)
+        self.network.setVisible(self.is_network)
+        for part in (self.network.labels["precision"], self.network.editors["precision"]):
+            part.setVisible(self.is_model)
         self.section.setVisible(not self.is_model)
         self.changed.emit()
+
+
+def _form(defaults: Settings) -> SettingsForm:
+    """Form of a method's settings; those that few need are folded."""
+    folded = FOLDED & type(defaults).model_fields.keys()
+    return SettingsForm(defaults, hidden=HIDDEN, folded=folded)

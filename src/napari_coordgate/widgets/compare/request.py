@@ -4,7 +4,13 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_coordgate.config import Camera, DeblurRuntime, RichardsonLucyConfig, WienerConfig
+from napari_coordgate.config import (
+    Camera,
+    DeblurRuntime,
+    RichardsonLucyConfig,
+    UniversalConfig,
+    WienerConfig,
+)
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import Job
@@ -41,15 +47,15 @@ class CompareRequest:
 
     def check(self) -> None:
         """Raise `SettingsError` if something that the methods need is missing or does not fit."""
-        classical = (WienerConfig, RichardsonLucyConfig)
+        of_lens = (UniversalConfig, WienerConfig, RichardsonLucyConfig)
         if not self.methods:
             raise SettingsError("Select the methods to compare.")
         if self.psf_field is None and self.is_sharp:
             raise SettingsError("Choose a PSF field to blur the image; create one with Lens PSF.")
-        if self.psf_field is None and any(isinstance(m, classical) for m in self.methods.values()):
+        if self.psf_field is None and any(isinstance(m, of_lens) for m in self.methods.values()):
             raise SettingsError(
-                "Choose a PSF field for Wiener and Richardson-Lucy (create one with Lens PSF), or "
-                "deselect them."
+                "Choose a PSF field for the universal network, Wiener and Richardson-Lucy (create "
+                "one with Lens PSF), or deselect them."
             )
         if self.is_sharp and self.psf_field is not None:
             self._check_covers(self.psf_field.frame_shape)

@@ -14,6 +14,7 @@ from napari_coordgate.config import (
     PSFMode,
     RichardsonLucyConfig,
     Settings,
+    UniversalConfig,
     WienerConfig,
 )
 from napari_coordgate.errors import SettingsError
@@ -24,6 +25,7 @@ from napari_coordgate.widgets.compare.table import ResultsTable
 from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers import image_of, plane_on_view
+from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.session import Session
@@ -40,16 +42,17 @@ VARIANTS = {
     f"{method}, {words}": (method, psf) for method in CLASSICAL for psf, words in PSF_NAMES.items()
 }
 """Method and PSF of each deconvolution, by the names in the list."""
-MAX_ROWS = 9
+OF_LENS = (UNIVERSAL, *VARIANTS)
+MAX_ROWS = 10
 """Rows visible without scrolling."""
 
 
 class MethodChecklist(Checklist):
-    """Names of the session's models and the deconvolution methods, all ticked at first."""
+    """Names of the session's models and the methods for any lens, all ticked at first."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(
-            lambda: [(name, name) for name in (*reversed(list(session.models)), *VARIANTS)],
+            lambda: [(name, name) for name in (*reversed(list(session.models)), *OF_LENS)],
             starts_ticked=True,
             max_rows=MAX_ROWS,
         )
@@ -61,6 +64,8 @@ class MethodChecklist(Checklist):
         for name in self.values:
             if name in self.session.models:
                 found[name] = self.session.models[name]
+            elif name == UNIVERSAL:
+                found[name] = UniversalConfig()
             else:
                 method, psf = VARIANTS[name]
                 found[name] = settings[method].model_copy(update={"psf": psf})
@@ -89,9 +94,9 @@ class CompareWidget(JobWidget):
         )
         self.add_choice("Sharp image", self.truth, "Sharp image in the same units, if known.")
         self.add_choice(
-            "PSF field", self.psf_field, "Blur of the lens, for Wiener and Richardson-Lucy."
+            "PSF field", self.psf_field, "Blur of the lens, for all methods but models."
         )
-        self.add_row("Methods", self.methods, "Models loaded in napari, and deconvolution methods.")
+        self.add_row("Methods", self.methods, "Models loaded in napari, and methods for any lens.")
         self.camera, self._camera_is_known = SettingsForm(Camera()), False
         self.forms = {
             name: SettingsForm(settings, type(settings).model_fields.keys() - {"psf"})
