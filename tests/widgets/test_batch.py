@@ -322,6 +322,8 @@ def test_the_bar_shows_why_a_batch_cannot_start(
     pattern.clear()
     assert "Pattern: " in problem()
     session_of(viewer).models.clear()
+    assert "Choose a PSF field" in problem()  # for the universal network
+    widget.method.box.setCurrentText("Model")
     assert "Choose a model" in problem()
 
 

@@ -64,6 +64,7 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     assert len(viewer.layers) == before + len(gates.maps)
 
     batch: BatchWidget = open_widget(viewer, "Batch deblur")
+    batch.method.box.setCurrentText("Model")
     assert batch.session.files[batch.method.require()] == tmp_path / "nuclei.safetensors"
 
     # An image that the network never saw.
@@ -72,6 +73,8 @@ def test_from_sample_data_to_a_sharper_layer(qtbot: QtBot, viewer: Viewer, tmp_p
     blurred = PSFField.from_lens(LENS, FRAME).blur(truth)
     viewer.add_image(blurred, name="blurred nuclei", scale=(0.325, 0.325), units=("um", "um"))
     deblur: DeblurWidget = open_widget(viewer, "Deblur")
+    assert deblur.method.box.currentText() == "Universal network"  # the lens is known
+    deblur.method.box.setCurrentText("Model")
     assert (deblur.image.name, deblur.method.name) == ("blurred nuclei", "nuclei")
     click(deblur.bar.run)
     assert wait_for_end(qtbot, deblur.bar).reason == "completed"

@@ -73,7 +73,11 @@ class UniversalDeblurrer:
         self._lock = threading.Lock()
         self._check: Check = bool
         for module in self.network.modules():
-            module.register_forward_pre_hook(lambda *_: self._check())
+            module.register_forward_pre_hook(self._check_now)
+
+    def _check_now(self, *_: object) -> None:
+        """Raise if canceled; a hook that returned something would replace the inputs."""
+        self._check()
 
     @property
     def overlap(self) -> int:
