@@ -58,7 +58,7 @@ def test_a_row_belongs_to_its_weights(weights: Path, tmp_path: Path) -> None:
     own.write_bytes(weights.read_bytes())
     method = UniversalMethod(name="universal", universal=UniversalConfig(weights=own))
     images = np.random.default_rng(0).random((4, 40, 48))
-    config = ComparisonConfig(training=TrainingConfig(photons=500))
+    config = ComparisonConfig(training=TrainingConfig(camera=CAMERA))
     comparison = compare([method], images, PSF_FIELD, config=config, output=folder)
     assert "universal" in as_table(comparison.rows)
     assert compare([method], images, PSF_FIELD, config=config, output=folder).rows
