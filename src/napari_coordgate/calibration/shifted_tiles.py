@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from scipy.ndimage import gaussian_gradient_magnitude
 
 from napari_coordgate.calibration.spectra import (
     TILE,
@@ -34,6 +36,8 @@ WINDOW = np.outer(HANN, HANN)
 
 _SATURATED = 0.01  # Fraction of a tile's pixels at the maximum of the image.
 _DETAIL = slice(1, 6)  # Of the rings that are used.
+_DETAIL_PX = 3.0  # Scale of the detail whose place in the tile counts.
+_MIN_CENTRAL = 0.6
 _MIN_DETAIL = 3.0  # Power of a tile with detail over that of its noise, in both images.
 _QUANTILE_BIAS = 1.07  # `tile_noise` is a low quantile; measured on white noise.
 _FREQUENCIES = np.stack(np.meshgrid(fft.fftfreq(TILE), fft.rfftfreq(TILE), indexing="ij"), axis=-1)
@@ -55,6 +59,8 @@ class TilePairs:
         Share of each part in the detail of the tile.
     image : ndarray of int, shape (T, 2)
         Numbers of the two images.
+    central : ndarray, shape (T,)
+        How far the detail is in the middle of the tile: 1 if it is spread evenly.
     """
 
     power: Array
@@ -62,6 +68,7 @@ class TilePairs:
     positions: Array
     detail: Array
     image: Indices
+    central: Array
 
     def __len__(self) -> int:
         return len(self.power)
@@ -76,9 +83,12 @@ class TilePairs:
         return cls(*map(np.concatenate, columns))
 
     def with_detail(self) -> TilePairs:
-        """Tiles whose detail exceeds the noise in both images."""
+        """Tiles whose detail exceeds the noise in both images, and is not at the border.
+
+        Of content at the border of a tile, a wider blur brings more light into the tile.
+        """
         detail = self.power[:, _DETAIL, ::2].mean(axis=1) / self.noise
-        return self[detail.min(axis=1) > _MIN_DETAIL]
+        return self[(detail.min(axis=1) > _MIN_DETAIL) & (self.central > _MIN_CENTRAL)]
 
 
 def overlap(frame_shape: tuple[int, int], shift_px: Array) -> tuple[Window, Window]:
@@ -107,27 +117,34 @@ def tile_pairs(
     corners = (first.corner - first.corner.min(axis=0)).astype(np.intp)
     cross = _cross_spectra(parts, corners, fraction)
     power = np.stack([first.power, cross, second.power], axis=-1)[:, USED]
-    saturated = [plane >= plane.max() for plane in planes]
-    usable = np.array(
-        [max(t.mean() for t in tiles) < _SATURATED for tiles in _tiles_of(saturated, spectra)]
-    )
+    usable, central = np.ones(len(power), bool), np.full(len(power), np.inf)
+    for plane, one in zip(planes, spectra, strict=True):
+        usable &= _tile_means(plane >= plane.max(), one) < _SATURATED
+        central = np.minimum(central, _central(plane, one))
     return TilePairs(
         power,
         np.stack([_noise(one, camera) for one in spectra], axis=1),
         np.stack([tile_positions(one.corner, frame_shape) for one in spectra], axis=1),
         (first.detail + second.detail) / 2.0,
         np.broadcast_to(numbers, (len(power), 2)),
+        central,
     )[usable]
 
 
-def _tiles_of(
-    planes: Sequence[NDArray[np.bool_]], spectra: Sequence[TileSpectra]
-) -> Iterator[list[NDArray[np.bool_]]]:
-    corners = (one.corner.astype(np.intp) for one in spectra)
-    for both in zip(*corners, strict=True):
-        yield [
-            plane[y : y + TILE, x : x + TILE] for plane, (y, x) in zip(planes, both, strict=True)
-        ]
+def _tile_means(plane: NDArray[Any], spectra: TileSpectra, weight: Array | float = 1.0) -> Array:
+    """Mean (T,) of weighted pixels over each tile."""
+    corners = spectra.corner.astype(np.intp)
+    means = [np.mean(plane[y : y + TILE, x : x + TILE] * weight) for y, x in corners]
+    return np.array(means)
+
+
+def _central(plane: Plane, spectra: TileSpectra) -> Array:
+    """Detail (T,) seen through the window, relative to that of the whole tile."""
+    detail = gaussian_gradient_magnitude(plane, _DETAIL_PX).astype(np.float64) ** 2
+    detail = np.maximum(detail - np.median(detail), 0.0)
+    weight = WINDOW**2 / np.mean(WINDOW**2)
+    whole = _tile_means(detail, spectra)
+    return _tile_means(detail, spectra, weight) / np.maximum(whole, 1e-300)
 
 
 def _cross_spectra(parts: Sequence[Plane], corners: Indices, fraction: Array) -> Array:
