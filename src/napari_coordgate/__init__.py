@@ -47,7 +47,7 @@ Networks to train
 Images
     `Image`, `read_image`, `write_image`
 Events of long jobs
-    `Progress`, `Preview`, `PlaneDone`, `FileChanged`
+    `Progress`, `Preview`, `PlaneDone`, `Note`, `FileChanged`
 Errors
     `CoordGateError` and its subclasses; every message names what was wrong and what to do
 """

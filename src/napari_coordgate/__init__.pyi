@@ -93,6 +93,7 @@ from .errors import (
 )
 from .events import (
     FileChanged as FileChanged,
+    Note as Note,
     PlaneDone as PlaneDone,
     Preview as Preview,
     Progress as Progress,

@@ -91,6 +91,19 @@ class PlaneDone:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something to know about a result that is no fault, such as what could not be checked.
+
+    Attributes
+    ----------
+    text : str
+        One sentence.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class FileChanged:
     """The status of one file of many has changed.
 
@@ -107,6 +120,8 @@ class FileChanged:
         Processing time, if it is done or has failed.
     message : str
         What went wrong, or a warning; empty if there is nothing to say.
+    note : str
+        Something to know that is no fault, such as what could not be checked.
     thumbnails : tuple of ndarray, or None
         The blurred and the deblurred image at reduced size, shape (h, w), if it is done.
     """
@@ -116,12 +131,13 @@ class FileChanged:
     output: Path | None = None
     seconds: float = 0.0
     message: str = ""
+    note: str = field(default="", kw_only=True)
     thumbnails: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(
         default=None, compare=False
     )
 
 
-Event = Progress | Preview | PlaneDone | FileChanged
+Event = Progress | Preview | PlaneDone | Note | FileChanged
 
 
 class Stopwatch:

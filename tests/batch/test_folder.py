@@ -368,3 +368,13 @@ def test_files_that_contradict_the_lens_are_noted_or_refused(tmp_path: Path) -> 
     (failed,) = refused.failed
     assert "over-sharpened" in failed.message
     assert failed.output is None or not failed.output.exists()
+
+
+def test_the_report_notes_that_a_lens_was_not_checked(world: World) -> None:
+    psf_field = world.write_psf_field(sigma_edge_px=2.0)
+    config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 1})
+    summary = deblur_folder(world.folder, world.output, psf_field, config=config, device="cpu")
+    for file in summary.done:
+        assert "not checked" in file.note
+        assert file.message == ""
+    assert '"note":"The lens was not checked' in summary.report.read_text()

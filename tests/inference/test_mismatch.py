@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from napari_coordgate import (
     DeblurConfig,
     DeblurRuntime,
+    GaussianLens,
     LensMismatchError,
     LensMismatchWarning,
+    Note,
     PSFField,
     deblur,
 )
@@ -61,3 +63,16 @@ def test_is_silent_where_image_and_lens_agree(image: NDArray[np.float32]) -> Non
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         deblur(image, right, config=QUICK, runtime=DeblurRuntime(strict=True))
+
+
+def test_says_why_a_lens_was_not_checked(image: NDArray[np.float32]) -> None:
+    """A note does not fail strict runs: nothing contradicts the lens."""
+    gaussian, measured = (PSFField.from_lens(GaussianLens(), FRAME) for _ in range(2))
+    measured.source = {"psfs": 9}
+    strict = DeblurRuntime(strict=True)
+    for psf_field, reason in ((gaussian, "Gaussian"), (measured, "measured PSFs")):
+        events: list[object] = []
+        deblur(image[0], psf_field, config=QUICK, runtime=strict, callback=events.append)
+        (note,) = (event for event in events if isinstance(event, Note))
+        assert note.text.startswith("The lens was not checked")
+        assert reason in note.text

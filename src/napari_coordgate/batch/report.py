@@ -105,6 +105,7 @@ class Report:
             status=result.status,
             seconds=result.seconds,
             message=result.message,
+            note=result.note,
             output=output,
             config_hash=result.config_hash,
             size=result.size,

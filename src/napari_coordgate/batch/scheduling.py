@@ -91,7 +91,8 @@ class FileJob:
         if failed or is_done:
             ends = failed or self._results  # Of a file in parts, the first part is checked.
             message = max((result.message for result in ends), key=len)
-            result = replace(ends[0], seconds=seconds, message=message)
+            note = max((result.note for result in ends), key=len)
+            result = replace(ends[0], seconds=seconds, message=message, note=note)
         else:
             result = self.task.result("waiting", seconds=seconds)
         try:

@@ -27,6 +27,7 @@ from napari_coordgate.inference import (
     DeblurMethod,
     Deblurrer,
     FrameAlignment,
+    Mismatch,
     align_to_frame,
     deblur_planes,
     find_mismatch,
@@ -167,17 +168,21 @@ def universal_weights(config: BatchConfig) -> Path | None:
 def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) -> TaskResult:
     """Deblur the file of a task; errors become a failed result, a cancel the status "waiting"."""
     start = time.perf_counter()
-    note, thumbnails = "", None
+    message, note, thumbnails = "", "", None
     try:
         if not task.is_done:  # by a worker that was killed just afterwards
-            note, thumbnails = _deblur(task, on_progress, cancel)
+            message, note, thumbnails = _deblur(task, on_progress, cancel)
     except CanceledError:
         return task.result("waiting", seconds=time.perf_counter() - start)
     except Exception as error:  # one bad file must not end the batch
         if not task.is_done:  # dask may give a task to two workers; the second one fails
             return task.failure(error, time.perf_counter() - start)
     result = task.result(
-        "done", seconds=time.perf_counter() - start, message=note, thumbnails=thumbnails
+        "done",
+        seconds=time.perf_counter() - start,
+        message=message,
+        note=note,
+        thumbnails=thumbnails,
     )
     return result if task.out is not None else with_output_stat(result)
 
@@ -232,14 +237,14 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
 
 def _deblur(
     task: Task, on_progress: OnProgress, cancel: threading.Event
-) -> tuple[str, Thumbnails | None]:
-    """Deblur a file; returns a note for the user, and thumbnails if wanted."""
+) -> tuple[str, str, Thumbnails | None]:
+    """Deblur a file; returns a warning and a note for the user, and thumbnails if wanted."""
     image, alignment, reference, deblurrer = open_source(task, _method(task), cancel)
-    notes, config = [alignment.note], task.batch.config
+    config, mismatch = task.batch.config, Mismatch()
     if task.part == 0:
         runtime = task.batch.runtime
-        notes.append(find_mismatch(image, reference, config.camera, alignment.window, runtime))
-    note = " ".join(filter(None, notes))
+        mismatch = find_mismatch(image, reference, config.camera, alignment.window, runtime)
+    message = " ".join(filter(None, [alignment.note, mismatch.message]))
 
     def fill(out: Any) -> Thumbnails | None:
         window = alignment.window
@@ -254,9 +259,9 @@ def _deblur(
         return None
 
     if task.out is not None:
-        return note, fill(task.out)
+        return message, mismatch.note, fill(task.out)
     with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
-        return note, fill(out)
+        return message, mismatch.note, fill(out)
 
 
 def _method(task: Task) -> DeblurMethod:

@@ -38,6 +38,7 @@ _OVER_RED, _OVER_AMBER, _UNDER_AMBER = 0.2, 0.15, 0.4  # Of `_BlurDifference`.
 _SIGMA, _SIGMA_FEW = 2.0, 2.5
 _FEW_PLANES, _MORE_FOR_FEW = 5, 1.5  # Of fewer planes, a larger difference is needed for red.
 _DRAWS = 60
+_GAUSSIAN = "the lens is described by a Gaussian blur, without NA and wavelength"
 _NAMES = ("a defocus", "a field curvature", "a tilt (y)", "a tilt (x)")
 _SYSTEMATIC = 0.06
 _SYSTEMATIC_DEPTHS = 0.1
@@ -96,6 +97,12 @@ class Check:
         return "red" if "red" in verdicts else "amber" if "amber" in verdicts else "green"
 
     @property
+    def lens_note(self) -> str:
+        """Why the lens was not checked; empty if it was."""
+        is_checked = any(finding.subject == "lens" for finding in self.findings)
+        return "" if is_checked else "".join(self.notes[-1:])  # that about the lens is the last
+
+    @property
     def message(self) -> str:
         """One line: what does not fit, or that all that was checked does."""
         problems = [f.message for f in self.findings if f.verdict == self.verdict != "green"]
@@ -108,10 +115,14 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class _Assumed:
-    """What images are checked against, as far as it is known; ``of`` names it in messages."""
+    """What images are checked against, as far as it is known; ``of`` names it in messages.
+
+    The lens is None if its blur has no NA and wavelength; ``no_lens`` says why.
+    """
 
     of: str
     lens: Lens | None
+    no_lens: str
     frame_shape: tuple[int, int] | None
     pixel_size_um: float | None
     camera: Camera | None
@@ -187,7 +198,8 @@ def check_window(image: Image, method: Model | PSFField, camera: Camera, window:
     if isinstance(method, PSFField):
         assumed = replace(assumed, camera=camera)
     if assumed.lens is None and not _states_noise(assumed.camera):
-        return Check((), (f"{assumed.of} states neither a lens nor a noise.",))
+        noise = f"The noise was not checked: {assumed.of} states none."
+        return Check((), (noise, f"The lens was not checked: {assumed.no_lens}."))
     planes = [(image, index) for index in _sharpest_planes(image)]
     chosen = np.unique(np.linspace(0, len(planes) - 1, MAX_PLANES).astype(int))
     return check_planes([planes[i] for i in chosen], assumed, window.origin)
@@ -246,15 +258,23 @@ def _as_assumed(reference: Reference) -> _Assumed:
             reference = load(reference)
     if isinstance(reference, Lens | GaussianLens):
         lens = reference if isinstance(reference, Lens) else None
-        return _Assumed("the lens", lens, None, reference.pixel_size_um, None, Scaling())
+        size = reference.pixel_size_um
+        return _Assumed("the lens", lens, _GAUSSIAN, None, size, None, Scaling())
     if isinstance(reference, PSFField):
-        lens, size = _source_lens(reference), reference.pixel_size_um
-        return _Assumed("the PSF field", lens, reference.frame_shape, size, None, Scaling())
+        size = reference.pixel_size_um
+        return _Assumed(
+            "the PSF field",
+            *_source_lens(reference),
+            reference.frame_shape,
+            size,
+            None,
+            Scaling(),
+        )
     if isinstance(reference, Model):
-        lens = None if reference.psf_field is None else _source_lens(reference.psf_field)
+        field = reference.psf_field
         return _Assumed(
             "the model",
-            lens,
+            *((None, "the model states no lens") if field is None else _source_lens(field)),
             reference.frame_shape,
             reference.pixel_size_um,
             reference.config.camera,
@@ -266,12 +286,14 @@ def _as_assumed(reference: Reference) -> _Assumed:
     )
 
 
-def _source_lens(psf_field: PSFField) -> Lens | None:
-    """Lens that a PSF field was computed from; None if it has no pupil or was measured."""
+def _source_lens(psf_field: PSFField) -> tuple[Lens | None, str]:
+    """Lens that a PSF field was computed from; None and why, if it has no pupil or was measured."""
     values = psf_field.source.get("lens")
-    if not isinstance(values, dict) or values.get("kind") != "pupil":
-        return None
-    return Lens(**values)
+    if not isinstance(values, dict):
+        return None, "the PSF field was made of measured PSFs, whose NA and wavelength are unknown"
+    if values.get("kind") != "pupil":
+        return None, _GAUSSIAN
+    return Lens(**values), ""
 
 
 def _pixel_size_findings(images: Sequence[Image], assumed: _Assumed) -> Iterator[Finding]:
@@ -351,7 +373,7 @@ def _noise_finding(
 def _lens_problem(image: Image, assumed: _Assumed, origin: tuple[int, int] | None) -> str:
     """Why the lens cannot be checked; empty if it can."""
     if assumed.lens is None:
-        return f"{assumed.of} does not describe a pupil (NA, wavelength)."
+        return f"{assumed.no_lens}."
     if origin is None and assumed.frame_shape not in (None, image.frame_shape):
         return "the images are not the whole frame, and their origin is not known."
     if min(image.frame_shape) < _MIN_SIDE:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
 
-from napari_coordgate.events import Event, Progress, format_count, run
+from napari_coordgate.events import Event, Note, Progress, format_count, run
 
 R = TypeVar("R")
 
@@ -54,12 +54,14 @@ def follow(events: Generator[Event, None, R]) -> R:
 
 
 class _ProgressLines:
-    """Prints a line about each `Progress` event it is called with, at most every 30 s."""
+    """Prints a line about `Progress` events, at most every 30 s, and about each `Note`."""
 
     def __init__(self) -> None:
         self._printed = time.monotonic()
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            typer.echo(event.text, err=True)
         if not isinstance(event, Progress) or time.monotonic() - self._printed < LINE_SECONDS:
             return
         self._printed = time.monotonic()
@@ -82,6 +84,8 @@ def _progress_bars(console: Console) -> Iterator[Callable[[Event], None]]:
     with Bars(*columns, console=console, transient=True) as bars:
 
         def show(event: Event) -> None:
+            if isinstance(event, Note):
+                bars.console.print(event.text)
             if not isinstance(event, Progress):
                 return
             if event.stage not in stages:

@@ -6,7 +6,7 @@ from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
-from napari_coordgate.inference.mismatch import find_mismatch
+from napari_coordgate.inference.mismatch import Mismatch, find_mismatch
 from napari_coordgate.inference.noise_gates import PHOTONS, noise_gates, plot_noise_gates
 from napari_coordgate.inference.predictor import Predictor
 from napari_coordgate.inference.universal import UniversalDeblurrer
@@ -18,6 +18,7 @@ __all__ = [
     "DeblurMethod",
     "Deblurrer",
     "FrameAlignment",
+    "Mismatch",
     "Predictor",
     "UniversalDeblurrer",
     "align_to_frame",

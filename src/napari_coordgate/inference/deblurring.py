@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, as_settings
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning, LensMismatchWarning
-from napari_coordgate.events import Event, run
+from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
 from napari_coordgate.inference.deblurrers import Deblurrer
@@ -181,6 +181,8 @@ def deblur_events(
 
     Yields
     ------
+    Note
+        Why the lens was not checked, if it was not.
     Progress
         After each tile, or each iteration of a deconvolution.
     PlaneDone
@@ -206,8 +208,10 @@ def deblur_events(
             warnings.warn(note, FrameMismatchWarning, stacklevel=2)
     with _memory_errors(image):
         mismatch = find_mismatch(image, reference, config.camera, window, runtime)
-    if mismatch:
-        warnings.warn(mismatch, LensMismatchWarning, stacklevel=2)
+    if mismatch.message:
+        warnings.warn(mismatch.message, LensMismatchWarning, stacklevel=2)
+    if mismatch.note:
+        yield Note(mismatch.note)
     with _memory_errors(image):
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out

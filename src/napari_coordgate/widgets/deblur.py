@@ -20,7 +20,7 @@ from napari_coordgate.errors import (
     OutputError,
     SettingsError,
 )
-from napari_coordgate.events import Event, PlaneDone
+from napari_coordgate.events import Event, Note, PlaneDone
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
 from napari_coordgate.version import __version__
@@ -187,9 +187,16 @@ class DeblurWidget(JobWidget):
         name = request.image.name
         job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
         job.happened.connect(shown.show)
+        job.happened.connect(self._show_note)
         job.finished.connect(shown.end)
         self._started = self._chosen()
         self.start_job(job)
+
+    def _show_note(self, event: Event) -> None:
+        """Say what could not be checked."""
+        if isinstance(event, Note):
+            self.note.setText(event.text)
+            self.note.setVisible(True)
 
     def on_end(self, end: JobEnd) -> None:
         """Let the next click deblur an image that was refused."""
