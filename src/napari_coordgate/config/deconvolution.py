@@ -100,12 +100,12 @@ class UniversalConfig(Settings):
     weights: Path | None = Field(
         None, description="File of a universal model; default: the one that is shipped."
     )
-    lens_uncertainty: float = Field(
-        0.1,
+    lens_uncertainty: float | None = Field(
+        None,
         ge=0,
         le=0.5,
         description="Relative error of the lens, such as of its field curvature; where the lens is "
-        "uncertain, the network sharpens less.",
+        "uncertain, the network sharpens less; default: by its calibration, else 0.1.",
     )
 
 

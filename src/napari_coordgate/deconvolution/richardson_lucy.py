@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_coordgate.calibration.plane_noise import estimate_plane_camera
 from napari_coordgate.config import Camera, RichardsonLucyConfig
 from napari_coordgate.optics import BlurOperator
+from napari_coordgate.optics.total_variation import curvature
 
 EPS = 1e-6
 """Minimum of a denominator, relative to full brightness."""
@@ -51,7 +52,7 @@ def richardson_lucy_iterations(
         update = blur.adjoint(torch.div(observed, expected, out=expected)).mul_(inverse)
         if weight:
             # Positive, as the curvature is at most 2 + sqrt(2) and the weight below 0.25.
-            update /= 1 - weight * _curvature(estimate.scene)
+            update /= 1 - weight * curvature(estimate.scene)
         estimate.multiply(update, accelerate=config.accelerate)
         yield blur.crop(estimate.latest)
 
@@ -84,13 +85,3 @@ class _Estimate:
         else:
             self.scene = latest
         self.latest, self._steps = latest, self._steps + 1
-
-
-def _curvature(scene: Tensor) -> Tensor:
-    """Divergence of the normalized gradient of a scene (H, W); negative at peaks."""
-    down, right = (torch.diff(scene, dim=axis, append=scene.narrow(axis, -1, 1)) for axis in (0, 1))
-    length = (down.square() + right.square() + EPS).sqrt()
-    down, right = down / length, right / length
-    rows = torch.diff(down, dim=0, prepend=torch.zeros_like(down[:1]))
-    columns = torch.diff(right, dim=1, prepend=torch.zeros_like(right[:, :1]))
-    return rows + columns

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.calibration import estimate_noise
-from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Scaling, UniversalConfig
+from napari_coordgate.calibration.plane_noise import estimate_plane_camera
+from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Scaling
 from napari_coordgate.devices import (
     free_device_memory,
     is_out_of_memory,
     resolve_device,
     to_device,
 )
-from napari_coordgate.errors import DeviceMemoryError, ImageError
+from napari_coordgate.errors import DeviceMemoryError
 from napari_coordgate.geometry import Window, format_shape, tiles
 from napari_coordgate.inference.predictor import SAFE_FRACTION, WHOLE_PLANE
 from napari_coordgate.io.processing import Check
@@ -41,6 +41,10 @@ NOISE_SAMPLE = 1024
 """Side of the part of a plane from which its noise is estimated, pixels."""
 LIMITS = 20.0, 100_000.0
 """Range of photons that the network is given."""
+UNKNOWN_NOISE = Camera(photons=2000, read_noise=3)
+"""Noise of a plane that is too small, or too rough, to measure it."""
+UNCALIBRATED, UNCERTAINTY_LIMITS = 0.1, (0.02, 0.3)
+"""Relative error of a lens without error bars, and the range of those with."""
 _KERNEL_ARRAYS = 8
 """Arrays of the size of a tile per kernel of the PSF field."""
 
@@ -63,10 +67,12 @@ class UniversalDeblurrer:
         model: UniversalModel,
         config: DeblurConfig,
         runtime: DeblurRuntime,
-        lens_uncertainty: float = UniversalConfig().lens_uncertainty,
+        lens_uncertainty: float | None = None,
     ) -> None:
         self.psf_field, self.model, self.camera = psf_field, model, config.camera
-        self.runtime, self.lens_uncertainty = runtime, lens_uncertainty
+        self.runtime = runtime
+        known = lens_uncertainty is not None
+        self.lens_uncertainty = lens_uncertainty if known else uncertainty_of(psf_field)
         self.device = resolve_device(runtime.device)
         self.network = to_device(copy.deepcopy(model.network), self.device)
         self._memory = min(runtime.memory_gb * 1e9, SAFE_FRACTION * free_device_memory(self.device))
@@ -146,7 +152,8 @@ class UniversalDeblurrer:
         middle = tuple(
             slice(max(0, (n - NOISE_SAMPLE) // 2), (n + NOISE_SAMPLE) // 2) for n in plane.shape
         )
-        return estimated_noise(np.asarray(plane[middle]), normalizer)
+        scaled = normalizer.normalize(np.asarray(plane[middle]))
+        return _within_limits(estimate_plane_camera(scaled) or UNKNOWN_NOISE)
 
     @torch.inference_mode()
     def predict(
@@ -181,16 +188,21 @@ class UniversalDeblurrer:
             ) from None
 
 
-def estimated_noise(pixels: NDArray[np.generic], normalizer: Normalizer) -> Camera:
-    """Noise of a plane in units of its scaled intensities, estimated from the plane alone."""
-    extent = normalizer.high - normalizer.low
-    try:
-        estimate = estimate_noise(pixels)
-    except ImageError:  # too small or too flat
-        return Camera(photons=LIMITS[1])
-    slope = max(estimate.slope, extent / LIMITS[1])
-    dark = float(estimate.variance(normalizer.low))
-    return _within_limits(Camera(photons=extent / slope, read_noise=math.sqrt(dark) / slope))
+def uncertainty_of(psf_field: PSFField) -> float:
+    """Relative error of a lens: by the error bars of its calibration, if it has any.
+
+    It is the error of the defocus in the corners relative to the defocus there, twice its standard
+    error, as the network was trained with the largest error of a lens.
+    """
+    lens = psf_field.source.get("lens") or {}
+    errors = (lens.get("calibration") or {}).get("standard_errors", {})
+    names = {base for name in errors if (base := name.partition(".")[0]).endswith("_um")}
+    if not names:
+        return UNCALIBRATED
+    error = math.hypot(*(e for name, e in errors.items() if name.partition(".")[0] in names))
+    size = sum(float(np.abs(lens.get(name, 0.0)).sum()) for name in names)
+    low, high = UNCERTAINTY_LIMITS
+    return min(max(2 * error / max(size, error), low), high)
 
 
 def _within_limits(camera: Camera) -> Camera:

@@ -15,6 +15,7 @@ from napari_coordgate.config import UnrolledConfig
 from napari_coordgate.networks.scene_coordinates import Noise
 from napari_coordgate.networks.unet import UNet
 from napari_coordgate.optics import BlurOperator
+from napari_coordgate.optics.total_variation import curvature
 
 MIN_SENSITIVITY = 1e-2
 """Scene pixels with a lower sensitivity are not estimated from the image."""
@@ -84,23 +85,12 @@ class _Problem(NamedTuple):
         latest = scene = self.normalized_adjoint(self.observed - self.offset).clamp_min(MIN_OFFSET)
         estimates = []
         for i in range(1, iterations[-1] + 1):
-            smoothed = (1 - weight * total_variation_curvature(scene)).clamp_min(MIN_SMOOTHED)
+            smoothed = (1 - weight * curvature(scene)).clamp_min(MIN_SMOOTHED)
             previous, latest = latest, scene * self.update(self.expected(scene)) / smoothed
             scene = (latest + (i - 1) / (i + 2) * (latest - previous)).clamp_min(0)
             if i in iterations:
                 estimates.append(latest)
         return estimates
-
-
-def total_variation_curvature(scene: Tensor) -> Tensor:
-    """Divergence of the normalized gradient of scenes (..., H, W); negative at peaks."""
-    down, right = (
-        torch.diff(scene, dim=axis, append=scene.narrow(axis, -1, 1)) for axis in (-2, -1)
-    )
-    length = (down.square() + right.square() + 1e-6).sqrt()
-    down, right = down / length, right / length
-    rows = torch.diff(down, dim=-2, prepend=torch.zeros_like(down[..., :1, :]))
-    return rows + torch.diff(right, dim=-1, prepend=torch.zeros_like(right[..., :1]))
 
 
 class _Stage(nn.Module):
