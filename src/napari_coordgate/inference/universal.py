@@ -71,8 +71,9 @@ class UniversalDeblurrer:
     ) -> None:
         self.psf_field, self.model, self.camera = psf_field, model, config.camera
         self.runtime = runtime
-        known = lens_uncertainty is not None
-        self.lens_uncertainty = lens_uncertainty if known else uncertainty_of(psf_field)
+        if lens_uncertainty is None:
+            lens_uncertainty = uncertainty_of(psf_field)
+        self.lens_uncertainty = lens_uncertainty
         self.device = resolve_device(runtime.device)
         self.network = to_device(copy.deepcopy(model.network), self.device)
         self._memory = min(runtime.memory_gb * 1e9, SAFE_FRACTION * free_device_memory(self.device))
