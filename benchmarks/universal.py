@@ -14,11 +14,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skimage.data
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
@@ -57,13 +59,20 @@ Float = NDArray[np.float64]
 Run = dict[str, Any]
 
 
-def test_lens(index: int) -> Lens | GaussianLens:
+@cache
+def field_of(lens: Lens | GaussianLens) -> PSFField:
+    """Return the PSF field of a lens on the frame."""
+    return PSFField.from_lens(lens, (SIDE, SIDE), TOLERANCE)
+
+
+@cache
+def unseen_lens(index: int) -> Lens | GaussianLens:
     """Return a random lens that is not in the training's library, and fits the frame."""
     rng = np.random.default_rng([SEED, index])
     while True:
         lens = random_lens(rng, LensLibraryConfig())
         try:
-            field = PSFField.from_lens(lens, (SIDE, SIDE), TOLERANCE)
+            field = field_of(lens)
         except PSFError:
             continue
         if field.radius <= MARGIN:
@@ -122,9 +131,7 @@ def picture(name: str) -> Float:
 
 def record(sharp: Float, lens: Lens | GaussianLens, photons: float, seed: int) -> Float:
     """Return the noisy image of a scene with a margin."""
-    import torch
-
-    field = PSFField.from_lens(lens, (SIDE, SIDE), TOLERANCE)
+    field = field_of(lens)
     blurred = field.blur(torch.from_numpy(sharp).float(), origin=(-MARGIN, -MARGIN))
     return add_camera_noise(blurred, Camera(photons=photons, read_noise=READ_NOISE), seed).numpy()
 
@@ -145,7 +152,7 @@ def measure(
     extent = normalizer.high - normalizer.low
     dark = READ_NOISE**2 + max(normalizer.low, 0) * photons[1]
     camera = Camera(photons=photons[1] * extent, read_noise=np.sqrt(dark))
-    field = PSFField.from_lens(given, (SIDE, SIDE), TOLERANCE)
+    field = field_of(given)
     truth = sharp[MARGIN:-MARGIN, MARGIN:-MARGIN]
     runtime = DeblurRuntime(check=False, device="cpu")
     methods = {
@@ -161,8 +168,8 @@ def measure(
 
 def lens_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[[], Any]]]:
     """Yield keys and measurements of the table of unseen lenses."""
-    for index in range(LENSES):
-        for number in range(IMAGES):
+    for number in range(IMAGES):
+        for index in range(LENSES):
             for photons in PHOTONS:
                 key = {"table": "lenses", "lens": index, "image": number, "photons": photons}
                 yield key, _job(key, nuclei(folder, IMAGES * index + number), weights)
@@ -170,8 +177,8 @@ def lens_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callabl
 
 def mismatch_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[[], Any]]]:
     """Yield keys and measurements with a wrong lens or wrong noise."""
-    for index in range(LENSES):
-        for number in range(2):
+    for number in range(2):
+        for index in range(LENSES):
             sharp = nuclei(folder, IMAGES * index + number)
             for photons in PHOTONS:
                 for name, factors in (("curvature", CURVATURES), ("photons", PHOTON_FACTORS)):
@@ -201,7 +208,7 @@ def _job(key: Run, sharp: Float, weights: Path | None) -> Callable[[], Any]:
     """Return the measurement of a key."""
 
     def run() -> dict[str, float]:
-        true, photons = test_lens(key["lens"]), float(key["photons"])
+        true, photons = unseen_lens(key["lens"]), float(key["photons"])
         given, stated = true, photons
         if key.get("wrong") == "photons":
             stated *= key["factor"]
