@@ -449,9 +449,9 @@ def test_the_universal_network_asks_only_for_a_lens(
     assert "PSF field" in widget.bar.message.text()
     session_of(viewer).psf_fields["lens"] = psf_field
     assert widget.bar.run.isEnabled()
-    assert widget.method.psf_field.isVisible()
-    assert not widget.method.model.isVisible()
-    assert not widget.method.camera.isVisible()
+    assert widget.method.psf_field.isVisibleTo(widget)
+    assert not widget.method.model.isVisibleTo(widget)
+    assert not widget.method.camera.isVisibleTo(widget)
     assert set(widget.method.forms["Universal network"].editors) == {"lens_uncertainty"}
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
