@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_coordgate.config import UniversalConfig
 from napari_coordgate.errors import ModelError
+from napari_coordgate.inference.universal import UNCALIBRATED
 from napari_coordgate.networks import Noise
 from napari_coordgate.universal_model import UniversalModel
 
@@ -27,7 +27,7 @@ def noise_gates(
     model: UniversalModel,
     photons: Sequence[float] = PHOTONS,
     read_noise: float = READ_NOISE,
-    lens_uncertainty: float = UniversalConfig().lens_uncertainty,
+    lens_uncertainty: float = UNCALIBRATED,
 ) -> dict[str, NDArray[np.float32]]:
     """Factors (photons, channels) by which each gate multiplies its channels, by its name."""
     names = model.config.network.coordinates
