@@ -109,3 +109,16 @@ def test_gates_are_a_table_over_the_noise(run: Run, weights: Path, tmp_path: Pat
     values = np.array([row[2:] for row in rows], float)
     assert (np.ptp(values, axis=1) > 0).any()
     assert figure.stat().st_size > 0
+
+
+def test_the_universal_model_is_adapted_to_a_lens(run: Run, world: World, tmp_path: Path) -> None:
+    output = tmp_path / "adapted.safetensors"
+    flags = ("--init", "universal", "--psf", world.field, "--steps", "1", "--batch-size", "1")
+    finished = run("train", world.sharp, "-o", output, *flags)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "Adapted the universal model in 1 step" in finished.stdout
+    image = tmp_path / "a.tif"
+    assert run("deblur", world.blurred, image, "-m", output, "--psf", world.field).returncode == 0
+    refused = run("train", world.sharp, "-o", tmp_path / "b.safetensors", "--init", "universal")
+    assert refused.returncode != 0
+    assert "--psf" in refused.stderr

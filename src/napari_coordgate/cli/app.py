@@ -232,7 +232,8 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Model to fine-tune; its network and PSF field are used unless others are given."
+            help="Model to fine-tune; its network and PSF field are used unless others are given. "
+            "With universal, the universal model is adapted to the lens of --psf."
         ),
     ] = None,
     resume: Annotated[
