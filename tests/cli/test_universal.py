@@ -33,13 +33,13 @@ def test_an_image_is_deblurred_with_a_psf_field_or_a_lens(
     blur = world.field if flag == "--psf" else world.lens
     output, again = tmp_path / "a.tif", tmp_path / "b.tif"
     finished = run("deblur", world.blurred, output, flag, blur, "-m", weights)
-    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.returncode == 0
     expected = deblur(read_image(world.blurred), weights, psf_field=world.field)
     np.testing.assert_allclose(read_image(output).pixels, expected, atol=0.01)
     settings = yaml.safe_load((tmp_path / "a.tif.yaml").read_text())["deconvolution"]
     assert settings["method"] == "universal"
     finished = run("deblur", world.blurred, again, flag, blur, "--config", f"{output}.yaml")
-    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.returncode == 0
     np.testing.assert_array_equal(read_image(again).pixels, read_image(output).pixels)
 
 
