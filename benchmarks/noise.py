@@ -63,8 +63,9 @@ def beads(rng: np.random.Generator) -> Pixels:
     number = int(rng.integers(25, 80))
     image = np.zeros(FRAME)
     image[tuple(rng.integers(0, FRAME[0], (2, number)))] = rng.uniform(0.3, 1, number)
-    image = gaussian_filter(image, 0.6)
-    return image / image.max() + 0.01
+    blurred = gaussian_filter(image, 0.6)
+    scaled: Pixels = blurred / blurred.max() + 0.01
+    return scaled
 
 
 def lines(rng: np.random.Generator) -> Pixels:

@@ -120,7 +120,9 @@ def points(rng: np.random.Generator) -> Pixels:
     """Few bright points on an even background."""
     light = np.zeros((192, 192))
     light[tuple(rng.integers(0, 192, (2, 30)))] = rng.uniform(0.3, 1, 30)
-    return 0.01 + gaussian_filter(light, 0.9) / gaussian_filter(light, 0.9).max()
+    blurred = gaussian_filter(light, 0.9)
+    scaled: Pixels = 0.01 + blurred / blurred.max()
+    return scaled
 
 
 def lines(rng: np.random.Generator) -> Pixels:
@@ -130,7 +132,9 @@ def lines(rng: np.random.Generator) -> Pixels:
         direction = np.array([[np.sin(angle)], [np.cos(angle)]])
         rows, columns = rng.uniform(0, 192, (2, 1)) + np.arange(180) * direction
         light[rows.astype(int) % 192, columns.astype(int) % 192] += light_of_line
-    return 0.03 + gaussian_filter(light, 0.8) / gaussian_filter(light, 0.8).max()
+    blurred = gaussian_filter(light, 0.8)
+    scaled: Pixels = 0.03 + blurred / blurred.max()
+    return scaled
 
 
 @pytest.mark.parametrize("photons", [5000, 20_000])

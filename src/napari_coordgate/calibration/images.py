@@ -295,8 +295,9 @@ def _noise_variance(camera: Camera, level: Array, plane: NDArray[Any]) -> Array:
     dark = low if dark is None else dark
     electrons = np.maximum((level - dark) * per_value, 0.0) + camera.read_noise**2
     rounding = 1.0 / 12.0 if plane.dtype.kind in "ui" else 0.0
-    variance: Array = electrons / per_value**2 + rounding
-    return np.maximum(variance, 1e-3 * variance.max())
+    variance = electrons / per_value**2 + rounding
+    bounded: Array = np.maximum(variance, 1e-3 * variance.max())
+    return bounded
 
 
 def _problem(
