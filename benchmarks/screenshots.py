@@ -48,6 +48,7 @@ Z_STEP_UM = 2.0
 KEPT = (
     "lens-filled",
     "lens-measured",
+    "lens-focus",
     "train-running",
     "gates-filled",
     "deblur-done",

@@ -39,7 +39,8 @@ _MIN_TILE = 16
 _FINE, _COARSE = 1.0, 3.0  # Standard deviations in pixels of the band-pass of fine detail.
 _SIGNIFICANT = 5.0  # Height of a peak of detail over its scatter.
 _FLOOR = 0.02  # Least error of a best focus, relative to the range of the planes.
-_SYSTEMATIC = 0.02  # Relative error that the scatter of the tiles cannot show.
+_SYSTEMATIC = 0.02  # Relative error that the scatter of the tiles cannot show,
+_OF_DEPTH = 0.05  # and that in depths of field (wavelength index / NA^2).
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,8 +282,10 @@ def _result(image: Image, lens: Lens, tiles: _Tiles, best: Array, error: Array) 
         )
     scatter = (1.4826 * np.median(np.abs(misfit(values)))) ** 2
     variance = np.diag(np.linalg.inv(normal)) * max(scatter, 0.25)
-    systematic = _SYSTEMATIC * float(np.abs(values[1:]).max())
-    errors = np.hypot(np.sqrt(variance), systematic)
+    curvature, tilt = abs(values[1]), float(np.hypot(*values[2:]))
+    relative = _SYSTEMATIC * np.array([curvature, curvature, tilt, tilt])
+    depth_um = 1e-3 * lens.wavelength_nm * lens.refractive_index / lens.na**2
+    errors = np.sqrt(variance + relative**2 + (_OF_DEPTH * depth_um) ** 2)
     notes = (
         f"{found.sum()} of {len(found)} parts of the frame have their best focus in the stack.",
         "The defocus is that where z is 0: the middle plane, unless positions were given.",

@@ -14,6 +14,8 @@ from napari_coordgate.widgets.layers import copy_transform, metadata
 if TYPE_CHECKING:
     from napari_coordgate.calibration import Beads
 
+Array = NDArray[np.float64]
+
 BEADS = "beads"
 """Kind of our layers of beads."""
 USED, LEFT_OUT = "#53b87a", "#e59f3c"
@@ -39,20 +41,25 @@ class BeadPoints:
         return self.layer is not None and self.layer in self.viewer.layers
 
     def show(self, beads: Beads, image: ImageLayer) -> None:
-        """Show the beads of an image instead of those shown before."""
-        features = {"reason": np.array(beads.dropped, object), "signal": beads.signal}
+        """Show the beads of an image instead of those shown before, but for those ticked off."""
+        off, sizes = self._ticked_off(image, beads)
+        missing = np.full(len(off), np.nan)
+        features = {
+            "reason": np.array([*beads.dropped, *[BY_HAND] * len(off)], object),
+            "signal": np.append(beads.signal, missing),
+        }
         for name in ("width_px", "model_width_px", "deviance"):
             values = getattr(beads, name)
             if np.isfinite(values).any():
-                features[name] = values
+                features[name] = np.append(values, missing)
         if self.layer is not None and self.is_shown:
             self.viewer.layers.remove(self.layer)
         self._image = image
         self.layer = self.viewer.add_points(
-            beads.positions,
+            np.concatenate([beads.positions, off]),
             name=f"{image.name} beads",
             features=features,
-            size=np.maximum(RADII * beads.radius_px, MIN_SIZE_PX),
+            size=np.append(np.maximum(RADII * beads.radius_px, MIN_SIZE_PX), sizes),
             face_color="transparent",
             border_width=LINE_PX,
             border_width_is_relative=False,
@@ -63,12 +70,24 @@ class BeadPoints:
         self.layer.feature_defaults = {**dict.fromkeys(features, np.nan), "reason": ""}
         self._color()
 
-    def positions(self, image: ImageLayer) -> NDArray[np.float64] | None:
+    def _ticked_off(self, image: ImageLayer, beads: Beads) -> tuple[Array, Array]:
+        """Positions (N, 2) and sizes (N,) of points that were ticked off and are not in ``beads``.
+
+        They can be taken in again after a fit, which they were not in.
+        """
+        if self.layer is None or not self.is_shown or self._image is not image:
+            return np.zeros((0, 2)), np.zeros(0)
+        points = np.asarray(self.layer.data, np.float64)
+        far = [not (np.hypot(*(beads.positions - point).T) < 1).any() for point in points]
+        off = np.array([reason == BY_HAND for reason in self._reasons()], bool) & far
+        return points[off], np.asarray(self.layer.size, np.float64)[off]
+
+    def positions(self, image: ImageLayer) -> Array | None:
         """Positions (N, 2) of the beads to use; None if the beads of this image are not shown."""
         if self.layer is None or not self.is_shown or self._image is not image:
             return None
         used = np.array([not reason for reason in self._reasons()], bool)
-        positions: NDArray[np.float64] = np.asarray(self.layer.data, np.float64)[used]
+        positions: Array = np.asarray(self.layer.data, np.float64)[used]
         return positions
 
     def toggle_selected(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from napari.layers import Image as ImageLayer, Layer
@@ -28,7 +28,7 @@ from napari_coordgate.widgets.layers import (
     pixels_of,
     provenance,
 )
-from napari_coordgate.widgets.measure_request import separate_images
+from napari_coordgate.widgets.measure_request import FlatField, separate_images
 from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
 from napari_coordgate.widgets.session import Session
 
@@ -43,27 +43,6 @@ GAIN_MEANS = (0.2, 5.0)
 NO_OFFSET = "Give the offset of the camera: the mean of a frame without light."
 NO_IMAGES = "Tick images of at least 8 different scenes to estimate the flat field from."
 NO_ESTIMATE = 'Estimate the flat field first, or choose "none".'
-
-
-@dataclass(frozen=True, eq=False)
-class FlatField:
-    """Gain of each pixel (..., H, W), or an image of a uniform sample if there is an offset."""
-
-    name: str
-    pixels: Any
-    offset: float | None = None
-
-    def gain(self) -> NDArray[np.float64]:
-        """Gain (H, W) of each pixel; takes a moment for an image of a uniform sample."""
-        from napari_coordgate.calibration import estimate_flat_field  # imports torch
-
-        pixels = np.asarray(self.pixels, np.float64)
-        planes = pixels.reshape(-1, *pixels.shape[-2:])
-        if self.offset is None:
-            mean: NDArray[np.float64] = planes.mean(axis=0)
-            return mean
-        image = Image(planes, "TYX", title=self.name)
-        return estimate_flat_field(image, offset=self.offset, uniform=True).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

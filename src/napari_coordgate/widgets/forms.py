@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QBoxLayout,
     QCheckBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -31,7 +32,7 @@ from superqt import QCollapsible
 from napari_coordgate.config import Settings
 from napari_coordgate.errors import format_error_detail
 
-UNITS = {"um": "µm", "nm": "nm", "px": "px", "waves": "waves", "gb": "GB"}
+UNITS = {"um": "µm", "nm": "nm", "px": "px", "waves": "λ", "gb": "GB"}
 """Units by the endings of settings' names."""
 WORDS = {
     "na": "NA",
@@ -179,7 +180,11 @@ class NumberEditor(Editor):
         return values[0] if len(values) == 1 else values
 
     def show_errors(self, errors: Sequence[float | None]) -> None:
-        """Show "± error" behind each number that was measured."""
+        """Show "± error" behind each number that was measured; two such are below each other."""
+        layout, directions = self.layout(), QBoxLayout.Direction
+        assert isinstance(layout, QBoxLayout)
+        is_wide = len(errors) > 1 and any(error is not None for error in errors)
+        layout.setDirection(directions.TopToBottom if is_wide else directions.LeftToRight)
         for box, error in zip(self.boxes, errors, strict=True):
             text = "" if error is None else f" ± {error:.2g}"
             if isinstance(box, _FloatBox):

@@ -24,7 +24,7 @@ from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldCo
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.io import keep_lens
 from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
-from napari_coordgate.widgets.flat_field import FlatField, FlatFieldSection
+from napari_coordgate.widgets.flat_field import FlatFieldSection
 from napari_coordgate.widgets.forms import (
     YX,
     NumberEditor,
@@ -56,6 +56,7 @@ from napari_coordgate.widgets.lens_sources import (
     stated_values,
 )
 from napari_coordgate.widgets.measure import MeasureSection, image_to_deblur
+from napari_coordgate.widgets.measure_request import FlatField
 from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.plots import Plot
@@ -64,6 +65,7 @@ from napari_coordgate.widgets.session import store_file, store_result
 
 if TYPE_CHECKING:
     from napari_coordgate.calibration import LensFit
+    from napari_coordgate.calibration.beads_residual import Residual
     from napari_coordgate.optics import PSFField
 
 FIRST_PRESET = "20x 0.5 air"
@@ -92,9 +94,11 @@ class PSFFieldRequest:
     path: Path | None = None
     overwrite: bool = False
     flat_field: FlatField | None = None
+    residual: "Residual | None" = None
+    """What the lens does not describe of the beads it was measured with."""
 
     def compute(self, job: Job) -> "PSFField":
-        """Compute and save the PSF field, with the flat field, for the background thread."""
+        """Compute and save the PSF field, for the background thread."""
         from napari_coordgate.optics import PSFField  # imports torch
 
         psf_field = PSFField.from_lens(
@@ -104,6 +108,8 @@ class PSFFieldRequest:
             self.accuracy.enclosed_energy,
             cancel=job.cancel_requested,
         )
+        if self.residual is not None:
+            psf_field = self.residual.added_to(psf_field)
         if self.flat_field is not None:
             psf_field = psf_field.with_flat_field(self.flat_field.gain())
         if self.path is not None:
@@ -149,11 +155,16 @@ class LensPSFWidget(JobWidget):
             self.pages.addWidget(form)
         self.body.addWidget(self.pages)
         self._shown: AnyLens | None = None
-        self.measure = MeasureSection(viewer, self.session, lambda: self.lens)
+        self._measured: LensFit | None = None
+        self.flat_field = FlatFieldSection(viewer, self.session)
+        self.measure = MeasureSection(
+            viewer, self.session, lambda: self.lens, self.flat_field.value
+        )
         self.measure.measured.connect(self._take_measured)
         self.measure.deblur_clicked.connect(self._deblur)
+        for clicked in (self.measure.detect.clicked, self.measure.bar.run_clicked):
+            clicked.connect(self._hide_blurred)  # these images are blurred already
         self.body.addWidget(collapsible("Measure", self.measure))
-        self.flat_field = FlatFieldSection(viewer, self.session)
         self.body.addWidget(collapsible("Flat field", self.flat_field))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
@@ -227,7 +238,7 @@ class LensPSFWidget(JobWidget):
         form = self.forms[lens.kind]
         form.set_settings(lens)
         show_standard_errors(form, lens)
-        self._shown = form.settings
+        self._shown, self._measured = form.settings, None
         self.pages.setCurrentWidget(form)
         # A stack is as high as its highest page: make it as high as the visible one.
         for page in self.forms.values():
@@ -329,10 +340,11 @@ class LensPSFWidget(JobWidget):
 
     def _take_measured(self, fit: "LensFit") -> None:
         """Show a lens that was measured, on the frame of its images."""
-        self.show_blurred.setChecked(False)  # these images are blurred already
+        self._hide_blurred()
         with QSignalBlocker(self.frame):
             self.frame.set_value(fit.frame_shape)
         self._show_lens(fit.lens, self.name.text())
+        self._measured = fit
 
     def _show_lens(self, lens: AnyLens, name: str) -> None:
         """Show a lens that is none of the choices, and how it was measured."""
@@ -358,7 +370,6 @@ class LensPSFWidget(JobWidget):
     def _update_preview(self, *_: object) -> None:
         lens = self.lens
         self._check_start()
-        self.measure.check()
         self.keep.setVisible(isinstance(lens, Lens) and lens.calibration is not None)
         if lens is None or not self.isVisible():
             self.preview.cancel()
@@ -375,6 +386,7 @@ class LensPSFWidget(JobWidget):
     def _check_start(self) -> None:
         """Allow what can be computed or saved."""
         self.check()
+        self.measure.check()
         self.save.setEnabled(self.bar.run.isEnabled())
 
     def _show_preview(self, event: PSFPreview | BlurPreview) -> None:
@@ -397,6 +409,9 @@ class LensPSFWidget(JobWidget):
             self.note.setText(problem)
             self.layers.blurred.remove()
 
+    def _hide_blurred(self) -> None:
+        self.show_blurred.setChecked(False)
+
     def _toggle_psfs(self, shown: bool) -> None:
         self.layers.psfs.remove()
         if shown:
@@ -415,7 +430,15 @@ class LensPSFWidget(JobWidget):
         assert lens is not None
         accuracy, name = self.accuracy.settings, self.name.text() or "lens"
         flat_field = self.flat_field.value(self.frame_shape)
-        return PSFFieldRequest(lens, self.frame_shape, accuracy, name, flat_field=flat_field)
+        fit = self._measured if lens == self._shown else None
+        return PSFFieldRequest(
+            lens,
+            self.frame_shape,
+            accuracy,
+            name,
+            flat_field=flat_field,
+            residual=getattr(fit, "residual", None),
+        )
 
     def start(self, request: PSFFieldRequest) -> None:
         """Compute the PSF field in the background, and offer it in the other widgets."""

@@ -30,6 +30,7 @@ from napari_coordgate.widgets.measure_request import (
     BEADS,
     FOCUS,
     IMAGES,
+    FlatField,
     MeasureRequest,
     NoiseRequest,
     separate_images,
@@ -62,9 +63,16 @@ class MeasureSection(QWidget):
     """A `LensFit` is complete."""
     deblur_clicked = Signal()
 
-    def __init__(self, viewer: Viewer, session: Session, lens: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: Session,
+        lens: Callable[[], Any],
+        flat_field: Callable[[tuple[int, int]], FlatField | None],
+    ) -> None:
         super().__init__()
         self.viewer, self.session, self._lens = viewer, session, lens
+        self._flat_field = flat_field
         self.fit: LensFit | None = None
         self.beads = BeadPoints(viewer)
         self.source = QComboBox()
@@ -216,8 +224,12 @@ class MeasureSection(QWidget):
         request = MeasureRequest(source, (image_of(layer),), lens, z_um=z_um)
         if source == FOCUS:
             return request
-        positions = self.beads.positions(layer)
-        return replace(request, diameter_um=self.diameter.value(), beads=positions)
+        return replace(
+            request,
+            diameter_um=self.diameter.value(),
+            beads=self.beads.positions(layer),
+            flat_field=self._flat_field(request.images[0].frame_shape),
+        )
 
     def _detect(self) -> None:
         """Show the beads of the image as points."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
@@ -24,11 +24,32 @@ BEADS, IMAGES, FOCUS = "Beads", "Images of a specimen", "Focus series"
 
 
 @dataclass(frozen=True, eq=False)
+class FlatField:
+    """Gain of each pixel (..., H, W), or an image of a uniform sample if there is an offset."""
+
+    name: str
+    pixels: Any
+    offset: float | None = None
+
+    def gain(self) -> NDArray[np.float64]:
+        """Gain (H, W) of each pixel; takes a moment for an image of a uniform sample."""
+        from napari_coordgate.calibration import estimate_flat_field  # imports torch
+
+        pixels = np.asarray(self.pixels, np.float64)
+        planes = pixels.reshape(-1, *pixels.shape[-2:])
+        if self.offset is None:
+            mean: NDArray[np.float64] = planes.mean(axis=0)
+            return mean
+        image = Image(planes, "TYX", title=self.name)
+        return estimate_flat_field(image, offset=self.offset, uniform=True).astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class MeasureRequest:
     """Images to measure a lens from, and what is known of the lens.
 
     ``beads`` are the positions (N, 2) of the beads to use, or None to detect them; ``z_um`` is the
-    distance of planes.
+    distance of planes. Only beads take the flat field into account.
     """
 
     source: str
@@ -38,6 +59,7 @@ class MeasureRequest:
     z_um: float | None = None
     beads: NDArray[np.float64] | None = None
     camera: Camera | None = None
+    flat_field: FlatField | None = None
 
     def events(self, job: Job) -> Generator[Event, None, LensFit]:
         """Events of the fit, for the background thread."""
@@ -65,6 +87,7 @@ class MeasureRequest:
                 self.lens,
                 bead_diameter_um=self.diameter_um,
                 z_um=self.z_um,
+                flat_field=None if self.flat_field is None else self.flat_field.gain(),
                 beads=self.beads,
                 cancel=cancel,
             )
