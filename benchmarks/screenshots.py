@@ -48,7 +48,6 @@ Z_STEP_UM = 2.0
 KEPT = (
     "lens-filled",
     "lens-measured",
-    "lens-focus",
     "train-running",
     "gates-filled",
     "deblur-done",
