@@ -111,7 +111,7 @@ def tissue(rng: np.random.Generator) -> Float:
     """Return cells of a tissue: thin borders around random points, and textured bodies."""
     side = SIDE + 2 * MARGIN
     points = rng.uniform(0, side, (120, 2))
-    pixels = np.stack(np.mgrid[:side, :side], axis=-1).reshape(-1, 2)
+    pixels = np.mgrid[:side, :side].reshape(2, -1).T
     nearest = cKDTree(points).query(pixels)[1].reshape(side, side)
     inside = np.ones((side, side), bool)
     for axis in (0, 1):

@@ -71,5 +71,6 @@ def random_universal_model(seed: int = 0) -> UniversalModel:
             torch.nn.init.normal_(parameter, std=0.01)
     for module in network.modules():
         if isinstance(module, CoordGate):
-            torch.nn.init.normal_(module.encoder[-1].weight, std=0.1)
+            for parameter in module.encoder[-1].parameters():
+                torch.nn.init.normal_(parameter, std=0.1)
     return UniversalModel(config, network.state_dict(), card={"training_data": "none"})

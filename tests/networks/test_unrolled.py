@@ -72,7 +72,7 @@ def test_a_batch_is_its_images(psf_field: PSFField) -> None:
 def test_every_choice_of_coordinates_can_be_trained(
     psf_field: PSFField, coordinates: tuple[str, ...]
 ) -> None:
-    config = UnrolledConfig(coordinates=coordinates, base_channels=4, stages=2)  # type: ignore[arg-type]
+    config = UnrolledConfig(coordinates=coordinates, base_channels=4, stages=2)
     network = UnrolledNetwork(config)
     inputs = inputs_of(psf_field, config)
     result = network(*inputs)

@@ -11,4 +11,5 @@ def test_the_curvature_is_minus_the_gradient_of_the_total_variation() -> None:
     down = torch.diff(image, dim=-2, append=image[:, -1:])
     right = torch.diff(image, dim=-1, append=image[..., -1:])
     (down.square() + right.square() + EPS).sqrt().sum().backward()
+    assert image.grad is not None
     torch.testing.assert_close(curvature(image.detach()), -image.grad)
