@@ -22,7 +22,7 @@ from napari_coordgate import (
     load_lens,
 )
 from napari_coordgate.calibration import ShiftedFit
-from napari_coordgate.calibration.shifted_fit import CrossRelation
+from napari_coordgate.calibration.shifted_fit import ROUGH_ERROR, CrossRelation
 from napari_coordgate.calibration.shifted_tiles import TilePairs, tile_pairs
 from napari_coordgate.calibration.shifted_transfer import table_of
 from napari_coordgate.io.optical_metadata import OpticalMetadata, Stated
@@ -163,6 +163,15 @@ def test_the_cross_relation_holds_for_any_scene(pairs: TilePairs) -> None:
         losses.append(np.median(relation.tile_losses(focus, even)))
     assert losses[0] < 1.5 * 2 * len(relation.count)
     assert losses[1] > 2 * losses[0]
+
+
+def test_finds_its_way_from_afar(pairs: TilePairs) -> None:
+    relation = CrossRelation(pairs, table_of(LENS), (SIDE, SIDE), (0.0, 0.0), np.full(5, 6.0))
+    start = np.array([0.0, 2.0, 0.0, 0.0, 0.0])
+    rough = relation.fit(start, range(5), steps=15, model_errors=(ROUGH_ERROR,) * 2)
+    assert relation.start_misfit(rough.focus) < relation.start_misfit(start)
+    assert np.abs(rough.focus[:4] - list(TRUTH.values())).max() < 1.0
+    assert np.median(rough.misfit) < 1.0
 
 
 def test_unsuitable_images_get_one_line(images: Images) -> None:

@@ -17,7 +17,12 @@ from numpy.typing import ArrayLike
 from napari_coordgate.calibration.lens_fit import LensFit
 from napari_coordgate.calibration.reading import Images, as_images
 from napari_coordgate.calibration.shifted_fields import Field, field_shifts, given_shifts
-from napari_coordgate.calibration.shifted_fit import CrossFit, CrossRelation
+from napari_coordgate.calibration.shifted_fit import (
+    MODEL_ERROR,
+    ROUGH_ERROR,
+    CrossFit,
+    CrossRelation,
+)
 from napari_coordgate.calibration.shifted_tiles import TilePairs, overlap, tile_pairs
 from napari_coordgate.calibration.shifted_transfer import TransferTable, table_of
 from napari_coordgate.calibration.spectra import FREQUENCY, TILE, Array, Bools
@@ -41,9 +46,10 @@ _PRIOR_DEPTHS = np.array([3.0, 6.0, 3.0, 3.0])  # Prior width, in units of the d
 _REFOCUS_DEPTHS = 0.5  # By which the focus may differ between the images.
 _START_CURVATURES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.7)  # Of the deepest defocus in the table.
 _START_DEFOCUS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
-_STARTS = 3
+_STARTS = 4
 _SYSTEMATIC = 0.06  # Relative error that the scatter of the tiles cannot show; measured.
 _SYSTEMATIC_DEPTHS = 0.1
+_MAX_MISFIT = 3.0  # Median of the tiles, beyond which no such lens made the images.
 _ALLOWED, _ALLOWED_DEPTHS = 0.1, 0.25  # Error of a curvature that is of use.
 _BANDS: Mapping[str, Bools] = {
     "low frequencies": FREQUENCY < 0.2,
@@ -58,8 +64,8 @@ class ShiftedFit(LensFit):
     Attributes
     ----------
     is_conclusive : bool
-        Whether overlap and detail suffice: the error is small, and low and high frequencies
-        agree. Otherwise take more fields, or beads.
+        Whether overlap and detail suffice: the error is small, low and high frequencies
+        agree, and the images fit the lens. Otherwise take more fields, or beads.
     second_opinion : mapping of str to float
         Field curvature from the low and from the high frequencies alone, um.
     shifts_px : ndarray, shape (N, 2)
@@ -143,7 +149,7 @@ class _Problem:
                 point[:2] = defocus, curvature
                 points.append(point)
         relation = self.relation(_START_TILES)
-        return sorted(points, key=relation.start_loss)[:_STARTS]
+        return sorted(points, key=relation.start_misfit)[:_STARTS]
 
 
 def calibrate_shifted(
@@ -289,17 +295,24 @@ def calibrate_shifted_events(
     rough: list[CrossFit] = []
     for start in problem.starts():
         raise_if_canceled(cancel, "Stopped while fitting the lens.")
-        rough.append(problem.relation(_START_TILES).fit(start, every, steps=12, repeats=1))
+        rough.append(
+            problem.relation(_START_TILES).fit(
+                start, every, steps=12, model_errors=(ROUGH_ERROR,) * 2
+            )
+        )
         yield fits.progress(len(rough))
     raise_if_canceled(cancel, "Stopped while fitting the lens.")
     relation = problem.relation(_MAX_TILES)
-    best = relation.fit(min(rough, key=lambda fit: fit.loss).focus, every)
+    closest = min(rough, key=lambda fit: float(np.median(fit.misfit)))
+    best = relation.fit(closest.focus, every)
     yield fits.progress(_STARTS + 1)
     opinions = {}
     for number, (name, rings) in enumerate(_BANDS.items(), _STARTS + 2):
         raise_if_canceled(cancel, "Stopped while fitting the lens.")
         part = problem.relation(_MAX_TILES // 2, rings)
-        opinions[name] = float(part.fit(best.focus, every, steps=8, repeats=2).focus[1])
+        opinions[name] = float(
+            part.fit(best.focus, every, steps=8, model_errors=(MODEL_ERROR,) * 2).focus[1]
+        )
         yield fits.progress(number)
     return _result(problem, relation, best, opinions, sources, shifts)
 
@@ -406,7 +419,8 @@ def _result(
         focus = -focus
         opinions = {name: -value for name, value in opinions.items()}
     errors = _standard_errors(problem, best)
-    is_conclusive, notes = _judge(problem, focus, errors, opinions)
+    misfit = float(np.median(best.misfit))
+    is_conclusive, notes = _judge(problem, focus, errors, opinions, misfit)
     text = ", ".join(image.name for image in images[:3])
     calibration = LensCalibration(
         method="shifted images",
@@ -448,7 +462,11 @@ def _standard_errors(problem: _Problem, best: CrossFit) -> dict[str, float]:
 
 
 def _judge(
-    problem: _Problem, focus: Array, errors: Mapping[str, float], opinions: Mapping[str, float]
+    problem: _Problem,
+    focus: Array,
+    errors: Mapping[str, float],
+    opinions: Mapping[str, float],
+    misfit: float,
 ) -> tuple[bool, tuple[str, ...]]:
     """Whether the curvature can be trusted, and what the images cannot tell."""
     curvature, error = float(focus[1]), errors.get("field_curvature_um", 0.0)
@@ -467,4 +485,11 @@ def _judge(
             f"{low:.1f} from low and {high:.1f} from high frequencies, with an error of "
             f"{error:.1f} um; add images shifted along the other side of the frame, or take beads.",
         )
-    return is_conclusive, tuple(notes)
+    if misfit > _MAX_MISFIT:
+        notes.insert(
+            0,
+            f"The images do not fit a lens of this kind (misfit {misfit:.0f}, at most 1 if only "
+            "noise is left): check NA, wavelength and pixel size, and that the sample did not "
+            "move; or take beads.",
+        )
+    return is_conclusive and misfit <= _MAX_MISFIT, tuple(notes)

@@ -26,13 +26,16 @@ from napari_coordgate.calibration.spectra import FREQUENCY, RING_COUNT, Array, B
 from napari_coordgate.geometry import field_vectors
 
 _INDEPENDENT = 0.4  # Fraction of frequencies that are, under a Hann window and with overlap.
-_MODEL_ERROR = 0.1  # Amplitude that the two images do not share: the blur varies in a tile.
+MODEL_ERROR = 0.1
+"""Amplitude that two images of a tile do not share, because the blur varies in it."""
+ROUGH_ERROR = 0.5
+"""The same far from the solution: it lets fits from afar find their way."""
 _NOISE_ERROR = 0.1  # Relative error of the noise of a tile.
 _BRIGHTNESS_SD = 0.2  # Of the logarithm of g.
 _OTHER_RINGS = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0])
 _MIN_POWER = 0.02  # Of the contents, relative to the noise.
 _OUTLIER = 3.0  # Misfit of a tile, in medians, beyond which its weight falls.
-_REPEATS = 3  # Fits with a new metric.
+_MODEL_ERRORS = (0.3, MODEL_ERROR, MODEL_ERROR)  # Of fits that follow each other.
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +48,13 @@ class CrossFit:
         Defocus, field curvature, tilt (y, x), then the defocus that each image but the first adds.
     covariance : ndarray, shape (M, M)
         Of the free parameters, from how the tiles differ (sandwich estimate).
-    loss : float
-        Misfit, with the logarithm of its expected variance.
     misfit : ndarray, shape (T,)
         Misfit of each tile, 1 if only noise is left.
     """
 
     focus: Array
     covariance: Array
-    loss: float
     misfit: Array
-    brightness: Array
 
 
 class CrossRelation:
@@ -83,8 +82,8 @@ class CrossRelation:
         self.signal = pairs.power - np.stack(
             [noise[..., 0], np.zeros_like(noise[..., 0]), noise[..., 1]], axis=-1
         )
+        self.model_error = MODEL_ERROR
         self.metric = np.zeros((*self.signal.shape, 3))
-        self.log_variance = 0.0
 
     def products(self, focus: Array) -> Array:
         """|H1|^2, H1 H2 and |H2|^2 (T, R, 3), on average over the detail of each tile."""
@@ -133,7 +132,7 @@ class CrossRelation:
         least = _MIN_POWER * noise.sum(axis=-1) / np.maximum(unit, 1e-12)
         power = np.maximum(found / np.maximum(expected, 1e-12) * shape, least)[..., None] * p
         first, second = (
-            power[..., i] * (1.0 + _MODEL_ERROR**2) + noise[..., j] for i, j in ((0, 0), (2, 1))
+            power[..., i] * (1.0 + self.model_error**2) + noise[..., j] for i, j in ((0, 0), (2, 1))
         )
         cross, n = power[..., 1], self.count
         variance = np.empty((*power.shape, 3))
@@ -143,8 +142,6 @@ class CrossRelation:
         for i, j, value in ((0, 1, first * cross), (0, 2, cross**2), (1, 2, second * cross)):
             variance[..., i, j] = variance[..., j, i] = value / n
         self.metric = np.linalg.inv(variance) * self.used[:, None, None]
-        logarithm = np.linalg.slogdet(variance)[1] * self.used
-        self.log_variance = float(self.weight @ logarithm.sum(axis=1)) / 2.0
 
     def _split(self, p: Array) -> tuple[Array, Array, Array]:
         """Power A (T, R) of the contents, what is left (T, R, 3), and the metric times p."""
@@ -197,28 +194,33 @@ class CrossRelation:
         covariance = inverse @ (weighted_scores.T @ weighted_scores) @ inverse
         return new, brightness + own_change, covariance
 
-    def start_loss(self, focus: Array) -> float:
-        """Loss of a focus without a fit."""
+    def start_misfit(self, focus: Array) -> float:
+        """Median misfit of the tiles for a focus far from the solution, without a fit."""
         brightness = np.zeros(len(self.pairs))
+        self.model_error = ROUGH_ERROR
         self.set_metric(focus, brightness)
-        return self.loss(focus, brightness) + self.log_variance
+        return float(np.median(self.tile_losses(focus, brightness)))
 
     def fit(
-        self, focus: Array, free: Sequence[int], *, steps: int = 25, repeats: int = _REPEATS
+        self,
+        focus: Array,
+        free: Sequence[int],
+        *,
+        steps: int = 25,
+        model_errors: Sequence[float] = _MODEL_ERRORS,
     ) -> CrossFit:
         """Best focus near a start; the parameters that are not free keep their value."""
         brightness = np.zeros(len(self.pairs))
-        for _ in range(repeats):
+        for self.model_error in model_errors:
             self.set_metric(focus, brightness)
             focus, brightness = self._descend(focus, brightness, free, steps)
             losses = self.tile_losses(focus, brightness)
             limit = _OUTLIER * float(np.median(losses))
             self.weight = np.minimum(1.0, limit / np.maximum(losses, 1e-300))
-        loss = self.loss(focus, brightness) + self.log_variance
         covariance = np.zeros((len(focus), len(focus)))
         covariance[np.ix_(free, free)] = self.step(focus, brightness, 0.0, free)[2]
         misfit = losses / (2.0 * self.used.sum())
-        return CrossFit(focus, covariance, loss, misfit, brightness)
+        return CrossFit(focus, covariance, misfit)
 
     def _descend(
         self, focus: Array, brightness: Array, free: Sequence[int], steps: int
