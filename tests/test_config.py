@@ -489,7 +489,10 @@ def test_no_mutable_default_is_shared() -> None:
     [
         ("{name: A, network: {}, wiener: {}}", "'A' has network and wiener"),
         ("{name: A, wienr: {}}", "'A' has wienr"),
-        ("{name: A}", "methods.0: a method needs one of network, model, wiener, richardson_lucy;"),
+        (
+            "{name: A}",
+            "methods.0: a method needs one of network, model, wiener, richardson_lucy, universal;",
+        ),
         ("{wiener: {}}", "methods.0.name: "),
         ("{name: A, wiener: {num_iter: -1}}", "methods.0.wiener.num_iter: "),
         ("A", "methods.0: "),

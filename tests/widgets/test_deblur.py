@@ -326,6 +326,7 @@ def test_a_model_is_loaded_from_its_file(
     widget = DeblurWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deblur")
     qtbot.waitUntil(widget.isVisible, timeout=WAIT_MS)
+    widget.method.box.setCurrentText("Model")
     assert widget.method.model.value is None
     chosen = (str(model_file), "")
     monkeypatch.setattr(
