@@ -81,7 +81,7 @@ def test_the_example_of_the_guide_is_a_comparison(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(# run\.yaml.*?)```", guide, re.DOTALL)
     (tmp_path / "run.yaml").write_text(example)
     settings = load_settings(ComparisonFile, tmp_path / "run.yaml")
-    assert len(settings.methods) == 6
+    assert len(settings.methods) == 7
     assert settings.training.camera.photons == 5000
 
 

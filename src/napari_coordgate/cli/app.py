@@ -232,8 +232,8 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Model to fine-tune; its network and PSF field are used unless others are given. "
-            "With universal, the universal model is adapted to the lens of --psf."
+            help="Model to fine-tune, or universal; its network and PSF field are used unless "
+            "others are given."
         ),
     ] = None,
     resume: Annotated[

@@ -61,7 +61,7 @@ class _ProgressLines:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Note):
-            typer.echo(event.text, err=True)
+            typer.echo(event.text)
         if not isinstance(event, Progress) or time.monotonic() - self._printed < LINE_SECONDS:
             return
         self._printed = time.monotonic()

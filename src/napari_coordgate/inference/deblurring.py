@@ -181,12 +181,12 @@ def deblur_events(
 
     Yields
     ------
-    Note
-        Why the lens was not checked, if it was not.
     Progress
         After each tile, or each iteration of a deconvolution.
     PlaneDone
         After each plane.
+    Note
+        At the end, why the lens was not checked, if it was not.
 
     Returns
     -------
@@ -210,13 +210,13 @@ def deblur_events(
         mismatch = find_mismatch(image, reference, config.camera, window, runtime)
     if mismatch.message:
         warnings.warn(mismatch.message, LensMismatchWarning, stacklevel=2)
-    if mismatch.note:
-        yield Note(mismatch.note)
     with _memory_errors(image):
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out
         )
     yield from deblur_planes(deblurrer, image, result, window, first=first, cancel=cancel)
+    if mismatch.note:
+        yield Note(mismatch.note)
     return result
 
 
