@@ -26,7 +26,7 @@ HALF_SIZE_PROBABILITY = 0.3
 
 
 class UniversalSample(NamedTuple):
-    """A blurred image (1, 1, h, w), and what the network is told of its lens and noise."""
+    """A blurred image (1, 1, h, w), and the lens and noise that the network is given."""
 
     sharp: Tensor
     blurred: Tensor

@@ -3,6 +3,7 @@
 import copy
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,14 +39,40 @@ SAFE_FRACTION = 0.25
 """Fraction of the free memory for the features of a tile; cached gating maps take as much."""
 
 
-class Predictor:
+class TiledDeblurrer(ABC):
+    """What deblurs planes tile by tile."""
+
+    unit = "tile"
+    overlap: int
+    """Pixels by which the window of a tile is larger on each side."""
+    multiple: int
+    """Windows start at multiples of this many pixels."""
+
+    @property
+    @abstractmethod
+    def tile_size(self) -> int:
+        """Side of a tile with its overlap, as configured or as the memory allows."""
+
+    def tiles(self, shape: tuple[int, int]) -> list[tuple[Window, Window]]:
+        """Tiles that cover a plane (height, width), each with the window that adds the overlap."""
+        return list(tiles(shape, self.tile_size, self.overlap, self.multiple))
+
+    def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
+        tile, _ = self.tiles(shape)[0]
+        return tile.shape
+
+    def steps(self, shape: tuple[int, int]) -> int:
+        """Number of tiles of a plane (height, width)."""
+        return len(self.tiles(shape))
+
+
+class Predictor(TiledDeblurrer):
     """Deblurs planes tile by tile with a model's network on a device.
 
     Threads may share a predictor: the network computes for one at a time, while others read and
     write.
     """
-
-    unit = "tile"
 
     def __init__(
         self, model: Model, config: DeblurConfig, runtime: DeblurRuntime = RUNTIME
@@ -64,7 +91,7 @@ class Predictor:
         self._max_tile = math.inf
         self._maps = GatingMapCache(self.network, model.frame_shape, self.device, self._memory)
         self._lock = threading.Lock()
-        self._cancel_hook = _CancelHook()
+        self._cancel_hook = CancelHook()
         for module in self.network.modules():
             module.register_forward_pre_hook(self._cancel_hook)
 
@@ -82,19 +109,6 @@ class Predictor:
     def _min_tile(self) -> int:
         """Side of the smallest tile that is larger than its overlap."""
         return 2 * self.overlap + 4 * self.multiple
-
-    def tiles(self, shape: tuple[int, int]) -> list[tuple[Window, Window]]:
-        """Tiles that cover a plane (height, width), each with the window that adds the overlap."""
-        return list(tiles(shape, self.tile_size, self.overlap, self.multiple))
-
-    def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
-        tile, _ = self.tiles(shape)[0]
-        return tile.shape
-
-    def steps(self, shape: tuple[int, int]) -> int:
-        """Number of tiles of a plane (height, width)."""
-        return len(self.tiles(shape))
 
     def process(
         self,
@@ -227,10 +241,11 @@ class GatingMapCache:
         self.free_bytes = 0
 
 
-class _CancelHook:
+class CancelHook:
     """Forward pre-hook of all layers, to cancel a job within a tile, which can take seconds."""
 
     check: Check = bool
 
     def __call__(self, module: nn.Module, inputs: object) -> None:
+        """Raise if canceled."""
         self.check()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.calibration.plane_noise import estimate_plane_camera
+from napari_coordgate.calibration.plane_noise import estimate_plane_camera, middle_of
 from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Scaling
 from napari_coordgate.devices import (
     free_device_memory,
@@ -20,8 +20,13 @@ from napari_coordgate.devices import (
     to_device,
 )
 from napari_coordgate.errors import DeviceMemoryError
-from napari_coordgate.geometry import Window, format_shape, tiles
-from napari_coordgate.inference.predictor import SAFE_FRACTION, WHOLE_PLANE
+from napari_coordgate.geometry import Window, format_shape
+from napari_coordgate.inference.predictor import (
+    SAFE_FRACTION,
+    WHOLE_PLANE,
+    CancelHook,
+    TiledDeblurrer,
+)
 from napari_coordgate.io.processing import Check
 from napari_coordgate.networks import FEATURES_PER_PIXEL, Noise, scene_coordinates
 from napari_coordgate.normalization import (
@@ -37,8 +42,6 @@ Float32 = NDArray[np.float32]
 
 OVERLAP_RADII = 4
 """Overlap of tiles in units of the PSF's radius; measured: the difference is below the noise."""
-NOISE_SAMPLE = 1024
-"""Side of the part of a plane from which its noise is estimated, pixels."""
 LIMITS = 20.0, 100_000.0
 """Range of photons that the network is given."""
 UNKNOWN_NOISE = Camera(photons=2000, read_noise=3)
@@ -56,10 +59,10 @@ class Result(NamedTuple):
     log_error: Float32
 
 
-class UniversalDeblurrer:
+class UniversalDeblurrer(TiledDeblurrer):
     """Deblurs planes of windows of the frame with the universal model; threads may share it."""
 
-    unit = "tile"
+    multiple = 2
 
     def __init__(
         self,
@@ -74,22 +77,14 @@ class UniversalDeblurrer:
         if lens_uncertainty is None:
             lens_uncertainty = uncertainty_of(psf_field)
         self.lens_uncertainty = lens_uncertainty
+        self.overlap = OVERLAP_RADII * psf_field.radius + 16
         self.device = resolve_device(runtime.device)
         self.network = to_device(copy.deepcopy(model.network), self.device)
         self._memory = min(runtime.memory_gb * 1e9, SAFE_FRACTION * free_device_memory(self.device))
         self._lock = threading.Lock()
-        self._check: Check = bool
+        self._cancel_hook = CancelHook()
         for module in self.network.modules():
-            module.register_forward_pre_hook(self._check_now)
-
-    def _check_now(self, *_: object) -> None:
-        """Raise if canceled; a hook that returned something would replace the inputs."""
-        self._check()
-
-    @property
-    def overlap(self) -> int:
-        """Pixels by which the window of a tile is larger on each side."""
-        return OVERLAP_RADII * self.psf_field.radius + 16
+            module.register_forward_pre_hook(self._cancel_hook)
 
     @property
     def tile_size(self) -> int:
@@ -99,19 +94,6 @@ class UniversalDeblurrer:
         network = self.model.config.network
         arrays = FEATURES_PER_PIXEL * network.base_channels + _KERNEL_ARRAYS * self.psf_field.rank
         return max(int(math.sqrt(self._memory / (4 * arrays))), 2 * self.overlap + 64)
-
-    def tiles(self, shape: tuple[int, int]) -> list[tuple[Window, Window]]:
-        """Tiles that cover a plane (height, width), each with the window that adds the overlap."""
-        return list(tiles(shape, self.tile_size, self.overlap, 2))
-
-    def tile_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Shape of most tiles of a plane (height, width) without overlap, a good chunk shape."""
-        tile, _ = self.tiles(shape)[0]
-        return tile.shape
-
-    def steps(self, shape: tuple[int, int]) -> int:
-        """Number of tiles of a plane (height, width)."""
-        return len(self.tiles(shape))
 
     def process(
         self,
@@ -150,10 +132,7 @@ class UniversalDeblurrer:
         """Noise of a plane in units of its scaled intensities: as configured, else estimated."""
         if self.camera.has_noise:
             return _within_limits(self.camera.for_range(*normalizer))
-        middle = tuple(
-            slice(max(0, (n - NOISE_SAMPLE) // 2), (n + NOISE_SAMPLE) // 2) for n in plane.shape
-        )
-        scaled = normalizer.normalize(np.asarray(plane[middle]))
+        scaled = normalizer.normalize(np.asarray(plane[middle_of(plane.shape)]))
         return _within_limits(estimate_plane_camera(scaled) or UNKNOWN_NOISE)
 
     @torch.inference_mode()
@@ -164,7 +143,7 @@ class UniversalDeblurrer:
         assert camera.photons is not None
         try:
             with self._lock:
-                self._check = check
+                self._cancel_hook.check = check
                 scene_window = self.psf_field.input_window(window)
                 operator = self.psf_field.operator(
                     window, scene_window=scene_window, device=self.device
