@@ -70,7 +70,7 @@ def unseen_lens(index: int) -> Lens | GaussianLens:
     """Return a random lens that is not in the training's library, and fits the frame."""
     rng = np.random.default_rng([SEED, index])
     while True:
-        lens = random_lens(rng, LensLibraryConfig())
+        lens = random_lens(rng, LensLibraryConfig(extreme_fraction=0.3))
         try:
             field = field_of(lens)
         except PSFError:

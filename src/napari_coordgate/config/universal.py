@@ -17,7 +17,7 @@ class LensLibraryConfig(Settings):
     1.4
     """
 
-    lenses: int = Field(500, ge=1, description="Number of lenses.")
+    lenses: int = Field(600, ge=1, description="Number of lenses.")
     min_na: float = Field(0.3, gt=0, description="Smallest numerical aperture.")
     max_na: float = Field(1.4, lt=1.5, description="Largest numerical aperture.")
     min_sampling: float = Field(
@@ -34,6 +34,13 @@ class LensLibraryConfig(Settings):
     )
     spherical_waves: float = Field(0.15, ge=0, description="Largest spherical aberration.")
     axis: float = Field(0.3, ge=0, description="Largest distance of the axis from the center.")
+    extreme_fraction: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Fraction of lenses with up to the largest defocus and tilt; the others have "
+        "up to half of them.",
+    )
     gaussian_fraction: float = Field(
         0.15, ge=0, le=1, description="Fraction of lenses with Gaussian blur."
     )
@@ -46,7 +53,7 @@ class LensLibraryConfig(Settings):
     window_sizes: tuple[int, ...] = Field(
         (64, 80), description="Sides of the training windows, pixels."
     )
-    max_psf_size: int = Field(61, ge=3, description="Largest side of a PSF, pixels.")
+    max_psf_size: int = Field(91, ge=3, description="Largest side of a PSF, pixels.")
     tolerance: float = Field(
         0.03, gt=0, lt=1, description="Relative error of the PSFs on a training window."
     )

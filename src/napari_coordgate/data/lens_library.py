@@ -16,7 +16,7 @@ from napari_coordgate.optics.fitting import fit_lens
 WAVELENGTH_NM = 550.0
 FRAME_SIDES = 96, 768
 """Range of the sides of the frames, pixels; drawn evenly on a logarithmic scale."""
-ENCLOSED_ENERGY = 0.98
+ENCLOSED_ENERGY = 0.99
 
 
 class LensSample(NamedTuple):
@@ -38,8 +38,7 @@ def random_lens(rng: np.random.Generator, config: LensLibraryConfig) -> Lens | G
     na = rng.uniform(config.min_na, config.max_na)
     index = 1.0 if na < 0.95 else 1.33 if na < 1.2 else 1.515
     um = _um_per_wave(na, index)
-    # Most lenses are moderate, some are extreme.
-    extent = 1.0 if rng.random() < 0.3 else 0.5
+    extent = 1.0 if rng.random() < config.extreme_fraction else 0.5
     curvature = rng.uniform(-0.25, 1) * config.curvature_waves * extent
     return Lens(
         na=na,
