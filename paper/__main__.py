@@ -21,6 +21,7 @@ line      Fig. 3: which networks learn a blur that varies along a line (an hour)
 lens      Fig. 4b and 5: networks and deconvolution behind a lens (hours)
 ablation  supplement: variants of the CG U-Net (hours)
 deconvolution  supplement: settings of Richardson-Lucy (minutes)
+unrolled  supplement: unrolled Richardson-Lucy and its gates (hours)
 page      build docs/paper.md from the data in docs/paper
 
 Press Ctrl-C to cancel. Run the same command again to resume.
@@ -32,7 +33,7 @@ app = typer.Typer(add_completion=False)
 @app.command(help=HELP)
 def main(
     figure: Annotated[
-        Literal["padding", "line", "lens", "ablation", "deconvolution", "page"],
+        Literal["padding", "line", "lens", "ablation", "deconvolution", "unrolled", "page"],
         typer.Argument(metavar="FIGURE", show_default=False),
     ],
     output: Annotated[
@@ -62,7 +63,7 @@ def main(
     if images is None and test is not None:
         raise SettingsError("--test needs --images, the images to train on.")
     options: dict[str, Any] = {} if figure == "padding" else {"seeds": seeds}
-    if figure in ("lens", "ablation", "deconvolution"):
+    if figure in ("lens", "ablation", "deconvolution", "unrolled"):
         samples = sample_data_folder()
         options["images"] = images or samples / "train"
         options["test"] = test if images else samples / "test"

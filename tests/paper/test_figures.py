@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Progress, run
-from paper import ablation, lens
+from paper import ablation, lens, unrolled
 from paper.lens import Scale
 from paper.page import build_page
 
@@ -36,17 +36,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paper")
     run(lens.run_events(folder, images=SHARP, test=TEST, size=TINY))
     run(ablation.run_events(folder, images=SHARP, test=TEST, size=TINY))
+    run(unrolled.run_events(folder, images=SHARP, test=TEST, size=TINY))
     return folder
 
 
 def test_each_figure_writes_a_picture_and_its_data(folder: Path) -> None:
-    for name in ("lens.json", "lens.png", "ablation.json", "ablation.png"):
+    for name in ("lens.json", "lens.png", "ablation.json", "ablation.png", "unrolled.json"):
         assert (folder / name).stat().st_size > 1000
 
 
 def test_a_second_run_trains_nothing(folder: Path) -> None:
     events = list(lens.run_events(folder, images=SHARP, test=TEST, size=TINY))
     assert not [e for e in events if isinstance(e, Progress) and e.stage == "training"]
+
+
+def test_a_second_run_keeps_finished_networks(folder: Path) -> None:
+    events = list(unrolled.run_events(folder, images=SHARP, test=TEST, size=TINY))
+    assert not [e for e in events if isinstance(e, Progress) and e.stage == "training"]
+
+
+def test_gains_are_over_the_better_setting_of_richardson_lucy() -> None:
+    def row(method: str, psnr: float) -> dict[str, object]:
+        return {"photons": 200.0, "method": method, "psnr": psnr, "image_psnr": [psnr, psnr]}
+
+    default, stopped = unrolled.RICHARDSON_LUCY
+    rows = [row(default, 30.0), row(stopped, 31.0), row("one stage, no gates", 33.0)]
+    found = {gain["method"]: gain["gain"] for gain in unrolled.gains(rows)}
+    assert found == {default: -1.0, stopped: 0.0, "one stage, no gates": 2.0}
 
 
 def test_a_run_with_other_images_does_not_reuse_the_rows(folder: Path) -> None:
@@ -62,6 +78,7 @@ def test_the_page_answers_each_claim_from_the_data(folder: Path) -> None:
     assert "| CG U-Net(3) | " in page
     assert "Richardson-Lucy, own PSFs" in page
     assert "gate ReLU(g)" in page
+    assert "| one stage, gates on position and PSF | " in page
 
 
 def test_a_page_without_data_or_with_damaged_data_is_an_error(tmp_path: Path) -> None:
