@@ -28,7 +28,7 @@ from napari_coordgate.inference.predictor import (
     TiledDeblurrer,
 )
 from napari_coordgate.io.processing import Check
-from napari_coordgate.networks import FEATURES_PER_PIXEL, Noise, scene_coordinates
+from napari_coordgate.networks import Noise, scene_coordinates
 from napari_coordgate.normalization import (
     STRIP_BYTES,
     Normalizer,
@@ -48,8 +48,8 @@ UNKNOWN_NOISE = Camera(photons=2000, read_noise=3)
 """Noise of a plane that is too small, or too rough, to measure it."""
 UNCALIBRATED, UNCERTAINTY_LIMITS = 0.1, (0.02, 0.3)
 """Relative error of a lens without error bars, and the range of those with."""
-_KERNEL_ARRAYS = 8
-"""Arrays of the size of a tile per kernel of the PSF field."""
+_CHANNEL_ARRAYS, _KERNEL_ARRAYS = 6, 8
+"""Arrays of the size of a tile per channel of the network and per kernel of the field; measured."""
 
 
 class Result(NamedTuple):
@@ -92,7 +92,7 @@ class UniversalDeblurrer(TiledDeblurrer):
         if self.runtime.tile is not None:
             return self.runtime.tile
         network = self.model.config.network
-        arrays = FEATURES_PER_PIXEL * network.base_channels + _KERNEL_ARRAYS * self.psf_field.rank
+        arrays = _CHANNEL_ARRAYS * network.base_channels + _KERNEL_ARRAYS * self.psf_field.rank
         return max(int(math.sqrt(self._memory / (4 * arrays))), 2 * self.overlap + 64)
 
     def process(

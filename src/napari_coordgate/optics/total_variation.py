@@ -12,10 +12,12 @@ def curvature(image: Tensor) -> Tensor:
 
     It is minus the gradient of the total variation, and at most 2 + sqrt(2).
     """
-    down, right = (
-        torch.diff(image, dim=axis, append=image.narrow(axis, -1, 1)) for axis in (-2, -1)
-    )
-    length = (down.square() + right.square() + EPS).sqrt()
-    down, right = down / length, right / length
-    rows = torch.diff(down, dim=-2, prepend=torch.zeros_like(down[..., :1, :]))
-    return rows + torch.diff(right, dim=-1, prepend=torch.zeros_like(right[..., :1]))
+    down, right = torch.zeros_like(image), torch.zeros_like(image)
+    torch.sub(image[..., 1:, :], image[..., :-1, :], out=down[..., :-1, :])
+    torch.sub(image[..., 1:], image[..., :-1], out=right[..., :-1])
+    length = torch.addcmul(right.square() + EPS, down, down).sqrt_()
+    down, right = down.div_(length), right.div_(length)
+    result = down + right
+    result[..., 1:, :] -= down[..., :-1, :]
+    result[..., 1:] -= right[..., :-1]
+    return result
