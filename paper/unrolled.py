@@ -68,7 +68,6 @@ _ONE_STAGE = UnrolledConfig(stages=1, depth=3, iterations=(5, 15, 40), coordinat
 _THREE_STAGES = UnrolledConfig(stages=3, base_channels=20, coordinates=())
 NETWORKS: Mapping[str, UnrolledConfig | CGUNetConfig] = MappingProxyType(
     {
-        "no Richardson-Lucy: CG U-Net(3)": CGUNetConfig(base_channels=16),
         "one stage, gates on position and PSF": _ONE_STAGE.replace(coordinates=("position", "psf")),
         "one stage, no gates": _ONE_STAGE,
         "three stages, gates on position and PSF": _THREE_STAGES.replace(
@@ -77,6 +76,7 @@ NETWORKS: Mapping[str, UnrolledConfig | CGUNetConfig] = MappingProxyType(
         "three stages, no gates": _THREE_STAGES,
         "one stage, gates on position": _ONE_STAGE.replace(coordinates=("position",)),
         "one stage, gates on PSF": _ONE_STAGE.replace(coordinates=("psf",)),
+        "no Richardson-Lucy: CG U-Net(3)": CGUNetConfig(base_channels=16),
     }
 )
 """Networks of about equal size; lens and noise are always the same, so no gate depends on them."""
