@@ -67,6 +67,18 @@ class ImageError(CoordGateError):
     """
 
 
+class ConstantPlaneError(ImageError):
+    """All pixels of a plane have the same value, so there is nothing to restore.
+
+    One of several planes is copied instead, and a `Note` says so.
+
+    Examples
+    --------
+    >>> issubclass(ConstantPlaneError, ImageError)
+    True
+    """
+
+
 class OutputError(CoordGateError):
     """A result cannot be written, or would overwrite a file.
 

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.config import Camera, Scaling
-from napari_coordgate.errors import ImageError
+from napari_coordgate.errors import ConstantPlaneError, ImageError
 from napari_coordgate.geometry import format_shape
 
 STRIP_BYTES = 2**26
@@ -121,7 +121,7 @@ def _extremes(strips: Iterable[NDArray[Any]], name: str) -> tuple[float, float]:
     if max(-low, high) > _MAX_VALUE:
         raise ImageError(f"{name} has values above {_MAX_VALUE:.2g}; rescale it first.")
     if low == high:
-        raise ImageError(
+        raise ConstantPlaneError(
             f"{name} is constant (every pixel is {low:g}); use an image with structure."
         )
     return low, high

@@ -152,3 +152,19 @@ def test_strict_refuses_an_image_of_another_lens(tmp_path: Path, run: Run) -> No
     assert finished.returncode != 0
     assert "over-sharpened" in finished.stderr
     assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("as_option", [True, False])
+def test_a_source_is_never_replaced(
+    run: Run, world: World, tmp_path: Path, as_option: bool
+) -> None:
+    """``deblur *.tif`` in a folder of two images names the second one as the output."""
+    paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for path in paths:
+        np.save(path, read_image(world.blurred).pixels)
+    before = [path.read_bytes() for path in paths]
+    output = ("-o", paths[0]) if as_option else (paths[1],)
+    finished = run("deblur", paths[0], *output, "-m", world.model, "--overwrite")
+    assert finished.returncode == 1
+    assert "would be replaced" in finished.stderr or "into a folder" in finished.stderr
+    assert [path.read_bytes() for path in paths] == before

@@ -183,7 +183,7 @@ def test_an_invalid_image_is_an_error(spoil: Callable[[Pixels], Pixels], complai
 
 def test_an_error_names_the_plane() -> None:
     stack = noise((4, 24, 24))
-    stack[2] = 1
+    stack[2, 0, 0] = np.nan
     with pytest.raises(ImageError, match="plane 2"):
         deblur(stack, random_model((24, 24)))
 

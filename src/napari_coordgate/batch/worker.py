@@ -22,7 +22,7 @@ from napari_coordgate.batch.sources import Source, size_and_mtime
 from napari_coordgate.config import BatchConfig, BatchRuntime, Device, FileConfig, UniversalConfig
 from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
-from napari_coordgate.events import FileStatus, Progress
+from napari_coordgate.events import FileStatus, Note, Progress
 from napari_coordgate.inference import (
     DeblurMethod,
     Deblurrer,
@@ -245,12 +245,15 @@ def _deblur(
         runtime = task.batch.runtime
         mismatch = find_mismatch(image, reference, config.camera, alignment.window, runtime)
     message = " ".join(filter(None, [alignment.note, mismatch.message]))
+    notes = [mismatch.note]
 
     def fill(out: Any) -> Thumbnails | None:
         window = alignment.window
         for event in deblur_planes(deblurrer, image, out, window, only=task.planes, cancel=cancel):
             if isinstance(event, Progress):
                 on_progress(event.done / event.total)
+            if isinstance(event, Note):
+                notes.append(event.text)
         if (
             task.batch.thumbnails
             and middle_plane_index(image) in list(plane_indices(image))[task.planes]
@@ -259,9 +262,11 @@ def _deblur(
         return None
 
     if task.out is not None:
-        return message, mismatch.note, fill(task.out)
-    with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
-        return message, mismatch.note, fill(out)
+        thumbnails = fill(task.out)
+    else:
+        with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
+            thumbnails = fill(out)
+    return message, " ".join(filter(None, notes)), thumbnails
 
 
 def _method(task: Task) -> DeblurMethod:

@@ -314,22 +314,30 @@ def _pixel_size_findings(images: Sequence[Image], assumed: _Assumed) -> Iterator
 def _sampled_spectra(
     planes: Sequence[tuple[Image, PlaneIndex]], scaling: Scaling, origin: tuple[int, int] | None
 ) -> tuple[TileSpectra, list[Normalizer]]:
-    """Spectra of some tiles of planes, with intensities scaled as for a network, by ranges."""
-    parts, ranges = [], []
-    for number, (image, index) in enumerate(planes):
+    """Spectra of some tiles of planes, with intensities scaled as for a network, by ranges.
+
+    Planes that are nearly constant, such as dropped frames, are left out.
+    """
+    parts: list[TileSpectra] = []
+    ranges: list[Normalizer] = []
+    for image, index in planes:
         if min(image.frame_shape) < TILE:
             raise ImageError(f"{image.name} is smaller than {TILE} x {TILE} pixels.")
         bands = list(_bands(image, index))
         pixels = np.concatenate([band.ravel()[:: max(1, len(bands) // 4)] for _, band in bands])
         if not np.isfinite(pixels).all():
             raise ImageError(f"{image.name} has NaN or infinite pixels.")
-        low, high = np.percentile(pixels, [scaling.low_percentile, scaling.high_percentile])
+        percentiles = (scaling.low_percentile, scaling.high_percentile)
+        low, high = np.percentile(pixels.astype(np.float64), percentiles)
         if not high > low:
-            raise ImageError(f"{image.name} has too few intensities.")
+            continue
         y0, x0 = (0, 0) if origin is None else as_origin(origin)
         ranges.append(Normalizer(float(low), float(high)))
         scale = ranges[-1].normalize
+        number = len(ranges) - 1
         parts += [tile_spectra(scale(band), (y0 + row, x0), number) for row, band in bands]
+    if not parts:
+        raise ImageError(f"{planes[0][0].name} has too few intensities.")
     spectra = TileSpectra.concatenate(parts)
     limit = min(len(spectra), _MAX_TILES)
     chosen = np.unique(np.linspace(0, len(spectra) - 1, limit).astype(np.intp))

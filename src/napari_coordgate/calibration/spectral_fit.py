@@ -59,7 +59,8 @@ def tile_noise(spectra: TileSpectra) -> Array:
 def _low_line(x: Array, y: Array) -> Array:
     """Line through the low quantile of points, with no negative slope or value."""
     x = x - x.min()
-    scale_x, scale_y, number = max(float(x.max()), 1e-300), float(np.median(y)), len(x)
+    scale_x, number = max(float(x.max()), 1e-300), len(x)
+    scale_y = float(np.median(y)) or float(y.max()) or 1.0  # 0 in images without noise
     unit = np.eye(number)
     system = np.concatenate([np.stack([x / scale_x, np.ones(number)], 1), unit, -unit], axis=1)
     cost = np.concatenate(

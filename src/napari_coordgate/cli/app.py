@@ -23,7 +23,7 @@ from napari_coordgate.config import (
     TrainingSettings,
     WienerSettings,
 )
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import OutputError, SettingsError
 from napari_coordgate.version import __version__
 
 __all__ = ["app"]
@@ -315,6 +315,11 @@ def deblur(
     files = MethodFiles.from_flags(model, psf, lens)
     window_origin, path = _parse_origin(origin), output or target
     assert path is not None
+    if target is not None and overwrite and is_image(target) and is_image(image):
+        raise OutputError(
+            f"{target} exists already; to replace it give it as --output {target}. To deblur "
+            "several images, put them into a folder."
+        )
     if image.is_dir() and not is_image(image):
         from napari_coordgate.cli.batch import deblur_images
 

@@ -17,13 +17,12 @@ from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BlurConfig
 from napari_coordgate.errors import (
     FrameMismatchWarning,
-    OutputError,
     SettingsError,
 )
 from napari_coordgate.events import Event, Stopwatch, pluralize, raise_if_canceled
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image, plane_indices, read_image
-from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.io.files import check_not_exists, check_not_source
 from napari_coordgate.normalization import check_plane, convert_dtype
 from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import center_crop_window, simulate
@@ -57,8 +56,7 @@ def _check_targets(images: Sequence[Path], targets: Sequence[Path]) -> None:
     if count > 1:
         raise SettingsError(f"{count} images are named {name}; blur them into different folders.")
     for image, target in zip(images, targets, strict=True):
-        if image.resolve() == target.resolve():
-            raise OutputError(f"{image} would overwrite itself; choose another folder.")
+        check_not_source(image, target)
 
 
 def _has_settings(path: Path, text: str) -> bool:

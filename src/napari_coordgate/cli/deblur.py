@@ -30,8 +30,9 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, plane_indices, read_image
-from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.io.files import check_not_exists, check_not_source
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
+from napari_coordgate.io.processing import alpha_sample
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
@@ -140,6 +141,7 @@ def deblur_image(
         raise SettingsError(
             f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
         )
+    check_not_source(path, output)
     check_not_exists([output, settings_path(output)], overwrite)
     files.check()
     image = read_image(path, axes)
@@ -178,6 +180,7 @@ def deconvolve_image(
     """Deconvolve an image file by Wiener or Richardson-Lucy; axes and pixel size are kept."""
     config: WienerSettings | RichardsonLucySettings = given.settings()
     camera = config.camera if isinstance(config, RichardsonLucySettings) else None
+    check_not_source(path, output)
     check_not_exists([output, settings_path(output)], overwrite)
     psf_field = PSFField.load(psf)
     image = read_image(path, axes)
@@ -220,9 +223,10 @@ def _summary(image: Image, seconds: float) -> str:
 def _warn_of_color(image: Image) -> None:
     """Warn that samples are taken as colors, because an undeclared stack can look like them."""
     samples = image.data.shape[image.axes.index("S")]
-    stack = image.axes.replace("S", "Z")
+    stack, planes = image.axes.replace("S", "Z"), f"each of its {samples} samples is a plane"
+    if alpha_sample(image) is not None:
+        planes = f"{planes}, and the last one is alpha, which is copied"
     warnings.warn(
-        f"{image.name} is read as a color image: each of its {samples} samples is deblurred as a "
-        f"plane; if it is a stack, pass --axes {stack}",
+        f"{image.name} is read as a color image: {planes}; if it is a stack, pass --axes {stack}",
         stacklevel=2,
     )

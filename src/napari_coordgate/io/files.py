@@ -41,6 +41,13 @@ def check_not_exists(
             raise OutputError(f"{path} already exists; {hint}.")
 
 
+def check_not_source(source: str | Path, target: str | Path) -> None:
+    """Raise OutputError if a result would replace the file that it is made of."""
+    source, target = Path(source), Path(target)
+    if source.exists() and target.exists() and source.samefile(target):
+        raise OutputError(f"{source} would be replaced by its own result; choose another name.")
+
+
 def check_writable(path: str | Path) -> None:
     """Raise OutputError if a file cannot be created at a path; leaves nothing behind."""
     path = Path(path)

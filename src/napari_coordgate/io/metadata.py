@@ -10,20 +10,20 @@ PixelSize = tuple[float, float]
 """(y, x) size of a pixel in um."""
 
 _MICROMETERS = {
-    1e6: "m meter",
-    1e4: "cm centimeter",
-    1e3: "mm millimeter",
-    1.0: "um µm \u03bcm \\u00B5m micron microns micrometer",  # micro, Greek mu, ImageJ's escape
-    1e-3: "nm nanometer",
-    1e-4: "Å angstrom",
+    1e6: "m meter metre",
+    1e4: "cm centimeter centimetre",
+    1e3: "mm millimeter millimetre",
+    1.0: "um µm \u03bcm \\u00b5m micron micrometer micrometre",  # micro, Greek mu, ImageJ's escape
+    1e-3: "nm nanometer nanometre",
+    1e-4: "å angstrom ångström",
 }
 _SECONDS = {
     86400.0: "d day",
-    3600.0: "h hour",
+    3600.0: "h hr hour",
     60.0: "min minute",
-    1.0: "s sec second seconds",
+    1.0: "s sec second",
     1e-3: "ms msec millisecond",
-    1e-6: "µs us microsecond",
+    1e-6: "µs \u03bcs us microsecond",
     1e-9: "ns nanosecond",
 }
 
@@ -46,11 +46,16 @@ class ImageMetadata(NamedTuple):
         channel_names: Sequence[str] = (),
         optics: OpticalMetadata | None = None,
     ) -> "ImageMetadata":
-        """Metadata as a file states them, without sizes that are zero, negative or not finite."""
+        """Metadata as a file states them, without sizes that are zero, negative or not finite.
+
+        A z step may be negative, for a stack that was taken downwards. Of a pixel that has only
+        one size, it is that of both sides.
+        """
         y, x = map(_positive, pixel_size_um)
+        y, x = y or x, x or y
         return cls(
             None if y is None or x is None else (y, x),
-            _positive(z_step_um),
+            _positive(None if z_step_um is None else abs(z_step_um)),
             _positive(time_step_s),
             tuple(channel_names) if any(channel_names) else (),
             optics or OpticalMetadata(),
@@ -78,8 +83,13 @@ def seconds(time: float | str | None, unit: str | None) -> float | None:
 def _convert(
     value: float | str | None, unit: str | None, factors: dict[float, str]
 ) -> float | None:
+    """Value in the unit of factor 1; units may be in capitals or in the plural."""
+    wanted = str(unit).strip().lower()
     for factor, names in factors.items():
-        if value is not None and str(unit) in names.split():
+        if value is not None and (
+            wanted in names.split()
+            or (len(wanted) > 3 and wanted.removesuffix("s") in names.split())
+        ):
             try:
                 return factor * float(value)
             except (TypeError, ValueError):

@@ -6,9 +6,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+
 from napari_coordgate.arrays import WritablePixelArray
-from napari_coordgate.events import Event, PlaneDone, Stopwatch, pluralize, raise_if_canceled
+from napari_coordgate.errors import ConstantPlaneError
+from napari_coordgate.events import Event, Note, PlaneDone, Stopwatch, pluralize, raise_if_canceled
 from napari_coordgate.io.image import Image, PlaneView, StackIndex, plane_indices, stack_index
+from napari_coordgate.normalization import STRIP_BYTES, convert_dtype
 
 Check = Callable[[], object]
 """Raises an error if the work was canceled."""
@@ -39,9 +43,13 @@ def process_planes(
 
     ``only`` selects planes in the order of `plane_indices`. ``first`` returns the index, over the
     axes other than Y and X, of the plane to prioritize; the nearest remaining one is next.
-    Yields `Progress` after each step and `PlaneDone` after each plane.
+    A constant plane, unless it is the only one, and an alpha channel are copied.
+    Yields `Progress` after each step, `PlaneDone` after each plane, and a `Note` at the end if
+    planes were copied.
     """
     all_planes = list(plane_indices(image))
+    constant: list[str] = []
+    alpha = alpha_sample(image)
     indices = {stack_index(index): index for index in all_planes[only]}
     stopwatch = Stopwatch("deblurring", steps * len(indices))
     done, total = 0, pluralize(stopwatch.total, unit)
@@ -53,17 +61,47 @@ def process_planes(
         source, target = image.view(indices[index]), PlaneView(out, indices[index])
         numbers = ", ".join(map(str, index))
         name = f"{image.name}, plane {numbers}" if len(all_planes) > 1 else image.name
-        for _ in process(source, target, name, check):
-            done += 1
-            yield stopwatch.progress(done)
-            if done % steps:
-                check()
+        try:
+            if alpha is not None and indices[index][image.axes.index("S")] == alpha:
+                _copy(source, target)
+            else:
+                for _ in process(source, target, name, check):
+                    done += 1
+                    yield stopwatch.progress(done)
+                    if done % steps:
+                        check()
+        except ConstantPlaneError:
+            if len(all_planes) == 1:
+                raise
+            _copy(source, target)
+            constant.append(numbers)
         if done < number * steps:  # a method that converges early
             done = number * steps
             yield stopwatch.progress(done)
         yield PlaneDone(index)
         if done < stopwatch.total:
             check()
+    if constant:
+        shown = "; ".join(constant[:5]) + ("; ..." if len(constant) > 5 else "")
+        planes = pluralize(len(constant), "constant plane")
+        yield Note(f"{image.name}: copied {planes} (at {shown}).")
+    if alpha is not None:
+        yield Note(f"{image.name}: the alpha channel was copied.")
+
+
+def alpha_sample(image: Image) -> int | None:
+    """Index of the color sample that is an alpha channel; None if there is none."""
+    samples = image.data.shape[image.axes.index("S")] if "S" in image.axes else 0
+    return samples - 1 if samples in (2, 4) and image.data.dtype.kind == "u" else None
+
+
+def _copy(source: PlaneView, target: PlaneView) -> None:
+    """Copy a plane in strips, converted to the type of the target."""
+    height, width = source.shape
+    rows = max(1, STRIP_BYTES // (width * source.dtype.itemsize))
+    for row in range(0, height, rows):
+        strip = slice(row, row + rows), slice(None)
+        target[strip] = convert_dtype(np.asarray(source[strip]), target.dtype)
 
 
 def _nearest_first(
