@@ -26,6 +26,8 @@ Train
 Deblur
     `deblur`, `deblur_events`, `DeblurConfig`, `DeblurRuntime`, `deblur_folder`,
     `deblur_folder_events`, `BatchConfig`, `BatchRuntime`, `BatchSummary`, `Selection`
+Say where a result can be trusted
+    `assess`, `assess_events`, `DeblurResult`, `TrustVerdict`, `TrustFinding`, `TrustCalibration`
 Look inside a model
     `gating_maps`, `effective_kernel`
 Deconvolve without training

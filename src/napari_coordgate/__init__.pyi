@@ -102,6 +102,9 @@ from .geometry import (
     Window as Window,
 )
 from .inference import (
+    DeblurResult as DeblurResult,
+    assess as assess,
+    assess_events as assess_events,
     deblur as deblur,
     deblur_events as deblur_events,
     effective_kernel as effective_kernel,
@@ -142,6 +145,11 @@ from .training import (
     estimate_resources_events as estimate_resources_events,
     train as train,
     train_events as train_events,
+)
+from .trust import (
+    TrustCalibration as TrustCalibration,
+    TrustFinding as TrustFinding,
+    TrustVerdict as TrustVerdict,
 )
 from .universal_model import (
     UniversalModel as UniversalModel,

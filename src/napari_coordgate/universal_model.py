@@ -23,6 +23,7 @@ from napari_coordgate.model import (
     write_tensors,
 )
 from napari_coordgate.networks import UnrolledNetwork
+from napari_coordgate.trust import TrustCalibration
 from napari_coordgate.version import __version__
 
 VERSION = 1
@@ -56,6 +57,8 @@ class UniversalModel:
         Metrics of each validation so far, in order.
     card : dict
         Model card: training data, range of lenses and noise, figures, as JSON values.
+    trust : TrustCalibration, optional
+        Calibration of the error that the network predicts, see `assess`.
 
     See Also
     --------
@@ -76,6 +79,7 @@ class UniversalModel:
     step: int = 0
     history: tuple[dict[str, float], ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
+    trust: TrustCalibration | None = None
 
     @cached_property
     def network(self) -> UnrolledNetwork:
@@ -111,6 +115,7 @@ class UniversalModel:
             "step": self.step,
             "history": list(self.history),
             "card": self.card,
+            "trust": None if self.trust is None else self.trust.model_dump(mode="json"),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -170,7 +175,7 @@ class UniversalModel:
             for name, tensor in tensors.items()
             if name.startswith(WEIGHTS)
         }
-        model = cls(header.config, weights, header.step, header.history, header.card)
+        model = cls(header.config, weights, header.step, header.history, header.card, header.trust)
         try:
             model.network  # noqa: B018 - built now, so that a bad file fails here
         except ModelError as error:
@@ -194,3 +199,5 @@ class _Header(BaseModel):
     step: NonNegativeInt
     history: tuple[dict[str, float], ...]
     card: dict[str, Any]
+    trust: TrustCalibration | None = None
+    """Missing in files from before it."""

@@ -1,6 +1,7 @@
 """Deblur images with a model or by deconvolution, and inspect what the model learned."""
 
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
+from napari_coordgate.inference.assessment import DeblurResult, assess, assess_events
 from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
 from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
@@ -16,12 +17,15 @@ __all__ = [
     "AnyBlur",
     "AnyMethod",
     "DeblurMethod",
+    "DeblurResult",
     "Deblurrer",
     "FrameAlignment",
     "Mismatch",
     "Predictor",
     "UniversalDeblurrer",
     "align_to_frame",
+    "assess",
+    "assess_events",
     "build_deblurrer",
     "by_variance",
     "deblur",

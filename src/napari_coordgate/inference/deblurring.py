@@ -21,7 +21,9 @@ from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
 from napari_coordgate.io.processing import Check
+from napari_coordgate.model import Model
 from napari_coordgate.normalization import check_plane, convert_dtype
+from napari_coordgate.optics import PSFField
 
 Pixels = NDArray[Any]
 
@@ -200,17 +202,12 @@ def deblur_events(
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
     method = DeblurMethod.of(model, psf_field, config, runtime)
     reference, deblurrer = method.prepare(image, origin, cancel)
-    if isinstance(origin, FrameAlignment):
-        window = origin.window
-    else:
-        window, note = align_to_frame(image, reference, origin)
-        if note:
-            warnings.warn(note, FrameMismatchWarning, stacklevel=2)
-    with _memory_errors(image):
+    window = window_of(image, reference, origin)
+    with memory_errors(image):
         mismatch = find_mismatch(image, reference, config.camera, window, runtime)
     if mismatch.message:
         warnings.warn(mismatch.message, LensMismatchWarning, stacklevel=2)
-    with _memory_errors(image):
+    with memory_errors(image):
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out
         )
@@ -218,6 +215,20 @@ def deblur_events(
     if mismatch.note:
         yield Note(mismatch.note)
     return result
+
+
+def window_of(
+    image: Image,
+    reference: Model | PSFField,
+    origin: tuple[int, int] | FrameAlignment | None,
+) -> Window:
+    """Window of the frame that an image shows; warns if it is resampled, or of other pixel size."""
+    if isinstance(origin, FrameAlignment):
+        return origin.window
+    window, note = align_to_frame(image, reference, origin)
+    if note:
+        warnings.warn(note, FrameMismatchWarning, stacklevel=3)
+    return window
 
 
 def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
@@ -243,7 +254,7 @@ def deblur_planes(
     def process(
         source: PlaneView, target: PlaneView, name: str, check: Check
     ) -> Generator[None, None, None]:
-        with _memory_errors(image):
+        with memory_errors(image):
             if source.shape == window.shape:
                 yield from deblurrer.process(source, target, name, check, window)
                 return
@@ -261,7 +272,7 @@ def deblur_planes(
 
 
 @contextmanager
-def _memory_errors(image: Image) -> Iterator[None]:
+def memory_errors(image: Image) -> Iterator[None]:
     """Convert `MemoryError` to an error for the user."""
     try:
         yield

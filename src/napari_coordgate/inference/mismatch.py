@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from napari_coordgate.calibration.checking import check_window
+from napari_coordgate.calibration.checking import Check, check_window
 from napari_coordgate.config import Camera, DeblurRuntime
 from napari_coordgate.errors import LensMismatchError
 from napari_coordgate.geometry import Window
@@ -22,23 +22,37 @@ class Mismatch(NamedTuple):
     note: str = ""
 
 
-def find_mismatch(
+def check_image(
     image: Image, method: Model | PSFField, camera: Camera, window: Window, runtime: DeblurRuntime
-) -> Mismatch:
-    """What contradicts the model or PSF field; LensMismatchError instead if strict.
+) -> Check | None:
+    """Check of noise and lens of an image; None if it is turned off.
 
     Images that are resampled are not checked, because that changes blur and noise.
     """
     if not (runtime.check or runtime.strict):
-        return Mismatch()
+        return None
     if image.frame_shape != window.shape:
-        return Mismatch(note=_RESAMPLED)
-    result = check_window(image, method, camera, window)
+        return Check((), (_RESAMPLED,))
+    return check_window(image, method, camera, window)
+
+
+def find_mismatch(
+    image: Image, method: Model | PSFField, camera: Camera, window: Window, runtime: DeblurRuntime
+) -> Mismatch:
+    """What contradicts the model or PSF field; LensMismatchError instead if strict."""
+    result = check_image(image, method, camera, window, runtime)
+    if result is None:
+        return Mismatch()
     if result.verdict != "red":
         return Mismatch(note=result.lens_note)
     message = f"{image.name}: {result.message}"
     if runtime.strict:
-        raise LensMismatchError(
-            f"{message} Measure the lens (calibrate), and use a model or PSF field for it."
-        )
+        raise strict_error(message)
     return Mismatch(message, result.lens_note)
+
+
+def strict_error(message: str) -> LensMismatchError:
+    """Error that refuses an image because of what contradicts the lens."""
+    return LensMismatchError(
+        f"{message} Measure the lens (calibrate), and use a model or PSF field for it."
+    )

@@ -106,11 +106,8 @@ class UniversalDeblurrer(TiledDeblurrer):
         """Deblur a plane that shows this window of the frame; yields after each tile."""
         if math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
             source = source[WHOLE_PLANE]  # read only once for both passes
-        normalizer = fit_normalizer(source, Scaling(), name, check)
-        if self.psf_field.flat_field is not None:
-            normalizer = above_offset(normalizer, self.camera)
-        camera = self.noise_of(source, normalizer)
-        whole = Window.whole(window.shape)
+        normalizer = self.normalizer_of(source, name, check)
+        camera, whole = self.noise_of(source, normalizer), Window.whole(window.shape)
         for tile, around in self.tiles(window.shape):
             scaled = normalizer.normalize(source[around.within(whole)])
             result = self.predict(scaled, around.shifted(window.origin), camera, check)
@@ -118,15 +115,32 @@ class UniversalDeblurrer(TiledDeblurrer):
             target[tile.within(whole)] = normalizer.denormalize(part, target.dtype)
             yield
 
+    def normalizer_of(self, source: PixelArray, name: str, check: Check = bool) -> Normalizer:
+        """Normalizer of a plane."""
+        normalizer = fit_normalizer(source, Scaling(), name, check)
+        if self.psf_field.flat_field is not None:
+            normalizer = above_offset(normalizer, self.camera)
+        return normalizer
+
+    def process_scaled(
+        self, scaled: Float32, target: Result, camera: Camera, check: Check, window: Window
+    ) -> Iterator[None]:
+        """Deblur a scaled plane, with the logarithm of its error; yields after each tile."""
+        whole = Window.whole(window.shape)
+        for tile, around in self.tiles(window.shape):
+            part = scaled[around.within(whole)]
+            result = self.predict(part, around.shifted(window.origin), camera, check)
+            for array, values in zip(target, result, strict=True):
+                array[tile.within(whole)] = values[tile.within(around)]
+            yield
+
     def deblur_scaled(self, scaled: Float32, window: Window) -> Float32:
         """Deblur a plane (h, w) whose intensities are normalized already, to 0 (dark) to 1."""
         camera = self.noise_of(scaled, Normalizer(0.0, 1.0))
-        whole, result = Window.whole(window.shape), np.empty_like(scaled)
-        for tile, around in self.tiles(window.shape):
-            part = scaled[around.within(whole)]
-            image, _ = self.predict(part, around.shifted(window.origin), camera)
-            result[tile.within(whole)] = image[tile.within(around)]
-        return result
+        result = Result(np.empty_like(scaled), np.empty_like(scaled))
+        for _ in self.process_scaled(scaled, result, camera, bool, window):
+            pass
+        return result.image
 
     def noise_of(self, plane: PixelArray, normalizer: Normalizer) -> Camera:
         """Noise of a plane in units of its scaled intensities: as configured, else estimated."""

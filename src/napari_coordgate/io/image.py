@@ -175,6 +175,11 @@ class PlaneView:
         self._index = index
 
     @property
+    def index(self) -> PlaneIndex:
+        """Index of the plane in the array."""
+        return self._index
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         height, width = (

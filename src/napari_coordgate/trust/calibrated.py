@@ -1,0 +1,35 @@
+"""Calibration of what is said about the results of a model, stored in its file."""
+
+from pydantic import Field
+
+from napari_coordgate.config.base import Settings
+
+DEFAULT_TOLERANCE = 0.02
+"""Tolerance of the contradiction for methods without calibration."""
+
+
+class TrustCalibration(Settings):
+    """What is known about the errors of a universal model, from images that it was not trained on.
+
+    Examples
+    --------
+    >>> TrustCalibration(error_factor=1.2).error_factor
+    1.2
+    """
+
+    error_factor: float = Field(
+        1.0,
+        gt=0,
+        description="Factor of the predicted 90 % quantile of the absolute error, so that it "
+        "covers 90 % of the pixels of the calibration's images.",
+    )
+    rms_factor: float = Field(
+        0.5, gt=0, description="Root mean square of the error, relative to that of its bound."
+    )
+    tolerance: float = Field(
+        DEFAULT_TOLERANCE,
+        ge=0,
+        description="Systematic error of good results, relative to full brightness, that does not "
+        "count as a contradiction.",
+    )
+    images: int = Field(0, ge=0, description="Number of images of the calibration.")
