@@ -241,7 +241,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     assert_refused(path, "is not a complete model")
     path.unlink()
     path.mkdir()
-    assert_refused(path, "is not a complete model")
+    assert_refused(path, "is a folder")
 
 
 class Payload:

@@ -345,6 +345,8 @@ def read_tensors(
             f"{path}: no such file; train a model with 'napari-coordgate train'."
         ) from None
     except (SafetensorError, OSError, RecursionError, ValueError) as error:
+        if Path(path).is_dir():
+            raise ModelError(f"{path}: is a folder; give the file of a model.") from None
         if Path(path).suffix.lower() in (".tif", ".tiff"):
             raise ModelError(
                 f"{path}: is a TIFF file, not a model; give a .safetensors file."

@@ -124,3 +124,16 @@ def test_a_selection_of_one_image_is_deblurred(run: Run, world: World, tmp_path:
     refused = run("deblur", tmp_path / "stack.npy", *flags[:3], tmp_path / "b.npy", "--times", "5")
     assert refused.returncode == 1
     assert "stack.npy" in refused.stderr
+
+
+def test_a_folder_without_any_image_that_is_read_is_a_failure(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.ims", "b.vsi"):
+        (folder / name).write_bytes(b"0" * 100)
+    finished = run("deblur", folder, "-m", world.model, "-o", tmp_path / "out")
+    assert finished.returncode == 1
+    assert "a.ims" in finished.stderr
+    assert "suffix" in finished.stderr

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from napari_coordgate.cli.psf import _read_positions
+from napari_coordgate.errors import PSFError
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.optics import PSFField
 
@@ -213,3 +215,22 @@ def test_an_unknown_key_in_a_lens_file_is_an_error(run: Run, tmp_path: Path) -> 
     finished = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
     assert finished.returncode == 2
     assert "lens.yaml: unknown setting 'zoom'" in finished.stderr
+
+
+def test_positions_in_utf_16_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_text("row,column\n10,20\n30,40\n", encoding="utf-16")
+    np.testing.assert_array_equal(_read_positions(path), [[10, 20], [30, 40]])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"\x80\x81\x82", "not a text file"), (b"row,column\n1\n", "too few columns")],
+)
+def test_a_table_that_cannot_be_read_is_refused_in_plain_words(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "positions.csv"
+    path.write_bytes(content)
+    with pytest.raises(PSFError, match=reason):
+        _read_positions(path)

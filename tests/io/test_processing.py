@@ -41,7 +41,7 @@ def test_a_constant_plane_of_a_stack_is_copied_with_a_note(rng: np.random.Genera
     np.testing.assert_array_equal(out[[0, 3]], -pixels[[0, 3]].astype(np.float32))
     np.testing.assert_array_equal(out[1:3], 7)
     assert [e.text for e in events if isinstance(e, Note)] == [
-        "The image: copied 2 constant planes (at 1; 2)."
+        "The image: copied, as they are constant: plane 1; plane 2."
     ]
     assert sum(isinstance(event, PlaneDone) for event in events) == 4
     last = [event for event in events if isinstance(event, Progress)][-1]

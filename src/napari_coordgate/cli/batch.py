@@ -17,7 +17,10 @@ MAX_LISTED = 10
 def deblur_images(
     folder: Path, method: Path, output: Path, settings: BatchSettings, overwrite: bool
 ) -> int:
-    """Deblur a folder and print failures and warnings; returns 1 if a file failed, else 0."""
+    """Deblur a folder and print failures and warnings.
+
+    Returns 1 if a file failed, or if there was no image at all, else 0.
+    """
     with cancel_on_signal() as cancel:
         summary = follow(
             deblur_folder_events(
@@ -32,8 +35,11 @@ def deblur_images(
         )
     _print_files("warning", [file for file in summary.done if file.message])
     _print_files("failed", summary.failed)
+    found = summary.done or summary.up_to_date or summary.failed
+    if not found:
+        _print_files("skipped", summary.skipped)
     typer.echo(f"{output}: {summary}")
-    return 1 if summary.failed else 0
+    return 1 if summary.failed or not found else 0
 
 
 def _print_files(label: str, files: Sequence[FileChanged]) -> None:

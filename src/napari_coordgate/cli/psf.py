@@ -1,5 +1,6 @@
 """Command ``psf``: make a PSF field from a lens or from measured PSFs."""
 
+import codecs
 import csv
 import math
 import warnings
@@ -127,16 +128,25 @@ def _pixel_size(stack: Path, image: Image, given: float | None) -> float | None:
 def _read_positions(path: Path) -> NDArray[np.float64]:
     """Frame pixels (row, column), shape (N, 2), from a CSV file with these columns."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        start = path.read_bytes()[:2]
+        encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        with path.open(encoding=encoding, newline="") as file:
             header, *rows = (row for row in csv.reader(file, _dialect(file)) if any(row))
         names = [name.strip().lower() for name in header]
         at = [_find_column(names, column) for column in _COLUMNS]
         return np.array([[float(row[index]) for index in at] for row in rows])
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise PSFError(
-            f"{path} is not a table of positions ({error!r}); "
-            "give a CSV file with the columns row and column, in frame pixels."
-        ) from None
+    except UnicodeDecodeError:
+        reason = "it is not a text file"
+    except OSError as error:
+        reason = (error.strerror or "it cannot be read").lower()
+    except IndexError:
+        reason = "a row has too few columns"
+    except (ValueError, csv.Error) as error:
+        reason = str(error)
+    raise PSFError(
+        f"{path} is not a table of positions ({reason}); "
+        "give a CSV file with the columns row and column, in frame pixels."
+    )
 
 
 _COLUMNS = (("row", "rows", "y", "axis-0"), ("column", "columns", "col", "x", "axis-1"))

@@ -221,7 +221,9 @@ def read_error(path: Path | None, error: Exception) -> ImageError:
         return ImageError(f"{name} cannot be read ({error.strerror.lower()}); check the file.")
     if isinstance(error, MemoryError):
         return ImageError(f"{name} does not fit into memory; work on windows of it.")
-    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = (str(error).splitlines() or [""])[0].rstrip(".")
+    if isinstance(error, LookupError) or not any(letter.isalpha() for letter in reason):
+        reason = "a part of it is missing or makes no sense"  # the message names a mere key
     if "imagecodecs" in reason:
         return ImageError(
             f"{name} cannot be read ({reason}); install imagecodecs, or save it uncompressed."

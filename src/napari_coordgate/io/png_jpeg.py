@@ -48,9 +48,8 @@ def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:
     gray = axes == "YX" and data.dtype.name in ("bool", "uint8", "uint16")
     color = axes == "YXS" and data.dtype.name == "uint8" and data.shape[-1] in (3, 4)
     if not (gray or color):
-        keep = ", or keep the pixel type of the image (keep_dtype, --keep-dtype)"
         raise OutputError(
             f"Cannot write {path}: PNG cannot store {data.dtype.name} pixels of axes {axes}; "
-            f"choose .tif{keep if data.dtype.kind == 'f' else ''}."
+            "choose .tif."
         )
     return PIL.Image.fromarray(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))

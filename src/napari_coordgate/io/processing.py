@@ -82,9 +82,9 @@ def process_planes(
         if done < stopwatch.total:
             check()
     if constant:
-        shown = "; ".join(constant[:5]) + ("; ..." if len(constant) > 5 else "")
-        planes = pluralize(len(constant), "constant plane")
-        yield Note(f"{image.name}: copied {planes} (at {shown}).")
+        shown = "; ".join(f"plane {numbers}" for numbers in constant[:5])
+        more = f"; and {len(constant) - 5} more" if len(constant) > 5 else ""
+        yield Note(f"{image.name}: copied, as they are constant: {shown}{more}.")
     if alpha is not None:
         yield Note(f"{image.name}: the alpha channel was copied.")
 
