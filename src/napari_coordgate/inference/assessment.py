@@ -264,7 +264,7 @@ def _allocated(
     shape = image.data.shape
     if out is None:
         out = np.empty(shape, output_dtype(image.data, config))
-    create = create_map or (lambda name: np.empty(shape, np.float32))
+    create = create_map or (lambda name: np.zeros(shape, np.float32))  # of copied planes 0
     return TrustArrays(out, *(create(name) if has else None for name, has in assessor.maps.items()))
 
 
