@@ -6,7 +6,9 @@ FOLDER has sharp images of nuclei, not those of the training. Each run blurs one
 lens at one number of photons, and deblurs it by Richardson-Lucy with its default settings and by
 the universal model: ``lenses`` with the lens and noise as they are, ``mismatch`` with a wrong
 field curvature, defocus or number of photons, ``contents`` with two kinds of procedural images
-that are not in the training and with the pictures that scikit-image ships. Finished runs are kept
+that are not in the training and with the pictures that scikit-image ships, ``samples`` with the
+lens of the samples, for which the starter was trained, ``adapted`` the same with weights adapted to
+this lens (``napari-coordgate train FOLDER --init universal``). Finished runs are kept
 in RUNS.jsonl. ``--write`` writes the tables to ``docs/measurements``.
 """
 
@@ -14,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from napari_coordgate import (
     DeblurRuntime,
     GaussianLens,
     Lens,
+    Model,
     PSFField,
     RichardsonLucyConfig,
     UniversalConfig,
@@ -40,8 +43,11 @@ from napari_coordgate import (
 )
 from napari_coordgate.config import LensLibraryConfig, Scaling
 from napari_coordgate.data.lens_library import random_lens
+from napari_coordgate.demo import blurred_sample
 from napari_coordgate.errors import PSFError
 from napari_coordgate.io import find_images
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.metrics import quality
 from napari_coordgate.normalization import fit_normalizer
 from napari_coordgate.simulation import add_camera_noise
 
@@ -155,15 +161,21 @@ def measure(
     field = field_of(given)
     truth = sharp[MARGIN:-MARGIN, MARGIN:-MARGIN]
     runtime = DeblurRuntime(check=False, device="cpu")
-    methods = {
-        "richardson-lucy": RichardsonLucyConfig(),
-        "universal": UniversalConfig(weights=weights, lens_uncertainty=uncertainty),
-    }
     row = {"blurred": psnr(truth, image, 1.0)}
-    for name, method in methods.items():
+    for name, method in _methods(weights, uncertainty).items():
         config = DeblurConfig(deconvolution=method, camera=camera)
         row[name] = psnr(truth, deblur(image, field, config=config, runtime=runtime), 1.0)
     return row
+
+
+def _methods(
+    weights: Path | None, uncertainty: float
+) -> dict[str, RichardsonLucyConfig | UniversalConfig]:
+    """Return the methods that need no training."""
+    return {
+        "richardson-lucy": RichardsonLucyConfig(),
+        "universal": UniversalConfig(weights=weights, lens_uncertainty=uncertainty),
+    }
 
 
 def lens_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[[], Any]]]:
@@ -201,7 +213,40 @@ def content_runs(_: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[
                 yield key, _job(key, sharp, weights)
 
 
-TABLES = {"lenses": lens_runs, "mismatch": mismatch_runs, "contents": content_runs}
+def sample_runs(
+    folder: Path, weights: Path | None, table: str = "samples"
+) -> Iterator[tuple[Run, Callable[[], Any]]]:
+    """Yield keys and measurements with the lens of the samples; the noise is not stated."""
+    starter = Model.load(sample_data_folder() / "starter.safetensors")
+    for number, path in enumerate(find_images(folder)):
+        key = {"table": table, "image": number, "photons": 5000}
+        yield key, partial(_measure_sample, path, number, starter, weights)
+
+
+def _measure_sample(
+    path: Path, number: int, starter: Model, weights: Path | None
+) -> dict[str, float]:
+    """Return PSNR in dB of a sample, before and after deblurring by each method."""
+    sample, field = blurred_sample(path, starter, number), starter.psf_field
+    assert field is not None
+    runtime = DeblurRuntime(check=False, device="cpu")
+    row = {"blurred": quality(sample.sharp, sample.blurred, None, sample.data_range)["psnr"]}
+    images = {"starter": deblur(sample.blurred, starter, runtime=runtime)}
+    for name, method in _methods(weights, 0.05).items():
+        config = DeblurConfig(deconvolution=method)
+        images[name] = deblur(sample.blurred, field, config=config, runtime=runtime)
+    for name, image in images.items():
+        row[name] = quality(sample.sharp, image, None, sample.data_range)["psnr"]
+    return row
+
+
+TABLES = {
+    "lenses": lens_runs,
+    "mismatch": mismatch_runs,
+    "contents": content_runs,
+    "samples": sample_runs,
+    "adapted": partial(sample_runs, table="adapted"),
+}
 
 
 def _job(key: Run, sharp: Float, weights: Path | None) -> Callable[[], Any]:
@@ -237,11 +282,14 @@ def as_tables(runs: list[Run]) -> str:
         ("lenses", ["photons"]),
         ("contents", ["content", "photons"]),
         ("mismatch", ["photons", "wrong", "factor"]),
+        ("samples", ["photons"]),
+        ("adapted", ["photons"]),
     ):
         rows = [run for run in runs if run["table"] == table]
         if not rows:
             continue
         names = ["blurred", "richardson-lucy", "universal"]
+        names += [name for name in ("starter",) if name in rows[0]]
         heading = [*columns, "images", *names, "gain over RL", "worse than blurred", "largest loss"]
         text += f"\n{table.capitalize()}:\n\n| " + " | ".join(heading) + " |\n"
         text += "|---" * len(heading) + "|\n"
