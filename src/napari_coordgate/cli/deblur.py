@@ -3,7 +3,7 @@
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -135,19 +135,7 @@ def deblur_image(
     overwrite: bool,
 ) -> None:
     """Deblur an image file; axes and pixel size are kept."""
-    settings = files.settings(given)
-    folder_flags = given.flags.keys() - IMAGE_SETTINGS
-    if folder_flags:
-        raise SettingsError(
-            f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
-        )
-    check_not_source(path, output)
-    check_not_exists([output, settings_path(output)], overwrite)
-    files.check()
-    image = read_image(path, axes)
-    if axes is None and "S" in image.axes:
-        _warn_of_color(image)
-    image = image.select(settings.selection)
+    image, settings = open_image(path, files, [output], axes, given, overwrite)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
@@ -162,10 +150,45 @@ def deblur_image(
 
     dtype = output_dtype(image.data, settings)
     seconds = _write_processed(image, output, dtype, process, overwrite)
+    write_image_settings(output, files, settings, given, overwrite)
+    typer.echo(f"{output}: Deblurred {summary(image, seconds)}.")
+
+
+def open_image(
+    path: Path,
+    files: MethodFiles,
+    outputs: Sequence[Path],
+    axes: str | None,
+    given: CliSettings[BatchSettings],
+    overwrite: bool,
+) -> tuple[Image, BatchSettings]:
+    """Selected part of an image file, and the settings; raises what is wrong before the work."""
+    settings = files.settings(given)
+    folder_flags = given.flags.keys() - IMAGE_SETTINGS
+    if folder_flags:
+        raise SettingsError(
+            f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
+        )
+    for output in outputs:
+        check_not_source(path, output)
+    check_not_exists([*outputs, settings_path(outputs[0])], overwrite)
+    files.check()
+    image = read_image(path, axes)
+    if axes is None and "S" in image.axes:
+        _warn_of_color(image)
+    return image.select(settings.selection), settings
+
+
+def write_image_settings(
+    output: Path,
+    files: MethodFiles,
+    settings: BatchSettings,
+    given: CliSettings[BatchSettings],
+    overwrite: bool,
+) -> None:
+    """Write the settings of a deblurred image beside it."""
     names = (set(given.names) & IMAGE_SETTINGS) - files.other_settings(settings)
-    text = settings.to_yaml(names)
-    write_settings(settings_path(output), text, overwrite)
-    typer.echo(f"{output}: Deblurred {_summary(image, seconds)}.")
+    write_settings(settings_path(output), settings.to_yaml(names), overwrite)
 
 
 def deconvolve_image(
@@ -199,7 +222,7 @@ def deconvolve_image(
 
     seconds = _write_processed(image, output, np.dtype(np.float32), process, overwrite)
     write_settings(settings_path(output), config.to_yaml(), overwrite)
-    typer.echo(f"{output}: Deconvolved {_summary(image, seconds)}.")
+    typer.echo(f"{output}: Deconvolved {summary(image, seconds)}.")
 
 
 def _write_processed(
@@ -215,7 +238,8 @@ def _write_processed(
         return time.perf_counter() - start
 
 
-def _summary(image: Image, seconds: float) -> str:
+def summary(image: Image, seconds: float) -> str:
+    """Name of an image, its planes, and the time it took."""
     count = sum(1 for _ in plane_indices(image))
     return f"{image.name} ({pluralize(count, 'plane')}, {seconds:.1f} s)"
 

@@ -1,6 +1,7 @@
 """Statistics of results: contradiction with the image, expected error, detail that survives."""
 
 from napari_coordgate.trust.calibrated import DEFAULT_TOLERANCE, TrustCalibration
+from napari_coordgate.trust.calibrating import CalibrationSample, calibrated
 from napari_coordgate.trust.contradiction import (
     Reblurred,
     Residual,
@@ -21,6 +22,7 @@ from napari_coordgate.trust.verdict import (
 
 __all__ = [
     "DEFAULT_TOLERANCE",
+    "CalibrationSample",
     "Color",
     "PlaneSummary",
     "Reblurred",
@@ -29,6 +31,7 @@ __all__ = [
     "TrustFinding",
     "TrustVerdict",
     "blur_again",
+    "calibrated",
     "contradiction_finding",
     "contradiction_map",
     "detail_map",

@@ -40,6 +40,11 @@ class TrustFinding(NamedTuple):
         Whether it is fine, doubtful, or wrong.
     message : str
         One sentence that says what was found and what to do.
+
+    Examples
+    --------
+    >>> TrustFinding("lens", "green", "The lens fits.").color
+    'green'
     """
 
     subject: str

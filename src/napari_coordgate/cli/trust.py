@@ -1,0 +1,93 @@
+"""Flag ``deblur --trust``: deblur an image, and say where the result can be trusted."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from napari_coordgate.cli.deblur import MethodFiles, open_image, summary, write_image_settings
+from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.output import image_output
+from napari_coordgate.cli.settings_flags import CliSettings
+from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime
+from napari_coordgate.inference import DeblurResult, assess_events, output_dtype
+from napari_coordgate.io import IMAGE_SUFFIXES, Image
+from napari_coordgate.trust import TrustVerdict
+
+MAPS = {"error_map": "error", "contradiction_map": "contradiction", "detail_um": "detail_um"}
+"""Maps of a result, and what is added to the name of their files."""
+
+
+def assess_image(
+    path: Path,
+    files: MethodFiles,
+    output: Path,
+    axes: str | None,
+    origin: tuple[int, int] | None,
+    given: CliSettings[BatchSettings],
+    overwrite: bool,
+) -> None:
+    """Deblur an image file, write its maps beside the result, and print the verdict."""
+    paths = {name: map_path(output, word) for name, word in MAPS.items()}
+    image, settings = open_image(path, files, [output, *paths.values()], axes, given, overwrite)
+    start = time.perf_counter()
+    result = _write_result(image, files, output, paths, origin, settings, overwrite)
+    write_image_settings(output, files, settings, given, overwrite)
+    typer.echo(f"{output}: Deblurred {summary(image, time.perf_counter() - start)}.")
+    for name, map_file in paths.items():
+        if getattr(result, name) is not None:
+            typer.echo(f"{map_file}: {MAPS[name].replace('_', ' ')}")
+    print_verdict(result.verdict)
+
+
+def _write_result(
+    image: Image,
+    files: MethodFiles,
+    output: Path,
+    paths: dict[str, Path],
+    origin: tuple[int, int] | None,
+    settings: BatchSettings,
+    overwrite: bool,
+) -> DeblurResult:
+    """Deblur an image into files; they appear at the end."""
+    shape, dtype = image.data.shape, output_dtype(image.data, settings)
+    with cancel_on_signal() as cancel, ExitStack() as stack:
+
+        def create(path: Path, kind: np.dtype[Any]) -> Any:
+            return stack.enter_context(image_output(path, image, shape, kind, overwrite))
+
+        out = create(output, dtype)
+        return follow(
+            assess_events(
+                image,
+                files.method,
+                origin=origin,
+                config=settings.select(DeblurConfig),
+                runtime=settings.select(DeblurRuntime),
+                out=out,
+                create_map=lambda name: create(paths[name], np.dtype(np.float32)),
+                cancel=cancel,
+            )
+        )
+
+
+def map_path(output: Path, word: str) -> Path:
+    """File of a map beside a result: ``NAME.error.ome.tif`` beside ``NAME.tif``."""
+    name = output.name
+    for suffix in sorted((".ome.tif", ".ome.tiff", ".ome.zarr", *IMAGE_SUFFIXES), key=len)[::-1]:
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    return output.with_name(f"{name}.{word}.ome.tif")
+
+
+def print_verdict(verdict: TrustVerdict) -> None:
+    """Print a verdict with its findings and what could not be judged."""
+    typer.echo(f"verdict: {verdict.color}")
+    for finding in verdict.findings:
+        typer.echo(f"{finding.color}: {finding.message}")
+    for note in verdict.notes:
+        typer.echo(note)
