@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 
 from napari_coordgate.batch.sources import REPORT_NAME
@@ -120,5 +121,24 @@ def test_the_universal_model_is_adapted_to_a_lens(run: Run, world: World, tmp_pa
     image = tmp_path / "a.tif"
     assert run("deblur", world.blurred, image, "-m", output, "--psf", world.field).returncode == 0
     refused = run("train", world.sharp, "-o", tmp_path / "b.safetensors", "--init", "universal")
+    assert refused.returncode != 0
+    assert "--psf" in refused.stderr
+
+
+def test_the_universal_model_is_adapted_to_blurred_images_alone(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    output = tmp_path / "adapted.safetensors"
+    blurred = np.concatenate([read_image(world.blurred).pixels[None]] * 12)
+    tifffile.imwrite(tmp_path / "own.tif", blurred.astype(np.float32))
+    flags = ("--init", "universal", "--steps", "1", "--batch-size", "1", "--photons", "1000")
+    own = ("train", "--blurred-only", tmp_path / "own.tif", "-o", output, *flags)
+    finished = run(*own, "--psf", world.field)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "Adapted the universal model in 1 step" in finished.stdout
+    refused = run("train", world.sharp, *own[1:], "--psf", world.field, "--overwrite")
+    assert refused.returncode != 0
+    assert "either" in refused.stderr
+    refused = run("train", *own[1:3], "-o", tmp_path / "other.safetensors")
     assert refused.returncode != 0
     assert "--psf" in refused.stderr

@@ -21,8 +21,14 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.train import MEASURED, TRAINING, TrainWidget, free_name
-from tests.widgets.acting import WAIT_MS, click, wait_for_end
+from napari_coordgate.widgets.train import (
+    BLURRED_ONLY,
+    MEASURED,
+    TRAINING,
+    TrainWidget,
+    free_name,
+)
+from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
 from tests.widgets.conftest import TINY
 
 if TYPE_CHECKING:
@@ -191,6 +197,26 @@ def test_measured_pairs_of_layers_can_be_used_for_training(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
 
 
+def test_blurred_images_alone_can_be_used_for_training(
+    qtbot: QtBot, viewer: Viewer, widget: TrainWidget, sharp: NDArray[np.uint8], psf_field: PSFField
+) -> None:
+    stack = np.concatenate([sharp, sharp[:, ::-1], sharp[:, :, ::-1]]).astype(np.float32)
+    own = viewer.add_image(psf_field.blur(stack), name="own")
+    inputs = widget.inputs
+    choose(inputs.kind, BLURRED_ONLY)
+    assert not inputs.validation.isVisible()
+    inputs.layers.tick()
+    assert not widget.bar.run.isEnabled()
+    assert "blurred images" in widget.bar.message.text()
+    inputs.layers.tick(own)
+    widget.form.set_settings(TINY.model_copy(update={"steps": 4}))
+    widget.camera.set_settings(Camera(photons=5000))
+    start(qtbot, widget)
+    end = wait_for_end(qtbot, widget.bar)
+    assert end.reason == "completed", end.message
+    assert session_of(viewer).models["model"] is end.result
+
+
 def test_one_layer_cannot_be_both_sharp_and_blurred(widget: TrainWidget, cells: ImageLayer) -> None:
     widget.inputs.psf_field.set_value(MEASURED)
     widget.inputs.blurred.tick(cells)
@@ -217,7 +243,7 @@ def test_a_folder_of_images_can_be_used_for_training(widget: TrainWidget, tmp_pa
     assert not widget.inputs.layers.isVisible()
     widget.inputs.folder.value = tmp_path
     assert widget.bar.run.isEnabled()
-    assert widget.request().sharp == tmp_path
+    assert widget.request().images == tmp_path
     widget.inputs.folder.value = tmp_path / "nowhere"
     assert "is not a folder" in widget.bar.message.text()
 

@@ -210,15 +210,21 @@ def blur(
 @app.command()
 @settings_flags(TrainingSettings, main=MAIN_TRAINING_SETTINGS)
 def train(
-    sharp: Annotated[Path, typer.Argument(help="Folder of sharp images, or one image.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model to write (.safetensors).")],
     given: CliSettings[TrainingSettings],
+    sharp: Annotated[
+        Path | None, typer.Argument(help="Folder of sharp images, or one image.")
+    ] = None,
     psf: Annotated[
         Path | None, typer.Option(help="PSF field, made by 'napari-coordgate psf'.")
     ] = None,
     blurred: Annotated[
         Path | None,
-        typer.Option(help="Measured blurred images of the same scenes, instead of a PSF field."),
+        typer.Option(help="Measured blurred images; then no PSF field."),
+    ] = None,
+    blurred_only: Annotated[
+        Path | None,
+        typer.Option(help="Blurred images, if there are no sharp ones."),
     ] = None,
     validation: Annotated[
         Path | None,
@@ -248,7 +254,8 @@ def train(
     from napari_coordgate.cli.train import Start, TrainingImages, train_network
 
     start = Start(preset, init, resume, overwrite)
-    train_network(TrainingImages(sharp, blurred, validation), psf, output, start, given)
+    images = TrainingImages(sharp, blurred, blurred_only, validation)
+    train_network(images, psf, output, start, given)
 
 
 @app.command()

@@ -42,6 +42,7 @@ from napari_coordgate.training import (
 from napari_coordgate.universal_model import is_universal_model
 
 UNIVERSAL = "universal"
+TRAINING_STAGES = "training", "validating"
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Start:
 class TrainingImages:
     """Files of the training images."""
 
-    sharp: Path
+    sharp: Path | None
     blurred: Path | None
+    blurred_only: Path | None
     validation: Path | None
 
 
@@ -75,6 +77,10 @@ def train_network(
     With several devices there is one process for each; only the first one prints.
     """
     end_with_launcher()
+    if (images.sharp is None) == (images.blurred_only is None):
+        raise SettingsError(
+            "Give either a folder of sharp images, or --blurred-only with images of the lens."
+        )
     if start.init is not None and _is_universal(start.init):
         adapt_universal(images, psf, output, start, given)
         return
@@ -91,6 +97,8 @@ def train_network(
     field = PSFField.load(psf) if psf is not None else None
     if field is None and images.blurred is None and origin is not None:
         field = origin.psf_field
+    if field is None and images.blurred_only is not None:
+        raise SettingsError("Give the PSF field of the lens of the blurred images (--psf).")
     if (field is None) == (images.blurred is None):
         raise SettingsError("Give either --psf, or --blurred with measured images.")
     if rank is None:
@@ -102,6 +110,7 @@ def train_network(
             config=settings.select(TrainingConfig),
             runtime=runtime,
             blurred=images.blurred,
+            blurred_only=images.blurred_only,
             validation=images.validation,
             output=output,
             init=None if start.resume else origin,
@@ -145,6 +154,7 @@ def adapt_universal(
         events = adapt_events(
             images.sharp,
             psf,
+            blurred_only=images.blurred_only,
             model=None if str(start.init) == UNIVERSAL else start.init,
             camera=settings.camera,
             config=AdaptConfig(**{name: getattr(settings, name) for name in defaults}),
@@ -196,7 +206,7 @@ def _with_settings(
         except StopIteration as end:
             model: Model = end.value
             return model, steps
-        if not written and isinstance(event, Progress) and event.stage != "reading images":
+        if not written and isinstance(event, Progress) and event.stage in TRAINING_STAGES:
             path = settings_path(output)
             remove_stale_temp_files([path])
             write_settings(path, settings, replaced)

@@ -10,6 +10,11 @@ from napari_coordgate.config.networks import CGUNetConfig, NetworkConfig
 
 Border = Literal["scene", "mirror"]
 
+HELD_OUT_DESCRIPTION = (
+    "Training on blurred images alone: weight of the loss on photons that were held out of them; "
+    "0: train on their sharpest parts only."
+)
+
 
 class Camera(Settings):
     """Noise of the camera, added after the blur.
@@ -188,6 +193,7 @@ class TrainingConfig(TrainingLength, BlurConfig):
         0.1, gt=0, lt=1, description="Fraction of the sharp images held out for validation."
     )
     validation_images: int = Field(32, ge=1, description="Maximum number of validation images.")
+    held_out_weight: float = Field(0.5, ge=0, description=HELD_OUT_DESCRIPTION)
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

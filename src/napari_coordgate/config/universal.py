@@ -6,6 +6,7 @@ from pydantic import Field
 
 from napari_coordgate.config.base import Settings
 from napari_coordgate.config.networks import UnrolledConfig
+from napari_coordgate.config.training import HELD_OUT_DESCRIPTION
 
 
 class LensLibraryConfig(Settings):
@@ -79,6 +80,7 @@ class AdaptConfig(Settings):
         description="Factor by which the photons of a bright pixel vary about those of the "
         "camera, if they are known.",
     )
+    held_out_weight: float = Field(0.5, ge=0, description=HELD_OUT_DESCRIPTION)
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")
 
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_coordgate.config import Camera, TrainingConfig
+from napari_coordgate.data.held_out import BlurredWindows, HeldOutBatch
 from napari_coordgate.data.planes import Images, Plane, compute_ranges, find_planes
 from napari_coordgate.data.sampling import Batch, RngStream, Sample, WindowSampler, random_stream
+from napari_coordgate.data.sources import Source, remaining_noise
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window, mirror_indices
@@ -24,6 +26,8 @@ Float32 = NDArray[np.float32]
 Pair = tuple[Tensor, Tensor, Tensor]
 
 DEFAULTS = TrainingConfig()
+HELD_OUT_EVERY = 4
+"""Samples beside each window of which some photons are held out; these windows are large."""
 
 
 class Pairs(Dataset[Pair], ABC):
@@ -90,6 +94,11 @@ class SimulatedPairs(Pairs):
         Sampling, augmentation, camera, intensity scaling and seed.
     ranges : sequence of Normalizer, optional
         Intensity range of each image; by default, computed from the images.
+    variances : sequence of float, optional
+        Variance of the noise that bright pixels of each image, scaled, have once they are blurred;
+        so much less is added.
+    windows : BlurredWindows, optional
+        Blurred images to judge the network by as well.
     validation : bool
         Item n is image n, not augmented, over as much of the frame as it fills.
 
@@ -119,9 +128,12 @@ class SimulatedPairs(Pairs):
         config: TrainingConfig = DEFAULTS,
         *,
         ranges: Sequence[Normalizer] | None = None,
+        variances: Sequence[float] | None = None,
+        windows: BlurredWindows | None = None,
         validation: bool = False,
     ) -> None:
         self.sharp = find_planes(sharp)
+        self.variances, self.windows = variances, windows
         self.ranges = run(compute_ranges(self.sharp, config.scaling)) if ranges is None else ranges
         self.psf_field = psf_field
         self.config = config
@@ -152,8 +164,10 @@ class SimulatedPairs(Pairs):
             scene = scene[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
         if self.config.border == "mirror":
             scene = _mirrored_at_frame(scene, around, self.frame_shape)
-        camera = self.config.camera.for_range(*self.ranges[chosen])
-        return Sample(np.ascontiguousarray(scene) * self.sampler.gain(rng), None, window, camera)
+        camera, gain = self.config.camera.for_range(*self.ranges[chosen]), self.sampler.gain(rng)
+        if self.variances is not None:
+            camera = remaining_noise(camera, float(gain) ** 2 * self.variances[chosen])
+        return Sample(np.ascontiguousarray(scene) * gain, None, window, camera)
 
     def to_batch(self, samples: Sequence[Sample], device: torch.device, index: int) -> Batch:
         """Blur consecutive samples on a device; the noise of each depends on its own index."""
@@ -169,7 +183,16 @@ class SimulatedPairs(Pairs):
             blurred = torch.stack(list(noisy))
         height, width = windows[0].shape
         sharp = scenes[:, radius : radius + height, radius : radius + width]
-        return self.sampler.batch(sharp, blurred, windows)
+        batch = self.sampler.batch(sharp, blurred, windows)
+        return batch._replace(held_out=self._held_out(len(samples), device, index))
+
+    def _held_out(self, samples: int, device: torch.device, index: int) -> HeldOutBatch | None:
+        """Windows of blurred images beside every few samples."""
+        indices = [i for i in range(index, index + samples) if i % HELD_OUT_EVERY == 0]
+        if self.windows is None or not self.config.held_out_weight or not indices:
+            return None
+        weight = self.config.held_out_weight * HELD_OUT_EVERY / samples
+        return self.windows.batch(indices, device, weight)
 
     def _noise_seed(self, index: int) -> int:
         stream = RngStream.VALIDATION_NOISE if self.validation else RngStream.NOISE
@@ -285,6 +308,28 @@ def prepare_pairs(
             psf_field,
             config,
             ranges=[ranges[n] for n in part],
+            validation=part is val,
+        )
+        for part in (train, val)
+    )
+
+
+def source_pairs(
+    config: TrainingConfig,
+    sources: Sequence[Source],
+    psf_field: PSFField,
+    windows: BlurredWindows,
+) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs of the sharp parts of blurred images."""
+    train, val = _split(len(sources), config)
+    return _pair_of(
+        SimulatedPairs(
+            [sources[n].image for n in part],
+            psf_field,
+            config,
+            ranges=[sources[n].range for n in part],
+            variances=[sources[n].variance for n in part],
+            windows=None if part is val else windows,
             validation=part is val,
         )
         for part in (train, val)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.config import Camera, TrainingConfig
+from napari_coordgate.data.held_out import HeldOutBatch
 from napari_coordgate.geometry import Window, frame_coordinates
 
 Float32 = NDArray[np.float32]
@@ -22,6 +23,8 @@ class Batch(NamedTuple):
     blurred: Tensor  # (B, 1, h, w)
     coordinates: Tensor  # (B, 2, h, w)
     weights: Tensor  # (B, 1, h, w)
+    held_out: HeldOutBatch | None = None
+    """Windows of blurred images to judge the network by without sharp ones."""
 
 
 class Sample(NamedTuple):

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.config import Camera, UniversalTrainingConfig
+from napari_coordgate.data.held_out import HeldOut
 from napari_coordgate.data.lens_library import LensSample
 from napari_coordgate.data.procedural import procedural_image
+from napari_coordgate.data.sources import remaining_noise
 from napari_coordgate.geometry import Window
 from napari_coordgate.networks import Noise, scene_coordinates
 from napari_coordgate.optics import BlurOperator, PSFField
@@ -56,21 +58,25 @@ class UniversalSamples:
         config: UniversalTrainingConfig,
         lenses: Sequence[LensSample],
         images: Sequence[Float32],
+        variances: Sequence[float] | None = None,
     ) -> None:
         self.config, self.lenses, self.images = config, lenses, images
+        self.variances = variances
+        """Of the noise that bright pixels of each image have once they are blurred."""
 
     def sample(self, index: int) -> UniversalSample:
         """Training sample: random content, lens and noise, not exactly known."""
         rng = np.random.default_rng([self.config.seed, 1, index])
         lens = self.lenses[int(rng.integers(len(self.lenses)))]
         blur = scene_operator(lens.true, self._window(rng, lens.true.frame_shape))
-        scene = self._scene(rng, blur.scene_window.shape)
+        scene, variance = self._scene(rng, blur.scene_window.shape)
         # Half of the calibrations are good.
         given, uncertainty = (lens.true, 0.0) if rng.random() < 0.5 else lens[1:]
         camera = self._camera(rng)
         factor = self.config.noise_mismatch ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
+        seed = int(rng.integers(2**31))
         return simulated_sample(
-            scene, blur, given, camera, factor, uncertainty, self.config, int(rng.integers(2**31))
+            scene, blur, given, camera, factor, uncertainty, self.config, seed, variance
         )
 
     def _window(self, rng: np.random.Generator, frame_shape: tuple[int, int]) -> Window:
@@ -90,17 +96,21 @@ class UniversalSamples:
         read_noise = rng.uniform(0, config.max_read_noise)
         return Camera(photons=photons, read_noise=math.sqrt(read_noise**2 + background * photons))
 
-    def _scene(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32:
-        """Random sharp scene of a shape."""
+    def _scene(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Float32, float]:
+        """Random sharp scene of a shape, and the variance of its noise once it is blurred."""
+        variance = 0.0
         if not self.images or rng.random() < self.config.procedural_fraction:
             scene = procedural_image(rng, max(shape))
         else:
-            scene = self.images[int(rng.integers(len(self.images)))]
+            chosen = int(rng.integers(len(self.images)))
+            scene, variance = self.images[chosen], self.variances[chosen] if self.variances else 0.0
             if rng.random() < HALF_SIZE_PROBABILITY and min(scene.shape) >= max(shape):
-                scene = _half_size(scene)
+                scene, variance = _half_size(scene), variance / 4
             scene = random_crop(rng, scene, shape)
-        scene = scene[: shape[0], : shape[1]] * np.float32(math.exp(rng.uniform(-0.3, 0.3)))
-        return np.ascontiguousarray(scene[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))])
+        gain = math.exp(rng.uniform(-0.3, 0.3))
+        scene = scene[: shape[0], : shape[1]] * np.float32(gain)
+        scene = np.ascontiguousarray(scene[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))])
+        return scene, gain**2 * variance
 
 
 def simulated_sample(
@@ -112,10 +122,14 @@ def simulated_sample(
     uncertainty: float,
     config: UniversalTrainingConfig,
     seed: int,
+    variance: float = 0.0,
 ) -> UniversalSample:
-    """Sample of a sharp scene that a blur and a camera record, with the lens that is given."""
+    """Sample of a sharp scene that a blur and a camera record, with the lens that is given.
+
+    ``variance`` is that of the noise that a bright pixel of the scene has already, once blurred.
+    """
     sharp = torch.from_numpy(scene)
-    blurred = add_camera_noise(blur(sharp), camera, seed)
+    blurred = add_camera_noise(blur(sharp), remaining_noise(camera, variance), seed)
     assert camera.photons is not None
     noise = Noise.of(camera.photons * photons_factor, camera.read_noise)
     operator = scene_operator(given, blur.window)
@@ -123,6 +137,19 @@ def simulated_sample(
     return UniversalSample(
         blur.crop(sharp)[None, None], blurred[None, None], coordinates, operator, noise
     )
+
+
+def held_out_sample(
+    held_out: HeldOut, psf_field: PSFField, config: UniversalTrainingConfig
+) -> UniversalSample:
+    """Sample of the photons that are kept; ``sharp`` is the image itself, not a sharp one."""
+    camera = held_out.camera
+    assert camera.photons is not None
+    noise = Noise.of(camera.photons, camera.read_noise)
+    operator = scene_operator(psf_field, held_out.window)
+    coordinates = scene_coordinates(config.network, noise, 0.0, psf_field, operator)
+    kept = torch.from_numpy(held_out.kept)[None, None]
+    return UniversalSample(kept, kept, coordinates, operator, noise)
 
 
 def random_crop(rng: np.random.Generator, image: Float32, shape: tuple[int, int]) -> Float32:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from napari_coordgate.config import Device, RuntimeConfig, TrainingConfig, as_settings
-from napari_coordgate.data import Images, prepare_pairs
+from napari_coordgate.data import Images
 from napari_coordgate.devices import free_device_memory, resolve_device
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled, run
 from napari_coordgate.model import Model, as_model
@@ -22,7 +22,14 @@ from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.checkpoint import TrainingFiles
 from napari_coordgate.training.distributed import ProcessGroup
 from napari_coordgate.training.learner import Learner
-from napari_coordgate.training.trainer import DEFAULT_RUNTIME, DEFAULTS, Trainer
+from napari_coordgate.training.own_images import uncleaned
+from napari_coordgate.training.trainer import (
+    DEFAULT_RUNTIME,
+    DEFAULTS,
+    Trainer,
+    TrainingImages,
+    prepare,
+)
 from napari_coordgate.training.validation import validate
 
 WARM_UP_STEPS = 2
@@ -88,10 +95,11 @@ class ResourceEstimate:
 
 
 def estimate_resources(
-    sharp: Images,
+    sharp: Images | None = None,
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
+    blurred_only: Images | None = None,
     validation: Images | None = None,
     config: TrainingConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -115,7 +123,7 @@ def estimate_resources(
 
     Parameters
     ----------
-    sharp, psf_field, blurred, validation, config, runtime, device, init
+    sharp, psf_field, blurred, blurred_only, validation, config, runtime, device, init
         As for `train`.
     steps : int
         Steps to try; the first two do not count.
@@ -150,6 +158,7 @@ def estimate_resources(
         sharp,
         psf_field,
         blurred=blurred,
+        blurred_only=blurred_only,
         validation=validation,
         config=config,
         runtime=runtime,
@@ -162,10 +171,11 @@ def estimate_resources(
 
 
 def estimate_resources_events(
-    sharp: Images,
+    sharp: Images | None = None,
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
+    blurred_only: Images | None = None,
     validation: Images | None = None,
     config: TrainingConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -185,9 +195,9 @@ def estimate_resources_events(
     runtime = as_settings(runtime, RuntimeConfig, "runtime").on(device)
     psf_field = None if psf_field is None else as_psf_field(psf_field)
     start = None if init is None else as_model(init)
-    pairs, val_pairs = yield from prepare_pairs(
-        config, sharp, psf_field, blurred, validation, cancel
-    )
+    given = TrainingImages(sharp, blurred, blurred_only, validation)
+    # What cleaning would make of blurred images costs the same in training as they do.
+    config, pairs, val_pairs = yield from prepare(config, given, psf_field, uncleaned, cancel)
     group = ProcessGroup(runtime, config.precision)
     trainer = Trainer(config, runtime, pairs, val_pairs, psf_field, TrainingFiles(None), group)
     if start is not None:

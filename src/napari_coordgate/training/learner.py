@@ -67,6 +67,11 @@ class Learner:
             predicted = self._module(batch.blurred, batch.coordinates)
             loss: Tensor = (batch.weights * (predicted.float() - batch.sharp).square()).mean()
             self.group.fabric.backward(loss)
+            if batch.held_out is not None:  # by itself, in the memory of the other
+                deblurred = self._module(batch.held_out.kept, batch.held_out.coordinates)
+                held_out_loss = batch.held_out.loss(deblurred.float())
+                self.group.fabric.backward(held_out_loss)
+                loss = loss.detach() + held_out_loss
         return loss.detach()
 
     def step(self, loss: Tensor) -> float:

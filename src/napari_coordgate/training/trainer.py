@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from napari_coordgate.training.learner import (
     step_too_large,
     try_or_oom,
 )
+from napari_coordgate.training.own_images import Clean, prepare_own_pairs
 from napari_coordgate.training.validation import PreviewTimer, predict_sample, validate
 
 DEFAULTS, DEFAULT_RUNTIME = TrainingConfig(), RuntimeConfig()
@@ -45,10 +46,11 @@ T = TypeVar("T")
 
 
 def train(
-    sharp: Images,
+    sharp: Images | None = None,
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
+    blurred_only: Images | None = None,
     validation: Images | None = None,
     config: TrainingConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -65,19 +67,24 @@ def train(
     """Train a network to deblur.
 
     Training pairs are simulated: sharp images are blurred by the PSF field. Alternatively,
-    pass measured pairs of sharp and blurred images.
+    pass measured pairs of sharp and blurred images, or blurred images alone.
 
     Parameters
     ----------
-    sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
-        Sharp images; a folder means all images in it.
+    sharp : path, ndarray of shape (..., H, W), Image, or sequence of these, optional
+        Sharp images; a folder means all images in it. Not together with ``blurred_only``.
     psf_field : PSFField, str or Path, optional
         Blur of the lens, or the file of it. Not together with ``blurred``.
     blurred : same types as ``sharp``, optional
         Measured blurred images of the same scenes, whole frames, in the same order.
+    blurred_only : same types as ``sharp``, optional
+        Blurred images of the lens, whole frames, if there are no sharp ones. Where the lens is
+        sharpest, the universal model deblurs them, and the results take the place of sharp images.
+        Some photons of all images are held out, which the blur of what the network makes of the
+        others has to predict. The noise is measured in the images unless the camera is given.
     validation : same types as ``sharp``, optional
         Sharp images to validate on; by default, a fraction of ``sharp`` is held out.
-        Not together with ``blurred``.
+        Not together with ``blurred`` or ``blurred_only``.
     config : TrainingConfig
         Network and training recipe.
     runtime : RuntimeConfig
@@ -127,6 +134,8 @@ def train(
     ----------
     .. [1] Howard, Norreys and Döpp, "CoordGate: Efficiently Computing Spatially-Varying
        Convolutions in Convolutional Neural Networks", section 4.2.
+    .. [2] Monroy, Bacca and Tachella, "Generalized Recorrupted-to-Recorrupted: Self-Supervised
+       Learning Beyond Gaussian Noise", CVPR 2025: loss on the photons held out.
 
     Examples
     --------
@@ -143,6 +152,7 @@ def train(
         sharp,
         psf_field,
         blurred=blurred,
+        blurred_only=blurred_only,
         validation=validation,
         config=config,
         runtime=runtime,
@@ -159,10 +169,11 @@ def train(
 
 
 def train_events(
-    sharp: Images,
+    sharp: Images | None = None,
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred: Images | None = None,
+    blurred_only: Images | None = None,
     validation: Images | None = None,
     config: TrainingConfig = DEFAULTS,
     runtime: RuntimeConfig = DEFAULT_RUNTIME,
@@ -200,10 +211,9 @@ def train_events(
                 raise SettingsError("A resumed training continues its own weights; omit init.")
             checkpoint = files.load_last() if resume else None
             start = None if init is None else as_model(init)
-        pairs, val_pairs = yield from group.run_on_main(
-            _until_stopped(
-                stop, prepare_pairs(config, sharp, psf_field, blurred, validation, cancel)
-            )
+        images = TrainingImages(sharp, blurred, blurred_only, validation)
+        config, pairs, val_pairs = yield from group.run_on_main(
+            _until_stopped(stop, prepare(config, images, psf_field, cancel=cancel))
         )
         with group.sync_errors():
             trainer = Trainer(config, runtime, pairs, val_pairs, psf_field, files, group)
@@ -212,6 +222,39 @@ def train_events(
             elif start is not None:
                 trainer.initialize(start)
         return (yield from trainer.train(cancel, stop, preview_seconds))
+
+
+class TrainingImages(NamedTuple):
+    """Images of a training: sharp ones, measured pairs, or blurred ones alone."""
+
+    sharp: Images | None
+    blurred: Images | None
+    blurred_only: Images | None
+    validation: Images | None
+
+
+def prepare(
+    config: TrainingConfig,
+    images: TrainingImages,
+    psf_field: PSFField | None,
+    clean: Clean | None = None,
+    cancel: threading.Event | None = None,
+) -> Generator[Event, None, tuple[TrainingConfig, Pairs, Pairs]]:
+    """Training and validation pairs, and the recipe, with the noise if it was measured."""
+    if (images.sharp is None) == (images.blurred_only is None):
+        raise SettingsError("Give either sharp images, or blurred_only with images of the lens.")
+    if images.sharp is not None:
+        pairs = yield from prepare_pairs(
+            config, images.sharp, psf_field, images.blurred, images.validation, cancel
+        )
+        return config, *pairs
+    assert images.blurred_only is not None
+    if images.blurred is not None or images.validation is not None:
+        raise SettingsError(
+            "Training on blurred images alone needs no others, and validates on a part of them; "
+            "omit blurred and validation."
+        )
+    return (yield from prepare_own_pairs(config, images.blurred_only, psf_field, clean, cancel))
 
 
 def _process_group(config: TrainingConfig, runtime: RuntimeConfig) -> ProcessGroup:

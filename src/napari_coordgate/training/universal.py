@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_coordgate.config import AdaptConfig, Camera, Scaling, UniversalTrainingConfig
 from napari_coordgate.data import find_planes
+from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.lens_library import LensSample, lens_sample
 from napari_coordgate.data.planes import Images
 from napari_coordgate.data.universal import (
     UniversalSample,
     UniversalSamples,
+    held_out_sample,
     random_crop,
     scene_operator,
     simulated_sample,
 )
-from napari_coordgate.errors import ModelError
+from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.events import Event, Progress, Stopwatch, raise_if_canceled, run
 from napari_coordgate.io.files import check_not_exists, check_writable, last_checkpoint_path
 from napari_coordgate.metrics import psnr
@@ -40,6 +43,7 @@ from napari_coordgate.networks import Deblurred, UnrolledNetwork
 from napari_coordgate.networks.unrolled import QUANTILE
 from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.learner import averaging
+from napari_coordgate.training.own_images import own_images_events, universal_cleaner
 from napari_coordgate.universal_model import UniversalModel
 
 Float32 = NDArray[np.float32]
@@ -88,6 +92,23 @@ def learning_rate_factor(step: int, config: UniversalTrainingConfig) -> float:
     return min(1.0, rising, falling)
 
 
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """Weighted loss on photons that were held out of a window of the user's own images."""
+
+    windows: BlurredWindows
+    config: UniversalTrainingConfig
+    weight: float
+
+    def __call__(self, network: UnrolledNetwork, index: int) -> Tensor:
+        """Loss of one window."""
+        held_out, psf_field = self.windows.sample(index), self.windows.psf_field
+        sample = held_out_sample(held_out, psf_field, self.config)
+        error = held_out.error(network(*sample.inputs).image[0, 0], psf_field)
+        loss: Tensor = error if self.config.loss == "mse" else (error + MIN_SQUARED_ERROR).log()
+        return self.weight * loss
+
+
 class UniversalTrainer:
     """Network, optimizer and samples of a training, and their state on disk."""
 
@@ -98,9 +119,13 @@ class UniversalTrainer:
         images: Sequence[Float32],
         validation: Sequence[UniversalSample],
         weights: Mapping[str, Tensor] | None = None,
+        *,
+        variances: Sequence[float] | None = None,
+        held_out: HeldOutLoss | None = None,
     ) -> None:
         self.config, self.lenses, self.validation = config, lenses, validation
-        self.samples = UniversalSamples(config, lenses, images)
+        self.samples = UniversalSamples(config, lenses, images, variances)
+        self.held_out = held_out
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = UnrolledNetwork(config.network)
@@ -120,6 +145,8 @@ class UniversalTrainer:
             loss = sample_loss(self.network.all_stages(*sample.inputs), sample.sharp, config)
             (loss / config.batch_size).backward()
             total += loss.item() / config.batch_size
+        if self.held_out is not None:
+            self.held_out(self.network, self.done).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         rate = config.learning_rate * learning_rate_factor(self.done, config)
         self.optimizer.param_groups[0]["lr"] = rate
@@ -238,9 +265,10 @@ def _steps(
 
 
 def adapt(
-    sharp: Images,
-    psf_field: PSFField | str | Path,
+    sharp: Images | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
+    blurred_only: Images | None = None,
     model: UniversalModel | str | Path | None = None,
     camera: Camera = NO_CAMERA,
     config: AdaptConfig = ADAPT,
@@ -252,18 +280,25 @@ def adapt(
     """Adapt the universal model to one lens, and to images of one kind.
 
     Sharp images are blurred at random windows of the frame, and the network is trained further.
-    A few hundred steps take minutes on two processor cores.
+    A few hundred steps take minutes on two processor cores. Without sharp images, those of the lens
+    itself will do, see ``blurred_only``.
 
     Parameters
     ----------
-    sharp : path, ndarray of shape (..., H, W), Image, or sequence of these
+    sharp : path, ndarray of shape (..., H, W), Image, or sequence of these, optional
         Sharp images; a folder means all images in it.
     psf_field : PSFField, str or Path
         Blur of the lens, or the file of it.
+    blurred_only : same types as ``sharp``, optional
+        Blurred images of this lens, whole frames, instead of sharp ones. Where the lens is
+        sharpest, the model deblurs them, and the results are blurred at random windows of the
+        frame. Some photons of all images are held out, which the blur of what the network makes of
+        the others has to predict.
     model : UniversalModel, str or Path, optional
         Model to start from; default: the one that is shipped.
     camera : Camera
-        Camera noise; default: all noise levels that the model was trained on.
+        Camera noise; default: all noise levels that the model was trained on, or with
+        ``blurred_only`` the noise that is measured in the images.
     config : AdaptConfig
         Steps, learning rate and seed.
     output : str or Path, optional
@@ -282,12 +317,20 @@ def adapt(
 
     Raises
     ------
-    ImageError
+    SettingsError
+        If not either sharp or blurred images are given, the PSF field is missing, or too little
+        of the blurred images is sharp.
+    ImageError, FrameMismatchError
         If images cannot be used; the message names them.
     PSFError, ModelError, OutputError
         If a file cannot be read or written.
     CanceledError
         If canceled.
+
+    References
+    ----------
+    B. Monroy, J. Bacca and J. Tachella, "Generalized Recorrupted-to-Recorrupted: Self-Supervised
+    Learning Beyond Gaussian Noise", CVPR 2025: loss on the photons held out.
 
     Examples
     --------
@@ -305,6 +348,7 @@ def adapt(
     events = adapt_events(
         sharp,
         psf_field,
+        blurred_only=blurred_only,
         model=model,
         camera=camera,
         config=config,
@@ -316,9 +360,10 @@ def adapt(
 
 
 def adapt_events(
-    sharp: Images,
-    psf_field: PSFField | str | Path,
+    sharp: Images | None = None,
+    psf_field: PSFField | str | Path | None = None,
     *,
+    blurred_only: Images | None = None,
     model: UniversalModel | str | Path | None = None,
     camera: Camera = NO_CAMERA,
     config: AdaptConfig = ADAPT,
@@ -331,7 +376,7 @@ def adapt_events(
     Yields
     ------
     Progress
-        After each step.
+        After each step; before, with ``blurred_only``, after each image.
 
     Returns
     -------
@@ -342,11 +387,18 @@ def adapt_events(
         check_model_name(output)
         check_not_exists([output], overwrite)
         check_writable(output)
+    if (sharp is None) == (blurred_only is None):
+        raise SettingsError("Give either sharp images, or blurred_only with images of the lens.")
+    if psf_field is None:
+        raise SettingsError("The universal model is adapted to a lens; give its PSF field.")
     field = as_psf_field(psf_field)
     origin = model if isinstance(model, UniversalModel) else UniversalModel.load(model)
-    recipe = _adapted_recipe(origin.config, config, camera)
-    lens = LensSample(field, field, 0.0)
-    trainer = UniversalTrainer(recipe, [lens], load_images(sharp), [], origin.weights)
+    if blurred_only is not None:
+        trainer = yield from _own_trainer(origin, blurred_only, field, camera, config, cancel)
+    else:
+        assert sharp is not None
+        recipe, lens = _adapted_recipe(origin.config, config, camera), LensSample(field, field, 0.0)
+        trainer = UniversalTrainer(recipe, [lens], load_images(sharp), [], origin.weights)
     stopwatch = Stopwatch("training", config.steps)
     losses: deque[float] = deque(maxlen=50)
     while trainer.done < config.steps:
@@ -357,6 +409,33 @@ def adapt_events(
     if output is not None:
         adapted.save(output, overwrite=overwrite)
     return adapted
+
+
+def _own_trainer(
+    origin: UniversalModel,
+    blurred: Images,
+    psf_field: PSFField,
+    camera: Camera,
+    config: AdaptConfig,
+    cancel: threading.Event | None,
+) -> Generator[Event, None, UniversalTrainer]:
+    """Trainer of a model on blurred images alone."""
+    clean = universal_cleaner(origin, psf_field)
+    own = yield from own_images_events(blurred, psf_field, camera, clean, cancel=cancel)
+    recipe = _adapted_recipe(origin.config, config, own.camera)
+    held_out = None
+    if config.held_out_weight:
+        windows = own.windows(max(recipe.library.window_sizes), config.seed)
+        held_out = HeldOutLoss(windows, recipe, config.held_out_weight)
+    return UniversalTrainer(
+        recipe,
+        [LensSample(psf_field, psf_field, 0.0)],
+        [source.range.normalize(source.image) for source in own.sources],
+        [],
+        origin.weights,
+        variances=[source.variance for source in own.sources],
+        held_out=held_out,
+    )
 
 
 def _adapted_recipe(

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
 ESTIMATE, TRAINING = "Estimate", "Training"
 NEW_MODEL = ("a new model", None)
+SHARP, BLURRED_ONLY = "Sharp images", "Blurred images only"
 MEASURED = "measured blurred images"
 HELD_BACK = "a part of the sharp images"
 INTERRUPTED_LENS = "lens of the interrupted run"
@@ -78,11 +79,15 @@ MAX_POINTS = 2000
 
 @dataclass(frozen=True, eq=False)
 class TrainingRequest:
-    """Everything that one training needs; measured ``blurred`` images replace the PSF field."""
+    """Everything that one training needs; measured ``blurred`` images replace the PSF field.
+
+    The ``images`` are sharp, unless the training is on blurred images only.
+    """
 
     config: TrainingConfig
     runtime: RuntimeConfig
-    sharp: Path | list[Image]
+    images: Path | list[Image]
+    blurred_only: bool
     psf_field: "PSFField | None"
     blurred: list[Image] | None
     validation: list[Image] | None
@@ -116,7 +121,7 @@ class TrainingRequest:
         return {
             "config": self.config,
             "runtime": self.runtime,
-            "sharp": self.sharp,
+            "blurred_only" if self.blurred_only else "sharp": self.images,
             "psf_field": self.psf_field,
             "blurred": self.blurred,
             "validation": self.validation,
@@ -124,15 +129,16 @@ class TrainingRequest:
 
     def check(self) -> None:
         """Raise a SettingsError if images, their blur or the output are missing or wrong."""
-        if not self.sharp:
-            raise SettingsError("Choose sharp images: tick layers, or choose a folder.")
-        if isinstance(self.sharp, Path) and not self.sharp.is_dir():
-            raise SettingsError(f"{self.sharp} is not a folder; choose one with sharp images.")
+        kind = "blurred" if self.blurred_only else "sharp"
+        if not self.images:
+            raise SettingsError(f"Choose {kind} images: tick layers, or choose a folder.")
+        if isinstance(self.images, Path) and not self.images.is_dir():
+            raise SettingsError(f"{self.images} is not a folder; choose one with {kind} images.")
         if self.psf_field is None and not self.blurred:
             raise SettingsError(
                 "Choose a PSF field (how the lens blurs); create one with Lens PSF."
             )
-        sharp = [] if isinstance(self.sharp, Path) else [image.data for image in self.sharp]
+        sharp = [] if isinstance(self.images, Path) else [image.data for image in self.images]
         if any(image.data is array for image in self.blurred or [] for array in sharp):
             raise SettingsError("A layer is ticked as sharp and as blurred; untick one of them.")
         if self.output.suffix != ".safetensors":
@@ -245,7 +251,8 @@ class TrainWidget(JobWidget):
         request = TrainingRequest(
             config=config.model_copy(update={"camera": self.camera.settings}),
             runtime=self.runtime.settings.model_copy(update={"device": device}),
-            sharp=self.inputs.sharp,
+            images=self.inputs.images,
+            blurred_only=self.inputs.is_blurred_only,
             psf_field=self.inputs.chosen_psf_field,
             blurred=self.inputs.measured,
             validation=self.inputs.held_out,
@@ -303,7 +310,8 @@ class TrainWidget(JobWidget):
         self.rows.setRowVisible(self.resume, interrupted)
         self.bar.run.setText("Resume" if self._resumes else "Train")
         camera: Camera | None = self.camera.settings
-        self.noise_note.setVisible(camera is not None and not camera.has_noise)
+        is_unknown = camera is not None and not camera.has_noise
+        self.noise_note.setVisible(is_unknown and not self.inputs.is_blurred_only)
         super().check()
 
     @property
@@ -404,7 +412,8 @@ class TrainingInputs(QWidget):
 
     def __init__(self, viewer: Viewer, session: Session) -> None:
         super().__init__()
-        self.source = QComboBox()
+        self.kind, self.source = QComboBox(), QComboBox()
+        self.kind.addItems([SHARP, BLURRED_ONLY])
         self.source.addItems(["Layers", "Folder"])
         self.layers, self.blurred = (Checklist(lambda: image_layers(viewer)) for _ in range(2))
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
@@ -414,9 +423,15 @@ class TrainingInputs(QWidget):
         self._rows = form_rows()
         self.setLayout(self._rows)
         for label, widget, tooltip in (
-            ("Sharp images", self.source, "Use image layers, or a folder of image files."),
-            ("", self.layers, "Sharp images, stacks or time series; all planes are used."),
-            ("", self.folder.native, "Folder of sharp images; all are used."),
+            (
+                "Train on",
+                self.kind,
+                "Sharp images; or blurred images of the lens, if there are no sharp ones: their "
+                "sharpest parts take the place of sharp images.",
+            ),
+            ("Images", self.source, "Use image layers, or a folder of image files."),
+            ("", self.layers, "Images, stacks or time series; all planes are used."),
+            ("", self.folder.native, "Folder of images; all are used."),
             ("Blurred by", self.psf_field, "PSF field of the lens: how it blurs each pixel."),
             ("", self.blurred, "Blurred images of the same scenes, in the same order."),
             (
@@ -426,6 +441,7 @@ class TrainingInputs(QWidget):
             ),
         ):
             add_row(self._rows, label, widget, tooltip)
+        self.kind.currentTextChanged.connect(self._update)
         self.source.currentTextChanged.connect(self._update)
         self.folder.changed.connect(self._update)
         self._lists = (self.layers, self.blurred, self.psf_field, self.validation)
@@ -434,8 +450,13 @@ class TrainingInputs(QWidget):
         self._update()
 
     @property
-    def sharp(self) -> Path | list[Image]:
-        """Folder of sharp images, or those of the layers."""
+    def is_blurred_only(self) -> bool:
+        """Whether there are no sharp images."""
+        return self.kind.currentText() == BLURRED_ONLY
+
+    @property
+    def images(self) -> Path | list[Image]:
+        """Folder of sharp images (or of blurred ones only), or those of the layers."""
         if self.source.currentText() == "Folder":
             return path_of(self.folder) or []
         return [image_of(layer) for layer in self.layers.values]
@@ -443,7 +464,8 @@ class TrainingInputs(QWidget):
     @property
     def chosen_psf_field(self) -> "PSFField | None":
         """PSF field that blurs the images, if any."""
-        chosen: PSFField | None = None if self._uses_measured else self.psf_field.value
+        value = self.psf_field.value
+        chosen: PSFField | None = None if value is MEASURED else value
         return chosen
 
     @property
@@ -455,13 +477,13 @@ class TrainingInputs(QWidget):
 
     @property
     def held_out(self) -> list[Image] | None:
-        """Images to validate on; None for a part of the sharp ones."""
-        layer = self.validation.value
+        """Images to validate on; None for a part of the others."""
+        layer = None if self.is_blurred_only else self.validation.value
         return None if layer is None else [image_of(layer)]
 
     @property
     def _uses_measured(self) -> bool:
-        return self.psf_field.value is MEASURED
+        return self.psf_field.value is MEASURED and not self.is_blurred_only
 
     def refresh(self) -> None:
         """Offer what exists now."""
@@ -473,7 +495,8 @@ class TrainingInputs(QWidget):
         self._rows.setRowVisible(self.layers, from_layers)
         self._rows.setRowVisible(self.folder.native, not from_layers)
         self._rows.setRowVisible(self.blurred, self._uses_measured)
-        self._rows.setRowVisible(self.validation, not self._uses_measured)
+        can_validate = not (self._uses_measured or self.is_blurred_only)
+        self._rows.setRowVisible(self.validation, can_validate)
         self.changed.emit()
 
 
