@@ -1,5 +1,6 @@
 import itertools
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +59,13 @@ def test_a_truncated_file_is_refused_or_read_correctly(tmp_path: Path, layout: s
     for length in range(0, len(contents), 61):
         path.write_bytes(contents[:length])
         try:
-            image = read_image(path)
+            pixels = read_image(path).pixels
         except ImageError as error:
             assert str(error).startswith(str(path))
             assert len(str(error).splitlines()) == 1
             refused += 1
         else:
-            assert np.array_equal(image.pixels, stack())
+            assert np.array_equal(pixels, stack())
     assert refused > 0.8 * len(contents) / 61
 
 
@@ -357,3 +358,24 @@ def test_pages_that_form_a_loop_are_an_error(tmp_path: Path, pages: int) -> None
         file.write(first.to_bytes(4, "little"))
     with pytest.raises(ImageError, match="pages are missing"):
         read_image(path)
+
+
+def test_planes_of_a_stopped_acquisition_are_read_and_missing_ones_named(tmp_path: Path) -> None:
+    """Three times of two channels were planned; the last plane is missing."""
+    planned, path = tmp_path / "planned.ome.tif", tmp_path / "stopped.ome.tif"
+    planes = np.random.default_rng(0).integers(0, 255, (3, 2, 16, 20)).astype(np.uint8)
+    tifffile.imwrite(planned, planes, metadata={"axes": "TCYX"})
+    with tifffile.TiffFile(planned) as tiff:
+        xml = tiff.ome_metadata
+    assert xml is not None
+    there = "".join(
+        f'<TiffData FirstT="{n // 2}" FirstC="{n % 2}" FirstZ="0" IFD="{n}" PlaneCount="1"/>'
+        for n in range(5)
+    )
+    description = re.sub(r"<TiffData[^>]*/>", there, xml).encode()
+    tifffile.imwrite(path, planes.reshape(6, 16, 20)[:5], description=description, metadata=None)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data[:2], planes[:2])
+    np.testing.assert_array_equal(image.data[2, 0], planes[2, 0])
+    with pytest.raises(ImageError, match=r"stopped.ome.tif: plane 2, 1 is missing, 5 of 6"):
+        image.data[2, 1]

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_coordgate.errors import OutputError
+from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import (
     AxisIndex,
     FileSnapshot,
@@ -59,7 +59,8 @@ def read_tiff(path: Path) -> tuple[LazyArray | NDArray[Any], str, ImageMetadata]
     """Read the first image at full resolution: pixels, tifffile's axes, and metadata.
 
     Pixels are loaded lazily, but volumes in tiles, which are rare, at once. Any exception means a
-    damaged file; ValueError is raised if pages or pixels are missing.
+    damaged file; ValueError is raised if all pages or their pixels are missing. Of a stack whose
+    acquisition was stopped, the planes that are there can be loaded.
     """
     mute_logger("tifffile")
     snapshot = FileSnapshot(path)
@@ -71,13 +72,15 @@ def read_tiff(path: Path) -> tuple[LazyArray | NDArray[Any], str, ImageMetadata]
             dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
             contiguous = RawFileArray(snapshot, series.dataoffset, series.shape, dtype)
             return contiguous, series.axes, metadata
-        pages = [page for page in series.pages if page is not None]
-        if len(pages) < len(series.pages):
-            raise ValueError("pages are missing")
-        _check_page_sizes(pages)
-        first = _keyframe(pages[0])
+        pages = [page if page is not None and _is_whole(page) else None for page in series.pages]
+        present = [page for page in pages if page is not None]
+        if not present:
+            raise ValueError("the file ends before the end of its pixels")
+        first = _keyframe(present[0])
         stack, page_shape = np.split(series.shape, [series.ndim - first.ndim])
         is_stack = tuple(page_shape) == first.shape and stack.prod() == len(pages)
+        if len(present) < len(pages) and not (is_stack and first.imagedepth == 1):
+            raise ValueError("pages are missing")
         if first.imagedepth > 1 or not is_stack:
             return np.asarray(series.asarray()), series.axes, metadata
         return _PagesArray(path, series.shape, pages), series.axes, metadata
@@ -111,12 +114,10 @@ def _check_page_chain(tiff: tifffile.TiffFile) -> None:
         (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
 
 
-def _check_page_sizes(pages: Sequence[_Page]) -> None:
-    """Raise ValueError if the pixels of a page are beyond the end of the file."""
-    for page in pages:
-        ends = [sum(segment) for segment in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if not ends or max(ends) > page.parent.filehandle.size:
-            raise ValueError("the file ends before the end of its pixels")
+def _is_whole(page: _Page) -> bool:
+    """Whether the pixels of a page are within the file."""
+    ends = [sum(segment) for segment in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    return bool(ends) and max(ends) <= page.parent.filehandle.size
 
 
 def _keyframe(page: _Page) -> tifffile.TiffPage:
@@ -135,11 +136,14 @@ class _PagesArray(PlaneStackArray):
     also keeps the file open, and reports a file that was truncated as a decoder's error.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], pages: Sequence[_Page]) -> None:
-        key = _keyframe(pages[0])
+    def __init__(self, path: Path, shape: tuple[int, ...], pages: Sequence[_Page | None]) -> None:
+        present = [page for page in pages if page is not None]
+        key = _keyframe(present[0])
         super().__init__(path, shape, np.dtype(key.dtype), range(len(shape) - key.ndim))
         self._page_shape = key.shape
-        self._segments = _SegmentReader(pages, self.dtype)
+        numbers = itertools.count()
+        self._present = [None if page is None else next(numbers) for page in pages]
+        self._segments = _SegmentReader(present, self.dtype)
         # Uncompressed pages in one piece are read without a decoder.
         self._raw_dtype = self.dtype.newbyteorder(key.parent.byteorder) if key.is_final else None
         nbytes = math.prod(self._segments.shape) * self.dtype.itemsize
@@ -152,11 +156,26 @@ class _PagesArray(PlaneStackArray):
         page = 0
         for length, item in zip(self.shape, indices[:stack_ndim], strict=False):
             page = page * length + bounds(item)[0]
+        page = self._existing(page)
         if self._raw_dtype is None:
             return self._decode_window(page, indices[stack_ndim:])
         file, offset = self._segments.location(page)
         pixels = RawFileArray(file, offset, self._page_shape, self._raw_dtype)
         return pixels[tuple(map(as_index, indices[stack_ndim:]))]
+
+    def _existing(self, page: int) -> int:
+        """Number of a page among those that are there; ImageError if it is not."""
+        number = self._present[page]
+        if number is None:
+            stack = self.shape[: len(self.shape) - len(self._page_shape)]
+            index = ", ".join(str(n) for n in np.unravel_index(page, stack))
+            total = len(self._present)
+            raise ImageError(
+                f"{self.path}: plane {index} is missing, {total - self._present.count(None)} of "
+                f"{total} are there; the acquisition was stopped, or the file was cut off. Select "
+                "planes that are there (times, channels or planes)."
+            )
+        return number
 
     def _decode_window(self, page: int, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         """Assemble a window of a page from the segments that it overlaps."""
