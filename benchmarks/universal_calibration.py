@@ -29,7 +29,13 @@ from napari_coordgate.inference.universal import Result, UniversalDeblurrer
 from napari_coordgate.io import find_images
 from napari_coordgate.simulation import add_camera_noise
 from napari_coordgate.training.universal import load_images
-from napari_coordgate.trust import CalibrationSample, Residual, blur_again, calibrated
+from napari_coordgate.trust import (
+    CalibrationSample,
+    Residual,
+    TrustCalibration,
+    blur_again,
+    calibrated,
+)
 
 SEED = 4321
 SIDE = 112
@@ -77,7 +83,7 @@ def _sample(deblurrer: UniversalDeblurrer, scene: Float32, blurred: Float32) -> 
         pass
     again = blur_again(deblurrer.psf_field, result.image, window)
     residual = Residual.of(scaled, result.image, camera, again)
-    bound = np.exp(result.log_error)
+    bound = TrustCalibration().bound(result.log_error)
     return CalibrationSample.of(normalizer.normalize(scene), result.image, bound, scaled, residual)
 
 

@@ -379,7 +379,7 @@ class _Assessor:
         wanted, calibration = self.maps, self.calibration or TrustCalibration()
         share = gain_db = None
         if plane.log_error is not None:
-            bound = np.exp(plane.log_error) * np.float32(calibration.error_factor)
+            bound = calibration.bound(plane.log_error)
             maps["error_map"] = bound * np.float32(plane.normalizer.high - plane.normalizer.low)
             change = float(np.mean(np.square(plane.image - plane.blurred)))
             error = calibration.rms_factor**2 * float(np.mean(np.square(bound)))

@@ -1,11 +1,15 @@
 """Calibration of what is said about the results of a model, stored in its file."""
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_coordgate.config.base import Settings
 
 DEFAULT_TOLERANCE = 0.02
 """Tolerance of the contradiction for methods without calibration."""
+BOUND_LIMITS = 0.003, 1.0
+"""Range of the bound before its factor, of full brightness; sharp images have noise, too."""
 
 
 class TrustCalibration(Settings):
@@ -33,3 +37,10 @@ class TrustCalibration(Settings):
         "count as a contradiction.",
     )
     images: int = Field(0, ge=0, description="Number of images of the calibration.")
+
+    def bound(self, log_error: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bound of the absolute error, at most full brightness, from its predicted logarithm."""
+        bound: NDArray[np.float32] = np.exp(np.minimum(log_error, 0)) * np.float32(
+            self.error_factor
+        )
+        return bound

@@ -82,10 +82,9 @@ def calibrated(samples: Sequence[CalibrationSample]) -> TrustCalibration:
         )
     ratios = np.concatenate([sample.ratios for sample in samples])
     factor = float(np.quantile(ratios, COVERED))
-    logarithms = np.log([sample.rms_ratio for sample in samples])
     return TrustCalibration(
         error_factor=factor,
-        rms_factor=float(np.exp(logarithms.mean())) / factor,
+        rms_factor=float(np.median([sample.rms_ratio for sample in samples])) / factor,
         tolerance=float(np.quantile(good, PASSED)),
         images=len(samples),
     )
