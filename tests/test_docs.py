@@ -49,7 +49,9 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     exec(compile(STEPS.sub("steps=2", code), name, "exec"), {})
 
 
-@pytest.mark.parametrize("name", ["blurred_only.md", "calibration.md", "trust.md", "tutorial.md"])
+@pytest.mark.parametrize(
+    "name", ["blurred_only.md", "calibration.md", "trust.md", "tutorial.md", "validate.md"]
+)
 def test_examples_with_sample_data_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

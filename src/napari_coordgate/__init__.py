@@ -38,6 +38,8 @@ Deblur images of any lens without training
 Compare methods
     `compare`, `compare_events`, `Comparison`, `ComparisonConfig`, `psnr`, `ssim`, `zone_psnr`,
     `quality`
+Prove a result without ground truth
+    `validate_shifted`, `validate_shifted_events`, `ShiftedValidation`
 Methods to compare
     `Method`, one of `NetworkMethod`, `ModelMethod`, `WienerMethod`, `RichardsonLucyMethod`,
     `UniversalMethod`

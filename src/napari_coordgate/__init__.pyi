@@ -154,6 +154,11 @@ from .trust import (
 from .universal_model import (
     UniversalModel as UniversalModel,
 )
+from .validation import (
+    ShiftedValidation as ShiftedValidation,
+    validate_shifted as validate_shifted,
+    validate_shifted_events as validate_shifted_events,
+)
 from .version import __version__ as __version__
 
 __all__: list[str]

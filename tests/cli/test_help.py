@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     *("psf", "blur", "train", "deblur", "wiener", "richardson-lucy", "gates", "info"),
-    *("compare", "demo"),
+    *("compare", "demo", "validate-shifted"),
 )
 HEAVY = {"lightning_fabric", "matplotlib", "numpy", "scipy", "skimage", "tifffile", "torch"}
 HELP = "\n".join(

@@ -275,7 +275,7 @@ def calibrate_shifted_events(
     free_index = _free_parameters(lens, free)
     raise_if_canceled(cancel, "Stopped before reading the images.")
     sources = as_images(images, axes)
-    fields = _fields(sources)
+    fields = sample_fields(sources)
     given = given_shifts(shifts_px, shifts_um, lens.pixel_size_um, len(fields))
     shifts = field_shifts(fields, sources[0], given)
     numbers = [
@@ -333,7 +333,7 @@ def _free_parameters(lens: Lens, free: Sequence[str]) -> tuple[int, ...]:
     return tuple(i for i, name in enumerate(PARAMETERS) if name.partition(".")[0] in free)
 
 
-def _fields(images: Sequence[Image]) -> list[Field]:
+def sample_fields(images: Sequence[Image]) -> list[Field]:
     """Planes of images of one sample, which are checked."""
     fields = []
     for image in images:

@@ -61,6 +61,8 @@ class TilePairs:
         Numbers of the two images.
     central : ndarray, shape (T,)
         How far the detail is in the middle of the tile: 1 if it is spread evenly.
+    number : ndarray of int, shape (T,)
+        Index of each tile in `overlap_power`.
     """
 
     power: Array
@@ -69,6 +71,7 @@ class TilePairs:
     detail: Array
     image: Indices
     central: Array
+    number: Indices
 
     def __len__(self) -> int:
         return len(self.power)
@@ -82,13 +85,13 @@ class TilePairs:
         columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
         return cls(*map(np.concatenate, columns))
 
-    def with_detail(self) -> TilePairs:
+    def with_detail(self, min_central: float = _MIN_CENTRAL) -> TilePairs:
         """Tiles whose detail exceeds the noise in both images, and is not at the border.
 
         Of content at the border of a tile, a wider blur brings more light into the tile.
         """
         detail = self.power[:, _DETAIL, ::2].mean(axis=1) / self.noise
-        return self[(detail.min(axis=1) > _MIN_DETAIL) & (self.central > _MIN_CENTRAL)]
+        return self[(detail.min(axis=1) > _MIN_DETAIL) & (self.central > min_central)]
 
 
 def overlap(frame_shape: tuple[int, int], shift_px: Array) -> tuple[Window, Window]:
@@ -107,16 +110,8 @@ def tile_pairs(
 ) -> TilePairs:
     """Tiles of the overlap of two planes, of at least 64 x 64 pixels."""
     frame_shape = (planes[0].shape[0], planes[0].shape[1])
-    whole, spectra, parts = Window.whole(frame_shape), [], []
-    for plane, window, number in zip(planes, overlap(frame_shape, shift_px), numbers, strict=True):
-        part = plane[window.within(whole)]
-        parts.append(part)
-        spectra.append(tile_spectra(part, window.origin, number))
+    spectra, power = _pair_spectra(planes, numbers, shift_px)
     first, second = spectra
-    fraction = shift_px - np.rint(shift_px)
-    corners = (first.corner - first.corner.min(axis=0)).astype(np.intp)
-    cross = _cross_spectra(parts, corners, fraction)
-    power = np.stack([first.power, cross, second.power], axis=-1)[:, USED]
     usable, central = np.ones(len(power), bool), np.full(len(power), np.inf)
     for plane, one in zip(planes, spectra, strict=True):
         usable &= _tile_means(plane >= plane.max(), one) < _SATURATED
@@ -128,7 +123,34 @@ def tile_pairs(
         (first.detail + second.detail) / 2.0,
         np.broadcast_to(numbers, (len(power), 2)),
         central,
+        np.arange(len(power)),
     )[usable]
+
+
+def overlap_power(planes: tuple[Plane, Plane], shift_px: Array) -> Array:
+    """Power (T, R, 3) of all tiles of the overlap of two planes, as that of `TilePairs`."""
+    return _pair_spectra(planes, (0, 1), shift_px)[1]
+
+
+def _pair_spectra(
+    planes: tuple[Plane, Plane], numbers: tuple[int, int], shift_px: Array
+) -> tuple[tuple[TileSpectra, TileSpectra], Array]:
+    """Spectra of the tiles of the overlap in both planes, and their power with the cross spectra.
+
+    The tiles depend on the shapes and the shift alone.
+    """
+    frame_shape = (planes[0].shape[0], planes[0].shape[1])
+    whole, spectra, parts = Window.whole(frame_shape), [], []
+    for plane, window, number in zip(planes, overlap(frame_shape, shift_px), numbers, strict=True):
+        part = plane[window.within(whole)]
+        parts.append(part)
+        spectra.append(tile_spectra(part, window.origin, number))
+    first, second = spectra
+    fraction = shift_px - np.rint(shift_px)
+    corners = (first.corner - first.corner.min(axis=0)).astype(np.intp)
+    cross = _cross_spectra(parts, corners, fraction)
+    power = np.stack([first.power, cross, second.power], axis=-1)[:, USED]
+    return (first, second), power
 
 
 def _tile_means(plane: NDArray[Any], spectra: TileSpectra, weight: Array | float = 1.0) -> Array:

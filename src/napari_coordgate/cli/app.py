@@ -15,6 +15,7 @@ from napari_coordgate.config import (
     BatchSettings,
     BeadsConfig,
     BlurConfig,
+    DeblurRuntime,
     DemoConfig,
     Device,
     PresetName,
@@ -47,6 +48,12 @@ MAIN_TRAINING_SETTINGS = (
     *("network", "depth", "base_channels", "device"),
 )
 """What ``train --help`` shows; ``train --help-all`` shows all settings."""
+
+VALIDATION_SETTINGS = (
+    *("precision", "deconvolution", "camera"),
+    *DeblurRuntime.model_fields,
+)
+"""Settings of a deblurring that a validation has, too."""
 
 DEMO_FOLDER = "napari-coordgate-demo"
 
@@ -380,6 +387,61 @@ def check(
     from napari_coordgate.cli.check import check_images
 
     if check_images(images, (lens, psf, model), camera, axes, _parse_origin(origin)):
+        raise typer.Exit(1)
+
+
+@app.command()
+@settings_flags(BatchSettings, *VALIDATION_SETTINGS)
+def validate_shifted(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Image of a sample.")],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Image of the same sample, moved by about half of the frame."
+        ),
+    ],
+    given: CliSettings[BatchSettings],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model for this lens; or, with --psf or --lens, a universal model in place of "
+            "the one that is shipped.",
+        ),
+    ] = None,
+    psf: Annotated[
+        Path | None, typer.Option(help="PSF field of the lens, made by 'napari-coordgate psf'.")
+    ] = None,
+    lens: Annotated[
+        Path | None, typer.Option(help="Lens (.yaml, or the name of a kept one).")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for a picture (.png) and the numbers (.json)."),
+    ] = None,
+    shift_px: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Y,X",
+            help="How far the content of A moved in B, pixels. Default: positions of the stage in "
+            "the files, else found in the images.",
+        ),
+    ] = None,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prove a deblurring without ground truth, by two shifted images of one sample.
+
+    The same content is once at the edge of the frame and once in the middle. Printed is by how
+    much both agree better after deblurring. The exit status is 1 if they do not.
+    """
+    from napari_coordgate.cli.deblur import MethodFiles
+    from napari_coordgate.cli.validate import validate_shifted_images
+
+    files = MethodFiles.from_flags(model, psf, lens)
+    images = first, second
+    if not validate_shifted_images(images, files, output, shift_px, axes, given, overwrite):
         raise typer.Exit(1)
 
 
