@@ -24,7 +24,7 @@ from napari_coordgate.training.universal import train_universal_events
 from napari_coordgate.universal_model import UniversalModel
 
 HELD_OUT = 50
-VERSION = "1"
+VERSION = "2"
 DATA = (
     "nuclei in fluorescence, image set BBBC038v1 (CC0), without its validation images; half of "
     "the samples are procedural: membranes, filaments, vesicles, beads, textures, cells"
