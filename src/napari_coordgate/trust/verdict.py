@@ -13,7 +13,7 @@ from napari_coordgate.calibration.checking import Verdict
 Color = Verdict
 """``"green"``, ``"amber"`` or ``"red"``."""
 
-AMBER_SHARE, RED_SHARE = 0.002, 0.02
+AMBER_SHARE, RED_SHARE = 0.002, 0.05
 """Fractions of contradicted pixels from which a plane is amber or red."""
 LEAST_GAIN_DB = 0.5
 """Expected gain below which a result is too uncertain."""
