@@ -262,7 +262,7 @@ def validate_shifted(
     >>> lens = GaussianLens(sigma_center_px=0.6, sigma_edge_px=2.5)
     >>> psf_field = PSFField.from_lens(lens, (256, 256), 0.03)
     >>> rng = np.random.default_rng(0)
-    >>> scene = 500.0 * (rng.random((400, 520)) > 0.99) + 20
+    >>> scene = 5000.0 * (rng.random((400, 520)) > 0.99) + 20
     >>> images = [rng.poisson(psf_field.blur(scene, origin=(-70, x))) for x in (-200, -80)]
     >>> validate_shifted(*images, "richardson-lucy", psf_field=psf_field).outcome
     'better'
