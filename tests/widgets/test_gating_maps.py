@@ -11,15 +11,28 @@ import torch
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 
-from napari_coordgate.config import CGUNetConfig, TrainingConfig, UNetConfig
-from napari_coordgate.inference import effective_kernel, gating_maps
+from napari_coordgate.config import (
+    CGUNetConfig,
+    TrainingConfig,
+    UNetConfig,
+    UniversalTrainingConfig,
+    UnrolledConfig,
+)
+from napari_coordgate.inference import (
+    PHOTONS,
+    effective_kernel,
+    gating_maps,
+    noise_gates,
+    universal_gating_maps,
+)
 from napari_coordgate.model import Model
-from napari_coordgate.networks import UNet
+from napari_coordgate.networks import UNet, UnrolledNetwork
 from napari_coordgate.optics import PSFField
+from napari_coordgate.universal_model import UniversalModel
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget, around_center, gate_values
 from napari_coordgate.widgets.layers import gate_layers, map_pitch_px
 from napari_coordgate.widgets.session import session_of
-from tests.widgets.acting import WAIT_MS, click
+from tests.widgets.acting import WAIT_MS, choose, click
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -50,10 +63,50 @@ def bars_of(widget: GatingMapsWidget) -> NDArray[np.float64]:
     return np.asarray(bars.opts["height"])
 
 
-def test_without_a_model_nothing_can_be_shown(widget: GatingMapsWidget) -> None:
-    assert not widget.show_maps.isEnabled()
-    assert not widget.sheet.isEnabled()
-    assert "Choose a model" in widget.show_maps.toolTip()
+def test_the_gates_of_the_shipped_universal_model_are_plotted_over_the_noise(
+    qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget, tmp_path: Path
+) -> None:
+    assert widget.model.name == "universal, as shipped"
+    qtbot.waitUntil(lambda: widget.gates is not None, timeout=WAIT_MS)
+    expected = noise_gates(UniversalModel.load())
+    choose(widget.gate, "stage 2 up 1")
+    curves = widget.curves.listDataItems()
+    varies_most = np.argsort(-expected["stage 2 up 1"].std(axis=0), kind="stable")
+    for curve, channel in zip(curves, varies_most, strict=False):
+        np.testing.assert_allclose(curve.yData, expected["stage 2 up 1"][:, channel], rtol=1e-6)
+        np.testing.assert_allclose(curve.xData, PHOTONS)
+    assert len(curves) == 4
+    assert "noise" in widget.note.text()
+    for part in (widget.show_maps, widget.pixel, widget.kernels, widget.bars):
+        assert not part.isVisible()
+    widget.save_sheet(tmp_path / "sheet.png")
+    qtbot.waitUntil((tmp_path / "sheet.png").exists, timeout=WAIT_MS)
+
+
+def test_gates_that_depend_on_the_lens_are_shown_over_its_frame(
+    qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget, psf_field: PSFField, tmp_path: Path
+) -> None:
+    network = UnrolledConfig(coordinates=("noise", "psf"), base_channels=4, stages=1)
+    config = UniversalTrainingConfig(network=network)
+    own = UniversalModel(config, UnrolledNetwork(network).state_dict())
+    own.save(tmp_path / "own.safetensors")
+    session = session_of(viewer)
+    session.load_model(tmp_path / "own.safetensors")
+    qtbot.waitUntil(lambda: widget.model.name == "own", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "choose its PSF field" in widget.note.text(), timeout=WAIT_MS)
+    session.psf_fields["my lens"] = psf_field
+    qtbot.waitUntil(lambda: bool(widget.maps), timeout=WAIT_MS)
+    image = viewer.add_image(np.zeros((48, 48)), scale=(0.5, 0.5), units=("um", "um"))
+    click(widget.show_maps)
+    maps = universal_gating_maps(own, psf_field)
+    layers = [layer for layer in viewer.layers if layer is not image]
+    assert [layer.data.shape for layer in layers] == [gate.shape for gate in maps.values()]
+    for layer in layers:
+        np.testing.assert_allclose(layer.extent.world[:, 1:], image.extent.world)
+    widget.inspect(3, 44)
+    choose(widget.gate, "stage 1 up 1")
+    np.testing.assert_allclose(bars_of(widget), maps["stage 1 up 1"][:, 3, 44], rtol=1e-6)
+    assert not widget.kernels.isVisible() and not widget.curves.isVisible()
 
 
 def test_each_gate_becomes_a_layer_over_the_image(

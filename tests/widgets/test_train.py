@@ -19,15 +19,9 @@ from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
-from napari_coordgate.widgets.choices import path_of
+from napari_coordgate.widgets.choices import free_name, path_of
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.train import (
-    BLURRED_ONLY,
-    MEASURED,
-    TRAINING,
-    TrainWidget,
-    free_name,
-)
+from napari_coordgate.widgets.train import BLURRED_ONLY, MEASURED, TRAINING, TrainWidget
 from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
 from tests.widgets.conftest import TINY
 

@@ -8,7 +8,13 @@ from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import Mismatch, find_mismatch
-from napari_coordgate.inference.noise_gates import PHOTONS, noise_gates, plot_noise_gates
+from napari_coordgate.inference.noise_gates import (
+    PHOTONS,
+    needs_lens,
+    noise_gates,
+    plot_noise_gates,
+    universal_gating_maps,
+)
 from napari_coordgate.inference.predictor import Predictor
 from napari_coordgate.inference.universal import UniversalDeblurrer
 
@@ -34,8 +40,10 @@ __all__ = [
     "effective_kernel",
     "find_mismatch",
     "gating_maps",
+    "needs_lens",
     "noise_gates",
     "output_dtype",
     "plot_gating_maps",
     "plot_noise_gates",
+    "universal_gating_maps",
 ]

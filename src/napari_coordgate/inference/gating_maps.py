@@ -65,7 +65,7 @@ def gating_maps(
     window = None if window is None else as_window(window)
     shape = model.frame_shape
     if window is None and longest_side is not None:
-        shape = _reduced_shape(shape, longest_side, model.network.multiple)
+        shape = reduced_shape(shape, longest_side, model.network.multiple)
     coordinates = torch.from_numpy(frame_coordinates(shape, window))[None]
     maps = model.network.gating_maps(coordinates)
     return {
@@ -75,7 +75,7 @@ def gating_maps(
     }
 
 
-def _reduced_shape(shape: tuple[int, int], longest_side: int, multiple: int) -> tuple[int, int]:
+def reduced_shape(shape: tuple[int, int], longest_side: int, multiple: int) -> tuple[int, int]:
     """Shape of the same field of view in fewer pixels, divisible so that no map is padded."""
     factor = multiple * max(shape) / longest_side
     if factor <= multiple:

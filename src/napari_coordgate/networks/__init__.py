@@ -12,7 +12,11 @@ from napari_coordgate.config import (
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
-from napari_coordgate.networks.scene_coordinates import Noise, scene_coordinates
+from napari_coordgate.networks.scene_coordinates import (
+    Noise,
+    scene_coordinates,
+    window_coordinates,
+)
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
 from napari_coordgate.networks.unrolled import Deblurred, UnrolledNetwork
 from napari_coordgate.networks.wiener import MultiWienerNet, PSFSamples, WeightedWiener, WienerBank
@@ -33,6 +37,7 @@ __all__ = [
     "WienerBank",
     "build_network",
     "scene_coordinates",
+    "window_coordinates",
 ]
 
 

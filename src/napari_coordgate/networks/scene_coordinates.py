@@ -50,19 +50,33 @@ def scene_coordinates(
 
     ``lens_uncertainty`` is the relative error of the lens, 0.1 for 10 %.
     """
+    window, device = operator.scene_window, operator.device
+    return window_coordinates(config, noise, lens_uncertainty, psf_field, window, device)
+
+
+def window_coordinates(
+    config: UnrolledConfig,
+    noise: Noise,
+    lens_uncertainty: float,
+    psf_field: PSFField | None,
+    window: Window | None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Coordinates as of `scene_coordinates`; those of the noise and the lens need no window."""
     parts = []
     for name in config.coordinates:
         if name == "noise":
             parts.append(noise.coordinates)
         elif name == "lens":
-            parts.append(torch.full((1, 1, 1, 1), 5 * lens_uncertainty))
+            parts.append(torch.full_like(noise.photons, 5 * lens_uncertainty))
         else:
+            assert psf_field is not None and window is not None
             values = _position if name == "position" else _log_widths
-            parts.append(torch.from_numpy(values(psf_field, operator.scene_window))[None])
+            parts.append(torch.from_numpy(values(psf_field, window))[None])
     if not parts:
         return torch.zeros(1, 1, 1, 1)
     shape = np.max([part.shape[-2:] for part in parts], axis=0).tolist()
-    return torch.cat([part.to(operator.device).expand(-1, -1, *shape) for part in parts], dim=1)
+    return torch.cat([part.to(device).expand(-1, -1, *shape) for part in parts], dim=1)
 
 
 def _position(psf_field: PSFField, window: Window) -> NDArray[np.float32]:

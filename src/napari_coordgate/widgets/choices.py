@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.widgets.layers import is_recorded, is_visualization
 from napari_coordgate.widgets.session import Session
 
@@ -28,6 +29,8 @@ Option = tuple[str, Any]
 MIN_WIDTH = 64
 NOTHING: Option = ("none yet", None)
 NO_PSF_FIELD: Option = ("no PSF field yet", None)
+SHIPPED: Option = ("universal, as shipped", None)
+"""The universal model of the package."""
 MODEL_FILES = "Models (*.safetensors)"
 PSF_FIELD_FILES = "PSF fields (*.tif *.tiff)"
 
@@ -39,6 +42,8 @@ class Choice(QWidget):
     """
 
     changed = Signal()
+    loading = Signal(object)
+    """A file that the user chose is read by this job."""
 
     def __init__(
         self,
@@ -114,7 +119,7 @@ class Choice(QWidget):
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load", "", self._files)
         if name and self._load is not None:
-            self._load(Path(name))
+            self.loading.emit(self._load(Path(name)))
 
 
 class Checklist(QListWidget):
@@ -219,6 +224,29 @@ def model_choice(session: Session, *first: Option) -> Choice:
     )
 
 
+def universal_choice(session: Session) -> Choice:
+    """Choice among the shipped universal model, None, and the session's, with a button to load."""
+    return Choice(
+        lambda: [SHIPPED, *reversed(list(session.universal_models.items()))],
+        session.load_model,
+        MODEL_FILES,
+    )
+
+
+def any_model_choice(session: Session) -> Choice:
+    """Choice among all models and the shipped universal one, None, with a button to load one."""
+    return Choice(
+        lambda: [
+            *reversed(list(session.models.items())),
+            *reversed(list(session.universal_models.items())),
+            SHIPPED,
+        ],
+        session.load_model,
+        MODEL_FILES,
+        takes_newest=True,
+    )
+
+
 def psf_field_choice(session: Session, *last: Option) -> Choice:
     """Choice among the PSF fields of the session and its models, and ``last``; can load one."""
 
@@ -243,6 +271,15 @@ def path_of(edit: FileEdit) -> Path | None:
         return Path(text).expanduser() if text else None
     except RuntimeError:  # the home of an unknown user, perhaps of a half typed name
         return Path(text)
+
+
+def free_name(folder: Path, stem: str = "model") -> Path:
+    """First name for a new model that is not in use: ``model.safetensors``, ``model-2...``."""
+    path, number = folder / f"{stem}.safetensors", 1
+    while path.exists() or last_checkpoint_path(path).exists():
+        number += 1
+        path = folder / f"{stem}-{number}.safetensors"
+    return path
 
 
 def ask_where_to_save(

@@ -24,6 +24,7 @@ from napari_coordgate.events import Event, Note, PlaneDone
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
 from napari_coordgate.version import __version__
+from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSection
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job, JobEnd
@@ -107,6 +108,7 @@ class DeblurWidget(JobWidget):
         self.add_choice("Image", self.image, "The blurred image or stack.")
         settings = load_preferences().deblur_settings()
         self.method = MethodChoice(self, settings)
+        self.adaptation = AdaptSection(self, self.method)
         self.add_row(
             "Axes",
             self.axes,
@@ -118,16 +120,19 @@ class DeblurWidget(JobWidget):
             settings, type(settings).model_fields.keys() - METHOD_SETTINGS - {"strict"}
         )
         self.body.addWidget(self.method.section)
+        self.body.addWidget(self.adaptation.section)
         self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
         self.foot.addWidget(self.bar)
         self.image.changed.connect(self._guess_axes)
         self.axes.textChanged.connect(self.check)
+        self.adaptation.clicked.connect(self._adapt)
         for part in (self.method, self.origin, self.form):
             part.changed.connect(self.check)
         self._guess_axes()
-        for job in self.session.running(DEBLURRING):
-            self.follow(job)
+        for title in (DEBLURRING, ADAPTING):
+            for job in self.session.running(title):
+                self.follow(job)
 
     def _guess_axes(self) -> None:
         layer = self.image.value
@@ -192,14 +197,29 @@ class DeblurWidget(JobWidget):
         self._started = self._chosen()
         self.start_job(job)
 
+    def _adapt(self) -> None:
+        """Adapt the universal model to the chosen lens in the background."""
+        try:
+            self.start_job(self.adaptation.job())
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+
     def _show_note(self, event: Event) -> None:
         """Say what could not be checked."""
         if isinstance(event, Note):
             self.note.setText(event.text)
             self.note.setVisible(True)
 
+    def follow(self, job: Job) -> None:
+        """Show a job from now on; only one runs at a time."""
+        self.adaptation.set_busy(True)
+        super().follow(job)
+
     def on_end(self, end: JobEnd) -> None:
-        """Let the next click deblur an image that was refused."""
+        """Let the next click deblur an image that was refused; choose an adapted model."""
+        self.adaptation.set_busy(False)
+        if isinstance(end.result, Adaptation):
+            self.adaptation.choose(end.result)
         if isinstance(end.error, LensMismatchError):
             self._refused = self._started
 

@@ -24,11 +24,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.io.files import atomic_write
-from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers, model_choice
+from napari_coordgate.widgets.choices import (
+    Choice,
+    any_model_choice,
+    ask_where_to_save,
+    image_layers,
+    psf_field_choice,
+)
 from napari_coordgate.widgets.forms import YX, NumberEditor
-from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
+from napari_coordgate.widgets.gates import Gates, GatesRequest, most_variable
+from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
-    MAX_MAP_SIDE,
     gate_layers,
     is_visualization,
     map_pitch_px,
@@ -36,15 +42,21 @@ from napari_coordgate.widgets.layers import (
     pixels_of,
     plane_on_view,
 )
-from napari_coordgate.widgets.methods import NO_MODEL
 from napari_coordgate.widgets.panel import Panel
-from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.plots import COLORS, Plot
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
+    from napari_coordgate.optics import PSFField
 
 OPACITY = 0.7
 """Opacity of maps over an image, so that both are visible."""
+LENS_TOOLTIP = "The lens that the universal model is used for."
+NO_GATES = "This model has no gates."
+OVER_NOISE = (
+    "The gates of this model depend on the noise and on how uncertain the lens is; they are the "
+    "same at all pixels. The channels that vary most are plotted; the overview has all of them."
+)
 ORDERS = ("most variable first", "as in the network")
 KERNEL_VIEW_HEIGHT = 150
 KERNEL_RADIUS_PX = 12
@@ -85,15 +97,17 @@ class GatingMapsWidget(Panel):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
-        self.maps: dict[str, NDArray[np.float32]] = {}
-        self.model = model_choice(self.session)
+        self.gates: Gates | None = None
+        self.model = any_model_choice(self.session)
+        self.psf_field = psf_field_choice(self.session)
         self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
         self.order, self.gate = QComboBox(), QComboBox()
         self.order.addItems(ORDERS)
         self.follows = QCheckBox("Follow the cursor")
         self.follows.setChecked(True)
         self.pixel = NumberEditor(int, (0, 0), prefixes=YX)
-        self.add_choice("Model", self.model, "The model whose gating maps are shown.")
+        self.add_choice("Model", self.model, "The model whose gates are shown.")
+        self.add_choice("PSF field", self.psf_field, LENS_TOOLTIP)
         self.add_choice(
             "Over image", self.image, "Image to show the maps over; the kernel is computed for it."
         )
@@ -102,9 +116,10 @@ class GatingMapsWidget(Panel):
         self.add_row("", self.follows, "Inspect the image pixel under the cursor.")
         self.add_row("Gate", self.gate, "The gate whose values are plotted.")
         self.bars = Plot(viewer, "channel", "gate value")
+        self.curves = Plot(viewer, "photons of a bright pixel", "gate value", log_x=True)
         self.kernels = KernelView()
-        self.body.addWidget(self.bars)
-        self.body.addWidget(self.kernels)
+        for part in (self.bars, self.curves, self.kernels):
+            self.body.addWidget(part)
         self.note = self.add_note()
         self.body.addStretch(1)
         self.show_maps, self.sheet = QPushButton("Show as layers"), QPushButton("Save overview…")
@@ -112,19 +127,21 @@ class GatingMapsWidget(Panel):
         buttons.addWidget(self.show_maps)
         buttons.addWidget(self.sheet)
         self.foot.addLayout(buttons)
-        self.all_maps = DebouncedJob(self.session.start, self)
+        self.all_gates = DebouncedJob(self.session.start, self)
         self.inspection = DebouncedJob(self.session.start, self)
         self._connect()
         self._take_model()
 
     def _connect(self) -> None:
         self.model.changed.connect(self._take_model)
+        self.model.loading.connect(self._choose_loaded)
+        self.psf_field.changed.connect(self._take_lens)
         self.image.changed.connect(self._inspect)
-        self.gate.currentTextChanged.connect(self._draw_bars)
+        self.gate.currentTextChanged.connect(self._draw)
         self.pixel.changed.connect(self._inspect_typed)
         self.sheet.clicked.connect(self._ask_where_to_save)
         self.show_maps.clicked.connect(self.show_layers)
-        self.all_maps.finished.connect(self._take_maps)
+        self.all_gates.finished.connect(self._take_gates)
         self.inspection.finished.connect(self._show_inspection)
         self.viewer.cursor.events.position.connect(self._follow_cursor)
         self.viewer.dims.events.point.connect(self._inspect)
@@ -134,58 +151,96 @@ class GatingMapsWidget(Panel):
         super().showEvent(event)
         self._inspect()
 
+    @property
+    def maps(self) -> dict[str, NDArray[np.float32]]:
+        """Gating maps over the frame; empty where there are none."""
+        has_maps = self.gates is not None and self.gates.frame is not None
+        return self.gates.values if self.gates is not None and has_maps else {}
+
+    @property
+    def _position_model(self) -> "Model | None":
+        """Chosen model for one lens; None for a universal one."""
+        model = self.model.value
+        return model if model in self.session.models.values() else None
+
+    def _choose_loaded(self, job: Job) -> None:
+        weak_connect(job.finished, self._choose_result)
+
+    def _choose_result(self, end: JobEnd) -> None:
+        if end.result is not None:
+            self.model.set_value(end.result)
+
+    def _take_lens(self) -> None:
+        if self._position_model is None:
+            self._take_model()
+
     def _take_model(self) -> None:
-        """Compute the maps of the chosen model."""
-        model: Model | None = self.model.value
-        self.maps = {}
+        """Compute the gates of the chosen model."""
+        self.gates, model = None, self._position_model
         self.gate.clear()
-        self._enable_buttons()
-        self._maps_note = NO_MODEL if model is None else ""
-        self.note.setText(self._maps_note)
-        if model is None:
-            self.all_maps.cancel()
-            return
+        self._maps_note = ""
+        self.note.setText("")
+        self.rows.setRowVisible(self.psf_field, model is None)
+        self._show_parts()
+        request = GatesRequest(self.model.value, self.psf_field.value)
+        title = "Compute gating maps"
+        self.all_gates.request(Job.from_function(title, request.compute, request, is_quiet=True))
+        if model is not None:
+            self._limit_pixel(model.frame_shape)
+        self._inspect()
+
+    def _limit_pixel(self, frame_shape: tuple[int, int]) -> None:
+        """Let the pixel be one of a frame, at first its middle."""
         with QSignalBlocker(self.pixel):
-            for box, length in zip(self.pixel.boxes, model.frame_shape, strict=True):
+            for box, length in zip(self.pixel.boxes, frame_shape, strict=True):
                 box.setMaximum(length - 1)
                 box.setValue(length // 2)
 
-        def compute(_: object) -> dict[str, NDArray[np.float32]]:
-            from napari_coordgate.inference import gating_maps  # imports torch
-
-            return gating_maps(model, longest_side=MAX_MAP_SIDE)
-
-        title = "Compute gating maps"
-        self.all_maps.request(Job.from_function(title, compute, model, is_quiet=True))
-        self._inspect()
-
-    def _take_maps(self, end: JobEnd[dict[str, NDArray[np.float32]]]) -> None:
-        self.maps = end.result or {}
+    def _take_gates(self, end: JobEnd[Gates]) -> None:
+        self.gates = end.result
+        if self.gates is not None and self._position_model is None and self.gates.frame is not None:
+            self._limit_pixel(self.gates.frame.frame_shape)
         with QSignalBlocker(self.gate):
-            self.gate.addItems(list(self.maps))
-        no_gates = "" if self.maps else "This model has no gates."
-        self._maps_note = end.message if end.reason == "failed" else no_gates
+            self.gate.addItems([] if self.gates is None else list(self.gates.values))
+        self._maps_note = end.message if end.reason == "failed" else self._describe()
         self.note.setText(self._maps_note)
-        self._enable_buttons()
-        self._draw_bars()
+        self._show_parts()
+        self._draw()
 
-    def _enable_buttons(self) -> None:
+    def _describe(self) -> str:
+        """What is to be said about the gates."""
+        if self.gates is None or not self.gates.values:
+            return NO_GATES
+        return "" if self.gates.frame is not None else OVER_NOISE
+
+    def _show_parts(self) -> None:
+        """Show what applies to gates over the frame or over the noise, and allow the buttons."""
+        has_gates = self.gates is not None and bool(self.gates.values)
+        over_noise = has_gates and self.gates is not None and self.gates.frame is None
+        for row in (self.image, self.order, self.pixel, self.follows):
+            self.rows.setRowVisible(row, not over_noise)
+        for part in (self.bars, self.show_maps):
+            part.setVisible(not over_noise)
+        self.curves.setVisible(over_noise)
+        self.kernels.setVisible(self._position_model is not None)
         for button in (self.show_maps, self.sheet):
-            button.setEnabled(bool(self.maps))
-            button.setToolTip("" if self.maps else "Choose a model with gates first.")
+            button.setEnabled(has_gates)
+            button.setToolTip("" if has_gates else "Choose a model with gates first.")
 
     def show_layers(self) -> None:
         """Add the maps of each gate as an image layer over the frame."""
         from napari_coordgate.inference import by_variance  # the model has imported torch
 
-        maps = self.maps
+        gates, maps = self.gates, self.maps
+        assert gates is not None and gates.frame is not None
         if self.order.currentText() == ORDERS[0]:
             maps = {name: gate[by_variance(gate)] for name, gate in maps.items()}
-        layers = gate_layers(self.model.value, maps, self.model.name)
+        psf_field = None if self._position_model is not None else self.psf_field.value
+        layers = gate_layers(gates.model, maps, self.model.name, psf_field=psf_field)
         over: ImageLayer | None = self.image.value
         for pixels, options, _ in layers:
             if over is not None:
-                options = overlay_transform(over, options, self.model.value) | {"opacity": OPACITY}
+                options = overlay_transform(over, options, gates.frame) | {"opacity": OPACITY}
             existing = self._maps_layer(options["name"])
             if existing is None:
                 self.viewer.add_image(pixels, **options)
@@ -198,15 +253,20 @@ class GatingMapsWidget(Panel):
         found = (layer for layer in self.viewer.layers if layer.name == name)
         return next((layer for layer in found if is_visualization(layer.metadata)), None)
 
+    @property
+    def _frame(self) -> "Model | PSFField | None":
+        """What has the shape of the frame; None where gates depend on the noise alone."""
+        return self._position_model or (None if self.gates is None else self.gates.frame)
+
     def _follow_cursor(self, _: object) -> None:
         """Inspect the frame pixel under the cursor."""
-        model, over = self.model.value, self.image.value
+        frame, over = self._frame, self.image.value
         follows = self.isVisible() and self.follows.isChecked()
-        if model is None or over is None or not follows:
+        if frame is None or over is None or not follows:
             return
         position = np.array(over.world_to_data(self.viewer.cursor.position)[-2:]) + 0.5
-        pixel = position / pixels_of(over).shape[-2:] * model.frame_shape
-        if np.all((pixel >= 0) & (pixel < model.frame_shape)):
+        pixel = position / pixels_of(over).shape[-2:] * frame.frame_shape
+        if np.all((pixel >= 0) & (pixel < frame.frame_shape)):
             self.inspect(*pixel.astype(int).tolist())
 
     def inspect(self, row: int, column: int) -> None:
@@ -221,8 +281,8 @@ class GatingMapsWidget(Panel):
         self._inspect()
 
     def _inspect(self, *_: object) -> None:
-        self._draw_bars()
-        model, layer = self.model.value, self.image.value
+        self._draw()
+        model, layer = self._position_model, self.image.value
         if model is None or not self.isVisible():
             self.inspection.cancel()
             return
@@ -236,14 +296,21 @@ class GatingMapsWidget(Panel):
         title = "Inspect a pixel"
         self.inspection.request(Job.from_function(title, request.inspect, request, is_quiet=True))
 
-    def _draw_bars(self, *_: object) -> None:
-        name, model = self.gate.currentText(), self.model.value
-        if name not in self.maps or model is None:
+    def _draw(self, *_: object) -> None:
+        """Plot the chosen gate: its values at the pixel, or over the noise."""
+        name, gates = self.gate.currentText(), self.gates
+        if gates is None or name not in gates.values:
             self.bars.clear_curves()
-            return
-        pitch = map_pitch_px(name, self.maps, model.frame_shape)
-        values = gate_values(self.maps[name], pitch, *self.pixel.value())
-        self.bars.draw_bars(values.tolist())
+            self.curves.clear_curves()
+        elif gates.frame is None:
+            self.curves.clear_curves()
+            values = gates.values[name]
+            for channel in most_variable(values, len(COLORS)):
+                self.curves.draw(f"channel {channel}", gates.photons, values[:, channel])
+        else:
+            pitch = map_pitch_px(name, gates.values, gates.frame.frame_shape)
+            values = gate_values(gates.values[name], pitch, *self.pixel.value())
+            self.bars.draw_bars(values.tolist())
 
     def _show_inspection(self, end: JobEnd[PixelInspection]) -> None:
         if end.result is not None:
@@ -261,13 +328,12 @@ class GatingMapsWidget(Panel):
 
     def save_sheet(self, path: Path, *, overwrite: bool = False) -> None:
         """Save a figure of the maps that vary most, in the background."""
-        maps = self.maps
+        gates = self.gates
+        assert gates is not None
 
         def save(_: object) -> None:
-            from napari_coordgate.inference import plot_gating_maps
-
             with atomic_write(path, overwrite) as temporary:
-                plot_gating_maps(maps).savefig(temporary, dpi=120)
+                gates.overview().savefig(temporary, dpi=120)
 
         job = Job.from_function(
             "Save the overview", save, done_message=lambda _: f"Saved {path.name}."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.universal_model import UniversalModel
 
 KEY = "napari_coordgate"
 """Key in a layer's metadata under which we write how the layer was made."""
@@ -164,13 +165,15 @@ def frame_transform(
     }
 
 
-def overlay_transform(layer: ImageLayer, options: dict[str, Any], model: Model) -> dict[str, Any]:
-    """Options of a layer aligned with a model's frame, changed to cover an image of that frame."""
+def overlay_transform(
+    layer: ImageLayer, options: dict[str, Any], frame: Model | PSFField
+) -> dict[str, Any]:
+    """Options of a layer aligned with a frame, changed to cover an image of that frame."""
     scale = np.asarray(layer.scale)[-2:]
-    frame_pixel = scale * pixels_of(layer).shape[-2:] / model.frame_shape
+    frame_pixel = scale * pixels_of(layer).shape[-2:] / frame.frame_shape
     first_center = np.asarray(layer.translate)[-2:] + (frame_pixel - scale) / 2
     pitch, offset = (
-        np.asarray(options[name])[-2:] / (model.pixel_size_um or 1.0)
+        np.asarray(options[name])[-2:] / (frame.pixel_size_um or 1.0)
         for name in ("scale", "translate")
     )
     # napari shows units only where all layers have the same ones along an axis.
@@ -225,18 +228,22 @@ def image_transform(image: Image) -> dict[str, Any]:
 
 
 def gate_layers(
-    model: Model,
+    model: Model | UniversalModel,
     maps: Mapping[str, NDArray[np.float32]],
     name: str,
     path: str | None = None,
+    psf_field: PSFField | None = None,
 ) -> list[LayerData]:
-    """Layer of the maps (n_c, h, w) of each gate over the frame; only the first is visible."""
-    settings = model.header()
+    """Layer of the maps (n_c, h, w) of each gate over the frame; only the first is visible.
+
+    The frame is that of the model, or of the PSF field that a universal model is used with.
+    """
+    settings, frame = model.header(), psf_field or cast("Model", model)
     layers: list[LayerData] = []
     for gate, pixels in maps.items():
-        pitch = map_pitch_px(gate, maps, model.frame_shape)
+        pitch = map_pitch_px(gate, maps, frame.frame_shape)
         options = {
-            **frame_transform(("channel",), model.pixel_size_um, pitch),
+            **frame_transform(("channel",), frame.pixel_size_um, pitch),
             "name": f"{name} {gate} ({len(pixels)} channels)",
             "colormap": "viridis",
             "visible": not layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
@@ -19,13 +20,18 @@ from napari_coordgate.config import (
     WienerConfig,
 )
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.widgets.choices import model_choice, psf_field_choice
+from napari_coordgate.widgets.choices import (
+    model_choice,
+    psf_field_choice,
+    universal_choice,
+)
 from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
-from napari_coordgate.widgets.jobs import weak_connect
+from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.universal_model import UniversalModel
     from napari_coordgate.widgets.panel import Panel
 
 UNIVERSAL, MODEL = "Universal network", "Model"
@@ -47,6 +53,7 @@ METHOD_TOOLTIP = (
     "The universal network, Richardson-Lucy and Wiener need the lens and no training. A model was "
     "trained for one lens and camera frame."
 )
+UNIVERSAL_TOOLTIP = "The universal model that is shipped, or one that was adapted to your lens."
 NO_PSF_FIELD = "Choose a PSF field: load one, or create one with Lens PSF."
 
 
@@ -62,9 +69,11 @@ class MethodChoice(QObject):
         self.box.addItems([UNIVERSAL, MODEL, RICHARDSON_LUCY, WIENER])
         self._is_users = False
         self.model = model_choice(panel.session)
+        self.universal = universal_choice(panel.session)
         self.psf_field = psf_field_choice(panel.session)
         panel.add_row("Method", self.box, METHOD_TOOLTIP)
         panel.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
+        panel.add_choice("Model", self.universal, UNIVERSAL_TOOLTIP)
         panel.add_choice("PSF field", self.psf_field, "Blur of the lens, made with Lens PSF.")
         self.network = SettingsForm(settings, NETWORK_SETTINGS)
         self.forms = {name: _form(defaults) for name, defaults in DECONVOLUTION.items()}
@@ -77,8 +86,10 @@ class MethodChoice(QObject):
         for part in (*self.forms.values(), self._camera_section):
             layout.addWidget(part)
         self.box.currentTextChanged.connect(self._note_choice)
-        for choice in (self.model, self.psf_field):
+        for choice in (self.model, self.universal, self.psf_field):
             choice.changed.connect(self.changed)
+        for choice in (self.model, self.universal):
+            choice.loading.connect(self._choose_loaded)
         for form in (self.network, self.camera, *self.forms.values()):
             form.changed.connect(self.changed)
         weak_connect(panel.session.changed, self._suggest)
@@ -88,6 +99,17 @@ class MethodChoice(QObject):
     def is_model(self) -> bool:
         """Whether a model deblurs."""
         return self.box.currentText() == MODEL
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether the universal network deblurs."""
+        return self.box.currentText() == UNIVERSAL
+
+    @property
+    def weights(self) -> Path | None:
+        """File of the chosen universal model; None for the one that is shipped."""
+        model: UniversalModel | None = self.universal.value
+        return None if model is None else self._panel.session.files[model]
 
     @property
     def is_network(self) -> bool:
@@ -110,6 +132,29 @@ class MethodChoice(QObject):
         self._is_users = True
         self.box.setCurrentText(method)
         (self.model if self.is_model else self.psf_field).set_value(value)
+
+    def choose_universal(self, weights: Path | None) -> None:
+        """Choose the universal model in a file, or the shipped one; load it if it is not yet."""
+        session = self._panel.session
+        known = (m for m in session.universal_models.values() if session.files[m] == weights)
+        model = None if weights is None else next(known, None)
+        self.universal.set_value(model)
+        if weights is not None and model is None:
+            self._choose_loaded(session.load_model(weights))
+
+    def _choose_loaded(self, job: Job) -> None:
+        """Choose the model that a job reads, once it has."""
+        weak_connect(job.finished, self._choose_result)
+
+    def _choose_result(self, end: JobEnd) -> None:
+        from napari_coordgate.model import Model  # the job has imported torch
+
+        if isinstance(end.result, Model):
+            self.choose(MODEL, end.result)
+        elif end.result is not None:
+            self._is_users = True
+            self.box.setCurrentText(UNIVERSAL)
+            self.universal.set_value(end.result)
 
     def take_camera(self) -> None:
         """Show the camera that was measured in this session."""
@@ -140,10 +185,10 @@ class MethodChoice(QObject):
                 name: DeblurConfig.model_fields[name].default for name in CLASSICAL_SETTINGS
             }
         camera = self.camera.settings if self._uses_camera else Camera()
-        return values | {
-            "deconvolution": self.forms[self.box.currentText()].settings,
-            "camera": camera,
-        }
+        deconvolution = self.forms[self.box.currentText()].settings
+        if self.is_universal:
+            deconvolution = deconvolution.replace(weights=self.weights)
+        return values | {"deconvolution": deconvolution, "camera": camera}
 
     def set_settings(self, settings: DeblurSettings | BatchSettings) -> None:
         """Show the settings of a job, and its method."""
@@ -154,6 +199,8 @@ class MethodChoice(QObject):
         if settings.deconvolution is not None:
             method = names[type(settings.deconvolution)]
             self.forms[method].set_settings(settings.deconvolution)
+        if isinstance(settings.deconvolution, UniversalConfig):
+            self.choose_universal(settings.deconvolution.weights)
         self._is_users = True
         with QSignalBlocker(self.box):
             self.box.setCurrentText(method)
@@ -180,6 +227,7 @@ class MethodChoice(QObject):
     def _show_method(self, *_: object) -> None:
         rows = self._panel.rows
         rows.setRowVisible(self.model, self.is_model)
+        rows.setRowVisible(self.universal, self.is_universal)
         rows.setRowVisible(self.psf_field, not self.is_model)
         for name, form in self.forms.items():
             form.setVisible(name == self.box.currentText())

@@ -8,6 +8,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
+    QFormLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -60,10 +61,12 @@ class Panel(QWidget):
         """Add a labeled row to `rows`."""
         add_row(self.rows, label, widget, tooltip)
 
-    def add_choice(self, label: str, choice: Choice, tooltip: str = "") -> None:
-        """Add a row with a choice that follows the viewer and its session."""
+    def add_choice(
+        self, label: str, choice: Choice, tooltip: str = "", rows: QFormLayout | None = None
+    ) -> None:
+        """Add a row with a choice that follows the viewer and its session; default: to `rows`."""
         self._choices.append(choice)
-        self.add_row(label, choice, tooltip)
+        add_row(rows or self.rows, label, choice, tooltip)
 
     def add_note(self) -> QLabel:
         """Add a line of text below the rows so far."""

@@ -27,19 +27,22 @@ class _Decades(pyqtgraph.AxisItem):  # type: ignore[misc]
     def tickStrings(  # noqa: N802 - pyqtgraph's name
         self, values: list[float], *_: object
     ) -> list[str]:
-        return [f"{10**value:.1g}" for value in values]
+        return [f"{float(f'{10**value:.1g}'):g}" for value in values]
 
 
 class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
-    """Axes with a few named curves; with ``log``, y is on a logarithmic scale."""
+    """Axes with a few named curves; with ``log`` y, with ``log_x`` x is on a logarithmic scale."""
 
-    def __init__(self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False) -> None:
-        super().__init__(axisItems={"left": _Decades("left")} if log else {})
+    def __init__(
+        self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False, log_x: bool = False
+    ) -> None:
+        sides = [*["left"] * log, *["bottom"] * log_x]
+        super().__init__(axisItems={side: _Decades(side) for side in sides})
         self.viewer = viewer
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.set_labels(x_label, y_label)
-        self.setLogMode(y=log)
+        self.setLogMode(x=log_x, y=log)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
         self.setMenuEnabled(False)
@@ -77,6 +80,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
     def clear_curves(self) -> None:
         """Remove all curves."""
         self.clear()
+        self.legend.clear()
         self._items.clear()
 
     def _follow_theme(self, *_: object) -> None:

@@ -18,6 +18,9 @@ from napari_coordgate.widgets.layers import model_path_of, psf_field_of
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.universal_model import UniversalModel
+
+    AnyModel = Model | UniversalModel
 
 
 class Session:
@@ -29,13 +32,14 @@ class Session:
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
         self.models: EventedDict[str, Model] = EventedDict()
-        self.files: WeakKeyDictionary[Model | PSFField, Path] = WeakKeyDictionary()
+        self.universal_models: EventedDict[str, UniversalModel] = EventedDict()
+        self.files: WeakKeyDictionary[AnyModel | PSFField, Path] = WeakKeyDictionary()
         self.camera: Camera | None = None  # as it was measured
         self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
         self._opened: set[Path] = set()
         self._adopts_layers = False
         self._jobs: list[Job] = []
-        for shared in (self.psf_fields, self.models):
+        for shared in (self.psf_fields, self.models, self.universal_models):
             for signal in (shared.events.added, shared.events.removed, shared.events.changed):
                 signal.connect(self._emit_changed)
 
@@ -56,19 +60,30 @@ class Session:
     def _forget_ended(self) -> None:
         self._jobs[:] = [job for job in self._jobs if job.is_running]
 
-    def load_model(self, path: Path) -> "Job[Model]":
+    def load_model(self, path: Path) -> "Job[AnyModel]":
         """Load a model in the background; every widget offers it once it is loaded."""
         self._opened.add(path)
 
-        def load(_: object) -> "Model":
-            from napari_coordgate.model import Model  # imports torch
+        def load(_: object) -> "AnyModel":
+            from napari_coordgate.model import Model, is_universal  # imports torch
+            from napari_coordgate.universal_model import UniversalModel
 
-            return Model.load(path)
+            return UniversalModel.load(path) if is_universal(path) else Model.load(path)
 
         job = _reading_job(path, load)
-        store_file(job, self, self.models, _free_name(path, self.models), path)
+        job.finished.connect(lambda end: end.result is not None and self.add(end.result, path))
         self.start(job)
         return job
+
+    def add(self, model: "AnyModel", path: Path) -> None:
+        """Offer a model, or a universal one, that is in a file."""
+        from napari_coordgate.model import Model  # the model has imported torch
+
+        self.files[model] = path  # first: users of the model may need its file
+        if isinstance(model, Model):
+            self.models[_free_name(path, self.models)] = model
+        else:
+            self.universal_models[_free_name(path, self.universal_models)] = model
 
     def load_psf_field(self, path: Path) -> "Job[PSFField]":
         """Load a PSF field in the background; every widget offers it once it is loaded."""

@@ -30,6 +30,7 @@ from napari_coordgate.widgets.choices import (
     Checklist,
     Choice,
     file_edit,
+    free_name,
     image_layers,
     model_choice,
     path_of,
@@ -156,15 +157,6 @@ class TrainingRequest:
         what = f"{name} already exists" if self.output.exists() else f"{name} was interrupted"
         advice = "resume its run, or choose another name" if interrupted else "choose another name"
         raise SettingsError(f"{what}; {advice}.")
-
-
-def free_name(folder: Path, stem: str = "model") -> Path:
-    """First name for a new model that is not in use: ``model.safetensors``, ``model-2...``."""
-    path, number = folder / f"{stem}.safetensors", 1
-    while path.exists() or last_checkpoint_path(path).exists():
-        number += 1
-        path = folder / f"{stem}-{number}.safetensors"
-    return path
 
 
 class TrainWidget(JobWidget):
