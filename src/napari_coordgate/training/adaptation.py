@@ -32,6 +32,8 @@ WINDOW_SIDE = 80
 READ_NOISE = 3.0
 SAMPLES = 24
 SEED = 5
+LEAST_GAIN_DB = 0.05
+"""Gain that can matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +55,8 @@ class AdaptationGain:
 
     @property
     def is_better(self) -> bool:
-        """Whether the gain is more than chance."""
-        return self.gain_db > 2 * self.standard_error_db
+        """Whether the gain is more than chance, and can matter."""
+        return self.gain_db > max(2 * self.standard_error_db, LEAST_GAIN_DB)
 
     def facts(self) -> dict[str, Any]:
         """Figures for a model card."""

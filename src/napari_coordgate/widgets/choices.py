@@ -29,7 +29,7 @@ Option = tuple[str, Any]
 MIN_WIDTH = 64
 NOTHING: Option = ("none yet", None)
 NO_PSF_FIELD: Option = ("no PSF field yet", None)
-SHIPPED: Option = ("universal, as shipped", None)
+SHIPPED: Option = ("universal, shipped", None)
 """The universal model of the package."""
 MODEL_FILES = "Models (*.safetensors)"
 PSF_FIELD_FILES = "PSF fields (*.tif *.tiff)"

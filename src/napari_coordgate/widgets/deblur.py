@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from numpy.typing import DTypeLike, NDArray
-from qtpy.QtWidgets import QLineEdit
+from qtpy.QtWidgets import QCheckBox, QLineEdit
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
 from napari_coordgate.errors import (
@@ -27,7 +27,7 @@ from napari_coordgate.version import __version__
 from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSection
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
-from napari_coordgate.widgets.jobs import Job, JobEnd
+from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
     LiveLayer,
@@ -42,13 +42,19 @@ from napari_coordgate.widgets.layers import (
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
 from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, verdict_text
 
 if TYPE_CHECKING:
     from napari_coordgate.inference import FrameAlignment
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.trust import TrustVerdict
 
 DEBLURRING = "Deblurring"
+TRUST_TOOLTIP = (
+    "Add layers with the expected error, the finest detail that survives, and a mask of pixels "
+    "that the image contradicts; and say whether the result can be trusted."
+)
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 """Size of a result above which it is kept in a temporary file."""
 
@@ -68,30 +74,39 @@ class DeblurRequest:
     out: NDArray[Any]
     first_plane: Callable[[], tuple[int, ...]]
     is_confirmed: bool = False
+    maps: dict[str, Any] | None = None
+    """Takes the maps that show where the result can be trusted; None: they are not wanted."""
 
     def events(self, job: Job) -> Generator[Event, None, Any]:
         """Events of the deblurring, for the background thread."""
-        from napari_coordgate.inference import deblur_events  # imports torch
+        from napari_coordgate.inference import assess_events, deblur_events  # imports torch
 
-        events = deblur_events(
-            self.image,
-            self.method,
-            origin=self.alignment,
-            config=self.settings.select(DeblurConfig),
-            runtime=self._runtime(),
-            out=self.out,
-            first=self.first_plane,
-            cancel=job.cancel_requested,
-        )
+        arguments: dict[str, Any] = {
+            "origin": self.alignment,
+            "config": self.settings.select(DeblurConfig),
+            "runtime": self._runtime(),
+            "out": self.out,
+            "first": self.first_plane,
+            "cancel": job.cancel_requested,
+        }
         try:
-            return (yield from events)
+            if self.maps is None:
+                return (yield from deblur_events(self.image, self.method, **arguments))
+            arguments["create_map"] = self._create_map
+            return (yield from assess_events(self.image, self.method, **arguments))
         except LensMismatchError as error:
             raise LensMismatchError(f"{error} Click Deblur again to deblur it anyway.") from None
+
+    def _create_map(self, name: str) -> NDArray[Any]:
+        assert self.maps is not None
+        self.maps[name] = result_array(self.image.data.shape, np.float32)
+        return self.maps[name]
 
     def _runtime(self) -> DeblurRuntime:
         runtime = self.settings.select(DeblurRuntime)
         if self.is_confirmed:
-            return runtime.replace(check=False, strict=False)
+            # What was confirmed is still a part of the verdict.
+            return runtime.replace(check=runtime.check and self.maps is not None, strict=False)
         return runtime.replace(strict=runtime.check or runtime.strict)
 
 
@@ -115,6 +130,8 @@ class DeblurWidget(JobWidget):
             "One letter per axis: T time, C channel, Z depth, Y height, X width, S color.",
         )
         self.origin = RoiOrigin(self.rows)
+        self.trust = QCheckBox("Show where it can be trusted")
+        self.add_row("", self.trust, TRUST_TOOLTIP)
         self.rows.addRow(self.note)
         self.form = SettingsForm(
             settings, type(settings).model_fields.keys() - METHOD_SETTINGS - {"strict"}
@@ -180,6 +197,7 @@ class DeblurWidget(JobWidget):
             out=result_array(image.data.shape, dtype),
             first_plane=VisiblePlane(self.viewer, self.image.value),
             is_confirmed=self._refused == self._chosen(),
+            maps={} if self.trust.isChecked() else None,
         )
 
     def _chosen(self) -> tuple[object, ...]:
@@ -210,10 +228,19 @@ class DeblurWidget(JobWidget):
             self.note.setText(event.text)
             self.note.setVisible(True)
 
+    def _show_verdict(self, end: JobEnd) -> None:
+        """Say whether the result can be trusted."""
+        verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
+        if verdict is not None:
+            self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])
+            self.note.setText(" ".join(verdict.notes))
+            self.note.setVisible(bool(verdict.notes))
+
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""
         self.adaptation.set_busy(True)
         super().follow(job)
+        weak_connect(job.finished, self._show_verdict)  # after the bar, whose message it replaces
 
     def on_end(self, end: JobEnd) -> None:
         """Let the next click deblur an image that was refused; choose an adapted model."""
@@ -272,6 +299,7 @@ class DeblurredLayer:
     ) -> None:
         self.layer = LiveLayer(viewer)
         self.request = request
+        self.trust = None if request.maps is None else TrustLayers(viewer, blurred, request.maps)
         self.options: dict[str, Any] = {
             **copy_transform(blurred),
             **copy_appearance(blurred),
@@ -295,6 +323,8 @@ class DeblurredLayer:
                 self.layer.show(self.request.out, **self.options)
             else:
                 self.layer.layer.refresh()
+            if self.trust is not None:
+                self.trust.show()
 
     def end(self, end: JobEnd) -> None:
         """Mark the result of a job that did not complete."""

@@ -117,6 +117,7 @@ class GatingMapsWidget(Panel):
         self.add_row("Gate", self.gate, "The gate whose values are plotted.")
         self.bars = Plot(viewer, "channel", "gate value")
         self.curves = Plot(viewer, "photons of a bright pixel", "gate value", log_x=True)
+        self.curves.legend.setColumnCount(2)
         self.kernels = KernelView()
         for part in (self.bars, self.curves, self.kernels):
             self.body.addWidget(part)
@@ -216,7 +217,7 @@ class GatingMapsWidget(Panel):
     def _show_parts(self) -> None:
         """Show what applies to gates over the frame or over the noise, and allow the buttons."""
         has_gates = self.gates is not None and bool(self.gates.values)
-        over_noise = has_gates and self.gates is not None and self.gates.frame is None
+        over_noise = self._frame is None
         for row in (self.image, self.order, self.pixel, self.follows):
             self.rows.setRowVisible(row, not over_noise)
         for part in (self.bars, self.show_maps):

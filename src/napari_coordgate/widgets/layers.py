@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 KEY = "napari_coordgate"
 """Key in a layer's metadata under which we write how the layer was made."""
 PSF_FIELD, LENS, GATES, PREVIEW = "psf field", "lens", "gating maps", "training preview"
-FLAT_FIELD = "flat field"
-VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD)
+FLAT_FIELD, TRUST = "flat field", "trust map"
+VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST)
 """Kinds of layers that visualize a lens, model or camera, and are no images to work on."""
 BLURRED, DEBLURRED = "blurred", "deblurred"
 """Kinds of layers that are images made from others."""

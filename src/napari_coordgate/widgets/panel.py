@@ -66,7 +66,7 @@ class Panel(QWidget):
     ) -> None:
         """Add a row with a choice that follows the viewer and its session; default: to `rows`."""
         self._choices.append(choice)
-        add_row(rows or self.rows, label, choice, tooltip)
+        add_row(self.rows if rows is None else rows, label, choice, tooltip)
 
     def add_note(self) -> QLabel:
         """Add a line of text below the rows so far."""

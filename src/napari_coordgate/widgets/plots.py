@@ -15,13 +15,14 @@ COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
 
 
 class _Decades(pyqtgraph.AxisItem):  # type: ignore[misc]
-    """Logarithmic axis with labels at 1, 2 and 5 times powers of ten; more would overlap."""
+    """Logarithmic axis with labels at powers of ten, and at 2 and 5 times these if it is short."""
 
     def tickValues(  # noqa: N802 - pyqtgraph's name
         self, low: float, high: float, _: float
     ) -> list[tuple[None, list[float]]]:
         decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-        ticks = [decade + np.log10(digit) for decade in decades for digit in (1, 2, 5)]
+        digits = (1,) if self.orientation == "bottom" and high - low > 2 else (1, 2, 5)
+        ticks = [decade + np.log10(digit) for decade in decades for digit in digits]
         return [(None, [float(tick) for tick in ticks if low <= tick <= high])]
 
     def tickStrings(  # noqa: N802 - pyqtgraph's name
