@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,12 @@ def measure(
     )
     assert result.error_map is not None
     error = np.abs(result.image - truth)
-    means = [_block_means(values) for values in (error, result.error_map)]
+    means = np.stack([_block_means(values) for values in (error, result.error_map)])
     row = {
         "coverage": float(np.mean(error < result.error_map)),
         "rms": float(np.sqrt(np.mean(error**2))),
         "predicted": float(np.sqrt(np.mean(result.error_map**2))),
-        "correlation": float(np.corrcoef(*means)[0, 1]),
+        "correlation": float(np.atleast_2d(np.corrcoef(means))[0, 1]),
     }
     return row | _verdict_figures(result, truth, image)
 
@@ -109,7 +109,7 @@ def _verdict_figures(result: Any, truth: Float, image: Any) -> Run:
     }
 
 
-def _block_means(image: Float, side: int = 8) -> Float:
+def _block_means(image: NDArray[Any], side: int = 8) -> Float:
     """Return the means of blocks of 8 x 8 pixels, flat."""
     height, width = (n // side * side for n in image.shape)
     blocks = image[:height, :width].reshape(height // side, side, width // side, side)
@@ -153,7 +153,7 @@ def lens_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
     for index in range(LENSES):
         for photons in PHOTONS:
             key = {"table": "lenses", "content": "nuclei", "lens": index, "photons": photons}
-            yield key, lambda k=key, i=index: _nuclei_run(k, folder, i, weights)
+            yield key, partial(_nuclei_run, key, folder, index, weights)
 
 
 def _nuclei_run(key: Run, folder: Path, index: int, weights: Path | None) -> Run:
@@ -186,7 +186,7 @@ def content_runs(_: Path, weights: Path | None) -> Iterator[Job]:
         for content, sharp in contents.items():
             photons = PHOTONS[index % len(PHOTONS)]
             key = {"table": "contents", "content": content, "lens": index, "photons": photons}
-            yield key, lambda k=key, s=sharp: _lens_run(k, s, weights)
+            yield key, partial(_lens_run, key, sharp, weights)
 
 
 def mismatch_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
@@ -197,7 +197,7 @@ def mismatch_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
                 key = {"table": "mismatch", "content": "nuclei", "lens": index, "photons": 1000}
                 key |= {"wrong": wrong, "factor": factor}
                 sharp = universal.nuclei(folder, index)
-                yield key, lambda k=key, s=sharp: _lens_run(k, s, weights)
+                yield key, partial(_lens_run, key, sharp, weights)
 
 
 def _lens_run(key: Run, sharp: Float, weights: Path | None) -> Run:
@@ -216,7 +216,7 @@ def starter_runs(folder: Path, _: Path | None) -> Iterator[Job]:
     for content in ("nuclei", "filaments", "membranes"):
         for index in range(4):
             key = {"table": "starter", "content": content, "lens": index, "photons": 5000}
-            yield key, lambda k=key: _starter_run(k, folder)
+            yield key, partial(_starter_run, key, folder)
 
 
 def _starter_run(key: Run, folder: Path) -> Run:
@@ -250,7 +250,7 @@ def cost_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
     """Yield measurements of the CPU time, over that of deblurring alone."""
     for index in range(ROUNDS):
         key = {"table": "cost", "content": "nuclei", "lens": index, "photons": 1000}
-        yield key, lambda k=key: _cost(universal.nuclei(folder, k["lens"]), k["lens"], weights)
+        yield key, partial(_cost, universal.nuclei(folder, index), index, weights)
 
 
 def _cost(sharp: Float, index: int, weights: Path | None) -> Run:
@@ -332,7 +332,7 @@ def _targets(runs: list[Run]) -> str:
     if len(pairs) > 2:
         lines.append(
             "Rank correlation of predicted with true error over images: "
-            f"{spearmanr(*zip(*pairs, strict=True)).statistic:.2f}"
+            f"{spearmanr(np.array(pairs)).statistic:.2f}"
         )
     nuclei = [run for run in runs if np.isfinite(run.get("iou_blurred", np.nan))]
     for name, what in (

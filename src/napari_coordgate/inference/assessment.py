@@ -225,26 +225,24 @@ def assess_events(
     reference, deblurrer = method.prepare(image, origin, cancel)
     window = window_of(image, reference, origin)
     with memory_errors(image):
-        check = check_image(image, reference, config.camera, window, runtime)
+        checked = check_image(image, reference, config.camera, window, runtime)
         assessor = _Assessor.of(reference, deblurrer, image, window, config)
         result = _allocated(assessor, image, config, out, create_map)
-    if runtime.strict and check is not None and check.verdict == "red":
-        raise strict_error(f"{image.name}: {check.message}")
+    if runtime.strict and checked is not None and checked.verdict == "red":
+        raise strict_error(f"{image.name}: {checked.message}")
     planes: list[PlaneSummary] = []
 
-    def process(
-        source: PlaneView, target: PlaneView, name: str, cancel_check: Check
-    ) -> Iterator[None]:
+    def process(source: PlaneView, target: PlaneView, name: str, check: Check) -> Iterator[None]:
         with memory_errors(image):
-            planes.append((yield from assessor.process(source, result, name, cancel_check)))
+            planes.append((yield from assessor.process(source, result, name, check)))
 
     steps = deblurrer.steps(window.shape)
     yield from process_planes(
         image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
     )
-    notes = assessor.notes if check is not None else (_NOT_CHECKED, *assessor.notes)
+    notes = assessor.notes if checked is not None else (_NOT_CHECKED, *assessor.notes)
     is_measured = isinstance(reference, Model) or is_measured_blur(reference)
-    return DeblurResult(*result, verdict_of(check, planes, notes, is_measured=is_measured))
+    return DeblurResult(*result, verdict_of(checked, planes, notes, is_measured=is_measured))
 
 
 def is_measured_blur(psf_field: PSFField) -> bool:
@@ -294,13 +292,13 @@ class _Assessor:
         pixel_size_um = None if psf_field is None else psf_field.pixel_size_um
         if image.pixel_size_um is not None:
             pixel_size_um = float(np.mean(image.pixel_size_um))
-        universal = isinstance(deblurrer, UniversalDeblurrer)
+        trust = deblurrer.model.trust if isinstance(deblurrer, UniversalDeblurrer) else None
         return cls(
             deblurrer,
             psf_field,
             window,
             config.camera,
-            deblurrer.model.trust if universal else None,
+            trust,
             pixel_size_um,
             image.frame_shape != window.shape,
         )

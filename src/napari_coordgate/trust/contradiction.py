@@ -108,7 +108,8 @@ def contradiction_map(residual: Residual, tolerance: float = 0.0) -> Float32:
     sides = [min(side, *values.shape) for side in SIDES]
     rate = ERROR_RATE / (values.size * (1 + len(sides)))
     degrees = sides[0] ** 2
-    squares = _local_mean(np.square(values) / (variance + systematic), sides[0])
+    standardized = np.square(values) / (variance + systematic)
+    squares = _local_mean(standardized.astype(np.float32, copy=False), sides[0])
     ratios = [squares / np.float32(threshold(rate, degrees))]
     for side in sides:
         expected = _local_mean(variance, side) / side**2 + _local_mean(systematic, side)
