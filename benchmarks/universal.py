@@ -240,7 +240,7 @@ def _measure_sample(
     return row
 
 
-TABLES = {
+TABLES: dict[str, Callable[..., Iterator[tuple[Run, Callable[[], Any]]]]] = {
     "lenses": lens_runs,
     "mismatch": mismatch_runs,
     "contents": content_runs,

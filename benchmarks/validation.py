@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate import PSFField, load_lens, read_image, validate_shifted
+from napari_coordgate import Lens, PSFField, load_lens, read_image, validate_shifted
 from napari_coordgate.io import find_images
 from napari_coordgate.io.files import sample_data_folder
 
@@ -45,6 +45,7 @@ def sample_scene(side: int) -> NDArray[np.float32]:
 def measure(side: int) -> list[dict[str, Any]]:
     """Return the figures of each lens and number of photons; write the picture of the true one."""
     lens, shift = load_lens(sample_data_folder() / "lens.yaml"), side * 15 // 32
+    assert isinstance(lens, Lens)
     fields = {
         times: PSFField.from_lens(
             lens.replace(field_curvature_um=times * lens.field_curvature_um), (side, side)

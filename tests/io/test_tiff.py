@@ -160,9 +160,10 @@ def test_missing_planes_of_an_ome_tiff_are_refused(tmp_path: Path) -> None:
     xml.addimage("uint16", (3, 20, 17), (3, 1, 1, 20, 17, 1), axes="ZYX")
     tifffile.imwrite(path, stack()[0], description=xml.tostring(), metadata=None)
     image = read_image(path)
-    assert np.array_equal(image.data[0], stack()[0])
+    plane = slice(None), slice(None)
+    assert np.array_equal(image.plane((0, *plane)), stack()[0])
     with pytest.raises(ImageError, match="plane 1 is missing, 1 of 3"):
-        image.data[1]
+        image.plane((1, *plane))
 
 
 # Windows of compressed or tiled pages
@@ -377,7 +378,8 @@ def test_planes_of_a_stopped_acquisition_are_read_and_missing_ones_named(tmp_pat
     description = re.sub(r"<TiffData[^>]*/>", there, xml).encode()
     tifffile.imwrite(path, planes.reshape(6, 16, 20)[:5], description=description, metadata=None)
     image = read_image(path)
-    np.testing.assert_array_equal(image.data[:2], planes[:2])
-    np.testing.assert_array_equal(image.data[2, 0], planes[2, 0])
+    plane = slice(None), slice(None)
+    np.testing.assert_array_equal(image.data[slice(2), slice(None), *plane], planes[:2])
+    np.testing.assert_array_equal(image.plane((2, 0, *plane)), planes[2, 0])
     with pytest.raises(ImageError, match=r"stopped.ome.tif: plane 2, 1 is missing, 5 of 6"):
-        image.data[2, 1]
+        image.plane((2, 1, *plane))

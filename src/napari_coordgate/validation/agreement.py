@@ -150,7 +150,7 @@ def _zone(name: str, terms: Array, block: Indices, names: str) -> ZoneAgreement:
     before, after = _agreement(sums)
     detail = float(np.sqrt(np.abs(sums[:, 2]).sum() / max(float(sums[:, 0].sum()), 1e-300)))
     draws = np.random.default_rng(0).multinomial(blocks, np.full(blocks, 1 / blocks), _SAMPLES)
-    drawn = _agreement(np.tensordot(draws, by_block, axes=1))
+    drawn = _agreement(np.tensordot(draws.astype(np.float64), by_block, axes=1))
     spread = np.std((drawn[1] - drawn[0]).mean(axis=-1)) * np.sqrt(blocks / (blocks - 1))
     half = float(spread * student.ppf((1 + _CONFIDENCE) / 2, blocks - 1))
     change = float(np.mean(after - before))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
@@ -29,6 +29,7 @@ from napari_coordgate.widgets.methods import NO_PSF_FIELD, MethodChoice
 from napari_coordgate.widgets.preferences import load_preferences
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from napari_coordgate.optics import PSFField
@@ -120,7 +121,7 @@ class AdaptRequest:
         adapted.save(self.path)
         return Adaptation(adapted, self.path, self.lens, gain, where)
 
-    def images(self) -> tuple[list[NDArray], list[NDArray], str]:
+    def images(self) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], str]:
         """Scaled images to train on, those to measure on, and what the latter are."""
         from napari_coordgate.training.universal import load_images
 
@@ -175,7 +176,9 @@ class AdaptSection(QObject):
         if problems := problems_of(self.form):
             raise SettingsError(problems)
         method, layer = self._method, self.sharp.value
-        psf_field, settings = method.require(), method.settings()["deconvolution"]
+        # The universal model needs a blur, so that the method is none with a model of a lens.
+        psf_field = cast("PSFField", method.require())
+        settings = method.settings()["deconvolution"]
         path = free_name(load_preferences().model_folder, f"universal-{_file_word(method.name)}")
         check_writable(path)
         return AdaptRequest(
@@ -192,7 +195,7 @@ class AdaptSection(QObject):
     def job(self) -> Job[Adaptation]:
         """Job that adapts; its end offers the adapted model in every widget."""
         request, session = self.request(), self._panel.session
-        job = Job(ADAPTING, request.events, done_message=str)
+        job: Job[Adaptation] = Job(ADAPTING, request.events, done_message=str)
 
         def offer(end: JobEnd[Adaptation]) -> None:
             if end.result is not None:

@@ -74,7 +74,7 @@ class DeblurRequest:
     out: NDArray[Any]
     first_plane: Callable[[], tuple[int, ...]]
     is_confirmed: bool = False
-    maps: dict[str, Any] | None = None
+    maps: dict[str, NDArray[Any]] | None = None
     """Takes the maps that show where the result can be trusted; None: they are not wanted."""
 
     def events(self, job: Job) -> Generator[Event, None, Any]:
@@ -99,8 +99,9 @@ class DeblurRequest:
 
     def _create_map(self, name: str) -> NDArray[Any]:
         assert self.maps is not None
-        self.maps[name] = result_array(self.image.data.shape, np.float32)
-        return self.maps[name]
+        created: NDArray[Any] = result_array(self.image.data.shape, np.float32)
+        self.maps[name] = created
+        return created
 
     def _runtime(self) -> DeblurRuntime:
         runtime = self.settings.select(DeblurRuntime)

@@ -127,7 +127,7 @@ class MethodChoice(QObject):
         """Name of the chosen model or PSF field."""
         return (self.model if self.is_model else self.psf_field).name
 
-    def choose(self, method: str, value: Model | PSFField) -> None:
+    def choose(self, method: str, value: Any) -> None:
         """Choose a method by its name in the window, and its model or PSF field."""
         self._is_users = True
         self.box.setCurrentText(method)

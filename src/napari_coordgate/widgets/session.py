@@ -71,7 +71,12 @@ class Session:
             return UniversalModel.load(path) if is_universal(path) else Model.load(path)
 
         job = _reading_job(path, load)
-        job.finished.connect(lambda end: end.result is not None and self.add(end.result, path))
+
+        def add(end: "JobEnd[AnyModel]") -> None:
+            if end.result is not None:
+                self.add(end.result, path)
+
+        job.finished.connect(add)
         self.start(job)
         return job
 
