@@ -122,6 +122,12 @@ class FileChanged:
         What went wrong, or a warning; empty if there is nothing to say.
     note : str
         Something to know that is no fault, such as what could not be checked.
+    verdict : {"", "green", "amber", "red"}
+        Whether the result can be trusted; empty if it was not asked for.
+    contradicted : float or None
+        Fraction of the pixels at which the image contradicts the result.
+    expected_error : float or None
+        Mean of the expected error (90 % bound), in units of the image.
     thumbnails : tuple of ndarray, or None
         The blurred and the deblurred image at reduced size, shape (h, w), if it is done.
     """
@@ -132,6 +138,9 @@ class FileChanged:
     seconds: float = 0.0
     message: str = ""
     note: str = field(default="", kw_only=True)
+    verdict: Literal["", "green", "amber", "red"] = field(default="", kw_only=True)
+    contradicted: float | None = field(default=None, kw_only=True)
+    expected_error: float | None = field(default=None, kw_only=True)
     thumbnails: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(
         default=None, compare=False
     )

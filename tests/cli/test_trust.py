@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from napari_coordgate.cli.trust import map_path
 from napari_coordgate.io import read_image
+from napari_coordgate.trust.files import map_path
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -32,11 +32,12 @@ def test_maps_are_written_beside_the_result_and_the_verdict_printed(
     assert again.returncode != 0 and "restored.error.ome.tif" in again.stderr
 
 
-def test_a_folder_is_refused(run: Run, world: World, tmp_path: Path) -> None:
+def test_the_report_of_a_folder_has_the_verdicts(run: Run, world: World, tmp_path: Path) -> None:
     flags = ("-m", world.model, "-o", tmp_path / "results", "--trust")
     finished = run("deblur", world.blurred.parent, *flags)
-    assert finished.returncode != 0
-    assert "single images" in finished.stderr
+    assert finished.returncode == 0
+    report = (tmp_path / "results" / "deblur-report.jsonl").read_text()
+    assert report.count('"verdict":') == len(list(world.blurred.parent.iterdir()))
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.ome.zarr", "a.npy", "a.png"])

@@ -117,6 +117,21 @@ def test_without_a_sharp_image_there_are_no_metrics(scene: Scene, network: Model
     assert "sharp image is unknown" in summarize_methods("cells", [done.row])
 
 
+def test_without_a_sharp_image_each_result_is_judged(
+    scene: Scene, network: Model, field: PSFField
+) -> None:
+    done = compared(Scene(scene.blurred), {"net": network, "RL": METHODS["RL"]}, field)
+    for one in done:
+        assert one.row.verdict in ("green", "amber", "red")
+        assert one.row.expected_error is None
+    assert done[0].row.contradicted is None  # the network states no blur
+    assert done[1].row.contradicted is not None
+    np.testing.assert_array_equal(done[0].restored, deblur(scene.blurred, network))
+    _, known = compared(scene, {"RL": METHODS["RL"]}, field)
+    assert not known.row.verdict
+    np.testing.assert_allclose(done[1].restored, known.restored, rtol=1e-4, atol=1e-2)
+
+
 def test_progress_names_the_method(scene: Scene, network: Model, field: PSFField) -> None:
     events = list(compare_on_image_events(scene, {"net": network, "RL": METHODS["RL"]}, field))
     stages = [event.stage for event in events if isinstance(event, Progress)]

@@ -102,9 +102,12 @@ class BatchSummary:
 
     def __str__(self) -> str:
         warned = sum(1 for file in self.done if file.message)
+        verdicts = [file.verdict for file in self.done if file.verdict]
+        trust = [f"{n} {color}" for color in ("red", "amber") if (n := verdicts.count(color))]
         parts = [
             f"Deblurred {pluralize(len(self.done), 'file')}",
             f" ({warned} with a warning)" if warned else "",
+            f", {', '.join(trust) or 'all green'}" if verdicts else "",
             f", {len(self.up_to_date)} up to date" if self.up_to_date else "",
             f", {len(self.failed)} failed" if self.failed else "",
             f", {len(self.skipped)} skipped" if self.skipped else "",

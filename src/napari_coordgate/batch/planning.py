@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
+from napari_coordgate.batch.trust import TrustFigures
 from napari_coordgate.batch.worker import Batch, Task
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import ImageError, OutputError
@@ -92,7 +93,8 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
     is_complete = is_unchanged if earlier.status == "done" else not is_unchanged
     same_source = (earlier.size, earlier.modified_ns) == (source.size, source.modified_ns)
     if is_complete and same_source and earlier.config_hash == task.batch.config_hash:
-        return task.result("up_to_date")
+        trust = TrustFigures(earlier.verdict, earlier.contradicted, earlier.expected_error)
+        return task.result("up_to_date", **trust._asdict())
     if earlier.source != source.path and not same_source:
         message = f"{target} already exists, for a file of another folder; {advice}."
         return task.result("failed", message=message)

@@ -106,6 +106,7 @@ class Report:
             seconds=result.seconds,
             message=result.message,
             note=result.note,
+            **_trust(result),
             output=output,
             config_hash=result.config_hash,
             size=result.size,
@@ -134,6 +135,17 @@ class Report:
             self._file.flush()
         except OSError as error:
             raise _cannot_write(self.path, error) from error
+
+
+def _trust(result: TaskResult) -> dict[str, object]:
+    """Fields of a result whose trust was asked for."""
+    if not result.verdict:
+        return {}
+    return {
+        "verdict": result.verdict,
+        "contradicted": result.contradicted,
+        "expected_error": result.expected_error,
+    }
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from queue import Empty
 from napari_coordgate.batch.executors import Executor, open_executor
 from napari_coordgate.batch.planning import check_disk_space
 from napari_coordgate.batch.report import Report, TaskResult
+from napari_coordgate.batch.trust import wants_trust
 from napari_coordgate.batch.worker import (
     Batch,
     Task,
@@ -47,7 +48,9 @@ class FileJob:
     @property
     def can_be_shared(self) -> bool:
         """Whether several workers may work on it: it is large, and its format takes planes."""
-        return self.task.batch.config.format == "ome-zarr" and self.task.source.size >= SHARED_BYTES
+        config = self.task.batch.config
+        is_large = self.task.source.size >= SHARED_BYTES
+        return config.format == "ome-zarr" and is_large and not wants_trust(config)
 
     def share(self, width: int) -> None:
         """Create the output here, and split the work into tasks for some of the planes each."""

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +19,11 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime
+from napari_coordgate.batch.trust import TrustFigures, assess_file, wants_trust
 from napari_coordgate.config import BatchConfig, BatchRuntime, Device, FileConfig, UniversalConfig
 from napari_coordgate.devices import assign_gpu
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
-from napari_coordgate.events import FileStatus, Note, Progress
+from napari_coordgate.events import Event, FileStatus, Note, Progress, run
 from napari_coordgate.inference import (
     DeblurMethod,
     Deblurrer,
@@ -45,6 +46,7 @@ from napari_coordgate.io.files import temporary_path
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
+from napari_coordgate.trust.files import MAPS, map_path
 from napari_coordgate.universal_model import shipped_path
 
 OnProgress = Callable[[float], None]
@@ -147,6 +149,8 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     if weights := universal_weights(config):
         del values["deconvolution"]["weights"]  # their content counts
         files.append(weights)
+    if wants_trust(config):  # results of earlier batches without it stay up to date
+        values |= {"trust": True, "trust_maps": config.trust_maps}
     settings = json.dumps(values, sort_keys=True)
     content = " ".join(map(file_hash, files))
     return hashlib.sha256(f"{content} {settings}".encode()).hexdigest()[:16]
@@ -168,10 +172,10 @@ def universal_weights(config: BatchConfig) -> Path | None:
 def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) -> TaskResult:
     """Deblur the file of a task; errors become a failed result, a cancel the status "waiting"."""
     start = time.perf_counter()
-    message, note, thumbnails = "", "", None
+    done = _Done("", "", None)
     try:
         if not task.is_done:  # by a worker that was killed just afterwards
-            message, note, thumbnails = _deblur(task, on_progress, cancel)
+            done = _deblur(task, on_progress, cancel)
     except CanceledError:
         return task.result("waiting", seconds=time.perf_counter() - start)
     except Exception as error:  # one bad file must not end the batch
@@ -180,9 +184,10 @@ def deblur_file(task: Task, on_progress: OnProgress, cancel: threading.Event) ->
     result = task.result(
         "done",
         seconds=time.perf_counter() - start,
-        message=message,
-        note=note,
-        thumbnails=thumbnails,
+        message=done.message,
+        note=done.note,
+        thumbnails=done.thumbnails,
+        **done.trust._asdict(),
     )
     return result if task.out is not None else with_output_stat(result)
 
@@ -201,6 +206,11 @@ class OpenSource(NamedTuple):
     alignment: FrameAlignment
     reference: Model | PSFField
     deblurrer: Deblurrer
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Shape of the pieces in which the result is written."""
+        return self.deblurrer.tile_shape(self.alignment.window.shape)
 
 
 def open_source(
@@ -235,11 +245,21 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
             task.done_marker.touch()
 
 
-def _deblur(
-    task: Task, on_progress: OnProgress, cancel: threading.Event
-) -> tuple[str, str, Thumbnails | None]:
-    """Deblur a file; returns a warning and a note for the user, and thumbnails if wanted."""
-    image, alignment, reference, deblurrer = open_source(task, _method(task), cancel)
+class _Done(NamedTuple):
+    """What there is to say about a deblurred file: a warning, a note, thumbnails and figures."""
+
+    message: str
+    note: str
+    thumbnails: Thumbnails | None
+    trust: TrustFigures = TrustFigures()
+
+
+def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Done:
+    """Deblur a file, with its trust if that was asked for."""
+    opened = open_source(task, _method(task), cancel)
+    if wants_trust(task.batch.config):
+        return _assess(task, opened, on_progress, cancel)
+    image, alignment, reference, deblurrer = opened
     config, mismatch = task.batch.config, Mismatch()
     if task.part == 0:
         runtime = task.batch.runtime
@@ -254,19 +274,48 @@ def _deblur(
                 on_progress(event.done / event.total)
             if isinstance(event, Note):
                 notes.append(event.text)
-        if (
-            task.batch.thumbnails
-            and middle_plane_index(image) in list(plane_indices(image))[task.planes]
-        ):
-            return _thumbnail(image, image.data), _thumbnail(image, out)
-        return None
+        is_shown = middle_plane_index(image) in list(plane_indices(image))[task.planes]
+        return _thumbnails(task, image, out) if is_shown else None
 
     if task.out is not None:
         thumbnails = fill(task.out)
     else:
-        with create_output(task, image, deblurrer.tile_shape(alignment.window.shape)) as out:
+        with create_output(task, image, opened.tile_shape) as out:
             thumbnails = fill(out)
-    return message, " ".join(filter(None, notes)), thumbnails
+    return _Done(message, " ".join(filter(None, notes)), thumbnails)
+
+
+def _assess(
+    task: Task, opened: OpenSource, on_progress: OnProgress, cancel: threading.Event
+) -> _Done:
+    """Deblur a file with its trust; its maps are written if that was asked for."""
+    image, alignment, batch = opened.image, opened.alignment, task.batch
+    with ExitStack() as stack:
+        out = stack.enter_context(create_output(task, image, opened.tile_shape))
+
+        def create_map(name: str) -> Any:
+            path, kind = map_path(task.target, MAPS[name]), np.dtype(np.float32)
+            file = create_image(path, image, dtype=kind, overwrite=task.replace)
+            return stack.enter_context(file)
+
+        def show(event: Event) -> None:
+            if isinstance(event, Progress):
+                on_progress(event.done / event.total)
+
+        files = create_map if batch.config.trust_maps else None
+        arguments = (image, _method(task), alignment, batch.config, batch.runtime, out, files)
+        figures, verdict = run(assess_file(*arguments, cancel), show)
+        thumbnails = _thumbnails(task, image, out)
+    red = (finding.message for finding in verdict.findings if finding.color == "red")
+    message = " ".join(filter(None, [alignment.note, *red]))
+    return _Done(message, " ".join(verdict.notes), thumbnails, figures)
+
+
+def _thumbnails(task: Task, image: Image, out: Any) -> Thumbnails | None:
+    """Thumbnails of an image and its result, if they are wanted."""
+    if not task.batch.thumbnails:
+        return None
+    return _thumbnail(image, image.data), _thumbnail(image, out)
 
 
 def _method(task: Task) -> DeblurMethod:

@@ -308,14 +308,6 @@ def deblur(
     ] = None,
     axes: Axes = None,
     origin: Origin = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Also say where the result can be trusted, and write maps of it beside the "
-            "output: expected error, contradiction, finest detail (images only).",
-        ),
-    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur an image, or all images in a folder.
@@ -347,12 +339,10 @@ def deblur(
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
-        if trust:
-            raise SettingsError(f"--trust is for single images, but {image} is a folder; omit it.")
         files.check()  # a file of the wrong kind is an error before the work
         settings = files.settings(given, axes=axes, origin=window_origin)
         raise typer.Exit(deblur_images(image, files.method, path, settings, overwrite))
-    if trust:
+    if files.settings(given).trust:
         from napari_coordgate.cli.trust import assess_image
 
         assess_image(image, files, path, axes, window_origin, given, overwrite)

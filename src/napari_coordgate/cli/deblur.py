@@ -36,7 +36,7 @@ from napari_coordgate.io.processing import alpha_sample
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
-IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys()
+IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys() | {"trust"}
 """Settings of a batch that also apply to a single image."""
 DECONVOLUTION = {"deconvolution", "camera"}
 """Settings that apply to a lens alone, and not to a model trained for it."""

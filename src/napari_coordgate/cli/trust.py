@@ -14,11 +14,9 @@ from napari_coordgate.cli.output import image_output
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime
 from napari_coordgate.inference import DeblurResult, assess_events, output_dtype
-from napari_coordgate.io import IMAGE_SUFFIXES, Image
+from napari_coordgate.io import Image
 from napari_coordgate.trust import TrustVerdict
-
-MAPS = {"error_map": "error", "contradiction_map": "contradiction", "detail_um": "detail_um"}
-"""Maps of a result, and what is added to the name of their files."""
+from napari_coordgate.trust.files import MAPS, map_path
 
 
 def assess_image(
@@ -72,16 +70,6 @@ def _write_result(
                 cancel=cancel,
             )
         )
-
-
-def map_path(output: Path, word: str) -> Path:
-    """File of a map beside a result: ``NAME.error.ome.tif`` beside ``NAME.tif``."""
-    name = output.name
-    for suffix in sorted((".ome.tif", ".ome.tiff", ".ome.zarr", *IMAGE_SUFFIXES), key=len)[::-1]:
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-            break
-    return output.with_name(f"{name}.{word}.ome.tif")
 
 
 def print_verdict(verdict: TrustVerdict) -> None:

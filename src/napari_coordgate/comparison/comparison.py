@@ -74,6 +74,12 @@ class Row(Record):
     """Wall time for one image."""
     device: str = ""
     """Device that computed the row."""
+    verdict: Literal["", "green", "amber", "red"] = ""
+    """Whether the result can be trusted; empty where the sharp image is known."""
+    contradicted: float | None = None
+    """Fraction of the pixels at which the image contradicts the result."""
+    expected_error: float | None = None
+    """Mean of the expected error (90 % bound), in units of the image."""
     note: str = ""
     """Why the method failed, or what to know about its result."""
     stem: str = Field("", pattern=r"^[^/\\]+$")

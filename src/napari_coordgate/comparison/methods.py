@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from napari_coordgate.errors import FrameMismatchError, PSFError, SettingsError
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import (
+    DeblurResult,
     Predictor,
     UniversalDeblurrer,
     align_to_frame,
+    assess_events,
     deblur_events,
 )
 from napari_coordgate.io import Image
@@ -63,6 +65,8 @@ class ReadyMethod:
     """Yields events and returns the restored image (h, w) in the units of the blurred one."""
     note: str = ""
     """What to know about the results."""
+    assessed: list[DeblurResult] = field(default_factory=list)
+    """Latest result with its verdict, of a method that was built with ``trust``."""
 
     def __call__(self, blurred: NDArray[Any], window: Window) -> Float32:
         """Restore an image without looking at the events."""
@@ -118,9 +122,15 @@ def image_method(
     *,
     camera: Camera | None = None,
     runtime: DeblurRuntime = DEFAULT_RUNTIME,
+    trust: bool = False,
     cancel: threading.Event | None = None,
 ) -> ReadyMethod:
-    """Build a method for one image in its own units, run as `deblur` and `deconvolve` do."""
+    """Build a method for one image in its own units, run as `deblur` and `deconvolve` do.
+
+    With ``trust``, each result is judged, as by `assess`.
+    """
+    if trust and (isinstance(method, Model) or psf_field is not None):
+        return _assessed(name, method, image, psf_field, camera, runtime, cancel)
     if isinstance(method, Model):
         alignment = align_to_frame(image, method)
         job = partial(deblur_events, model=method, origin=alignment, runtime=runtime, cancel=cancel)
@@ -150,6 +160,44 @@ def image_method(
         cancel=cancel,
     )
     return ReadyMethod(name, kind_of(method), 0, _on_pixels(job, image))
+
+
+def _assessed(
+    name: str,
+    method: AnyMethod,
+    image: Image,
+    psf_field: PSFField | None,
+    camera: Camera | None,
+    runtime: DeblurRuntime,
+    cancel: threading.Event | None,
+) -> ReadyMethod:
+    """Method for one image whose results are judged."""
+    if isinstance(method, Model):
+        reference: Model | PSFField = method
+        config, parameters = DeblurConfig(), _parameters(method)
+    else:
+        assert psf_field is not None
+        reference = psf_field
+        config = DeblurConfig(deconvolution=method, camera=camera or Camera())
+        parameters = 0
+        if isinstance(method, UniversalConfig):
+            parameters = _parameters(UniversalModel.load(method.weights))
+    alignment = align_to_frame(image, reference)
+    assessed: list[DeblurResult] = []
+
+    def restore(blurred: NDArray[Any], window: Window) -> Generator[Event, None, Float32]:
+        result = yield from assess_events(
+            replace(image, data=blurred),
+            reference,
+            config=config,
+            origin=alignment,
+            runtime=runtime,
+            cancel=cancel,
+        )
+        assessed[:] = [result]
+        return np.asarray(result.image, np.float32)
+
+    return ReadyMethod(name, kind_of(method), parameters, restore, alignment.note, assessed)
 
 
 def unchanged() -> ReadyMethod:

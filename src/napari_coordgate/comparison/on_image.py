@@ -21,6 +21,7 @@ from napari_coordgate.config import Camera, DeblurRuntime, Scaling
 from napari_coordgate.errors import CanceledError, CoordGateError, ImageError
 from napari_coordgate.events import Event, Progress, pluralize, raise_if_canceled
 from napari_coordgate.geometry import Window
+from napari_coordgate.inference import DeblurResult
 from napari_coordgate.io import Image
 from napari_coordgate.normalization import check_plane, fit_normalizer
 from napari_coordgate.optics import PSFField
@@ -92,6 +93,8 @@ def compare_on_image_events(
 ) -> Generator[Event | MethodDone, None, list[MethodDone]]:
     """Restore one image by each method in turn; a method that fails does not stop the others.
 
+    If the sharp image is not known, each result is judged instead, as by `assess`.
+
     Yields `Progress` whose stage is the method's name, and `MethodDone` after each method; if
     the sharp image is known, the first is the blurred image as it is.
     """
@@ -110,6 +113,7 @@ def compare_on_image_events(
                 psf_field,
                 camera=camera,
                 runtime=runtime,
+                trust=not pair.sharp.size,
                 cancel=cancel,
             )
             result = yield from _evaluate(ready, pair, cancel)
@@ -141,7 +145,22 @@ def _evaluate(
             yield replace(event, stage=method.name)
     seconds = result.seconds[0] if is_method else None
     row = result.row(method).model_copy(update={"inference_seconds": seconds})
+    if method.assessed:
+        row = _judged(row, method.assessed[0])
     return MethodDone(row, np.asarray(result.restored[0], np.float32))
+
+
+def _judged(row: Row, result: DeblurResult) -> Row:
+    """Row with the verdict on its result, and why it is red."""
+    error, compared = result.error_map, result.contradiction_map
+    red = (finding.message for finding in result.verdict.findings if finding.color == "red")
+    trust = {
+        "verdict": result.verdict.color,
+        "contradicted": None if compared is None else float(np.mean(compared > 1)),
+        "expected_error": None if error is None else float(np.mean(error)),
+        "note": " ".join(filter(None, [row.note, *red])),
+    }
+    return row.model_copy(update=trust)
 
 
 def _succeeded(done: Sequence[MethodDone]) -> list[MethodDone]:

@@ -9,6 +9,8 @@ from napari_coordgate.comparison.comparison import BLURRED, Row
 
 Reader = Callable[[Row], float | None]
 METRICS = ("psnr", "ssim", "psnr_center", "psnr_middle", "psnr_edge")
+TRUST = ("verdict", "contradicted", "expected_error")
+"""Fields of rows where the sharp image is unknown."""
 
 
 def _quality(name: str) -> Reader:
@@ -60,11 +62,13 @@ def as_csv(rows: Sequence[Row], delimiter: str = ",") -> str:
     """Table for spreadsheets with a line for each row; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(["method", *METRICS, "seconds", "parameters", "note"])
+    writer.writerow(["method", *METRICS, *TRUST, "seconds", "parameters", "note"])
     for row in rows:
         metrics = [row.quality.get(name) for name in METRICS]
         parameters = row.parameters or None
-        writer.writerow([row.method, *metrics, row.inference_seconds, parameters, row.note])
+        trust = [getattr(row, name) for name in TRUST]
+        end = [row.inference_seconds, parameters, row.note]
+        writer.writerow([row.method, *metrics, *trust, *end])
     return text.getvalue()
 
 

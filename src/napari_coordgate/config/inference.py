@@ -123,6 +123,16 @@ class BatchConfig(FileConfig):
         "several with commas.",
     )
     format: OutputFormat = Field("ome-tiff", description="File format of the results.")
+    trust: bool = Field(
+        False,
+        description="Also say where each result can be trusted: verdict, contradicted pixels and "
+        "expected error, in the report; of a single image, with maps beside the result.",
+    )
+    trust_maps: bool = Field(
+        False,
+        description="Write the maps beside each result of a folder, too: expected error, "
+        "contradiction, finest detail.",
+    )
 
 
 class BatchRuntime(DeblurRuntime):

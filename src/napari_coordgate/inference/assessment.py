@@ -178,7 +178,7 @@ def assess(
 
 def assess_events(
     image: PixelArray | Image,
-    model: AnyMethod = "universal",
+    model: AnyMethod | DeblurMethod = "universal",
     *,
     psf_field: AnyBlur | None = None,
     camera: Camera | None = None,
@@ -196,6 +196,8 @@ def assess_events(
 
     Parameters
     ----------
+    model : AnyMethod or DeblurMethod, optional
+        As for `assess`, or a method with its files loaded.
     out : ndarray, shape of ``image``, optional
         Array for the deblurred image, for example a memory map; it is filled plane by plane.
     create_map : callable, optional

@@ -50,12 +50,14 @@ class DeblurMethod:
     @classmethod
     def of(
         cls,
-        model: AnyMethod,
+        model: AnyMethod | DeblurMethod,
         psf_field: AnyBlur | None,
         config: DeblurConfig,
         runtime: DeblurRuntime,
     ) -> DeblurMethod:
         """Method of the arguments of `deblur`; raises what is wrong with them or their files."""
+        if isinstance(model, DeblurMethod):  # loaded before, for many images
+            return model
         universal = None
         if psf_field is None and not _is_method(model):
             source = _load(model)

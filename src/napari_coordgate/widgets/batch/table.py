@@ -35,10 +35,11 @@ COLUMNS = {
     "File": "Path within the folder.",
     "Status": "Status of the file.",
     "Time": "Processing time.",
+    "Trust": "Whether the result can be trusted, if Trust is set.",
     "Message": "Error or warning.",
 }
 """Headings and their tooltips."""
-FILE, STATUS, TIME, MESSAGE = range(len(COLUMNS))
+FILE, STATUS, TIME, TRUST, MESSAGE = range(len(COLUMNS))
 STATUSES: dict[FileStatus, tuple[str, str]] = {
     "failed": ("✗ failed", COLORS["failed"]),
     "running": ("▶ running", COLORS["canceled"]),
@@ -49,9 +50,12 @@ STATUSES: dict[FileStatus, tuple[str, str]] = {
 }
 """Text and color of each status, in sorting order; without a color, the theme decides."""
 STATUS_ORDER = list(STATUSES)
+VERDICTS = {"red": COLORS["failed"], "amber": COLORS["canceled"], "green": COLORS["completed"]}
+"""Color of each verdict, in sorting order."""
+VERDICT_ORDER = [*VERDICTS, ""]
 TOOLTIP_WIDTH = 80
 """Characters per line."""
-COLUMN_WIDTHS = (150, 92, 56)
+COLUMN_WIDTHS = (140, 88, 52, 52)
 """Of all columns but the last, which takes the remaining width, pixels."""
 MIN_ROWS = 5
 ROOT = QModelIndex()
@@ -60,6 +64,16 @@ ROOT = QModelIndex()
 def status_text(status: FileStatus) -> str:
     """Status in words."""
     return STATUSES[status][0].partition(" ")[2]
+
+
+def trust_text(file: FileChanged) -> str:
+    """Figures of the trust of a result in words; empty if there are none."""
+    parts = []
+    if file.contradicted is not None:
+        parts.append(f"{100 * file.contradicted:.2g} % of the pixels contradict the image")
+    if file.expected_error is not None:
+        parts.append(f"expected error {file.expected_error:.3g}")
+    return ", ".join(parts)
 
 
 class FileModel(QAbstractTableModel):
@@ -123,13 +137,16 @@ class FileModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(file, column)
         if role == Qt.ItemDataRole.UserRole:
-            keys = (index.row(), STATUS_ORDER.index(file.status), file.seconds, file.message)
-            return keys[column]
+            status, verdict = STATUS_ORDER.index(file.status), VERDICT_ORDER.index(file.verdict)
+            return (index.row(), status, file.seconds, verdict, file.message)[column]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{file.source}\n{fill(file.message, TOOLTIP_WIDTH)}".strip()
+            lines = (str(file.source), fill(file.message, TOOLTIP_WIDTH), trust_text(file))
+            return "\n".join(filter(None, lines))
         if role == Qt.ItemDataRole.ForegroundRole and column == STATUS:
             color = STATUSES[file.status][1]
             return QColor(color) if color else None
+        if role == Qt.ItemDataRole.ForegroundRole and column == TRUST and file.verdict:
+            return QColor(VERDICTS[file.verdict])
         if role == Qt.ItemDataRole.TextAlignmentRole and column == TIME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -141,6 +158,8 @@ class FileModel(QAbstractTableModel):
             return STATUSES[file.status][0]
         if column == TIME:
             return f"{file.seconds:.1f} s" if file.seconds else ""
+        if column == TRUST:
+            return file.verdict
         return file.message.removeprefix(str(file.source)).lstrip(": ")  # the row has the name
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = "\N{EN DASH}"
-NO_TRUTH = "The sharp image is unknown: compare the images by eye; only times are measured."
+NO_TRUTH = "The sharp image is unknown: compare the images by eye, and their verdicts."
 NUMBER = Qt.ItemDataRole.UserRole
 MARGIN = 12
 """Pixels of a column beside its widest text; all columns fit into a dock widget."""
@@ -65,6 +65,13 @@ def _count(value: float) -> str:
     return f"{value / 1e3:.0f} k" if value < 1e6 else f"{value / 1e6:.1f} M"
 
 
+VERDICTS = ("red", "amber", "green")
+
+
+def _verdict(row: "Row") -> float | None:
+    return VERDICTS.index(row.verdict) if row.verdict else None
+
+
 COLUMNS = (
     _quality("PSNR", "psnr", "Peak signal-to-noise ratio, dB.", ".2f"),
     _quality("SSIM", "ssim", "Structural similarity, at most 1.", ".3f"),
@@ -79,7 +86,33 @@ COLUMNS = (
         -1,
     ),
     Column("size", "Number of learned parameters.", lambda row: row.parameters or None, _count, 0),
+    Column(
+        "trust",
+        "Verdict on the result, where the sharp image is unknown.",
+        _verdict,
+        lambda value: VERDICTS[int(value)],
+        1,
+    ),
+    Column(
+        "denied",
+        "Pixels at which the image contradicts the result.",
+        lambda row: row.contradicted,
+        lambda value: f"{100 * value:.1f} %",
+        -1,
+    ),
+    Column(
+        "error",
+        "Mean of the expected error (90 % bound), in units of the image.",
+        lambda row: row.expected_error,
+        lambda value: f"{value:.3g}",
+        -1,
+    ),
 )
+
+
+TRUSTS = frozenset(column.heading for column in COLUMNS[-3:])
+QUALITIES = frozenset(column.heading for column in COLUMNS[:5])
+"""Columns that need an unknown, and a known sharp image."""
 
 
 class ResultsTable(QWidget):
@@ -145,6 +178,10 @@ class ResultsTable(QWidget):
                 self._put(line, number, cell, column.tooltip)
         self.table.setSortingEnabled(True)
         self._show_notes([*([] if shown.has_metrics else [NO_TRUTH]), *_notes(self.rows)])
+        for number, column in enumerate(COLUMNS, start=1):
+            is_quality = column.heading in QUALITIES
+            hidden = column.heading in TRUSTS if shown.has_metrics else is_quality
+            self.table.setColumnHidden(number, hidden)
         self._fit()
         for button in (self.copy, self.save):
             button.setEnabled(bool(self.rows))

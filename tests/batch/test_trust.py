@@ -1,0 +1,60 @@
+"""A batch says where its results can be trusted, if asked."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from napari_coordgate.batch import BatchSummary, deblur_folder
+from napari_coordgate.batch.sources import REPORT_NAME
+from napari_coordgate.config import BatchConfig
+from napari_coordgate.io import read_image
+from tests.batch.conftest import World
+
+
+def judged(world: World, maps: bool = False) -> BatchSummary:
+    psf_field = world.write_psf_field(1.5)
+    config = BatchConfig(
+        trust=True, trust_maps=maps, deconvolution={"method": "richardson-lucy", "num_iter": 5}
+    )
+    return deblur_folder(world.folder, world.output, psf_field, config=config)
+
+
+def test_the_report_has_the_verdict_of_each_result(world: World) -> None:
+    summary = judged(world)
+    assert len(summary.done) == 4, [file.message for file in summary.failed]
+    lines = [json.loads(line) for line in (world.output / REPORT_NAME).read_text().splitlines()]
+    done = [line for line in lines if line.get("status") == "done"]
+    for line, file in zip(done, summary.done, strict=True):
+        assert line["verdict"] == file.verdict in ("green", "amber", "red")
+        assert 0 <= line["contradicted"] <= 1
+        assert line["expected_error"] is None  # only the universal model predicts it
+    assert not list(world.output.rglob("*.contradiction.*"))
+    again = judged(world)
+    assert [file.verdict for file in again.up_to_date] == [file.verdict for file in summary.done]
+
+
+def test_maps_are_written_beside_the_results(world: World) -> None:
+    summary = judged(world, maps=True)
+    for file in summary.done:
+        assert file.output is not None and file.contradicted is not None
+        name = file.output.name.removesuffix(".ome.tif")
+        compared = read_image(file.output.with_name(f"{name}.contradiction.ome.tif"))
+        assert compared.data.shape == read_image(file.output).data.shape
+        assert abs(float(np.mean(compared.pixels > 1)) - file.contradicted) < 1e-4
+    assert len(list(world.output.rglob("*.detail_um.ome.tif"))) == 4
+
+
+def test_trust_does_not_change_the_result_but_is_added_to_earlier_ones(world: World) -> None:
+    psf_field = world.write_psf_field(1.5)
+    config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 5})
+    plain = deblur_folder(world.folder, world.output, psf_field, config=config)
+    before = _pixels(plain)
+    summary = judged(world)
+    assert len(summary.done) == 4 and not plain.done[0].verdict
+    for name, pixels in _pixels(summary).items():
+        np.testing.assert_allclose(pixels, before[name], rtol=1e-5, atol=1e-3)
+
+
+def _pixels(summary: BatchSummary) -> dict[Path, np.ndarray]:
+    return {f.source: read_image(f.output).pixels for f in summary.done if f.output is not None}
