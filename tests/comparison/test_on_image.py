@@ -129,6 +129,7 @@ def test_without_a_sharp_image_each_result_is_judged(
     np.testing.assert_array_equal(done[0].restored, deblur(scene.blurred, network))
     _, known = compared(scene, {"RL": METHODS["RL"]}, field)
     assert not known.row.verdict
+    assert done[1].restored is not None and known.restored is not None
     np.testing.assert_allclose(done[1].restored, known.restored, rtol=1e-4, atol=1e-2)
 
 
