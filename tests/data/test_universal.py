@@ -16,7 +16,7 @@ from napari_coordgate.data.universal import UniversalSamples, random_crop
 from napari_coordgate.geometry import Window, pixel_coordinates
 from napari_coordgate.optics.pupil import lens_psfs
 
-LIBRARY = LensLibraryConfig(lenses=2, window_sizes=(48,), max_psf_size=31)
+LIBRARY = LensLibraryConfig(lenses=2, window_sizes=(48,), max_psf_size=61)
 
 
 def test_a_window_has_the_psfs_of_its_place_in_the_frame() -> None:
