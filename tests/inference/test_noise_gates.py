@@ -18,7 +18,7 @@ def universal_model(*coordinates: str) -> UniversalModel:
     """Small model whose gates vary strongly with these coordinates."""
     torch.manual_seed(0)
     network = UnrolledConfig.model_validate(
-        {"coordinates": coordinates, "base_channels": 4, "stages": 2}
+        {"coordinates": coordinates, "base_channels": 4, "stages": 2, "depth": 3}
     )
     weights = UnrolledNetwork(network).state_dict()
     weights = {name: torch.randn_like(w) for name, w in weights.items()}

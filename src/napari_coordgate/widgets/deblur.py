@@ -230,7 +230,9 @@ class DeblurWidget(JobWidget):
             self.note.setVisible(True)
 
     def _show_verdict(self, end: JobEnd) -> None:
-        """Say whether the result can be trusted."""
+        """Say whether the result can be trusted, or that an adapted model is not better."""
+        if isinstance(end.result, Adaptation) and not end.result.gain.is_better:
+            self.bar.show_message(end.message, VERDICT_COLORS["amber"])
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         if verdict is not None:
             self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])

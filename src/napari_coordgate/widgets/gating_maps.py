@@ -59,6 +59,8 @@ OVER_NOISE = (
 )
 ORDERS = ("most variable first", "as in the network")
 KERNEL_VIEW_HEIGHT = 150
+LEGEND_SPACE = 0.5
+"""Space for the legend, relative to that of the curves below it."""
 KERNEL_RADIUS_PX = 12
 """Radius that is shown of kernel and PSF, so that they compare."""
 
@@ -305,9 +307,12 @@ class GatingMapsWidget(Panel):
             self.curves.clear_curves()
         elif gates.frame is None:
             self.curves.clear_curves()
-            values = gates.values[name]
-            for channel in most_variable(values, len(COLORS)):
-                self.curves.draw(f"channel {channel}", gates.photons, values[:, channel])
+            channels = most_variable(gates.values[name], len(COLORS))
+            values = gates.values[name][:, channels]
+            for channel, curve in zip(channels, values.T, strict=True):
+                self.curves.draw(f"channel {channel}", gates.photons, curve)
+            low, high = float(values.min()), float(values.max())
+            self.curves.setYRange(low, high + LEGEND_SPACE * (high - low))
         else:
             pitch = map_pitch_px(name, gates.values, gates.frame.frame_shape)
             values = gate_values(gates.values[name], pitch, *self.pixel.value())

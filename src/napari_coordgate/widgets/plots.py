@@ -41,6 +41,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         super().__init__(axisItems={side: _Decades(side) for side in sides})
         self.viewer = viewer
         self.setFixedHeight(HEIGHT)
+        self.getPlotItem().layout.setContentsMargins(1, 1, 1, 6)  # else labels are cut below
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.set_labels(x_label, y_label)
         self.setLogMode(x=log_x, y=log)

@@ -86,7 +86,7 @@ class TrustLayers:
             elif live.layer is not None:
                 live.layer.refresh()
         self._set_limits()
-        self._add_next()
+        QTimer.singleShot(0, self._add_next)  # adding a layer takes napari a while
 
     def _add_next(self) -> None:
         """Add the layer of one map, and leave the next one to another turn of the event loop."""
