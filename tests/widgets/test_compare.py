@@ -15,13 +15,20 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_coordgate.config import Camera, GaussianLens
+from napari_coordgate.config import (
+    Camera,
+    DeblurConfig,
+    GaussianLens,
+    RichardsonLucyConfig,
+    WienerConfig,
+)
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Progress
-from napari_coordgate.inference import deblur
+from napari_coordgate.inference import DeblurResult, assess_events, deblur
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.simulation import simulate
+from napari_coordgate.trust import TrustVerdict
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.compare.table import COLUMNS, NO_TRUTH
 from napari_coordgate.widgets.compare.widget import SHARP
@@ -40,7 +47,7 @@ OF_LENS = [
     "RL, full field",
     "RL, mean PSF",
 ]
-PSNR, TIME = 1, 6
+PSNR, TIME, TRUST = 1, 6, 8
 """Columns of the table."""
 
 
@@ -139,6 +146,9 @@ def test_without_a_sharp_image_only_times_are_shown(
     assert column(widget, PSNR) == ["\N{EN DASH}"] * 2
     assert all(text.endswith(" s") for text in column(widget, TIME))
     assert NO_TRUTH in widget.results.note.text()
+    table = widget.results.table
+    assert set(column(widget, TRUST)) <= {"green", "amber", "red"}
+    assert table.isColumnHidden(PSNR) and not table.isColumnHidden(TRUST)
 
 
 def test_a_layer_can_be_the_sharp_image_of_a_plane_of_a_stack(
@@ -201,7 +211,18 @@ class Waiting:
 @pytest.fixture
 def waiting(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     method = Waiting()
-    monkeypatch.setattr("napari_coordgate.comparison.methods.deconvolve_events", method)
+
+    def assess_or_wait(
+        image: Any, reference: Any, *, config: DeblurConfig, cancel: threading.Event, **more: Any
+    ) -> Generator[Event, None, DeblurResult]:
+        is_classical = isinstance(config.deconvolution, WienerConfig | RichardsonLucyConfig)
+        if not is_classical:
+            more |= {"config": config, "cancel": cancel}
+            return (yield from assess_events(image, reference, **more))
+        pixels = yield from method(cancel=cancel)
+        return DeblurResult(pixels, None, None, None, TrustVerdict(()))
+
+    monkeypatch.setattr("napari_coordgate.comparison.methods.assess_events", assess_or_wait)
     return method
 
 
