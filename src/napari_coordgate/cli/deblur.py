@@ -31,8 +31,8 @@ from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import Image, plane_indices, read_image
 from napari_coordgate.io.files import check_not_exists, check_not_source
+from napari_coordgate.io.image import alpha_sample
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
-from napari_coordgate.io.processing import alpha_sample
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 

@@ -240,6 +240,12 @@ def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
     return Image(array, axes)
 
 
+def alpha_sample(image: Image) -> int | None:
+    """Index of the color sample that is an alpha channel; None if there is none."""
+    samples = image.data.shape[image.axes.index("S")] if "S" in image.axes else 0
+    return samples - 1 if samples in (2, 4) and image.data.dtype.kind == "u" else None
+
+
 def plane_indices(image: Image) -> Iterator[PlaneIndex]:
     """Iterate over the indices of all planes; each color sample is a plane of its own."""
     choices: list[Sequence[int | slice]] = [

@@ -11,7 +11,14 @@ import numpy as np
 from napari_coordgate.arrays import WritablePixelArray
 from napari_coordgate.errors import ConstantPlaneError
 from napari_coordgate.events import Event, Note, PlaneDone, Stopwatch, pluralize, raise_if_canceled
-from napari_coordgate.io.image import Image, PlaneView, StackIndex, plane_indices, stack_index
+from napari_coordgate.io.image import (
+    Image,
+    PlaneView,
+    StackIndex,
+    alpha_sample,
+    plane_indices,
+    stack_index,
+)
 from napari_coordgate.normalization import STRIP_BYTES, convert_dtype
 
 Check = Callable[[], object]
@@ -87,12 +94,6 @@ def process_planes(
         yield Note(f"{image.name}: copied, as they are constant: {shown}{more}.")
     if alpha is not None:
         yield Note(f"{image.name}: the alpha channel was copied.")
-
-
-def alpha_sample(image: Image) -> int | None:
-    """Index of the color sample that is an alpha channel; None if there is none."""
-    samples = image.data.shape[image.axes.index("S")] if "S" in image.axes else 0
-    return samples - 1 if samples in (2, 4) and image.data.dtype.kind == "u" else None
 
 
 def _copy(source: PlaneView, target: PlaneView) -> None:

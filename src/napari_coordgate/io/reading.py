@@ -7,7 +7,7 @@ from numpy.lib.format import open_memmap
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.image import AXES, Image, plane_indices
+from napari_coordgate.io.image import AXES, Image, alpha_sample, plane_indices
 from napari_coordgate.io.lazy import FileSnapshot, RawFileArray, SubsetArray, read_error
 from napari_coordgate.io.metadata import ImageMetadata
 from napari_coordgate.io.microscopes import MICROSCOPE_SUFFIXES, read_microscope
@@ -155,14 +155,14 @@ def _complete_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:
 
 def _drop_opaque_alpha(image: Image) -> Image:
     """Image without its alpha channel, if that is opaque everywhere."""
-    samples = image.data.shape[image.axes.index("S")] if "S" in image.axes else 0
-    if samples not in (2, 4) or image.data.dtype.kind != "u" or not _is_opaque(image):
+    alpha = alpha_sample(image)
+    if alpha is None or not _is_opaque(image):
         return image
     letters, metadata = image.axes.replace("S", ""), image.metadata._asdict()
-    if samples == 2:
+    if alpha == 1:
         gray = image.pixels.take(0, image.axes.index("S"))
         return Image(gray, letters, path=image.path, **metadata)
-    colors = SubsetArray(image.data, {image.axes.index("S"): range(3)}, image.path)
+    colors = SubsetArray(image.data, {image.axes.index("S"): range(alpha)}, image.path)
     data = np.asarray(colors) if isinstance(image.data, np.ndarray) else colors
     return Image(data, image.axes, path=image.path, **metadata)
 
