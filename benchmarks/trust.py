@@ -11,9 +11,6 @@ model that was trained on nuclei and one lens alone. Finished runs are kept in R
 ``--write`` writes the tables to ``docs/measurements``. It is about 100 runs of some seconds.
 """
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -29,6 +26,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import watershed
 
 from benchmarks import universal
+from benchmarks.resumable import Run, measure_tables
 from napari_coordgate import (
     Camera,
     DeblurRuntime,
@@ -56,7 +54,6 @@ GOOD_DB = 0.5
 ROUNDS = 3
 
 Float = NDArray[np.float64]
-Run = dict[str, Any]
 Job = tuple[Run, Callable[[], Run]]
 
 
@@ -356,32 +353,8 @@ def _targets(runs: list[Run]) -> str:
 
 def main() -> None:
     """Measure the runs missing in the file; write each when it is done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=list(TABLES))
-    parser.add_argument("--limit", type=int, help="measure at most so many runs of each table")
-    parser.add_argument("--write", action="store_true", help="write the page of measurements")
-    options = parser.parse_args()
     universal.SIDE = SIDE  # of the scenes and lenses that are imported from there
-    runs: list[Run] = []
-    if options.output.exists():
-        runs = [json.loads(line) for line in options.output.read_text().splitlines()]
-    for name in options.tables:
-        for number, (key, job) in enumerate(TABLES[name](options.folder, options.weights)):
-            if options.limit is not None and number >= options.limit:
-                break
-            if any(key.items() <= run.items() for run in runs):
-                continue
-            runs.append(key | job())
-            with options.output.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(runs[-1]) + "\n")
-    sys.stdout.write(as_tables(runs))
-    if options.write:
-        head, _, _ = PAGE.read_text(encoding="utf-8").partition("\n## Tables\n")
-        PAGE.write_text(f"{head}\n## Tables\n{as_tables(runs)}", encoding="utf-8")
-        PAGE.with_suffix(".json").write_text(json.dumps(runs, indent=0) + "\n", encoding="utf-8")
+    measure_tables("python -m benchmarks.trust", __doc__, TABLES, as_tables, PAGE)
 
 
 if __name__ == "__main__":

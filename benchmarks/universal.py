@@ -12,9 +12,6 @@ this lens (``napari-coordgate train FOLDER --init universal``). Finished runs ar
 in RUNS.jsonl. ``--write`` writes the tables to ``docs/measurements``.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -27,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
+from benchmarks.resumable import Run, Runs, measure_tables
 from napari_coordgate import (
     Camera,
     DeblurConfig,
@@ -62,7 +60,6 @@ TOLERANCE = 1e-2
 PICTURES = "cell", "immunohistochemistry", "microaneurysms", "retina", "gravel", "text"
 
 Float = NDArray[np.float64]
-Run = dict[str, Any]
 
 
 @cache
@@ -240,7 +237,7 @@ def _measure_sample(
     return row
 
 
-TABLES: dict[str, Callable[..., Iterator[tuple[Run, Callable[[], Any]]]]] = {
+TABLES: dict[str, Runs] = {
     "lenses": lens_runs,
     "mismatch": mismatch_runs,
     "contents": content_runs,
@@ -307,31 +304,7 @@ def as_tables(runs: list[Run]) -> str:
 
 def main() -> None:
     """Measure the runs missing in the file; write each when it is done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.universal", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=list(TABLES))
-    parser.add_argument("--limit", type=int, help="measure at most so many runs of each table")
-    parser.add_argument("--write", action="store_true", help="write the page of measurements")
-    options = parser.parse_args()
-    runs: list[Run] = []
-    if options.output.exists():
-        runs = [json.loads(line) for line in options.output.read_text().splitlines()]
-    for name in options.tables:
-        for number, (key, job) in enumerate(TABLES[name](options.folder, options.weights)):
-            if options.limit is not None and number >= options.limit:
-                break
-            if any(key.items() <= run.items() for run in runs):
-                continue
-            runs.append(key | job())
-            with options.output.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(runs[-1]) + "\n")
-    sys.stdout.write(as_tables(runs))
-    if options.write:
-        head, _, _ = PAGE.read_text(encoding="utf-8").partition("\n## Tables\n")
-        PAGE.write_text(f"{head}\n## Tables\n{as_tables(runs)}", encoding="utf-8")
-        PAGE.with_suffix(".json").write_text(json.dumps(runs, indent=0) + "\n", encoding="utf-8")
+    measure_tables("python -m benchmarks.universal", __doc__, TABLES, as_tables, PAGE)
 
 
 if __name__ == "__main__":
