@@ -71,7 +71,7 @@ class Adaptation:
             )
         return (
             f"On {self.where}, blurred by {self.lens}, the adapted model is not better than before "
-            f"({levels}), so the former one stays chosen. {self.path.name} is saved all the same; "
+            f"({levels}), so the former one stays chosen. {self.path.name} is saved nevertheless; "
             "more steps, or sharp images like yours, may help."
         )
 

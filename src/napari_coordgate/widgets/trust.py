@@ -13,7 +13,6 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
-from napari_coordgate.widgets.forms import BAD_COLOR
 from napari_coordgate.widgets.layers import (
     TRUST,
     LiveLayer,
@@ -21,11 +20,17 @@ from napari_coordgate.widgets.layers import (
     metadata,
     plane_on_view,
 )
+from napari_coordgate.widgets.panel import COLORS
 
 if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
 
-VERDICT_COLORS = {"green": "#3fa45b", "amber": "#d8a200", "red": BAD_COLOR}
+VERDICT_COLORS = {
+    "red": COLORS["failed"],
+    "amber": COLORS["canceled"],
+    "green": COLORS["completed"],
+}
+"""Color of each verdict, the worst first."""
 VERDICT_WORDS = {
     "green": "Can be trusted",
     "amber": "Trust it with care",

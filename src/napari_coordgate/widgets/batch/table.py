@@ -30,6 +30,7 @@ from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.thumbnails import ThumbnailPair
 from napari_coordgate.widgets.panel import COLORS
 from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
+from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 COLUMNS = {
     "File": "Path within the folder.",
@@ -50,9 +51,7 @@ STATUSES: dict[FileStatus, tuple[str, str]] = {
 }
 """Text and color of each status, in sorting order; without a color, the theme decides."""
 STATUS_ORDER = list(STATUSES)
-VERDICTS = {"red": COLORS["failed"], "amber": COLORS["canceled"], "green": COLORS["completed"]}
-"""Color of each verdict, in sorting order."""
-VERDICT_ORDER = [*VERDICTS, ""]
+VERDICT_ORDER = [*VERDICT_COLORS, ""]
 TOOLTIP_WIDTH = 80
 """Characters per line."""
 COLUMN_WIDTHS = (140, 88, 52, 52)
@@ -146,7 +145,7 @@ class FileModel(QAbstractTableModel):
             color = STATUSES[file.status][1]
             return QColor(color) if color else None
         if role == Qt.ItemDataRole.ForegroundRole and column == TRUST and file.verdict:
-            return QColor(VERDICTS[file.verdict])
+            return QColor(VERDICT_COLORS[file.verdict])
         if role == Qt.ItemDataRole.TextAlignmentRole and column == TIME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         return None

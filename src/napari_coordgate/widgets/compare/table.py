@@ -23,6 +23,7 @@ from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
+from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 if TYPE_CHECKING:
     from napari_coordgate.comparison import Row
@@ -65,7 +66,7 @@ def _count(value: float) -> str:
     return f"{value / 1e3:.0f} k" if value < 1e6 else f"{value / 1e6:.1f} M"
 
 
-VERDICTS = ("red", "amber", "green")
+VERDICTS = tuple(VERDICT_COLORS)
 
 
 def _verdict(row: "Row") -> float | None:
