@@ -49,7 +49,7 @@ Networks to train
     `NetworkConfig`, one of `CGUNetConfig`, `UNetConfig`, `CoordConvUNetConfig`,
     `MultiWienerConfig`, `CGMultiWienerConfig`, `WeightedWienerConfig`
 Images
-    `Image`, `read_image`, `write_image`
+    `Image`, `read_image`, `read_images`, `write_image`
 Events of long jobs
     `Progress`, `Preview`, `PlaneDone`, `Note`, `FileChanged`
 Errors

@@ -114,6 +114,7 @@ from .io import (
     Image as Image,
     lens_from_metadata as lens_from_metadata,
     read_image as read_image,
+    read_images as read_images,
     save_lens as save_lens,
     write_image as write_image,
 )

@@ -120,6 +120,8 @@ class FileChanged:
         Processing time, if it is done or has failed.
     message : str
         What went wrong, or a warning; empty if there is nothing to say.
+    scene : str or None
+        Name of the image in the file, if that has several; each has events of its own.
     note : str
         Something to know that is no fault, such as what could not be checked.
     verdict : {"", "green", "amber", "red"}
@@ -137,6 +139,7 @@ class FileChanged:
     output: Path | None = None
     seconds: float = 0.0
     message: str = ""
+    scene: str | None = field(default=None, kw_only=True)
     note: str = field(default="", kw_only=True)
     verdict: Literal["", "green", "amber", "red"] = field(default="", kw_only=True)
     contradicted: float | None = field(default=None, kw_only=True)

@@ -71,14 +71,6 @@ def test_a_store_without_units_has_no_sizes(tmp_path: Path) -> None:
     assert (image.pixel_size_um, image.z_step_um, image.time_step_s) == (None, None, None)
 
 
-def test_the_first_image_of_a_series_is_read(tmp_path: Path) -> None:
-    group = zarr.open_group(tmp_path / "series.zarr", mode="w", zarr_format=2)
-    group.attrs["bioformats2raw.layout"] = 3
-    write_04(tmp_path / "series.zarr" / "0")
-    for path in (tmp_path / "series.zarr", tmp_path / "series.zarr" / "0"):
-        np.testing.assert_array_equal(read_image(path).pixels, numbers("TCZYX"))
-
-
 def test_a_plain_array_is_an_image_without_named_axes(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "image.zarr", data=numbers("ZYX"))
     image = read_image(tmp_path / "image.zarr")
@@ -88,13 +80,10 @@ def test_a_plain_array_is_an_image_without_named_axes(tmp_path: Path) -> None:
 
 def test_a_store_without_an_image_is_refused(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "empty.zarr", mode="w")
-    plate = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=2)
-    plate.attrs["plate"] = {"wells": [{"path": "B/3"}]}
     (tmp_path / "folder.zarr").mkdir()
     (tmp_path / "file.zarr").touch()
     for name, problem in {
         "empty": "contains no OME-Zarr image",
-        "plate": r"is a plate; use .*plate\.zarr/B/3/0",
         "folder": "is a folder; use",
         "file": "is a file; an OME-Zarr image is a folder",
     }.items():

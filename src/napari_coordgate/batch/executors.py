@@ -84,7 +84,7 @@ class _ThreadExecutor:
 
     def submit(self, task: Task) -> Future[TaskResult]:
         def on_progress(fraction: float) -> None:
-            self.progress.put(TaskProgress(task.source.name, task.part, fraction))
+            self.progress.put(TaskProgress(task.source.key, task.part, fraction))
 
         return self._pool.submit(deblur_file, task, on_progress, self._cancel)
 
@@ -148,7 +148,7 @@ def _deblur_on_worker(task: Task, topic: str) -> TaskResult:
         nonlocal last
         if time.monotonic() - last > POLL_SECONDS:
             last = time.monotonic()
-            worker.log_event(topic, (task.source.name, task.part, fraction))
+            worker.log_event(topic, (task.source.key, task.part, fraction))
 
     with _cancel_event(topic) as cancel:
         return deblur_file(task, on_progress, cancel)

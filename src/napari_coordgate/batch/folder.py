@@ -9,8 +9,9 @@ from typing import Any
 
 from napari_coordgate.batch.planning import plan_files
 from napari_coordgate.batch.report import Report, read_report
+from napari_coordgate.batch.scenes import split_scenes
 from napari_coordgate.batch.scheduling import BatchRun
-from napari_coordgate.batch.sources import REPORT_NAME, find_sources
+from napari_coordgate.batch.sources import REPORT_NAME, find_sources, is_one_image
 from napari_coordgate.batch.worker import Batch, config_hash, file_hash, universal_weights
 from napari_coordgate.config import (
     BatchConfig,
@@ -131,6 +132,9 @@ def deblur_folder(
 ) -> BatchSummary:
     """Deblur all images of a folder and its subfolders.
 
+    Of a file with several images (scenes, positions, series), and of a plate, each image has a
+    result of its own.
+
     A file that cannot be deblurred is reported, and the others are processed. If the function
     is called again, it processes only files that are missing among the results, or whose
     source, model or settings have changed.
@@ -138,7 +142,7 @@ def deblur_folder(
     Parameters
     ----------
     folder : str or Path
-        Folder with the images; it is never modified.
+        Folder with the images, or one file or plate of several; it is never modified.
     output : str or Path
         Folder for the results, in subfolders of the same names, and for the report
         ``deblur-report.jsonl``. It is created if it does not exist.
@@ -277,16 +281,18 @@ def deblur_folder_events(
     runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
     if camera is not None:
         config = config.replace(camera=as_settings(camera, Camera, "camera"))
-    for given in (model, psf_field):
-        _check_is_file(given)
+    for method_file in (model, psf_field):
+        _check_is_file(method_file)
     stopwatch = Stopwatch("deblurring", 0)
-    folder, output = Path(folder).resolve(), Path(output).resolve()
+    given, output = Path(folder).resolve(), Path(output).resolve()
+    folder = given.parent if is_one_image(given) else given
     if output == folder:
         raise OutputError(f"{output} is the folder of the images; choose another for results.")
     method = DeblurMethod.of(model, psf_field, config, runtime.on("cpu"))  # before all is written
     file = Path(model if psf_field is None else psf_field).resolve()
     config = config.replace(deconvolution=_absolute(method.config.deconvolution))
-    sources = find_sources(folder, config.pattern, exclude=output)
+    sources = find_sources(given, config.pattern, exclude=output)
+    sources = split_scenes(sources, config.selection.scenes, cancel)
     hashed = config_hash(file, config)
     batch = Batch(folder, output, file, config, runtime, hashed, thumbnails)
     with _locked(output):

@@ -4,7 +4,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
@@ -34,19 +33,21 @@ def plan_files(
         for name, result in history.items()
         if result.output is not None
     }
-    images = [source.name for source in sources if source.is_image and not source.problem]
+    images = [source.key for source in sources if source.is_image and not source.problem]
     targets = target_names(images, batch.config.format, existing)
 
     def plan(source: Source) -> Task | TaskResult:
         if source.problem:
-            message = f"{source.path}: {source.problem}."
+            message = source.problem
+            if str(source.path) not in message:
+                message = f"{source.path}: {message}."
             status: FileStatus = "failed" if source.is_image else "skipped"
             return batch.result(source, None, status, message=message)
         if not source.is_image:
             message = "The file name does not have the suffix of an image."
             return batch.result(source, None, "skipped", message=message)
-        task = Task(batch, source, batch.output / targets[source.name], replace=overwrite)
-        return task if overwrite else _plan_without_overwriting(task, history.get(source.name))
+        task = Task(batch, source, batch.output / targets[source.key], replace=overwrite)
+        return task if overwrite else _plan_without_overwriting(task, history.get(source.key))
 
     return [plan(source) for source in sources]
 
@@ -56,7 +57,7 @@ def check_disk_space(tasks: Sequence[Task]) -> None:
     batch, sources = tasks[0].batch, [task.source for task in tasks]
     step = max(1, len(sources) // SAMPLED_FILES)
     samples = [source for source in sources[::step] if source.size]
-    sizes = [_result_bytes(source.path, batch.config) for source in samples]
+    sizes = [_result_bytes(source, batch.config) for source in samples]
     known = [(size, source.size) for size, source in zip(sizes, samples, strict=True) if size]
     if not known:
         return
@@ -104,10 +105,10 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
     return replace(task, replace=True)
 
 
-def _result_bytes(path: Path, config: BatchConfig) -> int:
+def _result_bytes(source: Source, config: BatchConfig) -> int:
     """Size of the pixels of a result; 0 if the source cannot be read."""
     try:
-        image = read_image(path, config.axes).select(config.selection)
+        image = read_image(source.path, config.axes, scene=source.scene).select(config.selection)
     except ImageError:
         return 0
     return math.prod(image.data.shape) * output_dtype(image.data, config).itemsize

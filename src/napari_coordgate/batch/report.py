@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import from_json
 
+from napari_coordgate.batch.sources import source_key
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import FileChanged
 
@@ -48,7 +49,8 @@ _RESULT = TypeAdapter(TaskResult)
 def read_report(path: Path) -> dict[str, TaskResult]:
     """Read the last known status of each file, by its path within the folder it was found in.
 
-    Files that were skipped are left out; a file with status "running" was interrupted.
+    Of a file with several images there is a status for each, by its `source_key`. Files that were
+    skipped are left out; a file with status "running" was interrupted.
     """
     results: dict[str, TaskResult] = {}
     folder: str | None = None
@@ -61,7 +63,7 @@ def read_report(path: Path) -> dict[str, TaskResult]:
                 if isinstance(values.get("run"), str):
                     folder = values["run"]
                 elif result := _read_result(values, folder or "", path.parent):
-                    _update(results, values["file"], result)
+                    _update(results, source_key(values["file"], result.scene), result)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -102,6 +104,7 @@ class Report:
         output = result.output and result.output.relative_to(self.path.parent).as_posix()
         self._append(
             file=result.source.relative_to(folder).as_posix(),
+            **({} if result.scene is None else {"scene": result.scene}),
             status=result.status,
             seconds=result.seconds,
             message=result.message,

@@ -187,7 +187,7 @@ class BatchRun:
             except Exception as error:  # one bad file must not end the batch
                 yield self._finish(task.failure(error))
                 return
-        self._jobs[task.source.name] = job
+        self._jobs[task.source.key] = job
         for part in job.tasks:
             self._running[executor.submit(part)] = job, part.part
 
@@ -198,7 +198,7 @@ class BatchRun:
             job, part = self._running.pop(future)
             job.add(part, _task_result(job.task, future))
             if job.is_finished:
-                del self._jobs[job.task.source.name]
+                del self._jobs[job.task.source.key]
                 yield job.finish()
 
     def _finish(self, result: TaskResult) -> TaskResult:

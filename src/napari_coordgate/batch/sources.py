@@ -1,6 +1,7 @@
 """Find the images of a folder and choose the names of their results."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import IMAGE_SUFFIXES
+from napari_coordgate.io import IMAGE_SUFFIXES, file_name_part, is_image
+from napari_coordgate.io.ome_zarr import is_zarr
 
 REPORT_NAME = "deblur-report.jsonl"
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
@@ -23,7 +25,8 @@ class Source:
     """A file, or a folder that is one image, with its size and time when it was found.
 
     `name` is the path within the searched folder, with ``/``; `problem` says why the file
-    cannot be deblurred and is empty for nearly all.
+    cannot be deblurred and is empty for nearly all. Of a file with several images, each is a
+    source of its own, with the name of its `scene`; images of a store are folders of their own.
     """
 
     path: Path
@@ -32,6 +35,17 @@ class Source:
     modified_ns: int
     is_image: bool = True
     problem: str = ""
+    scene: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the source in the folder that no other one has."""
+        return source_key(self.name, self.scene)
+
+
+def source_key(name: str, scene: str | None) -> str:
+    """Name of a file in the folder, and below it that of its scene, if it has several."""
+    return name if scene is None else f"{name}/{scene}"
 
 
 def find_sources(folder: Path, pattern: str, exclude: Path) -> list[Source]:
@@ -39,8 +53,11 @@ def find_sources(folder: Path, pattern: str, exclude: Path) -> list[Source]:
 
     Patterns such as ``*.tif`` are separated by commas, ignore case and match the name of a
     file, or its path within the folder if they contain a ``/``. Hidden files, the folder
-    `exclude` and folders with the report of a batch are left out.
+    `exclude` and folders with the report of a batch are left out. Instead of a folder, one image
+    may be given, with the pattern of any.
     """
+    if is_one_image(folder):
+        return [_source(folder.parent, folder, folder.name, "")]
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder that can be read; check the name.")
     folder = folder.resolve()
@@ -55,6 +72,11 @@ def find_sources(folder: Path, pattern: str, exclude: Path) -> list[Source]:
             f"{folder} contains no file that matches the pattern {pattern!r}; correct either."
         )
     return sorted(found, key=lambda source: source.name)
+
+
+def is_one_image(path: Path) -> bool:
+    """Whether a path is a file, or a folder that is an image or a plate."""
+    return path.is_file() or (path.is_dir() and (is_zarr(path) or is_image(path)))
 
 
 def size_and_mtime(path: Path) -> tuple[int, int]:
@@ -80,9 +102,9 @@ def target_names(
 ) -> dict[str, str]:
     """Choose a unique name, ignoring case, for the result of each source.
 
-    The name is ``FOLDER/STEM.ome.tif``, or keeps the suffix of the source if another source
-    has that name. Results of earlier runs (`existing`) keep their names, including those of
-    sources that are not in `names`.
+    The name is ``FOLDER/STEM.ome.tif``, of a scene ``FOLDER/STEM.SCENE.ome.tif``, or keeps the
+    suffix of the source if another source has that name. Results of earlier runs (`existing`)
+    keep their names, including those of sources that are not in `names`.
     """
     suffix = SUFFIX[file_format]
     targets: dict[str, str] = {}
@@ -95,8 +117,9 @@ def target_names(
     for name in names:
         if name in targets:
             continue
-        short, long = _without_suffixes(name) + suffix, name + suffix
-        target = long if short.lower() in taken else short
+        file, scene = _file_and_scene(name)
+        short, long = _with_scene(_without_suffixes(file), scene), _with_scene(file, scene)
+        target = (long if (short + suffix).lower() in taken else short) + suffix
         while target.lower() in taken:  # another source may have the long name
             target = target.removesuffix(suffix) + "-" + suffix
         targets[name] = target
@@ -111,7 +134,7 @@ def _source(folder: Path, path: Path, name: str, problem: str) -> Source:
         problem = "the name is not valid UTF-8; rename it"
     try:
         path.stat()
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
     except OSError as error:
         problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
     return Source(folder / readable, readable, *size_and_mtime(path), is_image, problem)
@@ -128,12 +151,28 @@ def _walk(folder: Path, exclude: Path) -> Iterator[tuple[Path, str]]:
                 folders.remove(name)
             elif path.is_symlink():
                 yield path, "it is a link to a folder, and such links are not followed"
-            elif path.suffix.lower() == ".zarr":
+            elif path.suffix.lower() == ".zarr" or is_zarr(path):
                 folders.remove(name)
                 yield path, ""
         yield from ((Path(parent, name), "") for name in files if not name.startswith("."))
     for error in unreadable:
         yield Path(error.filename), f"the folder cannot be read ({(error.strerror or '').lower()})"
+
+
+def _file_and_scene(key: str) -> tuple[str, str]:
+    """File of a source, and its scene, which is empty if the file has only one image."""
+    parts = key.split("/")
+    for end, part in enumerate(parts[:-1], start=1):
+        if PurePosixPath(part).suffix.lower() in IMAGE_SUFFIXES:
+            return "/".join(parts[:end]), "/".join(parts[end:])
+    return key, ""
+
+
+def _with_scene(stem: str, scene: str) -> str:
+    """Name of a file with that of a scene, unless it ends with it as ``cells_Pos0`` does."""
+    part = file_name_part(scene) if scene else ""
+    is_named = not part.isdecimal() and re.search(rf"[\W_]{re.escape(part)}$", stem)
+    return stem if not part or is_named else f"{stem}.{part}"
 
 
 def _without_suffixes(name: str) -> str:

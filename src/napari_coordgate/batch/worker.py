@@ -92,6 +92,7 @@ class Batch:
             source=source.path,
             status=status,
             output=target,
+            scene=source.scene,
             config_hash=self.config_hash,
             size=source.size,
             modified_ns=source.modified_ns,
@@ -144,6 +145,7 @@ class Task:
 def config_hash(method: Path, config: BatchConfig) -> str:
     """Hash of what a result depends on besides its source: settings and the files of the method."""
     values, files = config.select(FileConfig).model_dump(mode="json"), [method]
+    del values["selection"]["scenes"]  # each has a result of its own
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
     if weights := universal_weights(config):
@@ -221,7 +223,7 @@ def open_source(
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
-    image = read_image(path, config.axes).select(config.selection)
+    image = read_image(path, config.axes, scene=task.source.scene).select(config.selection)
     reference, deblurrer = method.prepare(image, config.origin, cancel)
     return OpenSource(image, align_to_frame(image, reference, config.origin), reference, deblurrer)
 

@@ -303,19 +303,21 @@ def deblur(
             "--output",
             "-o",
             help="Image to write (.tif, .ome.tif, .ome.zarr, .npy or .png), or folder for the "
-            "results of a folder.",
+            "results of a folder, or of a file of several images.",
         ),
     ] = None,
     axes: Axes = None,
     origin: Origin = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Deblur an image, or all images in a folder.
+    """Deblur an image, all images of a file, or all images in a folder.
 
     Give the PSF field of the lens, or the lens itself, for a method that needs no training
     (--method); or a model that was trained for this lens.
 
-    Stacks are deblurred plane by plane. The result has the units of the image.
+    Stacks are deblurred plane by plane. The result has the units of the image. Of a file with
+    several images (scenes, positions, wells), each has a result: OUTPUT with the name of the
+    scene, or a file in the folder OUTPUT.
 
     In a folder, files that cannot be deblurred are reported and skipped. A restart
     processes only files without a result, or whose image, model or settings changed.
@@ -324,7 +326,7 @@ def deblur(
 
     if (output is None) == (target is None):
         raise SettingsError("Give one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
-    from napari_coordgate.cli.deblur import MethodFiles, deblur_image
+    from napari_coordgate.cli.deblur import MethodFiles, deblur_image, deblur_scenes
 
     files = MethodFiles.from_flags(model, psf, lens)
     window_origin, path = _parse_origin(origin), output or target
@@ -334,7 +336,7 @@ def deblur(
             f"{target} exists already; to replace it give it as --output {target}. To deblur "
             "several images, put them into a folder."
         )
-    if image.is_dir() and not is_image(image):
+    if _is_batch(image, path):
         from napari_coordgate.cli.batch import deblur_images
 
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -342,12 +344,27 @@ def deblur(
         files.check()  # a file of the wrong kind is an error before the work
         settings = files.settings(given, axes=axes, origin=window_origin)
         raise typer.Exit(deblur_images(image, files.method, path, settings, overwrite))
-    if files.settings(given).trust:
+    settings = files.settings(given)
+
+    def deblur_scene(scene: str | None, output: Path) -> None:
         from napari_coordgate.cli.trust import assess_image
 
-        assess_image(image, files, path, axes, window_origin, given, overwrite)
-        return
-    deblur_image(image, files, path, axes, window_origin, given, overwrite)
+        run = assess_image if settings.trust else deblur_image
+        run(image, scene, files, output, axes, window_origin, given, overwrite)
+
+    wanted = settings.selection.scenes
+    if deblur_scenes(image, path, wanted, overwrite, deblur_scene):
+        raise typer.Exit(1)
+
+
+def _is_batch(image: Path, output: Path) -> bool:
+    """Whether to deblur a folder, or to write the results of a file into a folder."""
+    from napari_coordgate.io import IMAGE_SUFFIXES, is_image
+
+    is_folder = output.suffix.lower() not in IMAGE_SUFFIXES and (
+        output.is_dir() or not output.suffix
+    )
+    return (image.is_dir() and not is_image(image)) or (is_folder and image.exists())
 
 
 @app.command()

@@ -26,10 +26,17 @@ from napari_coordgate.config import (
     load_lens,
 )
 from napari_coordgate.deconvolution import deconvolve_events
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
-from napari_coordgate.io import Image, plane_indices, read_image
+from napari_coordgate.io import (
+    Image,
+    file_name_part,
+    find_scenes,
+    plane_indices,
+    read_image,
+    select_scenes,
+)
 from napari_coordgate.io.files import check_not_exists, check_not_source
 from napari_coordgate.io.image import alpha_sample
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
@@ -125,8 +132,61 @@ def find_lens_file(lens: Path) -> Path:
     return lens if lens.exists() else kept_lens_files()[str(lens)]
 
 
+def deblur_scenes(
+    path: Path,
+    output: Path,
+    wanted: str | None,
+    overwrite: bool,
+    deblur_scene: Callable[[str | None, Path], None],
+) -> int:
+    """Deblur the wanted images of a file one by one; the function gets the scene and its output.
+
+    Returns 1 if an image could not be deblurred while others could be tried, else 0.
+    """
+    outputs = scene_outputs(path, output, wanted)
+    if len(outputs) == 1:
+        deblur_scene(*next(iter(outputs.items())))
+        return 0
+    written = (file for target in outputs.values() for file in (target, settings_path(target)))
+    check_not_exists(written, overwrite)
+    failed = 0
+    for scene, target in outputs.items():
+        try:
+            deblur_scene(scene, target)
+        except CanceledError:
+            raise
+        except CoordGateError as error:  # one bad image must not cost the others
+            text = str(error) if str(scene) in str(error) else f"scene {scene}: {error}"
+            typer.echo(f"failed: {text}", err=True)
+            failed += 1
+    done = f"{len(outputs) - failed} of {pluralize(len(outputs), 'image')}"
+    typer.echo(f"{path}: Deblurred {done}.")
+    return int(failed > 0)
+
+
+def scene_outputs(path: Path, output: Path, wanted: str | None) -> dict[str | None, Path]:
+    """Wanted images of a file, and the file for the result of each; None is its only image."""
+    names = [scene.name for scene in find_scenes(path)]
+    chosen = [names[number] for number in select_scenes(names, wanted, path)]
+    if len(names) == 1:
+        return {None: output}
+    if len(chosen) == 1:
+        return {chosen[0]: output}
+    end = "".join(output.suffixes[-2:]) if ".ome." in output.name.lower() else output.suffix
+    targets: dict[str | None, Path] = {}
+    taken: set[str] = set()
+    for name in chosen:
+        stem = f"{output.name.removesuffix(end)}.{file_name_part(name)}"
+        while stem.lower() in taken:
+            stem += "-"
+        taken.add(stem.lower())
+        targets[name] = output.with_name(stem + end)
+    return targets
+
+
 def deblur_image(
     path: Path,
+    scene: str | None,
     files: MethodFiles,
     output: Path,
     axes: str | None,
@@ -134,8 +194,8 @@ def deblur_image(
     given: CliSettings[BatchSettings],
     overwrite: bool,
 ) -> None:
-    """Deblur an image file; axes and pixel size are kept."""
-    image, settings = open_image(path, files, [output], axes, given, overwrite)
+    """Deblur an image of a file; axes and pixel size are kept."""
+    image, settings = open_image(path, scene, files, [output], axes, given, overwrite)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
@@ -156,6 +216,7 @@ def deblur_image(
 
 def open_image(
     path: Path,
+    scene: str | None,
     files: MethodFiles,
     outputs: Sequence[Path],
     axes: str | None,
@@ -173,7 +234,7 @@ def open_image(
         check_not_source(path, output)
     check_not_exists([*outputs, settings_path(outputs[0])], overwrite)
     files.check()
-    image = read_image(path, axes)
+    image = read_image(path, axes, scene=scene)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
     return image.select(settings.selection), settings

@@ -1,6 +1,7 @@
 """Show what a file contains: any kind that the program reads or writes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from napari_coordgate.config import (
     load_mapping,
     load_settings,
 )
-from napari_coordgate.errors import CoordGateError, SettingsError
+from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.events import pluralize
-from napari_coordgate.io import IMAGE_SUFFIXES, read_image
+from napari_coordgate.io import IMAGE_SUFFIXES, Image, Scene, find_scenes, open_scene
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model, is_checkpoint, is_universal
 from napari_coordgate.optics import PSFField
@@ -151,11 +152,25 @@ def _tiff_info(path: Path) -> Description:
 
 
 def _image_info(path: Path) -> Description:
-    image = read_image(path)
+    scenes = find_scenes(path)
+    if len(scenes) == 1:
+        return {"file": str(path), "kind": "image", **_describe(open_scene(path, scenes, 0))}
+    listed = [_scene_info(path, scenes, number) for number in range(len(scenes))]
+    return {"file": str(path), "kind": pluralize(len(scenes), "image"), "scenes": listed}
+
+
+def _scene_info(path: Path, scenes: Sequence[Scene], number: int) -> Description:
+    """Description of one image of several, or why it cannot be read."""
+    try:
+        described = _describe(open_scene(path, scenes, number))
+    except ImageError as error:
+        described = {"problem": str(error)}
+    return {"scene": scenes[number].name, **described}
+
+
+def _describe(image: Image) -> Description:
     optics = image.optics.described()
     return {
-        "file": str(path),
-        "kind": "image",
         "axes": image.axes,
         "shape": list(image.data.shape),
         "dtype": image.data.dtype.name,

@@ -21,6 +21,7 @@ from napari_coordgate.trust.files import MAPS, map_path
 
 def assess_image(
     path: Path,
+    scene: str | None,
     files: MethodFiles,
     output: Path,
     axes: str | None,
@@ -30,7 +31,8 @@ def assess_image(
 ) -> None:
     """Deblur an image file, write its maps beside the result, and print the verdict."""
     paths = {name: map_path(output, word) for name, word in MAPS.items()}
-    image, settings = open_image(path, files, [output, *paths.values()], axes, given, overwrite)
+    outputs = [output, *paths.values()]
+    image, settings = open_image(path, scene, files, outputs, axes, given, overwrite)
     start = time.perf_counter()
     result = _write_result(image, files, output, paths, origin, settings, overwrite)
     write_image_settings(output, files, settings, given, overwrite)

@@ -73,13 +73,19 @@ class DeblurSettings(DeblurConfig, DeblurRuntime):
 
 
 class Selection(Settings):
-    """Part of an image to process; indices start at 0, and the end of a range is excluded.
+    """Part of a file to process; indices start at 0, and the end of a range is excluded.
 
     Examples
     --------
     >>> Selection(channels="DAPI", times="0:10").planes is None
     True
     """
+
+    scenes: str | None = Field(
+        None,
+        description="Images to deblur of a file that has several (scenes, positions, series, "
+        "wells), by number or name, such as 0:3 or Pos1; default: all.",
+    )
 
     channels: str | None = Field(
         None, description="Channels to deblur, by index or name, such as 0,2 or DAPI; default: all."
@@ -95,7 +101,7 @@ class Selection(Settings):
 class FileConfig(DeblurConfig):
     """How an image file is deblurred: with file and model, all that the result depends on."""
 
-    selection: Selection = Field(Selection(), description="Part of each image to process.")
+    selection: Selection = Field(Selection(), description="Part of each file to process.")
     axes: str | None = Field(
         None,
         description="Axes of the images, such as TCYX; default: as stated in the files.",

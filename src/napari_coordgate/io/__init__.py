@@ -30,7 +30,17 @@ from napari_coordgate.io.lens_metadata import (
 )
 from napari_coordgate.io.optical_metadata import OpticalMetadata, Stated
 from napari_coordgate.io.processing import process_planes
-from napari_coordgate.io.reading import IMAGE_SUFFIXES, find_images, is_image, read_image
+from napari_coordgate.io.reading import (
+    IMAGE_SUFFIXES,
+    find_images,
+    find_scenes,
+    is_image,
+    open_scene,
+    read_image,
+    read_images,
+    select_scenes,
+)
+from napari_coordgate.io.scenes import Scene, file_name_part
 from napari_coordgate.io.writing import create_image, write_image
 
 __all__ = [
@@ -40,6 +50,7 @@ __all__ = [
     "PixelArray",
     "PlaneIndex",
     "PlaneView",
+    "Scene",
     "StackIndex",
     "Stated",
     "WritablePixelArray",
@@ -48,8 +59,10 @@ __all__ = [
     "calibration_facts",
     "create_image",
     "describe_sources",
+    "file_name_part",
     "find_images",
     "find_lens",
+    "find_scenes",
     "is_image",
     "is_pixel_array",
     "keep_lens",
@@ -59,10 +72,13 @@ __all__ = [
     "lens_from_metadata",
     "lens_of_image",
     "middle_plane_index",
+    "open_scene",
     "plane_indices",
     "process_planes",
     "read_image",
+    "read_images",
     "save_lens",
+    "select_scenes",
     "stack_index",
     "subsample",
     "write_image",

@@ -28,6 +28,8 @@ StackIndex = tuple[int, ...]
 """Index of a plane over the axes other than Y and X."""
 
 _SELECTABLE_AXES = {"C": "channel", "T": "time", "Z": "plane"}
+"""Words for the elements of axes."""
+_MAX_LISTED_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,8 @@ class Image:
         File that the image was read from.
     title : str, optional
         Name of an image without a file, for messages.
+    scene : str, optional
+        Name of the image in its file, if that has several.
     z_step_um : float, optional
         Distance between planes, in um.
     time_step_s : float, optional
@@ -86,6 +90,7 @@ class Image:
     time_step_s: float | None = None
     channel_names: tuple[str, ...] = ()
     optics: OpticalMetadata = field(default_factory=OpticalMetadata)
+    scene: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the pixels, axes and channel names."""
@@ -113,8 +118,9 @@ class Image:
 
     @property
     def name(self) -> str:
-        """Name for messages: the path, else the title."""
-        return (self.title or "The image") if self.path is None else str(self.path)
+        """Name for messages: the path and the scene, else the title."""
+        name = (self.title or "The image") if self.path is None else str(self.path)
+        return name if self.scene is None else f"{name}, scene {self.scene}"
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -137,11 +143,15 @@ class Image:
     def select(self, selection: Selection) -> "Image":
         """Image of the selected channels, times and planes; keeps all axes, loads nothing.
 
-        Raises ImageError if a selected element does not exist.
+        `read_images` selects scenes. Raises ImageError if a selected element does not exist.
         """
         subset: dict[str, Sequence[int]] = {
-            letter: _selected_elements(
-                text, letter, self._length(letter), self.channel_names, self.name
+            letter: selected_elements(
+                text,
+                _SELECTABLE_AXES[letter],
+                self._length(letter),
+                self.channel_names if letter == "C" else (),
+                self.name,
             )
             for letter, text in zip(
                 "CTZ", (selection.channels, selection.times, selection.planes), strict=True
@@ -303,15 +313,15 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
         raise ImageError(f'{name}: the axes "{axes}" {problem}; use axes such as "TCYX".')
 
 
-def _selected_elements(
-    text: str, letter: str, length: int, channel_names: Sequence[str], image: str
+def selected_elements(
+    text: str, kind: str, length: int, names: Sequence[str], image: str
 ) -> Sequence[int]:
-    """Elements of an axis that a text selects, without duplicates; ImageError if there are none.
+    """Elements of a kind that a text selects, without duplicates; ImageError if there are none.
 
-    The text has numbers from 0, ranges such as ``0:10`` or ``::2`` (end excluded) and names of
-    channels, separated by commas.
+    The text has numbers from 0, ranges such as ``0:10`` or ``::2`` (end excluded) and names,
+    separated by commas.
     """
-    names = list(channel_names) if letter == "C" else []
+    names = list(names)
     if text in names:
         return [names.index(text)]
     selected: list[int] = []
@@ -319,9 +329,9 @@ def _selected_elements(
         try:
             selected += [names.index(item)] if item in names else _parse_range(item, length)
         except (IndexError, ValueError):
-            raise _no_such_element(item, letter, length, names, image) from None
+            raise _no_such_element(item, kind, length, names, image) from None
     if not selected:
-        raise _no_such_element(text, letter, length, names, image)
+        raise _no_such_element(text, kind, length, names, image)
     return list(dict.fromkeys(selected))
 
 
@@ -333,11 +343,11 @@ def _parse_range(item: str, length: int) -> Sequence[int]:
 
 
 def _no_such_element(
-    item: str, letter: str, length: int, names: Sequence[str], image: str
+    item: str, kind: str, length: int, names: Sequence[str], image: str
 ) -> ImageError:
-    kind = _SELECTABLE_AXES[letter]
     last = f" (0 to {length - 1})" if length > 1 else " (0)"
-    named = f", named {', '.join(names)}" if names else ""
+    shown = [*names[:_MAX_LISTED_NAMES], *(["..."] if len(names) > _MAX_LISTED_NAMES else [])]
+    named = f", named {', '.join(shown)}" if names else ""
     plural = "" if length == 1 else "s"
     return ImageError(
         f'{image} has no {kind} "{item}"; it has {length} {kind}{plural}{last}{named}.'

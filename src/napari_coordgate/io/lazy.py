@@ -119,6 +119,22 @@ class SubsetArray(PlaneStackArray):
         return np.asarray(self._data[index])
 
 
+class PartArray(LazyArray):
+    """Part of an array at fixed elements of some axes, which it does not have."""
+
+    def __init__(self, data: PixelArray, fixed: Mapping[int, int], path: Path | None) -> None:
+        shape = tuple(n for axis, n in enumerate(data.shape) if axis not in fixed)
+        super().__init__(path, shape, data.dtype)
+        self._data = data
+        self._fixed = fixed
+
+    def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        others = map(as_index, indices)
+        count = len(indices) + len(self._fixed)
+        index = tuple(self._fixed[a] if a in self._fixed else next(others) for a in range(count))
+        return np.asarray(self._data[index])
+
+
 class FileSnapshot:
     """File as it was when first opened; reading raises ImageError if it has changed since."""
 

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,13 @@ from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import AxisIndex, LazyArray, as_index
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 from napari_coordgate.io.optical_metadata import OpticalMetadata
-from napari_coordgate.io.optics_in_files import ome_optics
+from napari_coordgate.io.optics_in_files import ome_image_names, ome_optics
+from napari_coordgate.io.scenes import Content, Scene, missing_scene, unreadable_scene
 from napari_coordgate.normalization import convert_dtype
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_NO_IMAGES = {"labels", "OME"}
+"""Groups that are not images: masks, and metadata."""
 _LETTERS = {"time": "T", "channel": "C"}
 _MAX_CHUNK_BYTES = 2**32
 """A store that claims larger chunks is damaged."""
@@ -41,27 +45,58 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in _STORE_FILES)
 
 
-def read_ome_zarr(path: Path) -> tuple[LazyArray, str, ImageMetadata]:
-    """Read the first image of a store at full resolution: lazy pixels, axes and metadata.
+def zarr_scenes(path: Path) -> list[Scene]:
+    """Images of a store, or of a group in one.
 
-    The store may be an OME-Zarr image, a series of them as bioformats2raw writes it, or a plain
-    zarr array (no axes). Any exception other than ImageError means a damaged store.
+    It may be an image, a series of images as bioformats2raw writes it, a plate, a well, another
+    group of these, or a plain zarr array (no axes). Any exception other than ImageError means a
+    damaged store.
     """
     import zarr  # slow to import
 
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Array):
-        return _ZarrArray(path, node), "", ImageMetadata()
-    group: Any = node
-    attributes = _ome_attributes(group)
-    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        group = node["0"]
-        attributes = _ome_attributes(group)
-    if "plate" in attributes:
-        well = attributes["plate"]["wells"][0]["path"]
-        raise ImageError(f"{path} is a plate; use one of its images, such as {path / well / '0'}.")
-    if "multiscales" not in attributes:
+        pixels = _ZarrArray(path, node)
+        return [Scene("", lambda: (pixels, "", ImageMetadata()), path)]
+    found = list(_scenes_of_group(path, node, ""))
+    if not found:
         raise ImageError(f"{path} contains no OME-Zarr image; use the folder of one.")
+    return _name_by_xml(path, found)
+
+
+def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
+    """Images in a group of the store at a path; ``name`` is the path of the group in it."""
+    attributes = _ome_attributes(group)
+    if "multiscales" in attributes:
+        yield Scene(name, partial(_read_image, path / name, group, attributes), path / name)
+        return
+    for child in _children(path / name, group, attributes):
+        child_name = f"{name}/{child}".lstrip("/")
+        try:
+            node = group[child]
+            if hasattr(node, "group_keys"):
+                yield from _scenes_of_group(path, node, child_name)
+        except KeyError:
+            yield missing_scene(child_name, path)
+        except Exception as error:  # one damaged well must not cost the plate
+            yield unreadable_scene(child_name, path / child_name, error)
+
+
+def _children(folder: Path, group: Any, attributes: dict[str, Any]) -> list[str]:
+    """Paths of the groups with the images of a group, as stated in it, or all but labels."""
+    if "plate" in attributes:
+        return [str(well["path"]) for well in attributes["plate"]["wells"]]
+    if "well" in attributes:
+        return [str(image["path"]) for image in attributes["well"]["images"]]
+    if is_zarr(folder / "OME") and (series := _ome_attributes(group["OME"]).get("series")):
+        return [str(name) for name in series]
+    names = [child.name for child in folder.iterdir() if is_zarr(child)]
+    images = set(names) - _NO_IMAGES
+    return sorted(images, key=lambda name: (len(name), name))
+
+
+def _read_image(path: Path, group: Any, attributes: dict[str, Any]) -> Content:
+    """Read the first image of a group at full resolution."""
     multiscale = attributes["multiscales"][0]
     level = multiscale["datasets"][0]
     pixels = _ZarrArray(path, group[level["path"]])
@@ -75,16 +110,29 @@ def read_ome_zarr(path: Path) -> tuple[LazyArray, str, ImageMetadata]:
     return pixels, letters, metadata._replace(optics=_read_optics(path))
 
 
+def _name_by_xml(path: Path, scenes: list[Scene]) -> list[Scene]:
+    """Scenes of a series with the names in the OME-XML of bioformats2raw, if it is of these."""
+    names = ome_image_names(_read_xml(path))
+    if len(names) != len(scenes) or any("/" in scene.name for scene in scenes):
+        return scenes
+    return [
+        scene._replace(name=name or scene.name) for scene, name in zip(scenes, names, strict=True)
+    ]
+
+
 def _read_optics(path: Path) -> OpticalMetadata:
     """Optics in the OME-XML that bioformats2raw writes beside the images "0", "1", ..."""
-    stores = [(path, 0)]
-    if path.name.isdecimal():
-        stores.append((path.parent, int(path.name)))
-    for store, image in stores:
-        file = store / "OME" / "METADATA.ome.xml"
-        if file.is_file():
-            return ome_optics(file.read_text(encoding="utf-8", errors="replace"), image)
+    if xml := _read_xml(path):
+        return ome_optics(xml)
+    if path.name.isdecimal() and (xml := _read_xml(path.parent)):
+        return ome_optics(xml, int(path.name))
     return OpticalMetadata()
+
+
+def _read_xml(store: Path) -> str:
+    """OME-XML of a store that bioformats2raw wrote; empty if there is none."""
+    file = store / "OME" / "METADATA.ome.xml"
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 class _ZarrArray(LazyArray):
@@ -195,8 +243,8 @@ def create_ome_zarr(
     yield _TransposedArray(levels[0], layout.order)
     for finer, coarser in itertools.pairwise(levels):
         _downsample(finer, coarser)
-    for partial in path.rglob("*.partial"):  # of a process killed while it wrote a chunk
-        partial.unlink()
+    for unfinished in path.rglob("*.partial"):  # of a process killed while it wrote a chunk
+        unfinished.unlink()
     group.attrs.update(_attributes(levels, layout.names, metadata))
 
 

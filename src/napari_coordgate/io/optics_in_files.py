@@ -54,6 +54,14 @@ def ome_optics(xml: str, image: int = 0) -> OpticalMetadata:
     )
 
 
+def ome_image_names(xml: str) -> list[str]:
+    """Names of the images in OME-XML, empty where there is none; no names if it is damaged."""
+    try:
+        return [image.get("Name", "") for image in ElementTree.fromstring(xml).findall("{*}Image")]
+    except ElementTree.ParseError:
+        return []
+
+
 def _position(plane: ElementTree.Element, axis: str) -> Found:
     """Position of the stage along an axis."""
     unit = plane.get(f"Position{axis}Unit", "µm")

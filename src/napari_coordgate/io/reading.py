@@ -1,5 +1,9 @@
 """Reading images from disk."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +11,20 @@ from numpy.lib.format import open_memmap
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io.image import AXES, Image, alpha_sample, plane_indices
+from napari_coordgate.io.image import (
+    AXES,
+    Image,
+    alpha_sample,
+    plane_indices,
+    selected_elements,
+)
 from napari_coordgate.io.lazy import FileSnapshot, RawFileArray, SubsetArray, read_error
 from napari_coordgate.io.metadata import ImageMetadata
-from napari_coordgate.io.microscopes import MICROSCOPE_SUFFIXES, read_microscope
-from napari_coordgate.io.ome_zarr import is_zarr, read_ome_zarr
+from napari_coordgate.io.microscopes import MICROSCOPE_SUFFIXES, microscope_scenes
+from napari_coordgate.io.ome_zarr import is_zarr, zarr_scenes
 from napari_coordgate.io.png_jpeg import PNG_JPEG_SUFFIXES, read_png_jpeg
-from napari_coordgate.io.tiff import read_tiff
+from napari_coordgate.io.scenes import Content, Scene, name_scenes
+from napari_coordgate.io.tiff import tiff_scenes
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".zarr", *PNG_JPEG_SUFFIXES, ".npy", *MICROSCOPE_SUFFIXES)
 """Suffixes of images that can be read; ``.zarr`` is a folder, all others are files."""
@@ -41,14 +52,16 @@ def find_images(folder: str | Path) -> list[Path]:
     return found
 
 
-def read_image(path: str | Path, axes: str | None = None) -> Image:
+def read_image(
+    path: str | Path, axes: str | None = None, *, scene: str | int | None = None
+) -> Image:
     """Read an image with its axes, physical sizes, channel names and optics.
 
     Pixels are loaded when they are accessed, and only the windows accessed (PNG and JPEG are
-    loaded at once). Of several images in a file, the first is read, at full resolution. If the
-    file does not state its axes, two are YX, and a third is S if it is last and 3 or 4 long (a
-    color image), else Z. An alpha channel that is opaque everywhere is dropped, and so are axes
-    of length 1 that a TIFF writer added.
+    loaded at once). Of several images in a file, the first is read unless ``scene`` selects
+    another; `read_images` reads all. If the file does not state its axes, two are YX, and a third
+    is S if it is last and 3 or 4 long (a color image), else Z. An alpha channel that is opaque
+    everywhere is dropped, and so are axes of length 1 that a TIFF writer added.
 
     Parameters
     ----------
@@ -57,17 +70,24 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
         LIF if the corresponding extra is installed. Missing zarr chunks have the fill value.
     axes : str, optional
         Axes that replace those of the file, letters of TCZYXS.
+    scene : str or int, optional
+        Name, or number from 0, of an image of a file that has several.
 
     Returns
     -------
     Image
-        The image. Accessing its pixels raises ImageError if the file is damaged there, or was
-        changed after it was opened.
+        The image at full resolution. Accessing its pixels raises ImageError if the file is
+        damaged there, or was changed after it was opened.
 
     Raises
     ------
     ImageError
         If the file is missing, damaged, incomplete, of another format, or its axes are unclear.
+
+    Warns
+    -----
+    UserWarning
+        If the file has several images, and none is selected.
 
     Examples
     --------
@@ -82,17 +102,108 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     ZYX (0.1, 0.1) (3, 4)
     """
     path = Path(path)
+    scenes = find_scenes(path)
+    if scene is None and len(scenes) > 1:
+        warnings.warn(
+            f"{path} has {len(scenes)} images; only the first one is read, scene "
+            f"{scenes[0].name} (scene=, or read_images for all)",
+            stacklevel=2,
+        )
+    names = [one.name for one in scenes]
+    number = 0 if scene is None else select_scenes(names, str(scene), path)[0]
+    return open_scene(path, scenes, number, axes)
+
+
+def read_images(
+    path: str | Path, axes: str | None = None, *, scenes: str | None = None
+) -> list[Image]:
+    """Read all images of a file: scenes, positions, series, or the fields of a plate.
+
+    Images are read as `read_image` does. Thumbnails, slide labels and lower resolution levels are
+    left out. Positions of Micro-Manager, and images of an OME-TIFF in several files, are found
+    from each of the files.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; or the folder of an OME-Zarr image, plate, well, or series of images.
+    axes : str, optional
+        Axes that replace those of the file, letters of TCZYXS.
+    scenes : str, optional
+        Images to read: numbers from 0, ranges such as ``0:3``, and names, separated by commas.
+
+    Returns
+    -------
+    list of Image
+        The images, with their names as `Image.scene` if there are several.
+
+    Raises
+    ------
+    ImageError
+        If one of them cannot be read, see `read_image`, or a selected one does not exist.
+
+    Warns
+    -----
+    UserWarning
+        If images are missing, because the acquisition was stopped; the others are read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with tifffile.TiffWriter(f"{folder}/positions.ome.tif") as file:
+    ...         for name in ("left", "right"):
+    ...             file.write(np.ones((64, 48)), metadata={"axes": "YX", "Name": name})
+    ...     print([image.scene for image in read_images(f"{folder}/positions.ome.tif")])
+    ['left', 'right']
+    """
+    path = Path(path)
+    found = find_scenes(path)
+    chosen = select_scenes([scene.name for scene in found], scenes, path)
+    missing = [scene.name for scene in found if scene.is_missing]
+    if scenes is None and 0 < len(missing) < len(found):
+        warnings.warn(
+            f"{path}: the pixels of {', '.join(missing)} are missing; the other scenes are read",
+            stacklevel=2,
+        )
+        chosen = [number for number in chosen if not found[number].is_missing]
+    return [open_scene(path, found, number, axes) for number in chosen]
+
+
+def find_scenes(path: Path) -> list[Scene]:
+    """Images of a file, at least one; opens the file, and reads no pixels."""
     try:
         _check_file(path)
-        data, letters, metadata = _read(path)
+        return name_scenes(_scenes(path))
     except ImageError:
         raise
     except Exception as error:  # a damaged file can make a reader fail in any way
         raise read_error(path, error) from error
+
+
+def select_scenes(names: Sequence[str], text: str | None, path: Path) -> Sequence[int]:
+    """Numbers of the scenes that a text selects, all if it is None; ImageError if none exist."""
+    if text is None:
+        return range(len(names))
+    return selected_elements(text, "scene", len(names), names, str(path))
+
+
+def open_scene(path: Path, scenes: Sequence[Scene], number: int, axes: str | None = None) -> Image:
+    """Open the image with a number among the scenes of a file; reads no pixels."""
+    scene = scenes[number]
+    try:
+        data, letters, metadata = scene.read()
+    except ImageError:
+        raise
+    except Exception as error:  # a damaged file can make a reader fail in any way
+        raise read_error(path, error) from error
+    name = scene.name if len(scenes) > 1 else None
     letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
     num_channels = data.shape[letters.find("C")] if "C" in letters else 1
     stated = metadata.for_channels(num_channels)._asdict()
-    return _drop_opaque_alpha(Image(data, letters, path=path, **stated))
+    return _drop_opaque_alpha(Image(data, letters, path=path, scene=name, **stated))
 
 
 def _suffix_list() -> str:
@@ -116,21 +227,29 @@ def _check_file(path: Path) -> None:
         raise ImageError(f"{path} is empty (0 bytes); copy or export it again.")
 
 
-def _read(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
-    """Pixels, axes as far as the file names them, and metadata."""
+def _scenes(path: Path) -> list[Scene]:
+    """Images of a file, as its format has them."""
     if path.is_dir():
-        return read_ome_zarr(path)
+        return zarr_scenes(path)
     if path.suffix.lower() == ".npy":
-        return _read_npy(path), "", ImageMetadata()
+        return [Scene("", partial(_read_npy, path), path)]
     if path.suffix.lower() in PNG_JPEG_SUFFIXES:
-        pixels = read_png_jpeg(path)
-        return pixels, "YXS"[: pixels.ndim], ImageMetadata()
+        return [Scene("", partial(_read_png_jpeg, path), path)]
     if path.suffix.lower() in MICROSCOPE_SUFFIXES:
-        return read_microscope(path)
-    return read_tiff(path)
+        return microscope_scenes(path)
+    return tiff_scenes(path)
 
 
-def _read_npy(path: Path) -> PixelArray:
+def _read_png_jpeg(path: Path) -> Content:
+    pixels = read_png_jpeg(path)
+    return pixels, "YXS"[: pixels.ndim], ImageMetadata()
+
+
+def _read_npy(path: Path) -> Content:
+    return _npy_pixels(path), "", ImageMetadata()
+
+
+def _npy_pixels(path: Path) -> PixelArray:
     # NumPy's memory map parses the header, and refuses a file that is shorter than it claims.
     mapped: np.memmap[tuple[int, ...], np.dtype[np.generic]] = open_memmap(path, mode="r")
     if not mapped.flags.c_contiguous:
@@ -158,13 +277,12 @@ def _drop_opaque_alpha(image: Image) -> Image:
     alpha = alpha_sample(image)
     if alpha is None or not _is_opaque(image):
         return image
-    letters, metadata = image.axes.replace("S", ""), image.metadata._asdict()
     if alpha == 1:
         gray = image.pixels.take(0, image.axes.index("S"))
-        return Image(gray, letters, path=image.path, **metadata)
+        return replace(image, data=gray, axes=image.axes.replace("S", ""))
     colors = SubsetArray(image.data, {image.axes.index("S"): range(alpha)}, image.path)
     data = np.asarray(colors) if isinstance(image.data, np.ndarray) else colors
-    return Image(data, image.axes, path=image.path, **metadata)
+    return replace(image, data=data)
 
 
 def _is_opaque(image: Image) -> bool:

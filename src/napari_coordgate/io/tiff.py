@@ -4,8 +4,9 @@ import itertools
 import math
 import re
 import struct
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from napari_coordgate.io.lazy import (
     AxisIndex,
     FileSnapshot,
     LazyArray,
+    PartArray,
     PlaneStackArray,
     RawFileArray,
     as_index,
@@ -26,7 +28,13 @@ from napari_coordgate.io.lazy import (
     relative_index,
 )
 from napari_coordgate.io.metadata import ImageMetadata, PixelSize, micrometers, seconds
-from napari_coordgate.io.optics_in_files import imagej_optics, micromanager_optics, ome_optics
+from napari_coordgate.io.optics_in_files import (
+    imagej_optics,
+    micromanager_optics,
+    ome_image_names,
+    ome_optics,
+)
+from napari_coordgate.io.scenes import Content, Scene, missing_scene, read_now
 
 PSF_FIELD_KEY = "napari-coordgate psf field"
 """Key of a PSF field in the description of the first page."""
@@ -47,6 +55,8 @@ _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
 _MICROMANAGER_TAG = 51123
+_POSITION_AXES = "RJK"
+"""Axes of tifffile that are positions of the stage: position, column and row."""
 _CENTIMETER = 3
 _UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
 """Resolution units in um. Inches are left out: dots per inch are the size of a print."""
@@ -55,35 +65,145 @@ _UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
 # Reading
 
 
-def read_tiff(path: Path) -> tuple[LazyArray | NDArray[Any], str, ImageMetadata]:
-    """Read the first image at full resolution: pixels, tifffile's axes, and metadata.
+def tiff_scenes(path: Path) -> list[Scene]:
+    """Images of a file, and of the other files of its set: series, and positions of stacks.
 
     Pixels are loaded lazily, but volumes in tiles, which are rare, at once. Any exception means a
-    damaged file; ValueError is raised if all pages or their pixels are missing. Of a stack whose
-    acquisition was stopped, the planes that are there can be loaded.
+    damaged file; reading an image raises ValueError if all its pages or pixels are missing. Of a
+    stack whose acquisition was stopped, the planes that are there can be loaded.
     """
     mute_logger("tifffile")
-    snapshot = FileSnapshot(path)
-    with tifffile.TiffFile(path) as tiff:
+    with _open_set(path) as tiff:
         _check_page_chain(tiff)
-        series = tiff.series[0]
-        metadata = _read_metadata(tiff, series.axes, series.shape)
-        if series.dataoffset is not None:
-            dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-            contiguous = RawFileArray(snapshot, series.dataoffset, series.shape, dtype)
-            return contiguous, series.axes, metadata
-        pages = [page if page is not None and _is_whole(page) else None for page in series.pages]
-        present = [page for page in pages if page is not None]
-        if not present:
-            raise ValueError("the file ends before the end of its pixels")
-        first = _keyframe(present[0])
-        stack, page_shape = np.split(series.shape, [series.ndim - first.ndim])
-        is_stack = tuple(page_shape) == first.shape and stack.prod() == len(pages)
-        if len(present) < len(pages) and not (is_stack and first.imagedepth == 1):
-            raise ValueError("pages are missing")
-        if first.imagedepth > 1 or not is_stack:
-            return np.asarray(series.asarray()), series.axes, metadata
-        return _PagesArray(path, series.shape, pages), series.axes, metadata
+        found: list[Scene] = []
+        for number, name, series in _numbered_series(tiff):
+            if series is None:
+                found.append(missing_scene(name, path))
+            else:
+                found += _scenes_of_series(path, tiff, series, number, name)
+        return found
+
+
+@contextmanager
+def _open_set(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a file; or that with the OME-XML, if the file refers to another one of its set."""
+    with tifffile.TiffFile(path) as tiff:
+        named = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile="([^"]+)"', _ome_xml(tiff))
+        other = None if named is None else path.with_name(Path(named[1]).name)
+        if tiff.is_mmstack or other is None or not other.is_file():
+            yield tiff
+            return
+    if other.suffix.lower() in (".tif", ".tiff"):
+        with tifffile.TiffFile(other) as tiff:
+            yield tiff
+        return
+    text = other.read_text(encoding="utf-8", errors="replace")
+    with tifffile.TiffFile(path, omexml=text) as tiff:
+        yield tiff
+
+
+def _ome_xml(tiff: tifffile.TiffFile) -> str:
+    return (tiff.ome_metadata or "") if tiff.is_ome else ""
+
+
+def _numbered_series(
+    tiff: tifffile.TiffFile,
+) -> Iterator[tuple[int, str, tifffile.TiffPageSeries | None]]:
+    """Number and name of each image, and its series; None if it has no pixels.
+
+    tifffile leaves out images of OME-XML of which no plane is in the file.
+    """
+    found = list(tiff.series)
+    names = ome_image_names(_ome_xml(tiff))
+    if found[0].kind != "ome" or len(names) <= len(found):
+        yield from ((number, series.name or "", series) for number, series in enumerate(found))
+        return
+    for number, name in enumerate(names):
+        is_there = bool(found) and found[0].name in (name, "", "Baseline")
+        yield number, name or str(number), found.pop(0) if is_there else None
+
+
+def _scenes_of_series(
+    path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int, name: str
+) -> Iterator[Scene]:
+    """The image of a series, or one for each position."""
+    axes = [axis for axis, letter in enumerate(series.axes) if letter in _POSITION_AXES]
+    labels = _position_labels(tiff)
+    for index in np.ndindex(*(series.shape[axis] for axis in axes)):
+        fixed = dict(zip(axes, index, strict=True))
+        position = "-".join(map(str, index))
+        if len(index) == 1 and len(labels) == series.shape[axes[0]]:
+            position = labels[index[0]]
+        title = " ".join(filter(None, [name if len(tiff.series) > 1 or not axes else "", position]))
+        page = _first_page(series, fixed)
+        if page is None and axes:
+            yield missing_scene(title, path)
+            continue
+        home = path if page is None else Path(page.parent.filehandle.path)
+        image = index[0] if series.kind == "mmstack" and index else number
+        yield Scene(title, read_now(partial(_read_series, path, tiff, series, fixed, image)), home)
+
+
+def _first_page(series: tifffile.TiffPageSeries, fixed: Mapping[int, int]) -> _Page | None:
+    """First page that is whole of those at fixed elements of some axes; None if all are missing."""
+    pages = _pages_at(series, fixed) if series.dataoffset is None else [series.keyframe]
+    return next((page for page in pages or [] if page is not None and _is_whole(page)), None)
+
+
+def _pages_at(
+    series: tifffile.TiffPageSeries, fixed: Mapping[int, int]
+) -> list[_Page | None] | None:
+    """Pages at fixed elements of some axes; None if pages are not the planes of a stack."""
+    pages = list(series.pages)
+    stack = series.shape[: series.ndim - series.keyframe.ndim]
+    if math.prod(stack) != len(pages) or any(axis >= len(stack) for axis in fixed):
+        return None
+    grid = np.empty(len(pages), object)
+    grid[:] = pages
+    index = tuple(fixed.get(axis, slice(None)) for axis in range(len(stack)))
+    return list(np.atleast_1d(grid.reshape(stack)[index]).ravel())
+
+
+def _read_series(
+    path: Path,
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    fixed: Mapping[int, int],
+    number: int,
+) -> Content:
+    """Read a series at fixed elements of some axes: pixels, tifffile's axes, and metadata."""
+    pixels = _series_pixels(path, tiff, series, fixed)
+    axes = "".join(letter for axis, letter in enumerate(series.axes) if axis not in fixed)
+    page = _first_page(series, fixed) or series.keyframe
+    return pixels, axes, _read_metadata(tiff, series, number, page, axes, pixels.shape)
+
+
+def _series_pixels(
+    path: Path,
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    fixed: Mapping[int, int],
+) -> LazyArray | NDArray[Any]:
+    """Pixels of a series at fixed elements of some axes."""
+    if series.dataoffset is not None:
+        file = FileSnapshot(Path(tiff.filehandle.path))
+        dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        contiguous = RawFileArray(file, series.dataoffset, series.shape, dtype)
+        return PartArray(contiguous, fixed, path) if fixed else contiguous
+    pages = _pages_at(series, fixed)
+    whole = [page if page is not None and _is_whole(page) else None for page in pages or []]
+    present = [page for page in whole if page is not None]
+    if pages is not None and not present:
+        raise ValueError("the file ends before the end of its pixels")
+    key = _keyframe(present[0] if present else series.keyframe)
+    shape = tuple(n for axis, n in enumerate(series.shape) if axis not in fixed)
+    is_stack = bool(present) and shape[len(shape) - key.ndim :] == key.shape
+    if len(present) < len(whole) and not (is_stack and key.imagedepth == 1):
+        raise ValueError("pages are missing")
+    if key.imagedepth > 1 or not is_stack:
+        volume = np.asarray(series.asarray())
+        return volume[tuple(fixed.get(axis, slice(None)) for axis in range(volume.ndim))]
+    return _PagesArray(path, shape, whole)
 
 
 def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | None:
@@ -116,6 +236,8 @@ def _check_page_chain(tiff: tifffile.TiffFile) -> None:
 
 def _is_whole(page: _Page) -> bool:
     """Whether the pixels of a page are within the file."""
+    if page.offset == 0:  # planned by Micro-Manager, and never recorded
+        return False
     ends = [sum(segment) for segment in zip(page.dataoffsets, page.databytecounts, strict=True)]
     return bool(ends) and max(ends) <= page.parent.filehandle.size
 
@@ -240,35 +362,62 @@ class _SegmentReader:
 # Metadata
 
 
-def _read_metadata(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
-    """Physical sizes, channel names and optics of the first image."""
-    metadata = _sizes_and_names(tiff, axes, shape)
-    stated = tiff.pages.first.tags.valueof(_MICROMANAGER_TAG)
+def _read_metadata(
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    number: int,
+    page: _Page,
+    axes: str,
+    shape: tuple[int, ...],
+) -> ImageMetadata:
+    """Physical sizes, channel names and optics of an image; ``page`` is its first one."""
+    metadata = _sizes_and_names(tiff, series, number, axes, shape)
+    if _MICROMANAGER_TAG not in series.keyframe.tags:
+        return metadata
+    stated = _tags_of(page).valueof(_MICROMANAGER_TAG)
     if isinstance(stated, dict):
         optics = metadata.optics.completed_by(micromanager_optics(stated))
         metadata = metadata._replace(optics=optics)
     return metadata
 
 
-def _sizes_and_names(tiff: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
+def _tags_of(page: _Page) -> tifffile.TiffTags:
+    """Tags of a page, read from its file if tifffile has not kept them."""
+    if isinstance(page, tifffile.TiffPage):
+        return page.tags
+    with tifffile.TiffFile(page.parent.filehandle.path) as tiff:
+        tiff.filehandle.seek(page.offset)
+        return tifffile.TiffPage(tiff, page.index).tags
+
+
+def _sizes_and_names(
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    number: int,
+    axes: str,
+    shape: tuple[int, ...],
+) -> ImageMetadata:
     """Metadata without those of Micro-Manager."""
-    if tiff.is_ome and tiff.ome_metadata is not None:
-        return _ome_metadata(tiff.ome_metadata)
+    if xml := _ome_xml(tiff):
+        return _ome_metadata(xml, number)
     if tiff.imagej_metadata is not None:
         num_channels = shape[axes.index("C")] if "C" in axes else 0
         return _imagej_metadata(tiff, tiff.imagej_metadata, num_channels)
-    ours = (tiff.shaped_metadata or ({},))[0]
+    stated = tiff.shaped_metadata or ()
+    ours = stated[number] if number < len(stated) else {}
+    page = series.keyframe
     return ImageMetadata.sanitized(
-        _resolution_um(tiff, _UNITS_UM.get(int(tiff.pages.first.resolutionunit))),
+        _resolution_um(page, _UNITS_UM.get(int(page.resolutionunit))),
         micrometers(ours.get("z_step_um"), "um"),
         seconds(ours.get("time_step_s"), "s"),
         _strings(ours.get("channels")),
     )
 
 
-def _ome_metadata(xml: str) -> ImageMetadata:
+def _ome_metadata(xml: str, number: int) -> ImageMetadata:
     images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    images = images if isinstance(images, list) else [images]
+    pixels = images[number].get("Pixels", {}) if number < len(images) else {}
     z, y, x = (
         micrometers(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "ZYX"
@@ -277,7 +426,15 @@ def _ome_metadata(xml: str) -> ImageMetadata:
     channels = pixels.get("Channel", [])
     channels = channels if isinstance(channels, list) else [channels]
     names = [str(c.get("Name", "")) for c in channels]
-    return ImageMetadata.sanitized((y, x), z, time, names, ome_optics(xml))
+    return ImageMetadata.sanitized((y, x), z, time, names, ome_optics(xml, number))
+
+
+def _position_labels(tiff: tifffile.TiffFile) -> list[str]:
+    """Names that Micro-Manager gave the positions."""
+    stated = tiff.micromanager_metadata if tiff.is_mmstack or tiff.is_ndtiff else None
+    summary = (stated or {}).get("Summary", {})
+    positions = summary.get("StagePositions") or summary.get("InitialPositionList") or []
+    return [str(position.get("Label", "")) for position in positions]
 
 
 def _imagej_metadata(
@@ -290,7 +447,7 @@ def _imagej_metadata(
     if any(label != names[n % num_channels] for n, label in enumerate(labels) if num_channels):
         names = ()
     return ImageMetadata.sanitized(
-        _resolution_um(tiff, micrometers(1, unit)),
+        _resolution_um(tiff.pages.first, micrometers(1, unit)),
         micrometers(stated.get("spacing"), unit),
         seconds(stated.get("finterval"), stated.get("tunit", "s")),
         names,
@@ -299,10 +456,9 @@ def _imagej_metadata(
 
 
 def _resolution_um(
-    tiff: tifffile.TiffFile, unit_um: float | None
+    page: tifffile.TiffPage, unit_um: float | None
 ) -> tuple[float | None, float | None]:
     """(y, x) size of a pixel, from the tags that state pixels per unit."""
-    page = tiff.pages.first
     if unit_um is None or "XResolution" not in page.tags or 0 in page.resolution:
         return None, None
     per_x, per_y = page.resolution

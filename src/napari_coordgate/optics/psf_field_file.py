@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
 from napari_coordgate.io.files import atomic_write
-from napari_coordgate.io.tiff import PSF_FIELD_KEY, pixel_size_options, read_tiff
+from napari_coordgate.io.tiff import PSF_FIELD_KEY, pixel_size_options, tiff_scenes
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ def write_psf_field(
 def read_psf_field(path: str | Path) -> tuple[Any, NDArray[Any], NDArray[Any]]:
     """Description, kernels and coefficients of a file; whether they fit together is not checked."""
     try:
-        kernels = np.asarray(read_tiff(Path(path))[0])
+        kernels = np.asarray(tiff_scenes(Path(path))[0].read()[0])
         with tifffile.TiffFile(path) as tiff:
             description = json.loads(tiff.pages.first.description)[PSF_FIELD_KEY]
             _, series = tiff.series

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pylibCZIrw.czi import create_czi
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import find_images, plane_indices, read_image
+from napari_coordgate.io import find_images, plane_indices, read_image, read_images
 from tests.io.microscopes.files import write_czi, write_lif, write_nd2
 
 LENGTHS = {"P": 2, "M": 2, "T": 2, "C": 3, "Z": 4, "Y": 6, "X": 7, "S": 3}
@@ -157,7 +157,7 @@ def test_colors_are_red_green_and_blue(tmp_path: Path, kind: str) -> None:
 
 
 @formats
-def test_the_first_of_several_images_is_read(tmp_path: Path, kind: str) -> None:
+def test_every_one_of_several_images_is_read(tmp_path: Path, kind: str) -> None:
     first, path = numbers("ZYX"), tmp_path / f"a.{kind}"
     match kind:
         case "czi":
@@ -166,15 +166,23 @@ def test_the_first_of_several_images_is_read(tmp_path: Path, kind: str) -> None:
             write_nd2(path, "PZCYX", np.stack([first[:, None], first[:, None] + 1]))
         case "lif":
             write_lif(path, [("MZYX", np.stack([first, first + 1])), ("YX", first[0] + 2)])
-    image = read_image(path)
-    assert image.axes == "ZYX"
-    np.testing.assert_array_equal(image.pixels, first)
+    images = read_images(path)
+    names = ["image 0 tile 0", "image 0 tile 1", "image 1"] if kind == "lif" else ["0", "1"]
+    assert [image.scene for image in images] == names
+    for number, image in enumerate(images[:2]):
+        np.testing.assert_array_equal(image.pixels, (first + number)[: len(image.pixels)])
+    if kind == "lif":
+        np.testing.assert_array_equal(images[2].pixels, first[0] + 2)
+    with pytest.warns(UserWarning, match=f"has {len(names)} images; only the first one"):
+        np.testing.assert_array_equal(read_image(path).pixels, first)
 
 
 def test_positions_may_be_the_inner_loop_of_an_nd2_file(tmp_path: Path) -> None:
     pixels = numbers("TPYX")
     write_nd2(tmp_path / "a.nd2", "TPCYX", pixels[:, :, None])
-    np.testing.assert_array_equal(read_image(tmp_path / "a.nd2").pixels, pixels[:, 0])
+    for position in range(2):
+        image = read_image(tmp_path / "a.nd2", scene=position)
+        np.testing.assert_array_equal(image.pixels, pixels[:, position])
 
 
 def test_tiles_of_a_czi_scene_are_one_plane(tmp_path: Path) -> None:

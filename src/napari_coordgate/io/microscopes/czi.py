@@ -3,6 +3,8 @@
 import contextlib
 import threading
 import weakref
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -10,7 +12,6 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import (
     AxisIndex,
@@ -23,6 +24,10 @@ from napari_coordgate.io.lazy import (
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
 from napari_coordgate.io.optics_in_files import referenced
+from napari_coordgate.io.scenes import Content, Scene
+
+_Tile = tuple[dict[str, int], str]
+"""Position along the axes other than Y and X, and pixel type."""
 
 _DTYPES = {
     "Gray8": "u1",
@@ -41,16 +46,53 @@ _UNSUPPORTED_AXES = {
 }
 
 
-def read_czi(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
-    """Read the first scene: lazy pixels, axes without those of length 1, and metadata.
+def czi_scenes(path: Path) -> list[Scene]:
+    """Scenes of a file, from its tiles: the XML may be wrong or missing."""
+    from pylibCZIrw.czi import open_czi
+
+    with open_czi(str(path)) as czi:
+        tiles = _tiles(czi)
+        names = _scene_names(ElementTree.fromstring(czi.raw_metadata))
+    found = sorted({position["S"] for position, _ in tiles if "S" in position})
+    numbers: list[int | None] = [*found] or [None]
+    return [
+        Scene(
+            names.get(number, ""),
+            partial(_read_scene, path, number, [t for t in tiles if t[0].get("S") == number]),
+            path,
+        )
+        for number in numbers
+    ]
+
+
+def _tiles(czi: Any) -> list[_Tile]:
+    """Position of each different tile along the axes other than Y and X, and its pixel type."""
+    found: set[tuple[tuple[tuple[str, int], ...], str]] = set()
+
+    def collect(_: int, tile: Any) -> bool:
+        found.add((tuple(tile.coordinate.to_dict().items()), tile.pixelType.name))
+        return True
+
+    czi.enumerate_subblocks(collect)
+    return [(dict(position), pixel_type) for position, pixel_type in found]
+
+
+def _scene_names(xml: ElementTree.Element) -> dict[int | None, str]:
+    """Names of the scenes by their number."""
+    scenes = xml.findall("./Metadata/Information/Image/Dimensions/S/Scenes/Scene")
+    return {int(scene.get("Index", -1)): scene.get("Name", "") for scene in scenes}
+
+
+def _read_scene(path: Path, number: int | None, tiles: Sequence[_Tile]) -> Content:
+    """Read a scene: lazy pixels, axes without those of length 1, and metadata.
 
     ImageError if it has axes other than TCZYX, or channels of different types.
     """
     from pylibCZIrw.czi import open_czi
 
+    scene = _Scene.of_tiles(path, number, tiles)
     with contextlib.ExitStack() as stack:
         czi = stack.enter_context(open_czi(str(path)))
-        scene = _Scene.first(czi, path)
         xml = ElementTree.fromstring(czi.raw_metadata)
         data = _SceneArray(FileSnapshot(path), czi, scene)
         weakref.finalize(data, stack.pop_all().close)
@@ -66,18 +108,8 @@ class _Scene(NamedTuple):
     pixel_type: str
 
     @classmethod
-    def first(cls, czi: Any, path: Path) -> "_Scene":
-        """First scene, from the tiles: the XML may be wrong or missing."""
-        found: set[tuple[tuple[tuple[str, int], ...], str]] = set()
-
-        def collect(_: int, tile: Any) -> bool:
-            found.add((tuple(tile.coordinate.to_dict().items()), tile.pixelType.name))
-            return True
-
-        czi.enumerate_subblocks(collect)
-        tiles = [(dict(position), pixel_type) for position, pixel_type in found]
-        number = min((position["S"] for position, _ in tiles if "S" in position), default=None)
-        tiles = [tile for tile in tiles if tile[0].get("S") == number]
+    def of_tiles(cls, path: Path, number: int | None, tiles: Sequence[_Tile]) -> "_Scene":
+        """Scene with these tiles."""
         types = {pixel_type for _, pixel_type in tiles}
         if len(types) != 1 or not types <= _DTYPES.keys():
             raise ImageError(

@@ -9,6 +9,7 @@ refuses blocks with padded rows, and takes interleaved channels for colors.
 import itertools
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -16,11 +17,11 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, bounds, mute_logger
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
+from napari_coordgate.io.scenes import Content, Scene
 
 _MAGIC = b"\x70\0\0\0"
 _TILE_AXIS = "M"
@@ -29,12 +30,8 @@ _LETTERS = {1: "X", 2: "Y", 3: "Z", 4: "T", 10: _TILE_AXIS}
 _DESCRIPTION = "./Data/Image/ImageDescription"
 
 
-def read_lif(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
-    """Read the first image (of a mosaic, its first tile): lazy pixels, axes and metadata.
-
-    Axes of length 1 are dropped. ImageError if there is no image, or if it has axes other than
-    TCZYX.
-    """
+def lif_scenes(path: Path) -> list[Scene]:
+    """Images of a file, and the tiles of mosaics; ImageError if there is none."""
     from liffile import LifFile
 
     mute_logger("liffile")
@@ -47,7 +44,33 @@ def read_lif(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
         images = [image for image in LifFile(file).images if not image.is_flim]
         if not images:
             raise ImageError(f"{path} has no image; export one as TIFF.")
-        description, block = images[0].xml_element, images[0].memory_block
+        found: list[Scene] = []
+        for image in images:
+            description, offset = image.xml_element, image.memory_block.offset
+            tiles = _tiles(description)
+            for tile in range(tiles.length):
+                name = image.name if tiles.length == 1 else f"{image.name} tile {tile}"
+                start = offset + tile * tiles.stride
+                found.append(Scene(name, partial(_read_image, snapshot, description, start), path))
+        return found
+
+
+def _tiles(description: ElementTree.Element) -> "_Axis":
+    """Axis of the tiles of a mosaic, of length 1 if it is none."""
+    for dimension in description.findall(f"{_DESCRIPTION}/Dimensions/DimensionDescription"):
+        if _LETTERS.get(int(dimension.attrib["DimID"])) == _TILE_AXIS:
+            return _Axis(
+                int(dimension.attrib["NumberOfElements"]), int(dimension.attrib["BytesInc"])
+            )
+    return _Axis(1, 0)
+
+
+def _read_image(snapshot: FileSnapshot, description: ElementTree.Element, start: int) -> Content:
+    """Read the image that starts at a byte: lazy pixels, axes and metadata.
+
+    Axes of length 1 are dropped. ImageError if it has axes other than TCZYX.
+    """
+    path = snapshot.path
     channels = _channels(description)
     axes = _dimensions(description, path)
     axes["S" if _are_colors(channels) else "C"] = _channel_axis(channels, path)
@@ -58,7 +81,7 @@ def read_lif(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
     )
     data = _StridedArray(
         snapshot,
-        block.offset + int(channels[0].attrib["BytesInc"]),
+        start + int(channels[0].attrib["BytesInc"]),
         [axes[letter] for letter in letters],
         _dtype(channels, path),
         letters.find("Y"),

@@ -5,17 +5,18 @@ import math
 import re
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, as_index, bounds
 from napari_coordgate.io.metadata import ImageMetadata, seconds
 from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
+from napari_coordgate.io.scenes import Content, Scene
 
 if TYPE_CHECKING:
     from nd2 import ND2File
@@ -25,31 +26,49 @@ _MAX_COMPRESSION = 1032
 """Largest compression ratio of zlib, which ND2 uses."""
 
 
-def read_nd2(path: Path) -> tuple[PixelArray, str, ImageMetadata]:
-    """Read the first position: lazy pixels, axes without those of length 1, and metadata.
-
-    ImageError if it has axes other than TCZYX and positions.
-    """
+def nd2_scenes(path: Path) -> list[Scene]:
+    """Positions of a file; ImageError if it has axes other than TCZYX and positions."""
     from nd2 import ND2File
 
-    with contextlib.ExitStack() as stack:
-        nd2 = stack.enter_context(ND2File(path))
+    with ND2File(path) as nd2:
         if other := nd2.sizes.keys() - set("PTCZYXS"):
             raise ImageError(
                 f"{path} has axes other than T, C, Z and positions ({', '.join(sorted(other))}); "
                 "export it as a plain stack first."
             )
+        count = nd2.sizes.get("P", 1)
+        names = _position_names(nd2) or [""] * count
+        return [
+            Scene(names[position], partial(_read_position, path, position), path)
+            for position in range(count)
+        ]
+
+
+def _position_names(nd2: "ND2File") -> list[str]:
+    """Names of the positions, empty where there is none; no names if they are not listed."""
+    for loop in nd2.experiment:
+        if loop.type == "XYPosLoop" and len(loop.parameters.points) == nd2.sizes.get("P", 1):
+            return [point.name or "" for point in loop.parameters.points]
+    return []
+
+
+def _read_position(path: Path, position: int) -> Content:
+    """Read a position: lazy pixels, axes without those of length 1, and metadata."""
+    from nd2 import ND2File
+
+    with contextlib.ExitStack() as stack:
+        nd2 = stack.enter_context(ND2File(path))
         axes = "".join(letter for letter in "TCZYXS" if letter in nd2.sizes or letter in "YX")
         metadata = _read_metadata(nd2)
-        data = _FramesArray(FileSnapshot(path), nd2, axes)
+        data = _FramesArray(FileSnapshot(path), nd2, axes, position)
         weakref.finalize(data, stack.pop_all().close)
     return data, axes, metadata
 
 
 class _FramesArray(PlaneStackArray):
-    """Pixels of the first position; a frame of the file has all channels."""
+    """Pixels of a position; a frame of the file has all channels."""
 
-    def __init__(self, file: FileSnapshot, nd2: "ND2File", axes: str) -> None:
+    def __init__(self, file: FileSnapshot, nd2: "ND2File", axes: str, position: int) -> None:
         sizes = dict.fromkeys("CYXS", 1) | dict(nd2.sizes)
         super().__init__(
             file.path,
@@ -59,6 +78,7 @@ class _FramesArray(PlaneStackArray):
         )
         self._file = file
         self._nd2 = nd2
+        self._position = position
         self._outer = axes[: axes.index("Y")]
         self._loops = {letter: n for letter, n in sizes.items() if letter not in "CYXS"}
         self._frame_shape = [sizes[letter] for letter in "CYXS"]
@@ -68,6 +88,7 @@ class _FramesArray(PlaneStackArray):
 
     def _load_plane(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         at = {letter: bounds(item)[0] for letter, item in zip(self._outer, indices, strict=False)}
+        at["P"] = self._position
         loop_indices = [at.get(letter, 0) for letter in self._loops]
         shape = tuple(self._loops.values())
         number = int(np.ravel_multi_index(loop_indices, shape)) if shape else 0

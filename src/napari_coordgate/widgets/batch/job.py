@@ -72,8 +72,9 @@ class BatchRequest:
 
     def layers(self, file: FileChanged) -> list[LayerData]:
         """Image of a file and its result if there is one, as layers; reads only headers."""
-        settings, name = self.settings, file.source.name
-        blurred = read_image(file.source, settings.axes).select(settings.selection)
+        settings, name = self.settings, " ".join(filter(None, [file.source.name, file.scene]))
+        blurred = read_image(file.source, settings.axes, scene=file.scene)
+        blurred = blurred.select(settings.selection)
         look = {"colormap": "gray", **_contrast(blurred)}
         layers = [_layer(blurred, look, name, metadata(BLURRED, path=str(file.source)))]
         if file.status in ("done", "up_to_date") and file.output is not None:
@@ -93,8 +94,8 @@ class BatchRequest:
 class BatchStatus:
     """Status of the files of a batch; it is kept when the widget is closed.
 
-    `files` are by their path and without thumbnails, of which there may be many; `latest` is the
-    latest finished file with its thumbnails.
+    `files` are by their path and scene, without thumbnails, of which there may be many; `latest`
+    is the latest finished file with its thumbnails.
     """
 
     changed = Signal(list)
@@ -102,21 +103,21 @@ class BatchStatus:
 
     def __init__(self, request: BatchRequest) -> None:
         self.request = request
-        self.files: dict[Path, FileChanged] = {}
+        self.files: dict[tuple[Path, str | None], FileChanged] = {}
         self.latest: FileChanged | None = None
 
     def update(self, events: Iterable[Any]) -> None:
         """Take a batch of events."""
         files = [event for event in events if isinstance(event, FileChanged)]
         self.latest = next((file for file in reversed(files) if file.thumbnails), self.latest)
-        self._set({file.source: replace(file, thumbnails=None) for file in files})
+        self._set({(file.source, file.scene): replace(file, thumbnails=None) for file in files})
 
     def end(self) -> None:
         """Files that were running when the batch ended wait for the next run."""
         running = [file for file in self.files.values() if file.status == "running"]
-        self._set({file.source: replace(file, status="waiting") for file in running})
+        self._set({(file.source, file.scene): replace(file, status="waiting") for file in running})
 
-    def _set(self, files: dict[Path, FileChanged]) -> None:
+    def _set(self, files: dict[tuple[Path, str | None], FileChanged]) -> None:
         self.files |= files
         if files:
             self.changed.emit(list(files.values()))

@@ -82,21 +82,21 @@ class FileModel(QAbstractTableModel):
         super().__init__(parent)
         self._folder = Path()
         self._files: list[FileChanged] = []
-        self._rows: dict[Path, int] = {}
+        self._rows: dict[tuple[Path, str | None], int] = {}
 
     def reset(self, folder: Path, files: Iterable[FileChanged]) -> None:
         """Show the files of another batch."""
         self.beginResetModel()
         self._folder = folder
         self._files = list(files)
-        self._rows = {file.source: row for row, file in enumerate(self._files)}
+        self._rows = {(file.source, file.scene): row for row, file in enumerate(self._files)}
         self.endResetModel()
 
     def update(self, changed: Sequence[FileChanged]) -> None:
         """Show changed files, each of them once; new files are appended together."""
-        new = [file for file in changed if file.source not in self._rows]
+        new = [file for file in changed if (file.source, file.scene) not in self._rows]
         for file in changed:
-            row = self._rows.get(file.source)
+            row = self._rows.get((file.source, file.scene))
             if row is not None:
                 self._files[row] = file
                 self.dataChanged.emit(self.index(row, 0), self.index(row, len(COLUMNS) - 1))
@@ -104,7 +104,9 @@ class FileModel(QAbstractTableModel):
             first = len(self._files)
             self.beginInsertRows(ROOT, first, first + len(new) - 1)
             self._files += new
-            self._rows |= {file.source: first + number for number, file in enumerate(new)}
+            self._rows |= {
+                (file.source, file.scene): first + number for number, file in enumerate(new)
+            }
             self.endInsertRows()
 
     def file(self, row: int) -> FileChanged:
@@ -152,14 +154,15 @@ class FileModel(QAbstractTableModel):
 
     def _text(self, file: FileChanged, column: int) -> str:
         if column == FILE:
-            return file.source.relative_to(self._folder).as_posix()
+            name = file.source.relative_to(self._folder).as_posix()
+            return name if file.scene is None else f"{name}, {file.scene}"
         if column == STATUS:
             return STATUSES[file.status][0]
         if column == TIME:
             return f"{file.seconds:.1f} s" if file.seconds else ""
         if column == TRUST:
             return file.verdict
-        return file.message.removeprefix(str(file.source)).lstrip(": ")  # the row has the name
+        return file.message.removeprefix(str(file.source)).lstrip(":, ")  # the row has the name
 
 
 class FailedFilter(QSortFilterProxyModel):

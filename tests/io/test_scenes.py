@@ -1,0 +1,116 @@
+"""Tests of files with several images: every one is found by its name, and none is dropped."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from napari_coordgate.errors import ImageError
+from napari_coordgate.io import Image, read_image, read_images, write_image
+from tests.io.examples import numbers
+
+PLANES = np.random.default_rng(0).integers(0, 999, (4, 20, 30), np.uint16)
+
+
+def write_plate(
+    path: Path, wells: dict[str, list[str]], planned: int = 2, shape: tuple[int, int] = (20, 30)
+) -> None:
+    """OME-Zarr plate with these fields in its wells, of which so many were planned for each."""
+    planes = np.resize(PLANES, (4, *shape))
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.attrs["plate"] = {"wells": [{"path": well} for well in wells]}
+    count = 0
+    for well, fields in wells.items():
+        images: Any = [{"path": str(number)} for number in range(planned)]
+        group.require_group(well).attrs["well"] = {"images": images}
+        for field in fields:
+            write_zarr(path / well / field, planes[count])
+            count += 1
+
+
+def write_zarr(path: Path, plane: NDArray[Any]) -> None:
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("s0", data=plane)
+    axes: Any = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    scale: Any = [{"type": "scale", "scale": [0.5, 0.5]}]
+    level: Any = {"path": "s0", "coordinateTransformations": scale}
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [level]}]
+
+
+def scenes_of(path: Path) -> list[str | None]:
+    return [image.scene for image in read_images(path)]
+
+
+def test_series_of_unequal_shapes_and_pixel_sizes_are_read_without_the_thumbnail(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "series.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        for name, data, size in (
+            ("first", PLANES, 0.5),
+            ("thumbnail image", PLANES[0, ::4, ::4], 2.0),
+            ("second", PLANES[0, :, :17], 0.25),
+            ("second", PLANES[1], 0.25),
+        ):
+            sizes = {"PhysicalSizeX": size, "PhysicalSizeY": size}
+            stated: Any = {"axes": "ZYX"[-data.ndim :], "Name": name, **sizes}
+            file.write(data, metadata=stated)
+    images = read_images(path)
+    assert [image.scene for image in images] == ["first", "second", "second-2"]
+    assert [image.pixel_size_um for image in images] == [(0.5, 0.5), (0.25, 0.25), (0.25, 0.25)]
+    for image, data in zip(images, (PLANES, PLANES[0, :, :17], PLANES[1]), strict=True):
+        np.testing.assert_array_equal(image.pixels, data)
+    assert read_image(path, scene="second").name == f"{path}, scene second"
+    assert [image.scene for image in read_images(path, scenes="1:")] == ["second", "second-2"]
+    with pytest.raises(ImageError, match=r'has no scene "third"; it has 3 scenes .*named first'):
+        read_images(path, scenes="third")
+    with pytest.warns(UserWarning, match="has 3 images; only the first one is read, scene first"):
+        np.testing.assert_array_equal(read_image(path).pixels, PLANES)
+
+
+def test_fields_of_a_plate_are_read_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plate.zarr"
+    write_plate(path, {"A/1": ["0", "1"], "B/12": ["0"]})
+    with pytest.warns(UserWarning, match="the pixels of B/12/1 are missing"):
+        images = read_images(path)
+    assert [image.scene for image in images] == ["A/1/0", "A/1/1", "B/12/0"]
+    np.testing.assert_array_equal([image.pixels for image in images], PLANES[:3])
+    assert images[0].pixel_size_um == (0.5, 0.5)
+    assert scenes_of(path / "A") == ["1/0", "1/1"]
+    assert scenes_of(path / "A" / "1" / "1") == [None]
+    with pytest.raises(ImageError, match="scene B/12/1: its pixels are missing"):
+        read_image(path, scene="B/12/1")
+
+
+def test_a_damaged_well_does_not_cost_the_plate(tmp_path: Path) -> None:
+    path = tmp_path / "plate.zarr"
+    write_plate(path, {"A/1": ["0"], "A/2": ["0"]}, planned=1)
+    (path / "A" / "1" / ".zattrs").write_text("{")
+    np.testing.assert_array_equal(read_image(path, scene="A/2/0").pixels, PLANES[1])
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(path, scene=0)
+
+
+def test_series_of_bioformats2raw_have_the_names_of_their_xml(tmp_path: Path) -> None:
+    path = tmp_path / "series.zarr"
+    zarr.open_group(path, mode="w", zarr_format=2).attrs["bioformats2raw.layout"] = 3
+    for number in range(2):
+        write_zarr(path / str(number), PLANES[number])
+    write_zarr(path / "0" / "labels" / "nuclei", PLANES[0])
+    assert scenes_of(path) == ["0", "1"]
+    (path / "OME").mkdir()
+    xml = '<OME xmlns="x"><Image Name="left"/><Image Name="right"/></OME>'
+    (path / "OME" / "METADATA.ome.xml").write_text(xml)
+    np.testing.assert_array_equal(read_image(path, scene="right").pixels, PLANES[1])
+    assert scenes_of(path / "1") == [None]
+
+
+def test_a_file_with_one_image_has_no_scenes(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.ome.tif", Image(numbers("TCZYX"), "TCZYX"))
+    assert scenes_of(tmp_path / "a.ome.tif") == [None]
+    with pytest.raises(ImageError, match='no scene "1"; it has 1 scene'):
+        read_image(tmp_path / "a.ome.tif", scene=1)
