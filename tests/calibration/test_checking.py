@@ -57,6 +57,12 @@ def test_a_lens_that_would_sharpen_too_much_is_red(
     assert finding.assumed == 8.0
 
 
+def test_a_small_image_alone_is_not_enough_for_red(sharper: NDArray[np.float32]) -> None:
+    result = check(sharper[0, 48:208, 48:208], ASSUMED)
+    assert result.verdict == "amber"
+    assert "too little image" in result.message
+
+
 def test_a_lens_that_leaves_blur_is_amber(fitting: NDArray[np.float32]) -> None:
     result = check(fitting, LENS.replace(field_curvature_um=2.0))
     assert result.verdict == "amber"

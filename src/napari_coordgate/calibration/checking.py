@@ -35,8 +35,10 @@ _MIN_SIDE = 2 * TILE
 _PIXEL_SIZE_AMBER, _PIXEL_SIZE_RED = 0.02, 0.1
 _NOISE_AMBER, _NOISE_RED = 2.0, 4.0
 _OVER_RED, _OVER_AMBER, _UNDER_AMBER = 0.2, 0.15, 0.4  # Of `_BlurDifference`.
-_SIGMA, _SIGMA_FEW = 2.0, 2.5
-_FEW_PLANES, _MORE_FOR_FEW = 5, 1.5  # Of fewer planes, a larger difference is needed for red.
+_SIGMA = 2.0
+# How detail is spread over few scenes looks like a focus: measured with one plane of nuclei, the
+# error bars are 2.5 times too small. Red then needs a larger difference, and some tiles.
+_FEW_PLANES, _FEW_ERRORS, _MORE_FOR_FEW, _ENOUGH_TILES = 5, 2.5, 2.0, 16
 _DRAWS = 60
 _GAUSSIAN = "the lens is described by a Gaussian blur, without NA and wavelength"
 _NAMES = ("a defocus", "a field curvature", "a tilt (y)", "a tilt (x)")
@@ -401,9 +403,23 @@ def _lens_finding(
     starts = (as_assumed.state, held * [0.0, 0.4, 0.0, 0.0])
     fits = [likelihood.fit(start, free, steps=25, tolerance=0.1) for start in starts]
     fit = min(fits, key=lambda fit: fit.loss)
-    blur = _BlurDifference.of(problem, likelihood, held, fit)
-    is_few = len(np.unique(spectra.image)) < _FEW_PLANES
-    return _as_finding(blur, held, fit, assumed.of, is_few)
+    evidence = _Evidence.of(spectra)
+    blur = _BlurDifference.of(problem, likelihood, held, fit, evidence)
+    return _as_finding(blur, held, fit, assumed.of, evidence)
+
+
+class _Evidence(NamedTuple):
+    """How much image there is to check a lens with."""
+
+    is_few: bool
+    is_small: bool
+
+    @classmethod
+    def of(cls, spectra: TileSpectra) -> _Evidence:
+        """Few planes, and few tiles of them that do not overlap."""
+        cells = np.column_stack([spectra.image, spectra.corner // TILE])
+        is_few = len(np.unique(spectra.image)) < _FEW_PLANES
+        return cls(is_few, len(np.unique(cells, axis=0)) < _ENOUGH_TILES)
 
 
 class _BlurDifference(NamedTuple):
@@ -421,13 +437,19 @@ class _BlurDifference(NamedTuple):
 
     @classmethod
     def of(
-        cls, problem: FocusProblem, likelihood: SpectralLikelihood, held: Array, fit: FocusFit
+        cls,
+        problem: FocusProblem,
+        likelihood: SpectralLikelihood,
+        held: Array,
+        fit: FocusFit,
+        evidence: _Evidence,
     ) -> _BlurDifference:
         """Difference between the focus that is assumed, and a fit."""
         depth = problem.depth_um
         relative = _SYSTEMATIC * fit.focus[1] * np.array([0.5, 1.0, 0.5, 0.5])
         systematic = np.diag(relative**2 + (_SYSTEMATIC_DEPTHS * depth) ** 2)
-        covariance = fit.covariance + systematic
+        scale = _FEW_ERRORS if evidence.is_few else 1.0
+        covariance = scale**2 * fit.covariance + systematic
         draws = np.random.default_rng(0).multivariate_normal(fit.focus, covariance, _DRAWS)
         expected = np.abs(likelihood.defocus_um(held))
         found = np.stack([np.abs(likelihood.defocus_um(f)) for f in (fit.focus, *draws)])
@@ -444,15 +466,14 @@ class _BlurDifference(NamedTuple):
 
 
 def _as_finding(
-    blur: _BlurDifference, held: Array, fit: FocusFit, of: str, is_few: bool
+    blur: _BlurDifference, held: Array, fit: FocusFit, of: str, evidence: _Evidence
 ) -> Finding:
     """Verdict and message about a difference of the blur."""
-    sigma = _SIGMA_FEW if is_few else _SIGMA
-    is_over = blur.over > sigma * blur.over_error
-    is_under = blur.under > sigma * blur.under_error
+    is_over = blur.over > _SIGMA * blur.over_error
+    is_under = blur.under > _SIGMA * blur.under_error
     verdict: Verdict = "green"
-    if blur.over > _OVER_RED * (_MORE_FOR_FEW if is_few else 1.0) and is_over:
-        verdict = "red"
+    if blur.over > _OVER_RED * (_MORE_FOR_FEW if evidence.is_few else 1.0) and is_over:
+        verdict = "amber" if evidence.is_small else "red"
     elif (blur.over > _OVER_AMBER and is_over) or (blur.under > _UNDER_AMBER and is_under):
         verdict = "amber"
     focus = fit.focus if fit.focus[1] * held[1] >= 0 else -fit.focus
@@ -472,6 +493,8 @@ def _as_finding(
         )
     else:
         message += ": some blur will remain."
+    if verdict != "green" and evidence.is_small:
+        message = f"{message.rstrip('.')} (too little image to be sure)."
     measured, assumed, error = (float(x[index]) for x in (focus, held, blur.errors))
     return Finding("lens", verdict, message, measured, assumed, error)
 
