@@ -1,6 +1,7 @@
 """Laws of the training of the universal model."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_coordgate import (
     GaussianLens,
     Model,
     PSFField,
+    TrustCalibration,
     UniversalConfig,
     UniversalModel,
     adapt,
@@ -23,14 +25,18 @@ from napari_coordgate import (
     simulate,
 )
 from napari_coordgate.config import LensLibraryConfig, UniversalTrainingConfig, UnrolledConfig
+from napari_coordgate.data.lens_library import LensSample
+from napari_coordgate.data.universal import UniversalSamples
 from napari_coordgate.errors import CanceledError, ModelError, OutputError
 from napari_coordgate.events import Progress
-from napari_coordgate.networks import Deblurred
+from napari_coordgate.networks import Deblurred, uncertainty_of
+from napari_coordgate.training import adaptation_gain_events
 from napari_coordgate.training.universal import (
     learning_rate_factor,
     sample_loss,
     train_universal_events,
 )
+from tests.training.test_trainer import blobs
 
 CONFIG = UniversalTrainingConfig(
     network=UnrolledConfig(stages=2, base_channels=4, memory_channels=2),
@@ -114,14 +120,19 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_adapting_to_a_lens_lowers_its_error(tmp_path: Path) -> None:
-    """The adapted model of one lens is better there than the model that it started from."""
-    model = trained(tmp_path / "universal.safetensors", 1)
+    """The adapted model of one lens is better there than the model that it started from.
+
+    It keeps the calibration of its errors.
+    """
+    trust = TrustCalibration(error_factor=1.3)
+    model = replace(trained(tmp_path / "universal.safetensors", 1), trust=trust)
     field = PSFField.from_lens(GaussianLens(sigma_center_px=1, sigma_edge_px=2), (48, 64))
     camera = Camera(photons=1000, read_noise=1)
     config = AdaptConfig(steps=60, batch_size=1, learning_rate=3e-3)
     path = tmp_path / "adapted.safetensors"
     adapted = adapt(IMAGES, field, model=model, camera=camera, config=config, output=path)
     assert UniversalModel.load(path).step == adapted.step == 60
+    assert UniversalModel.load(path).trust == trust
     scene = IMAGES[0][:48, :64]
     image = simulate(scene, field, camera, rng=0)
 
@@ -133,6 +144,25 @@ def test_adapting_to_a_lens_lowers_its_error(tmp_path: Path) -> None:
         return float(np.square(result - scene).mean())
 
     assert error(path) < error(tmp_path / "universal.safetensors")
+
+
+def test_an_adaptation_states_the_uncertainty_of_the_lens_as_deblurring_does() -> None:
+    field = PSFField.from_lens(GaussianLens(), (32, 32))
+    lens = LensSample(field, field, uncertainty_of(field))
+    samples = UniversalSamples(CONFIG, [lens], [image.astype(np.float32) for image in IMAGES])
+    stated = [float(samples.sample(i).coordinates[0, 2].mean()) for i in range(6)]
+    assert stated == pytest.approx(6 * [5 * uncertainty_of(field)])
+
+
+def test_images_kept_out_calibrate_the_adapted_model() -> None:
+    model, field = UniversalModel.load(), PSFField.from_lens(GaussianLens(), (32, 32))
+    images = [image.astype(np.float32) for image in blobs(2, (48, 48))]
+    camera = Camera(photons=5000, read_noise=1)
+    gain = events.run(
+        adaptation_gain_events(model, model, images, field, camera=camera, samples=10)
+    )
+    assert gain.gain_db == 0
+    assert gain.trust is not None and gain.trust.images == 10
 
 
 def test_a_canceled_adaptation_writes_nothing(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def adapt_universal(
             "The universal model is adapted to a lens: give --psf with its PSF field, and "
             "neither --blurred nor --resume."
         )
-    defaults = AdaptConfig().model_dump(exclude={"photons_range"})
+    defaults = AdaptConfig().model_dump(exclude={"photons_range", "lens_uncertainty"})
     settings = given.settings(defaults)
     with cancel_on_signal() as cancel:
         events = adapt_events(

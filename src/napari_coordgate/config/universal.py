@@ -80,6 +80,13 @@ class AdaptConfig(Settings):
         description="Factor by which the photons of a bright pixel vary about those of the "
         "camera, if they are known.",
     )
+    lens_uncertainty: float | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        description="Relative error of the lens that the network is given, the same as in "
+        "deblurring; default: by its calibration, else 0.1.",
+    )
     held_out_weight: float = Field(0.5, ge=0, description=HELD_OUT_DESCRIPTION)
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")
 

@@ -70,8 +70,9 @@ class UniversalSamples:
         lens = self.lenses[int(rng.integers(len(self.lenses)))]
         blur = scene_operator(lens.true, self._window(rng, lens.true.frame_shape))
         scene, variance = self._scene(rng, blur.scene_window.shape)
-        # Half of the calibrations are good.
-        given, uncertainty = (lens.true, 0.0) if rng.random() < 0.5 else lens[1:]
+        given, uncertainty = lens.given, lens.uncertainty
+        if rng.random() < 0.5 and lens.given is not lens.true:  # Half of the calibrations are good.
+            given, uncertainty = lens.true, 0.0
         camera = self._camera(rng)
         factor = self.config.noise_mismatch ** rng.uniform(-1, 1) if rng.random() < 0.5 else 1.0
         seed = int(rng.integers(2**31))
@@ -140,14 +141,14 @@ def simulated_sample(
 
 
 def held_out_sample(
-    held_out: HeldOut, psf_field: PSFField, config: UniversalTrainingConfig
+    held_out: HeldOut, psf_field: PSFField, uncertainty: float, config: UniversalTrainingConfig
 ) -> UniversalSample:
     """Sample of the photons that are kept; ``sharp`` is the image itself, not a sharp one."""
     camera = held_out.camera
     assert camera.photons is not None
     noise = Noise.of(camera.photons, camera.read_noise)
     operator = scene_operator(psf_field, held_out.window)
-    coordinates = scene_coordinates(config.network, noise, 0.0, psf_field, operator)
+    coordinates = scene_coordinates(config.network, noise, uncertainty, psf_field, operator)
     kept = torch.from_numpy(held_out.kept)[None, None]
     return UniversalSample(kept, kept, coordinates, operator, noise)
 

@@ -14,8 +14,7 @@ from torch.nn import functional
 from napari_coordgate.errors import ModelError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.gating_maps import reduced_shape
-from napari_coordgate.inference.universal import UNCALIBRATED, uncertainty_of
-from napari_coordgate.networks import Noise, window_coordinates
+from napari_coordgate.networks import UNCALIBRATED, Noise, uncertainty_of, window_coordinates
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
 

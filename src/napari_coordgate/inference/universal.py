@@ -28,7 +28,7 @@ from napari_coordgate.inference.predictor import (
     TiledDeblurrer,
 )
 from napari_coordgate.io.processing import Check
-from napari_coordgate.networks import Noise, scene_coordinates
+from napari_coordgate.networks import Noise, scene_coordinates, uncertainty_of
 from napari_coordgate.normalization import (
     STRIP_BYTES,
     Normalizer,
@@ -46,8 +46,6 @@ LIMITS = 20.0, 100_000.0
 """Range of photons that the network is given."""
 UNKNOWN_NOISE = Camera(photons=2000, read_noise=3)
 """Noise of a plane that is too small, or too rough, to measure it."""
-UNCALIBRATED, UNCERTAINTY_LIMITS = 0.1, (0.02, 0.3)
-"""Relative error of a lens without error bars, and the range of those with."""
 _CHANNEL_ARRAYS, _KERNEL_ARRAYS = 6, 8
 """Arrays of the size of a tile per channel of the network and per kernel of the field; measured."""
 
@@ -180,23 +178,6 @@ class UniversalDeblurrer(TiledDeblurrer):
                 f"The {self.device.type} ran out of memory at a tile of "
                 f"{format_shape(window.shape)} pixels; choose a tile of {max(window.shape) // 2}."
             ) from None
-
-
-def uncertainty_of(psf_field: PSFField) -> float:
-    """Relative error of a lens: by the error bars of its calibration, if it has any.
-
-    It is the error of the defocus in the corners relative to the defocus there, twice its standard
-    error, as the network was trained with the largest error of a lens.
-    """
-    lens = psf_field.source.get("lens") or {}
-    errors = (lens.get("calibration") or {}).get("standard_errors", {})
-    names = {base for name in errors if (base := name.partition(".")[0]).endswith("_um")}
-    if not names:
-        return UNCALIBRATED
-    error = math.hypot(*(e for name, e in errors.items() if name.partition(".")[0] in names))
-    size = sum(float(np.abs(lens.get(name, 0.0)).sum()) for name in names)
-    low, high = UNCERTAINTY_LIMITS
-    return min(max(2 * error / max(size, error), low), high)
 
 
 def _within_limits(camera: Camera) -> Camera:

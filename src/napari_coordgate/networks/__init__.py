@@ -13,8 +13,10 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.networks.coordgate import CoordGate
 from napari_coordgate.networks.network import GatingMaps, Network
 from napari_coordgate.networks.scene_coordinates import (
+    UNCALIBRATED,
     Noise,
     scene_coordinates,
+    uncertainty_of,
     window_coordinates,
 )
 from napari_coordgate.networks.unet import FEATURES_PER_PIXEL, UNet
@@ -24,6 +26,7 @@ from napari_coordgate.optics import PSFField
 
 __all__ = [
     "FEATURES_PER_PIXEL",
+    "UNCALIBRATED",
     "CoordGate",
     "Deblurred",
     "GatingMaps",
@@ -37,6 +40,7 @@ __all__ = [
     "WienerBank",
     "build_network",
     "scene_coordinates",
+    "uncertainty_of",
     "window_coordinates",
 ]
 

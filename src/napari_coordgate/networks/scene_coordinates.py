@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor
 from napari_coordgate.config import UnrolledConfig
 from napari_coordgate.geometry import Window, coordinate_axis, frame_coordinates
 from napari_coordgate.optics import BlurOperator, PSFField
+
+UNCALIBRATED, UNCERTAINTY_LIMITS = 0.1, (0.02, 0.3)
+"""Relative error of a lens without error bars, and the range of those with."""
 
 
 class Noise(NamedTuple):
@@ -52,6 +56,23 @@ def scene_coordinates(
     """
     window, device = operator.scene_window, operator.device
     return window_coordinates(config, noise, lens_uncertainty, psf_field, window, device)
+
+
+def uncertainty_of(psf_field: PSFField) -> float:
+    """Relative error of a lens: by the error bars of its calibration, if it has any.
+
+    It is the error of the defocus in the corners relative to the defocus there, twice its standard
+    error, as the network was trained with the largest error of a lens.
+    """
+    lens = psf_field.source.get("lens") or {}
+    errors = (lens.get("calibration") or {}).get("standard_errors", {})
+    names = {base for name in errors if (base := name.partition(".")[0]).endswith("_um")}
+    if not names:
+        return UNCALIBRATED
+    error = math.hypot(*(e for name, e in errors.items() if name.partition(".")[0] in names))
+    size = sum(float(np.abs(lens.get(name, 0.0)).sum()) for name in names)
+    low, high = UNCERTAINTY_LIMITS
+    return min(max(2 * error / max(size, error), low), high)
 
 
 def window_coordinates(

@@ -20,7 +20,7 @@ from napari_coordgate.data.universal import scene_operator
 from napari_coordgate.errors import FrameMismatchError, ImageError, SettingsError
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.geometry import Window, format_shape
-from napari_coordgate.networks import Noise, scene_coordinates
+from napari_coordgate.networks import Noise, scene_coordinates, uncertainty_of
 from napari_coordgate.normalization import Normalizer, above_offset
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
@@ -64,15 +64,20 @@ class OwnImages:
         )
 
 
-def universal_cleaner(model: UniversalModel, psf_field: PSFField) -> Clean:
-    """Clean by a universal model, which knows the lens."""
+def universal_cleaner(
+    model: UniversalModel, psf_field: PSFField, uncertainty: float | None = None
+) -> Clean:
+    """Clean by a universal model; the uncertainty of the lens is that of its calibration."""
+    relative_error = uncertainty_of(psf_field) if uncertainty is None else uncertainty
 
     @torch.inference_mode()
     def clean(scaled: Float32, window: Window, camera: Camera) -> Float32:
         assert camera.photons is not None
         operator = scene_operator(psf_field, window)
         noise = Noise.of(camera.photons, camera.read_noise)
-        coordinates = scene_coordinates(model.config.network, noise, 0.0, psf_field, operator)
+        coordinates = scene_coordinates(
+            model.config.network, noise, relative_error, psf_field, operator
+        )
         blurred = torch.from_numpy(np.ascontiguousarray(scaled, np.float32))[None, None]
         image: Float32 = model.network(blurred, coordinates, operator, noise).image[0, 0].numpy()
         return image

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from napari_coordgate.model import (
     read_tensors,
     write_tensors,
 )
-from napari_coordgate.networks import Deblurred, UnrolledNetwork
+from napari_coordgate.networks import Deblurred, UnrolledNetwork, uncertainty_of
 from napari_coordgate.networks.unrolled import QUANTILE
 from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training.learner import averaging
@@ -97,13 +97,14 @@ class HeldOutLoss:
     """Weighted loss on photons that were held out of a window of the user's own images."""
 
     windows: BlurredWindows
+    lens_uncertainty: float
     config: UniversalTrainingConfig
     weight: float
 
     def __call__(self, network: UnrolledNetwork, index: int) -> Tensor:
         """Loss of one window."""
         held_out, psf_field = self.windows.sample(index), self.windows.psf_field
-        sample = held_out_sample(held_out, psf_field, self.config)
+        sample = held_out_sample(held_out, psf_field, self.lens_uncertainty, self.config)
         error = held_out.error(network(*sample.inputs).image[0, 0], psf_field)
         loss: Tensor = error if self.config.loss == "mse" else (error + MIN_SQUARED_ERROR).log()
         return self.weight * loss
@@ -393,11 +394,13 @@ def adapt_events(
         raise SettingsError("The universal model is adapted to a lens; give its PSF field.")
     field = as_psf_field(psf_field)
     origin = model if isinstance(model, UniversalModel) else UniversalModel.load(model)
+    uncertainty = config.lens_uncertainty
+    lens = LensSample(field, field, uncertainty_of(field) if uncertainty is None else uncertainty)
     if blurred_only is not None:
-        trainer = yield from _own_trainer(origin, blurred_only, field, camera, config, cancel)
+        trainer = yield from _own_trainer(origin, blurred_only, lens, camera, config, cancel)
     else:
         assert sharp is not None
-        recipe, lens = _adapted_recipe(origin.config, config, camera), LensSample(field, field, 0.0)
+        recipe = _adapted_recipe(origin.config, config, camera)
         trainer = UniversalTrainer(recipe, [lens], load_images(sharp), [], origin.weights)
     stopwatch = Stopwatch("training", config.steps)
     losses: deque[float] = deque(maxlen=50)
@@ -406,6 +409,7 @@ def adapt_events(
         losses.append(trainer.step())
         yield stopwatch.progress(trainer.done, step=trainer.done, loss=float(np.mean(losses)))
     adapted = trainer.model({**origin.card, "adapted": {"steps": config.steps}})
+    adapted = replace(adapted, trust=origin.trust)  # until it is calibrated on other images
     if output is not None:
         adapted.save(output, overwrite=overwrite)
     return adapted
@@ -414,22 +418,22 @@ def adapt_events(
 def _own_trainer(
     origin: UniversalModel,
     blurred: Images,
-    psf_field: PSFField,
+    lens: LensSample,
     camera: Camera,
     config: AdaptConfig,
     cancel: threading.Event | None,
 ) -> Generator[Event, None, UniversalTrainer]:
     """Trainer of a model on blurred images alone."""
-    clean = universal_cleaner(origin, psf_field)
-    own = yield from own_images_events(blurred, psf_field, camera, clean, cancel=cancel)
+    clean = universal_cleaner(origin, lens.given, lens.uncertainty)
+    own = yield from own_images_events(blurred, lens.given, camera, clean, cancel=cancel)
     recipe = _adapted_recipe(origin.config, config, own.camera)
     held_out = None
     if config.held_out_weight:
         windows = own.windows(max(recipe.library.window_sizes), config.seed)
-        held_out = HeldOutLoss(windows, recipe, config.held_out_weight)
+        held_out = HeldOutLoss(windows, lens.uncertainty, recipe, config.held_out_weight)
     return UniversalTrainer(
         recipe,
-        [LensSample(psf_field, psf_field, 0.0)],
+        [lens],
         [source.range.normalize(source.image) for source in own.sources],
         [],
         origin.weights,

@@ -85,19 +85,15 @@ class AdaptRequest:
     start: UniversalModel | None
     sharp: Image | None
     camera: Camera
-    lens_uncertainty: float | None
     config: AdaptConfig
     path: Path
 
     def events(self, job: Job) -> Generator[Event, None, Adaptation]:
         """Events of training, then of measuring, for the background thread."""
-        from napari_coordgate.inference.universal import uncertainty_of  # imports torch
-        from napari_coordgate.training import adapt_events, adaptation_gain_events
+        from napari_coordgate.training import adapt_events, adaptation_gain_events  # import torch
         from napari_coordgate.universal_model import UniversalModel
 
-        start, uncertainty = self.start or UniversalModel.load(), self.lens_uncertainty
-        if uncertainty is None:
-            uncertainty = uncertainty_of(self.psf_field)
+        start = self.start or UniversalModel.load()
         trained_on, held_out, where = self.images()
         adapted = yield from adapt_events(
             trained_on,
@@ -113,11 +109,12 @@ class AdaptRequest:
             held_out,
             self.psf_field,
             camera=self.camera,
-            lens_uncertainty=uncertainty,
+            lens_uncertainty=self.config.lens_uncertainty,
             cancel=job.cancel_requested,
         )
         facts = {**adapted.card["adapted"], "lens": self.lens, **gain.facts()}
-        adapted = replace(adapted, card={**adapted.card, "adapted": facts})
+        trust = gain.trust or adapted.trust
+        adapted = replace(adapted, card={**adapted.card, "adapted": facts}, trust=trust)
         adapted.save(self.path)
         return Adaptation(adapted, self.path, self.lens, gain, where)
 
@@ -187,8 +184,7 @@ class AdaptSection(QObject):
             start=method.universal.value,
             sharp=None if layer is None else image_of(layer),
             camera=self._panel.session.camera or Camera(),
-            lens_uncertainty=settings.lens_uncertainty,
-            config=self.form.settings,
+            config=self.form.settings.replace(lens_uncertainty=settings.lens_uncertainty),
             path=path,
         )
 

@@ -63,8 +63,8 @@ class GatesRequest:
             noise_gates,
             universal_gating_maps,
         )
-        from napari_coordgate.inference.universal import UNCALIBRATED, uncertainty_of
         from napari_coordgate.model import Model
+        from napari_coordgate.networks import UNCALIBRATED, uncertainty_of
         from napari_coordgate.universal_model import UniversalModel
 
         model, psf_field = self.model or UniversalModel.load(), self.psf_field
