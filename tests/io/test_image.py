@@ -66,7 +66,7 @@ def test_all_channels_have_names_or_none() -> None:
     )
     assert Image(numbers("YX"), "YX", channel_names=("a",)).channel_names == ("a",)
     for axes in ("CYX", "YX"):
-        with pytest.raises(ImageError, match="2 channel names; name all channels or none"):
+        with pytest.raises(ImageError, match="2 channel names; give those of all"):
             Image(numbers(axes), axes, channel_names=("a", "b"))
 
 

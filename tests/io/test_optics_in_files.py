@@ -64,7 +64,7 @@ def test_ome_xml_states_optics_and_camera_of_the_objective_used(tmp_path: Path) 
             Stated(510.0, "OME-XML Channel EmissionWavelength"),
         ),
         camera=Stated("Zyla 4.2", "OME-XML Detector Model"),
-        exposure_s=Stated(0.05, "OME-XML Plane ExposureTime"),
+        exposures_s=(Stated(0.05, "OME-XML Plane ExposureTime"), None),
     )
 
 
@@ -161,7 +161,7 @@ CAMERA = OpticalMetadata(
     na=Stated(0.75, 'name of the objective "3-Plan Apo 20x/0.75"'),
     objective=Stated("3-Plan Apo 20x/0.75", "Micro-Manager TINosePiece-Label"),
     camera=Stated("C13440-20CU", "Micro-Manager HamamatsuHam_DCAM-CameraName"),
-    exposure_s=Stated(0.02, "Micro-Manager Exposure-ms"),
+    exposures_s=(Stated(0.02, "Micro-Manager Exposure-ms"),),
     electrons_per_count=Stated(0.46, "Micro-Manager HamamatsuHam_DCAM-CONVERSION FACTOR COEFF"),
     offset=Stated(100.0, "Micro-Manager HamamatsuHam_DCAM-CONVERSION FACTOR OFFSET"),
 )
@@ -175,7 +175,7 @@ def test_micro_manager_states_the_camera(tmp_path: Path) -> None:
     assert optics.na == CAMERA.na
     assert optics.electrons_per_count == CAMERA.electrons_per_count
     assert optics.offset == CAMERA.offset
-    assert optics.exposure_s == Stated(0.05, "OME-XML Plane ExposureTime")  # stated first
+    assert optics.exposures_s[0] == Stated(0.05, "OME-XML Plane ExposureTime")  # stated first
     assert optics.wavelength_nm(0) == Stated(455.0, "OME-XML Channel EmissionWavelength")
 
 

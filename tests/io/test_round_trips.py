@@ -51,7 +51,10 @@ def test_pixels_axes_sizes_and_channel_names_are_read_back(
         assert image.data.dtype.newbyteorder("=") == pixels.dtype.newbyteorder("=")
         assert image.path == path
         pixel_size_um = image.pixel_size_um and pytest.approx(image.pixel_size_um, rel=1e-4)
-        assert image.metadata._replace(pixel_size_um=metadata.pixel_size_um) == metadata
+        kept = image.metadata._replace(
+            pixel_size_um=metadata.pixel_size_um, original=metadata.original
+        )
+        assert kept == metadata
         assert pixel_size_um == metadata.pixel_size_um
 
 

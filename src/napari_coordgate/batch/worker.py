@@ -43,6 +43,7 @@ from napari_coordgate.io import (
     subsample,
 )
 from napari_coordgate.io.files import temporary_path
+from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -234,8 +235,10 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
 
     The file appears under its name when the block ends, unless the source has changed.
     """
-    dtype = output_dtype(image.data, task.batch.config)
-    source = task.source
+    config, source = task.batch.config, task.source
+    dtype = output_dtype(image.data, config)
+    settings = config.to_yaml(set(FileConfig.model_fields))
+    image = replace(image, processing=processing_facts(settings, method=task.batch.method.name))
     with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replace) as out:
         yield out
         if size_and_mtime(source.path) != (source.size, source.modified_ns):

@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
-from napari_coordgate.cli.output import image_output, settings_path, write_settings
+from napari_coordgate.cli.output import command_line, image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings, flag_of
 from napari_coordgate.config import (
     BatchSettings,
@@ -40,6 +40,7 @@ from napari_coordgate.io import (
 from napari_coordgate.io.files import check_not_exists, check_not_source
 from napari_coordgate.io.image import alpha_sample
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
+from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
@@ -237,7 +238,8 @@ def open_image(
     image = read_image(path, axes, scene=scene)
     if axes is None and "S" in image.axes:
         _warn_of_color(image)
-    return image.select(settings.selection), settings
+    processing = processing_facts(_settings_text(files, settings, given), command=command_line())
+    return replace(image.select(settings.selection), processing=processing), settings
 
 
 def write_image_settings(
@@ -248,8 +250,15 @@ def write_image_settings(
     overwrite: bool,
 ) -> None:
     """Write the settings of a deblurred image beside it."""
+    write_settings(settings_path(output), _settings_text(files, settings, given), overwrite)
+
+
+def _settings_text(
+    files: MethodFiles, settings: BatchSettings, given: CliSettings[BatchSettings]
+) -> str:
+    """Settings that apply to the image, as YAML."""
     names = (set(given.names) & IMAGE_SETTINGS) - files.other_settings(settings)
-    write_settings(settings_path(output), settings.to_yaml(names), overwrite)
+    return settings.to_yaml(names)
 
 
 def deconvolve_image(
@@ -267,7 +276,8 @@ def deconvolve_image(
     check_not_source(path, output)
     check_not_exists([output, settings_path(output)], overwrite)
     psf_field = PSFField.load(psf)
-    image = read_image(path, axes)
+    processing = processing_facts(config.to_yaml(), command=command_line())
+    image = replace(read_image(path, axes), processing=processing)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deconvolve_events(

@@ -169,13 +169,20 @@ def _scene_info(path: Path, scenes: Sequence[Scene], number: int) -> Description
 
 
 def _describe(image: Image) -> Description:
-    optics = image.optics.described()
+    known = {
+        "z_step_um": image.z_step_um,
+        "time_step_s": image.time_step_s,
+        "channels": list(image.channel_names),
+        "colors": list(image.channel_colors),
+        "optics": image.optics.described(),
+        "processing": dict(image.processing or {}),
+    }
     return {
         "axes": image.axes,
         "shape": list(image.data.shape),
         "dtype": image.data.dtype.name,
         "pixel_size_um": image.pixel_size_um and list(image.pixel_size_um),
-        **({"optics": optics} if optics else {}),
+        **{name: value for name, value in known.items() if value},
     }
 
 

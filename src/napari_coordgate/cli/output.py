@@ -23,9 +23,15 @@ def settings_path(result: Path) -> Path:
 
 def write_settings(path: Path, text: str, overwrite: bool) -> None:
     """Write the settings of a run as YAML for ``--config``, with its command as a comment."""
-    command = " ".join(shlex.join(["napari-coordgate", *sys.argv[1:]]).splitlines())
     with atomic_write(path, overwrite) as temporary:
-        temporary.write_text(f"# {command}\n# version {__version__}\n{text}", encoding="utf-8")
+        temporary.write_text(
+            f"# {command_line()}\n# version {__version__}\n{text}", encoding="utf-8"
+        )
+
+
+def command_line() -> str:
+    """Command of this run, in one line."""
+    return " ".join(shlex.join(["napari-coordgate", *sys.argv[1:]]).splitlines())
 
 
 @contextmanager

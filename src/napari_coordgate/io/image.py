@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -15,7 +15,9 @@ from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Selection
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import SubsetArray
-from napari_coordgate.io.metadata import ImageMetadata, PixelSize
+from napari_coordgate.io.metadata import ImageMetadata, Original, PixelSize
+from napari_coordgate.io.ome_xml import read_ome_xml, select_in_ome_xml
+from napari_coordgate.io.ome_zarr_attributes import select_in_zarr
 from napari_coordgate.io.optical_metadata import OpticalMetadata
 
 AXES = "TCZYXS"
@@ -62,6 +64,13 @@ class Image:
         One name for each channel (one in total if there is no axis C), or none.
     optics : OpticalMetadata
         Optics and camera as far as the file states them: NA, emission wavelengths, ...
+    channel_colors : tuple of str
+        Display color of each channel, as RRGGBB in hexadecimal digits, "" where it is unknown; or
+        none.
+    processing : mapping of str, optional
+        How this package made the image; it is written inside the file.
+    original : Original
+        Metadata as the file of the image has them; what is not used passes through to results.
 
     Raises
     ------
@@ -90,6 +99,9 @@ class Image:
     time_step_s: float | None = None
     channel_names: tuple[str, ...] = ()
     optics: OpticalMetadata = field(default_factory=OpticalMetadata)
+    channel_colors: tuple[str, ...] = ()
+    processing: Mapping[str, str] | None = None
+    original: Original = field(default_factory=Original)
     scene: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -99,22 +111,17 @@ class Image:
         check_axes(self.axes, self.data.shape, self.name)
         if math.prod(self.data.shape) == 0:
             raise ImageError(f"{self.name} has no pixels; use an image that is not empty.")
-        if self.channel_names and len(self.channel_names) != self._length("C"):
-            raise ImageError(
-                f"{self.name} has {self._length('C')} channels, but {len(self.channel_names)} "
-                "channel names; name all channels or none."
-            )
+        for given, kind in ((self.channel_names, "names"), (self.channel_colors, "colors")):
+            if given and len(given) != self._length("C"):
+                raise ImageError(
+                    f"{self.name} has {self._length('C')} channels, but {len(given)} channel "
+                    f"{kind}; give those of all channels or none."
+                )
 
     @property
     def metadata(self) -> ImageMetadata:
-        """Physical sizes, channel names and optics."""
-        return ImageMetadata(
-            self.pixel_size_um,
-            self.z_step_um,
-            self.time_step_s,
-            self.channel_names,
-            self.optics,
-        )
+        """Physical sizes, channels, optics, and the metadata of the file."""
+        return ImageMetadata(*(getattr(self, name) for name in ImageMetadata._fields))
 
     @property
     def name(self) -> str:
@@ -162,14 +169,25 @@ class Image:
         if not by_axis:
             return self
         channels = subset.get("C", range(self._length("C")))
-        names = tuple(self.channel_names[channel] for channel in channels if self.channel_names)
+        names, colors = (
+            tuple(values[channel] for channel in channels if values)
+            for values in (self.channel_names, self.channel_colors)
+        )
+        optics, original = self.optics.select_channels(channels), self.original
+        if original.ome:
+            original = original._replace(ome=select_in_ome_xml(original.ome, subset))
+            optics = optics.at_planes_of(read_ome_xml(original.ome).optics)
+        if original.zarr:
+            original = original._replace(zarr=select_in_zarr(original.zarr, subset))
         return replace(
             self,
             data=SubsetArray(self.data, by_axis, self.path),
             z_step_um=_step_between(self.z_step_um, subset.get("Z")),
             time_step_s=_step_between(self.time_step_s, subset.get("T")),
             channel_names=names,
-            optics=self.optics.select_channels(channels),
+            optics=optics,
+            channel_colors=colors,
+            original=original,
         )
 
     def _length(self, letter: str) -> int:
@@ -237,8 +255,9 @@ def as_pixel_array(array: ArrayLike | PixelArray) -> PixelArray:
 def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
     """Image with the given axes, by default its own, for arrays the last letters of TCZYX."""
     if isinstance(image, Image):
-        names = image.channel_names if axes is None or "C" in axes else ()
-        return image if axes is None else replace(image, axes=axes, channel_names=names)
+        if axes is None or "C" in axes:
+            return image if axes is None else replace(image, axes=axes)
+        return replace(image, axes=axes, channel_names=(), channel_colors=())
     array = as_pixel_array(image)
     if axes is None:
         if not 2 <= array.ndim <= 5:

@@ -1,10 +1,11 @@
 """Physical sizes, channel names and optics of an image, and the units of files."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from napari_coordgate.io.optical_metadata import OpticalMetadata
+from napari_coordgate.version import __version__
 
 PixelSize = tuple[float, float]
 """(y, x) size of a pixel in um."""
@@ -28,14 +29,28 @@ _SECONDS = {
 }
 
 
+class Original(NamedTuple):
+    """Metadata of one image as its file has them, so that what is not used passes through."""
+
+    ome: str = ""
+    """OME-XML."""
+    zarr: Mapping[str, Any] | None = None
+    """Attributes of an OME-Zarr image, as `ome_zarr_attributes` sorts them."""
+    info: str = ""
+    """Info of ImageJ."""
+
+
 class ImageMetadata(NamedTuple):
-    """Physical sizes, channel names and optics, as the attributes of `Image`."""
+    """Physical sizes, channels and optics, as the attributes of `Image`."""
 
     pixel_size_um: PixelSize | None = None
     z_step_um: float | None = None
     time_step_s: float | None = None
     channel_names: tuple[str, ...] = ()
     optics: OpticalMetadata = OpticalMetadata()
+    channel_colors: tuple[str, ...] = ()
+    processing: Mapping[str, str] | None = None
+    original: Original = Original()
 
     @classmethod
     def sanitized(
@@ -45,11 +60,13 @@ class ImageMetadata(NamedTuple):
         time_step_s: float | None = None,
         channel_names: Sequence[str] = (),
         optics: OpticalMetadata | None = None,
+        channel_colors: Sequence[str] = (),
+        processing: Mapping[str, str] | None = None,
     ) -> "ImageMetadata":
         """Metadata as a file states them, without sizes that are zero, negative or not finite.
 
         A z step may be negative, for a stack that was taken downwards. Of a pixel that has only
-        one size, it is that of both sides.
+        one size, it is that of both sides. White is what programs write for any channel.
         """
         y, x = map(_positive, pixel_size_um)
         y, x = y or x, x or y
@@ -59,15 +76,37 @@ class ImageMetadata(NamedTuple):
             _positive(time_step_s),
             tuple(channel_names) if any(channel_names) else (),
             optics or OpticalMetadata(),
+            tuple(channel_colors) if set(channel_colors) - {"", "FFFFFF"} else (),
+            processing or None,
+        )
+
+    def completed_by(self, other: "ImageMetadata") -> "ImageMetadata":
+        """These values, and those of another source where there are none."""
+        missing = {name: getattr(other, name) for name in self._fields if not getattr(self, name)}
+        return self._replace(
+            **missing,
+            optics=self.optics.completed_by(other.optics),
+            original=Original(
+                *(
+                    ours or theirs
+                    for ours, theirs in zip(self.original, other.original, strict=True)
+                )
+            ),
         )
 
     def for_channels(self, number: int) -> "ImageMetadata":
-        """Metadata without names and wavelengths, unless they are those of so many channels."""
-        names, waves = self.channel_names, self.optics.wavelengths_nm
+        """Metadata without values of channels, unless they are those of so many channels."""
+        names, colors = self.channel_names, self.channel_colors
         return self._replace(
             channel_names=names if len(names) == number else (),
-            optics=self.optics if len(waves) == number else self.optics.select_channels(()),
+            channel_colors=colors if len(colors) == number else (),
+            optics=self.optics.for_channels(number),
         )
+
+
+def processing_facts(settings: str, **facts: str) -> dict[str, str]:
+    """How this program made an image: its version, other facts, and the settings as YAML."""
+    return {"program": f"napari-coordgate {__version__}", **facts, "settings": settings}
 
 
 def micrometers(length: float | str | None, unit: str | None) -> float | None:

@@ -5,7 +5,7 @@ Specification: https://ngff.openmicroscopy.org/0.5
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,22 +16,26 @@ from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import AxisIndex, LazyArray, as_index
-from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.io.metadata import ImageMetadata
+from napari_coordgate.io.ome_xml import Element, ome_image_names, read_ome_xml
+from napari_coordgate.io.ome_xml_writing import ome_xml_of
+from napari_coordgate.io.ome_zarr_attributes import (
+    ome_attributes,
+    read_zarr_attributes,
+    zarr_attributes,
+)
 from napari_coordgate.io.optical_metadata import OpticalMetadata
-from napari_coordgate.io.optics_in_files import ome_image_names, ome_optics
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, unreadable_scene
 from napari_coordgate.normalization import convert_dtype
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NO_IMAGES = {"labels", "OME"}
 """Groups that are not images: masks, and metadata."""
-_LETTERS = {"time": "T", "channel": "C"}
+_OME_XML = "METADATA.ome.xml"
 _MAX_CHUNK_BYTES = 2**32
 """A store that claims larger chunks is damaged."""
 
 _ORDER = "TCSZYX"
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-_UNITS = {"time": "second", "space": "micrometer"}
 _DEFAULT_CHUNK = (1024, 1024)
 _MAX_LEVEL_SIDE = 2048
 """Planes with longer sides get another resolution level."""
@@ -66,7 +70,7 @@ def zarr_scenes(path: Path) -> list[Scene]:
 
 def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
     """Images in a group of the store at a path; ``name`` is the path of the group in it."""
-    attributes = _ome_attributes(group)
+    attributes = ome_attributes(group.attrs.asdict())
     if "multiscales" in attributes:
         yield Scene(name, partial(_read_image, path / name, group, attributes), path / name)
         return
@@ -82,32 +86,27 @@ def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
             yield unreadable_scene(child_name, path / child_name, error)
 
 
-def _children(folder: Path, group: Any, attributes: dict[str, Any]) -> list[str]:
+def _children(folder: Path, group: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Paths of the groups with the images of a group, as stated in it, or all but labels."""
     if "plate" in attributes:
         return [str(well["path"]) for well in attributes["plate"]["wells"]]
     if "well" in attributes:
         return [str(image["path"]) for image in attributes["well"]["images"]]
-    if is_zarr(folder / "OME") and (series := _ome_attributes(group["OME"]).get("series")):
+    if is_zarr(folder / "OME") and (
+        series := ome_attributes(group["OME"].attrs.asdict()).get("series")
+    ):
         return [str(name) for name in series]
     names = [child.name for child in folder.iterdir() if is_zarr(child)]
     images = set(names) - _NO_IMAGES
     return sorted(images, key=lambda name: (len(name), name))
 
 
-def _read_image(path: Path, group: Any, attributes: dict[str, Any]) -> Content:
+def _read_image(path: Path, group: Any, attributes: Mapping[str, Any]) -> Content:
     """Read the first image of a group at full resolution."""
-    multiscale = attributes["multiscales"][0]
-    level = multiscale["datasets"][0]
+    level = attributes["multiscales"][0]["datasets"][0]
     pixels = _ZarrArray(path, group[level["path"]])
-    axes = [
-        axis if isinstance(axis, dict) else {"name": axis}  # only names until version 0.3
-        for axis in multiscale.get("axes", "tczyx")
-    ]
-    letters = "".join(map(_axis_letter, axes))
-    scale = np.broadcast_to(_scale(level) * _scale(multiscale), len(axes))
-    metadata = _read_metadata(letters, axes, scale, attributes)
-    return pixels, letters, metadata._replace(optics=_read_optics(path))
+    letters, metadata = read_zarr_attributes(group.attrs.asdict(), pixels.dtype)
+    return pixels, letters, metadata.completed_by(_read_ome_xml(path))
 
 
 def _name_by_xml(path: Path, scenes: list[Scene]) -> list[Scene]:
@@ -120,18 +119,18 @@ def _name_by_xml(path: Path, scenes: list[Scene]) -> list[Scene]:
     ]
 
 
-def _read_optics(path: Path) -> OpticalMetadata:
-    """Optics in the OME-XML that bioformats2raw writes beside the images "0", "1", ..."""
+def _read_ome_xml(path: Path) -> ImageMetadata:
+    """Metadata in the OME-XML that bioformats2raw writes beside the images "0", "1", ..."""
     if xml := _read_xml(path):
-        return ome_optics(xml)
+        return read_ome_xml(xml)
     if path.name.isdecimal() and (xml := _read_xml(path.parent)):
-        return ome_optics(xml, int(path.name))
-    return OpticalMetadata()
+        return read_ome_xml(xml, int(path.name))
+    return ImageMetadata()
 
 
 def _read_xml(store: Path) -> str:
     """OME-XML of a store that bioformats2raw wrote; empty if there is none."""
-    file = store / "OME" / "METADATA.ome.xml"
+    file = store / "OME" / _OME_XML
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
@@ -147,37 +146,6 @@ class _ZarrArray(LazyArray):
 
     def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         return np.asarray(self._array[tuple(map(as_index, indices))])
-
-
-def _ome_attributes(group: Any) -> dict[str, Any]:
-    """OME attributes of a group, which are within "ome" since version 0.5."""
-    attributes: dict[str, Any] = group.attrs.asdict()
-    ome: dict[str, Any] = attributes.get("ome", attributes)
-    return ome
-
-
-def _axis_letter(axis: dict[str, str]) -> str:
-    return _LETTERS.get(axis.get("type", ""), axis["name"][:1].upper())
-
-
-def _scale(level: dict[str, Any]) -> NDArray[np.float64]:
-    """Size of a pixel along each axis in the axes' units, 1 if not stated."""
-    transformations = level.get("coordinateTransformations", [])
-    scales = [step["scale"] for step in transformations if step.get("type") == "scale"]
-    return np.prod(np.array(scales, float), axis=0) if scales else np.ones(1)
-
-
-def _read_metadata(
-    letters: str, axes: list[dict[str, str]], scale: NDArray[np.float64], attributes: dict[str, Any]
-) -> ImageMetadata:
-    sizes = {
-        letter: (float(size), axis.get("unit"))
-        for letter, size, axis in zip(letters, scale, axes, strict=True)
-    }
-    z, y, x = (micrometers(*sizes.get(letter, (None, None))) for letter in "ZYX")
-    time = seconds(*sizes.get("T", (None, None)))
-    channels = attributes.get("omero", {}).get("channels", [])
-    return ImageMetadata.sanitized((y, x), z, time, [str(c.get("label", "")) for c in channels])
 
 
 # Writing
@@ -245,7 +213,19 @@ def create_ome_zarr(
         _downsample(finer, coarser)
     for unfinished in path.rglob("*.partial"):  # of a process killed while it wrote a chunk
         unfinished.unlink()
-    group.attrs.update(_attributes(levels, layout.names, metadata))
+    if metadata.original.ome or metadata.optics != OpticalMetadata():
+        _write_ome_xml(path, levels[0], layout.names, metadata)
+    group.attrs.update(zarr_attributes(levels, layout.names, metadata))
+
+
+def _write_ome_xml(path: Path, level: Any, names: tuple[str, ...], metadata: ImageMetadata) -> None:
+    """Write what OME-Zarr has no attributes for, where bioformats2raw does."""
+    import zarr  # slow to import
+
+    axes, element = "".join(names).upper(), Element("MetadataOnly")
+    xml = ome_xml_of(metadata, axes, level.shape, level.dtype, element)
+    zarr.open_group(path / "OME", mode="w", zarr_format=3)
+    (path / "OME" / _OME_XML).write_text(xml, encoding="utf-8")
 
 
 class _TransposedArray:
@@ -285,45 +265,3 @@ def _means(pixels: NDArray[Any]) -> NDArray[Any]:
     precision = np.result_type(pixels.dtype, np.float32)
     means = sum(np.multiply(corner, 0.25, dtype=precision) for corner in corners)
     return convert_dtype(np.asarray(means), pixels.dtype)
-
-
-def _attributes(
-    levels: list[Any], names: tuple[str, ...], metadata: ImageMetadata
-) -> dict[str, Any]:
-    """Attributes of an image's group, as version 0.5 specifies them."""
-    y, x = metadata.pixel_size_um or (None, None)
-    known = {"t": metadata.time_step_s, "z": metadata.z_step_um, "y": y, "x": x}
-    sizes = np.array([known.get(name) or 1.0 for name in names])
-    axes = [
-        {"name": name, "type": _TYPES[name]}
-        | ({"unit": _UNITS[_TYPES[name]]} if known.get(name) else {})
-        for name in names
-    ]
-    datasets = []
-    for number, level in enumerate(levels):
-        factors = np.array([2**number if name in "yx" else 1 for name in names])
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": (sizes * factors).tolist()}]
-        if number:
-            # The center of a coarse pixel is the center of the pixels it averages.
-            shift = sizes * (factors - 1) / 2
-            steps.append({"type": "translation", "translation": shift.tolist()})
-        datasets.append({"path": level.basename, "coordinateTransformations": steps})
-    ome: dict[str, Any] = {"multiscales": [{"axes": axes, "datasets": datasets}]}
-    if metadata.channel_names:
-        ome["omero"] = {"channels": _channels(levels[-1], names, metadata.channel_names)}
-    return {"ome": {"version": "0.5", **ome}}
-
-
-def _channels(level: Any, names: tuple[str, ...], labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Channel names, with a color and contrast limits, which viewers require."""
-    channels = []
-    for number, label in enumerate(labels):
-        middle = [n // 2 for n in level.shape[:-2]]
-        if "c" in names:
-            middle[names.index("c")] = number
-        plane = np.asarray(level[tuple(middle)])
-        finite = plane[np.isfinite(plane)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        window = {"min": low, "max": high, "start": low, "end": high}
-        channels.append({"label": label, "color": "FFFFFF", "active": True, "window": window})
-    return channels

@@ -27,12 +27,16 @@ from napari_coordgate.io.lazy import (
     mute_logger,
     relative_index,
 )
-from napari_coordgate.io.metadata import ImageMetadata, PixelSize, micrometers, seconds
+from napari_coordgate.io.metadata import ImageMetadata, Original, PixelSize, micrometers, seconds
+from napari_coordgate.io.ome_xml import ome_image_names, read_ome_xml
+from napari_coordgate.io.ome_xml_writing import OME_TYPES, ome_xml_of, tiff_data
+from napari_coordgate.io.optical_metadata import optics_of_values
 from napari_coordgate.io.optics_in_files import (
     imagej_optics,
+    info_with_ours,
+    info_without_ours,
     micromanager_optics,
-    ome_image_names,
-    ome_optics,
+    ours_in_info,
 )
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, read_now
 
@@ -44,9 +48,6 @@ GATING_MAP_PREFIX = "gate "
 TiffFlavor = Literal["ome", "imagej", "plain"]
 _Page = tifffile.TiffPage | tifffile.TiffFrame
 
-_OME_TYPES = frozenset(
-    ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
-)
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _MAX_CLASSIC_BYTES = 2**32 - 2**25
 _MAX_SEGMENT_BYTES = 2**32
@@ -399,7 +400,7 @@ def _sizes_and_names(
 ) -> ImageMetadata:
     """Metadata without those of Micro-Manager."""
     if xml := _ome_xml(tiff):
-        return _ome_metadata(xml, number)
+        return read_ome_xml(xml, number)
     if tiff.imagej_metadata is not None:
         num_channels = shape[axes.index("C")] if "C" in axes else 0
         return _imagej_metadata(tiff, tiff.imagej_metadata, num_channels)
@@ -411,22 +412,28 @@ def _sizes_and_names(
         micrometers(ours.get("z_step_um"), "um"),
         seconds(ours.get("time_step_s"), "s"),
         _strings(ours.get("channels")),
+        **_read_ours(ours),
     )
 
 
-def _ome_metadata(xml: str, number: int) -> ImageMetadata:
-    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    images = images if isinstance(images, list) else [images]
-    pixels = images[number].get("Pixels", {}) if number < len(images) else {}
-    z, y, x = (
-        micrometers(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        for axis in "ZYX"
-    )
-    time = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
-    channels = pixels.get("Channel", [])
-    channels = channels if isinstance(channels, list) else [channels]
-    names = [str(c.get("Name", "")) for c in channels]
-    return ImageMetadata.sanitized((y, x), z, time, names, ome_optics(xml, number))
+def _ours(metadata: ImageMetadata) -> dict[str, Any]:
+    """Plain values of what neither ImageJ nor tifffile have a place for."""
+    values = {
+        "optics": metadata.optics.values(),
+        "colors": metadata.channel_colors,
+        "processing": metadata.processing,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _read_ours(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for metadata of the values that `_ours` wrote."""
+    optics, processing = values.get("optics"), values.get("processing")
+    return {
+        "optics": optics_of_values(optics if isinstance(optics, dict) else {}, "TIFF description"),
+        "channel_colors": _strings(values.get("colors")),
+        "processing": processing if isinstance(processing, dict) else None,
+    }
 
 
 def _position_labels(tiff: tifffile.TiffFile) -> list[str]:
@@ -446,13 +453,23 @@ def _imagej_metadata(
     # ImageJ labels planes: these are channel names if all planes of a channel have the same one.
     if any(label != names[n % num_channels] for n, label in enumerate(labels) if num_channels):
         names = ()
-    return ImageMetadata.sanitized(
+    info = str(stated.get("Info", ""))
+    ours = _read_ours(ours_in_info(info))
+    metadata = ImageMetadata.sanitized(
         _resolution_um(tiff.pages.first, micrometers(1, unit)),
         micrometers(stated.get("spacing"), unit),
         seconds(stated.get("finterval"), stated.get("tunit", "s")),
         names,
-        imagej_optics(str(stated.get("Info", ""))),
+        imagej_optics(info).completed_by(ours.pop("optics")),
+        **{**ours, "channel_colors": _colors_of_luts(stated.get("LUTs"))},
     )
+    return metadata._replace(original=Original(info=info_without_ours(info)))
+
+
+def _colors_of_luts(tables: object) -> list[str]:
+    """Color of the brightest pixel in each lookup table (3, 256)."""
+    tables = tables if isinstance(tables, list) else []
+    return [bytes(np.asarray(table, np.uint8)[:3, -1]).hex().upper() for table in tables]
 
 
 def _resolution_um(
@@ -485,24 +502,20 @@ def pixel_size_options(flavor: TiffFlavor, pixel_size_um: PixelSize | None) -> d
 
 
 def _metadata_options(
-    flavor: TiffFlavor, metadata: ImageMetadata, axes: str, shape: tuple[int, ...]
+    flavor: Literal["imagej", "plain"], metadata: ImageMetadata, axes: str, shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Options of tifffile's writer that store axes, sizes and channel names."""
+    """Options of tifffile's writer that store axes, sizes and channel names, but those of OME."""
     options = pixel_size_options(flavor, metadata.pixel_size_um)
     z_step, time_step, names = metadata.z_step_um, metadata.time_step_s, metadata.channel_names
     stored: dict[str, Any]
     match flavor:
-        case "ome":
-            stored = {
-                "PhysicalSizeZ": z_step,
-                "PhysicalSizeZUnit": z_step and "µm",
-                "TimeIncrement": time_step,
-                "TimeIncrementUnit": time_step and "s",
-                "Channel": {"Name": list(names)} if names else None,
-            }
         case "imagej":
             labels = [names[n] for n in _plane_channels(axes, shape)] if names else None
-            stored = {"spacing": z_step, "finterval": time_step, "Labels": labels}
+            info = info_with_ours(metadata.original.info, _ours(metadata))
+            stored = {"spacing": z_step, "finterval": time_step, "Labels": labels, "Info": info}
+            if metadata.channel_colors:
+                stored |= {"LUTs": [_lut(color) for color in metadata.channel_colors]}
+                stored |= {"mode": "composite"} if "C" in axes else {}
             if z_step is not None:
                 stored["unit"] = "um"
                 # tifffile would write 1 pixel per unit; ImageJ and `_resolution_um` ignore 0.
@@ -512,10 +525,17 @@ def _metadata_options(
                 "z_step_um": z_step,
                 "time_step_s": time_step,
                 "channels": list(names) or None,
+                **_ours(metadata),
             }
     known = {key: value for key, value in stored.items() if value is not None}
     options["metadata"] |= {"axes": axes, **known}
     return options
+
+
+def _lut(color: str) -> NDArray[np.uint8]:
+    """Lookup table (3, 256) from black to a color, white where it is unknown."""
+    brightest = np.frombuffer(bytes.fromhex(color or "FFFFFF"), np.uint8)
+    return np.linspace(0, brightest, 256).round().astype(np.uint8).T
 
 
 def _plane_channels(axes: str, shape: tuple[int, ...]) -> Iterator[int]:
@@ -546,8 +566,14 @@ def tiff_layout(
     last = "TZCYXS" if flavor == "imagej" else "YXS"  # other axes come first, in their order
     order = sorted(range(len(axes)), key=lambda axis: last.find(axes[axis]))
     stored = "".join(axes[axis] for axis in order)
-    options = _metadata_options(flavor, metadata, stored, tuple(shape[axis] for axis in order))
-    options["ome"] = flavor == "ome"
+    lengths = tuple(shape[axis] for axis in order)
+    if flavor == "ome":
+        planes = math.prod(n for n, axis in zip(lengths, stored, strict=True) if axis not in "YXS")
+        xml = ome_xml_of(metadata, stored, lengths, dtype, tiff_data(planes))
+        options: dict[str, Any] = {"description": xml.encode(), "metadata": None}
+    else:
+        options = _metadata_options(flavor, metadata, stored, lengths)
+    options["ome"] = False  # tifffile would describe the image itself
     options["imagej"] = flavor == "imagej"
     options["bigtiff"] = nbytes >= _MAX_CLASSIC_BYTES
     options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
@@ -574,7 +600,7 @@ def _choose_flavor(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) 
     if dtype.kind == "b" and samples:
         raise OutputError(f"Cannot write {path}: TIFF cannot store bool colors; use uint8 pixels.")
     if path.name.lower().endswith((".ome.tif", ".ome.tiff")):
-        if dtype.name not in _OME_TYPES:
+        if dtype.name not in OME_TYPES:
             raise OutputError(
                 f"Cannot write {path}: OME-TIFF cannot store {dtype.name} pixels; "
                 "use a name that ends in .tif only."

@@ -52,7 +52,7 @@ def test_czi(tmp_path: Path) -> None:
         objective=Stated("Plan-Apochromat 63x/1.4 Oil", "CZI Objective Name"),
         wavelengths_nm=(Stated(465.0, "CZI Channel EmissionWavelength"), None),
         camera=Stated("Axiocam 506", "CZI Detector Model"),
-        exposure_s=Stated(0.05, "CZI Channel ExposureTime"),
+        exposures_s=(Stated(0.05, "CZI Channel ExposureTime"), None),
     )
 
 
@@ -66,7 +66,7 @@ def test_nd2(tmp_path: Path) -> None:
         refractive_index=Stated(1.0, "ND2 immersionRefractiveIndex"),
         objective=Stated("Plan Apo 20x", "ND2 objectiveName"),
         camera=Stated("Andor Zyla VSC-01", "ND2 text Camera Name"),
-        exposure_s=Stated(0.02, "ND2 text Exposure"),
+        exposures_s=(Stated(0.02, "ND2 text Exposure"), None),
     )
 
 
@@ -102,7 +102,7 @@ def test_lif_of_las_x(tmp_path: Path) -> None:
             Stated(525.0, f"{channel} EmissionWavelength"),
         ),
         camera=Stated("DFC9000", "LIF WideFieldChannelConfigurator CameraName"),
-        exposure_s=Stated(0.1, f"{channel} ExposureTime"),
+        exposures_s=tuple(Stated(time, f"{channel} ExposureTime") for time in (0.1, 0.2)),
     )
 
 

@@ -22,8 +22,8 @@ from napari_coordgate.io.lazy import (
     relative_index,
 )
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
+from napari_coordgate.io.ome_xml import referenced
 from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
-from napari_coordgate.io.optics_in_files import referenced
 from napari_coordgate.io.scenes import Content, Scene
 
 _Tile = tuple[dict[str, int], str]
@@ -204,7 +204,6 @@ def _optics(xml: ElementTree.Element) -> OpticalMetadata:
         xml.findall(f"{information}/Instrument/Detectors/Detector"),
         None if used is None else used.get("Id"),
     )
-    exposure = None if not channels else channels[0].findtext("ExposureTime")
     return stated_optics(
         na=(objective.findtext("LensNA"), "CZI Objective LensNA"),
         refractive_index=(
@@ -217,9 +216,12 @@ def _optics(xml: ElementTree.Element) -> OpticalMetadata:
         ),
         objective=_name_of(objective, "CZI Objective"),
         camera=_name_of(camera, "CZI Detector"),
-        exposure_s=(seconds(exposure, "ns"), "CZI Channel ExposureTime"),
         wavelengths_nm=[
             (channel.findtext("EmissionWavelength"), "CZI Channel EmissionWavelength")
+            for channel in channels
+        ],
+        exposures_s=[
+            (seconds(channel.findtext("ExposureTime"), "ns"), "CZI Channel ExposureTime")
             for channel in channels
         ],
     )

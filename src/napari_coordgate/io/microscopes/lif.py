@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, bounds, mute_logger
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
-from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
+from napari_coordgate.io.optical_metadata import Found, OpticalMetadata, stated_optics
 from napari_coordgate.io.scenes import Content, Scene
 
 _MAGIC = b"\x70\0\0\0"
@@ -233,11 +233,6 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
     }
     cameras = description.findall(".//WideFieldChannelConfigurator[@CameraName]")
     channels = list(description.iter("WideFieldChannelInfo"))
-    exposure = (
-        re.fullmatch(r"([\d.]+) *(ms|s|)", channels[0].get("ExposureTime", ""))
-        if channels
-        else None
-    )
     optics = stated_optics(
         na=(stated.get("NumericalAperture"), f"LIF {kind} NumericalAperture"),
         refractive_index=(stated.get("RefractionIndex"), f"LIF {kind} RefractionIndex"),
@@ -246,10 +241,7 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
             cameras[0].get("CameraName") if cameras else None,
             "LIF WideFieldChannelConfigurator CameraName",
         ),
-        exposure_s=(
-            exposure and seconds(exposure[1], exposure[2] or "s"),
-            "LIF WideFieldChannelInfo ExposureTime",
-        ),
+        exposures_s=[_exposure(channel.get("ExposureTime", "")) for channel in channels],
         wavelengths_nm=[
             (channel.get("EmissionWavelength"), "LIF WideFieldChannelInfo EmissionWavelength")
             for channel in channels
@@ -265,3 +257,10 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
             objective=(records.get("Objective"), "LIF FilterSettingRecord Objective"),
         )
     )
+
+
+def _exposure(text: str) -> Found:
+    """Exposure of a channel, in ms or s."""
+    found = re.fullmatch(r"([\d.]+) *(ms|s|)", text)
+    source = "LIF WideFieldChannelInfo ExposureTime"
+    return found and seconds(found[1], found[2] or "s"), source

@@ -120,13 +120,13 @@ def _optics(nd2: "ND2File", channels: "list[Channel]") -> OpticalMetadata:
     microscope = channels[0].microscope
     text = "\n".join(str(part) for part in nd2.text_info.values())
     camera = re.search(r"Camera Name: *(.+)", text)
-    exposure = re.search(r"Exposure: *([\d.]+) *(ms|s)\b", text)
+    exposures = re.findall(r"Exposure: *([\d.]+) *(ms|s)\b", text)
     return stated_optics(
         na=(microscope.objectiveNumericalAperture, "ND2 objectiveNumericalAperture"),
         refractive_index=(microscope.immersionRefractiveIndex, "ND2 immersionRefractiveIndex"),
         objective=(microscope.objectiveName, "ND2 objectiveName"),
         camera=(camera and camera[1], "ND2 text Camera Name"),
-        exposure_s=(exposure and seconds(exposure[1], exposure[2]), "ND2 text Exposure"),
+        exposures_s=[(seconds(*exposure), "ND2 text Exposure") for exposure in exposures],
         wavelengths_nm=[
             (channel.channel.emissionLambdaNm, "ND2 emissionLambdaNm") for channel in channels
         ],

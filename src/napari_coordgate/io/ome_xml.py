@@ -1,0 +1,201 @@
+"""OME-XML of an image: what it states, and all of it, so that what is not used passes through.
+
+It is edited as a tree of elements. ome-types, which models each of them, takes 1 ms for a plane,
+and refuses a document for one unknown element or size of 0, which many files have.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from xml.etree import ElementTree
+
+from napari_coordgate.io.metadata import ImageMetadata, Original, micrometers, seconds
+from napari_coordgate.io.optical_metadata import Found, OpticalMetadata, stated_optics
+
+CAMERA_NOISE, PROCESSING = "napari-coordgate/camera", "napari-coordgate/processing"
+"""Namespaces of our annotations: noise of the camera, and how an image was made."""
+NOISE_VALUES = ("electrons_per_count", "offset", "read_noise")
+"""Optical metadata for which OME-XML has no attribute."""
+
+Element = ElementTree.Element
+_NAMESPACE = re.compile(r"^\{http://www\.openmicroscopy\.org/Schemas/[^}]*\}")
+
+
+def parse_ome_xml(xml: str) -> Element | None:
+    """Root of a document, its elements without OME's namespace; None if the XML is damaged."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+    for element in root.iter():
+        element.tag = _NAMESPACE.sub("", element.tag)
+    return root
+
+
+def read_ome_xml(xml: str, image: int = 0) -> ImageMetadata:
+    """Metadata of an image of a document, with the part of it that is about this image."""
+    root = parse_ome_xml(xml)
+    if root is None or not _keep_image(root, image):
+        return ImageMetadata()
+    metadata = stated_in_ome_xml(root)
+    return metadata._replace(original=Original(ome=ElementTree.tostring(root, "unicode")))
+
+
+def ome_image_names(xml: str) -> list[str]:
+    """Names of the images of a document, empty where there is none; no names if it is damaged."""
+    root = parse_ome_xml(xml)
+    return [] if root is None else [image.get("Name", "") for image in root.findall("Image")]
+
+
+def stated_in_ome_xml(root: Element) -> ImageMetadata:
+    """What a document of one image states about it."""
+    pixels = _or_empty(root.find("Image/Pixels"))
+    channels = pixels.findall("Channel")
+    z, y, x = (_micrometers(pixels, f"PhysicalSize{axis}") for axis in "ZYX")
+    return ImageMetadata.sanitized(
+        (y, x),
+        z,
+        seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
+        [channel.get("Name", "") for channel in channels],
+        _read_optics(root),
+        [_read_color(channel.get("Color")) for channel in channels],
+        _annotated(root, PROCESSING),
+    )
+
+
+def select_in_ome_xml(xml: str, subset: Mapping[str, Sequence[int]]) -> str:
+    """Document of an image of some of the channels (C), times (T) and planes (Z)."""
+    root = parse_ome_xml(xml)
+    pixels = None if root is None else root.find("Image/Pixels")
+    if root is None or pixels is None:
+        return xml
+    for axis, kept in subset.items():
+        pixels.set(f"Size{axis}", str(len(kept)))
+        numbers = {str(old): str(new) for new, old in enumerate(kept)}
+        for plane in pixels.findall("Plane"):
+            if (number := numbers.get(plane.get(f"The{axis}", "0"))) is None:
+                pixels.remove(plane)
+            else:
+                plane.set(f"The{axis}", number)
+    channels = pixels.findall("Channel")
+    for channel in channels:
+        pixels.remove(channel)
+    pixels[:0] = [channels[n] for n in subset.get("C", range(len(channels))) if n < len(channels)]
+    return ElementTree.tostring(root, "unicode")
+
+
+def _keep_image(root: Element, number: int) -> bool:
+    """Remove the other images and what only they refer to; returns whether there is this one."""
+    images = root.findall("Image")
+    if len(images) == 1:
+        return number == 0
+    before = _references(root)
+    for image in images[:number] + images[number + 1 :]:
+        root.remove(image)
+    known = {element.get("ID") for element in root.iter() if not _is_reference(element)}
+    _remove(root, lambda element: _is_reference(element) and element.get("ID") not in known)
+    orphans = before - _references(root)
+    _remove(root, lambda element: not _is_reference(element) and element.get("ID") in orphans)
+    return number < len(images)
+
+
+def _remove(root: Element, is_wrong: Callable[[Element], bool]) -> None:
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if is_wrong(child):
+                parent.remove(child)
+
+
+def _references(root: Element) -> set[str | None]:
+    return {element.get("ID") for element in root.iter() if _is_reference(element)}
+
+
+def _is_reference(element: Element) -> bool:
+    return element.tag.endswith("Ref")
+
+
+# Values
+
+
+def _read_optics(root: Element) -> OpticalMetadata:
+    image = _or_empty(root.find("Image"))
+    settings = _or_empty(image.find("ObjectiveSettings"))
+    objective = referenced(root.findall("Instrument/Objective"), settings.get("ID"))
+    channels = image.findall("Pixels/Channel")
+    detectors = root.findall("Instrument/Detector")
+    used = _or_empty(image.find("Pixels/Channel/DetectorSettings"))
+    detector = referenced(detectors, used.get("ID"))
+    placed = _or_empty(image.find("Pixels/Plane[@PositionX]"))
+    noise = _annotated(root, CAMERA_NOISE)
+    return stated_optics(
+        na=(objective.get("LensNA"), "OME-XML Objective LensNA"),
+        refractive_index=(
+            settings.get("RefractiveIndex"),
+            "OME-XML ObjectiveSettings RefractiveIndex",
+        ),
+        immersion=(
+            f"{settings.get('Medium', '')} {objective.get('Immersion', '')}",
+            "OME-XML Objective Immersion",
+        ),
+        objective=(objective.get("Model"), "OME-XML Objective Model"),
+        magnification=(
+            objective.get("NominalMagnification"),
+            "OME-XML Objective NominalMagnification",
+        ),
+        camera=(detector.get("Model"), "OME-XML Detector Model"),
+        acquired=(image.findtext("AcquisitionDate"), "OME-XML AcquisitionDate"),
+        wavelengths_nm=[_nanometers(channel, "EmissionWavelength") for channel in channels],
+        excitations_nm=[_nanometers(channel, "ExcitationWavelength") for channel in channels],
+        exposures_s=[_exposure(image, number) for number in range(len(channels))],
+        **{
+            f"stage_{axis.lower()}_um": (
+                _micrometers(placed, f"Position{axis}"),
+                f"OME-XML Plane Position{axis}",
+            )
+            for axis in "ZYX"
+        },
+        **{name: (noise.get(name), "OME-XML MapAnnotation") for name in NOISE_VALUES},
+    )
+
+
+def _exposure(image: Element, channel: int) -> Found:
+    """Exposure of the first plane of a channel that states it."""
+    plane = _or_empty(image.find(f"Pixels/Plane[@TheC='{channel}'][@ExposureTime]"))
+    time = seconds(plane.get("ExposureTime"), plane.get("ExposureTimeUnit", "s"))
+    return time, "OME-XML Plane ExposureTime"
+
+
+def _micrometers(element: Element, name: str) -> float | None:
+    return micrometers(element.get(name), element.get(f"{name}Unit", "µm"))
+
+
+def _nanometers(channel: Element, name: str) -> Found:
+    in_um = micrometers(channel.get(name), channel.get(f"{name}Unit", "nm"))
+    return None if in_um is None else round(1e3 * in_um, 6), f"OME-XML Channel {name}"
+
+
+def _read_color(text: str | None) -> str:
+    """Color as RRGGBB, of a signed number of its bytes RGBA; empty if it is not stated."""
+    try:
+        return (int(text or "") % 2**32).to_bytes(4).hex()[:6].upper()
+    except ValueError:
+        return ""
+
+
+def _annotated(root: Element, namespace: str) -> dict[str, str]:
+    """Values of an annotation of ours."""
+    found = root.findall(f"StructuredAnnotations/MapAnnotation[@Namespace='{namespace}']/Value/M")
+    return {item.get("K", ""): item.text or "" for item in found}
+
+
+def _or_empty(element: Element | None) -> Element:
+    return Element("none") if element is None else element
+
+
+def referenced(elements: Sequence[Element], name: str | None) -> Element:
+    """Element with this ID; without an ID the only element, if there is one."""
+    if name is None:
+        return elements[0] if len(elements) == 1 else Element("none")
+    return next(
+        (element for element in elements if (element.get("ID") or element.get("Id")) == name),
+        Element("none"),
+    )
