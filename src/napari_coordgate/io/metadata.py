@@ -39,6 +39,10 @@ class Original(NamedTuple):
     info: str = ""
     """Info of ImageJ."""
 
+    def completed_by(self, other: "Original") -> "Original":
+        """These metadata, and those of another source where there are none."""
+        return Original(self.ome or other.ome, self.zarr or other.zarr, self.info or other.info)
+
 
 class ImageMetadata(NamedTuple):
     """Physical sizes, channels and optics, as the attributes of `Image`."""
@@ -86,12 +90,7 @@ class ImageMetadata(NamedTuple):
         return self._replace(
             **missing,
             optics=self.optics.completed_by(other.optics),
-            original=Original(
-                *(
-                    ours or theirs
-                    for ours, theirs in zip(self.original, other.original, strict=True)
-                )
-            ),
+            original=self.original.completed_by(other.original),
         )
 
     def for_channels(self, number: int) -> "ImageMetadata":

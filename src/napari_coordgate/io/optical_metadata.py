@@ -117,13 +117,12 @@ def _listed(value: object) -> Sequence[Any]:
 def optics_of_values(values: Mapping[str, Any], source: str) -> OpticalMetadata:
     """Metadata of `OpticalMetadata.values` that a source states."""
     known = {field.name for field in fields(OpticalMetadata)}
-    return stated_optics(
-        **{
-            name: [(item, source) for item in value] if isinstance(value, list) else (value, source)
-            for name, value in values.items()
-            if name in known
-        }
-    )
+    found: dict[str, Any] = {
+        name: [(item, source) for item in value] if isinstance(value, list) else (value, source)
+        for name, value in values.items()
+        if name in known
+    }
+    return stated_optics(**found)
 
 
 # Values of a file
