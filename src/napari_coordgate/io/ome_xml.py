@@ -4,7 +4,6 @@ It is edited as a tree of elements. ome-types, which models each of them, takes 
 and refuses a document for one unknown element or size of 0, which many files have.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from xml.etree import ElementTree
 
@@ -17,7 +16,7 @@ NOISE_VALUES = ("electrons_per_count", "offset", "read_noise")
 """Optical metadata for which OME-XML has no attribute."""
 
 Element = ElementTree.Element
-_NAMESPACE = re.compile(r"^\{http://www\.openmicroscopy\.org/Schemas/[^}]*\}")
+_SCHEMAS = "{http://www.openmicroscopy.org/Schemas/"
 
 
 def parse_ome_xml(xml: str) -> Element | None:
@@ -26,8 +25,11 @@ def parse_ome_xml(xml: str) -> Element | None:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return None
+    own = root.tag.rpartition("}")[0]
     for element in root.iter():
-        element.tag = _NAMESPACE.sub("", element.tag)
+        namespace, _, tag = element.tag.rpartition("}")
+        if namespace == own or namespace.startswith(_SCHEMAS):
+            element.tag = tag
     return root
 
 
