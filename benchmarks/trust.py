@@ -7,8 +7,10 @@ image by a lens that is not in the training's library, assesses it with the univ
 compares what is said with the scene: ``lenses`` with lens and noise as they are, ``contents``
 with procedural tissue and rings and pictures that scikit-image ships, ``mismatch`` with a field
 curvature that is wrong by 20 % and 40 % or with half or twice the photons, ``starter`` with the
-model that was trained on nuclei and one lens alone. Finished runs are kept in RUNS.jsonl.
-``--write`` writes the tables to ``docs/measurements``. It is about 100 runs of some seconds.
+model that was trained on nuclei and one lens alone. ``zones`` compares the contradiction in the
+center, the middle and the edge of the frame, ``bootstrap`` the predicted error with the spread of
+16 equivariant bootstrap samples. Finished runs are kept in RUNS.jsonl. ``--write`` writes the
+tables to ``docs/measurements``. It is about 200 runs of some seconds.
 """
 
 import time
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
@@ -41,7 +44,11 @@ from napari_coordgate import (
     psnr,
 )
 from napari_coordgate.data.procedural import RandomFields, filaments, membranes
+from napari_coordgate.geometry import field_radius
 from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.metrics import ZONES
+from napari_coordgate.simulation import add_camera_noise
+from napari_coordgate.trust.verdict import AMBER_SHARE
 from napari_coordgate.universal_model import shipped_path
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "trust.md"
@@ -52,6 +59,11 @@ PICTURES = "cell", "retina", "gravel"
 GREEN_WORSE, RED_GOOD, COST = 0.01, 0.05, 1.2
 GOOD_DB = 0.5
 ROUNDS = 3
+STARTER_RUNS = 6
+STARTER_PHOTONS = 5000, 500, 100
+"""Those that the starter was trained for, and far fewer."""
+BOOTSTRAP_RUNS, BOOTSTRAP_SAMPLES = 6, 16
+QUANTILES = np.linspace(0, 1, 101)
 
 Float = NDArray[np.float64]
 Job = tuple[Run, Callable[[], Run]]
@@ -209,28 +221,29 @@ def _lens_run(key: Run, sharp: Float, weights: Path | None) -> Run:
 
 
 def starter_runs(folder: Path, _: Path | None) -> Iterator[Job]:
-    """Yield runs of the starter model, which knows nuclei alone, in the middle of its frame."""
-    for content in ("nuclei", "filaments", "membranes"):
-        for index in range(4):
-            key = {"table": "starter", "content": content, "lens": index, "photons": 5000}
-            yield key, partial(_starter_run, key, folder)
+    """Yield runs of the starter model, which knows nuclei of its own noise alone."""
+    for photons in STARTER_PHOTONS:
+        for content in ("nuclei", "filaments", "membranes"):
+            for index in range(STARTER_RUNS):
+                key = {"table": "starter", "content": content, "lens": index, "photons": photons}
+                yield key, partial(_starter_run, key, folder)
 
 
 def _starter_run(key: Run, folder: Path) -> Run:
-    """Return what is said of the starter model's result in a corner of its frame."""
+    """Return what is said of the starter model's result in a corner or the middle of its frame."""
     rng = np.random.default_rng([universal.SEED, 7, key["lens"]])
     model = Model.load(sample_data_folder() / "starter.safetensors")
     field = model.psf_field
     assert field is not None
-    window = Window(0, 0, SIDE, SIDE)
+    last = field.frame_shape[0] - SIDE
+    window = Window(*((0, 0), (last, last), (last // 2, last // 2))[key["lens"] % 3], SIDE, SIDE)
     if key["content"] == "nuclei":
         sharp = universal.nuclei(folder, 10 + key["lens"])
     else:
         kind = filaments if key["content"] == "filaments" else membranes
         sharp = universal.scaled(kind(RandomFields(rng, SIDE + 2 * MARGIN)))
     image = _record_window(sharp, field, window, float(key["photons"]), rng)
-    runtime = DeblurRuntime(device="cpu", check=False)
-    result = assess(image, model, origin=window.origin, runtime=runtime)
+    result = assess(image, model, origin=window.origin, runtime=DeblurRuntime(device="cpu"))
     return _verdict_figures(result, sharp[MARGIN:-MARGIN, MARGIN:-MARGIN], image)
 
 
@@ -238,9 +251,99 @@ def _record_window(
     sharp: Float, field: PSFField, window: Window, photons: float, rng: np.random.Generator
 ) -> Float:
     """Return the noisy image of a window of the frame."""
-    light = field.blur(sharp, origin=(-MARGIN, -MARGIN), window=window).clip(0)
+    origin = window.y0 - MARGIN, window.x0 - MARGIN
+    light = field.blur(sharp, origin=origin, window=window).clip(0)
     electrons = rng.poisson(light * photons) + rng.normal(0, READ_NOISE, light.shape)
     return electrons / photons
+
+
+def zone_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
+    """Yield runs whose contradiction is compared by the zone of the frame."""
+    for index in range(LENSES):
+        for photons in PHOTONS:
+            key = {"table": "zones", "content": "nuclei", "lens": index, "photons": photons}
+            yield key, partial(_zone_run, key, folder, weights)
+
+
+def _zone_run(key: Run, folder: Path, weights: Path | None) -> Run:
+    """Return the share of contradicted pixels of each zone, and the largest contradiction."""
+    sharp, lens = universal.nuclei(folder, key["lens"]), universal.unseen_lens(key["lens"])
+    result, image, _ = _assessed(sharp, lens, key, weights)
+    radius = field_radius(image.shape)
+    shares, largest = {}, {}
+    for zone, (inner, outer) in ZONES.items():
+        values = result.contradiction_map[(radius >= inner) & (radius < outer)]
+        shares[zone] = float(np.mean(values > 1))
+        largest[zone] = float(np.quantile(values, 1 - AMBER_SHARE))
+    return {"shares": shares, "largest": largest}
+
+
+def _assessed(
+    sharp: Float, lens: Lens | GaussianLens, key: Run, weights: Path | None
+) -> tuple[Any, Float, Camera]:
+    """Return a result with what is said of it, its image, and the camera, without the check."""
+    image = universal.record(sharp, lens, float(key["photons"]), key["lens"])
+    camera = Camera(electrons_per_count=float(key["photons"]), offset=0, read_noise=READ_NOISE)
+    runtime = DeblurRuntime(device="cpu", check=False)
+    field = universal.field_of(lens)
+    result = assess(image, model_of(weights), psf_field=field, camera=camera, runtime=runtime)
+    return result, image, camera
+
+
+def bootstrap_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
+    """Yield comparisons of the predicted error with the spread of bootstrap samples."""
+    for index in range(BOOTSTRAP_RUNS):
+        photons = PHOTONS[index % len(PHOTONS)]
+        key = {"table": "bootstrap", "content": "nuclei", "lens": index, "photons": photons}
+        yield key, partial(_bootstrap_run, key, folder, weights)
+
+
+def _bootstrap_run(key: Run, folder: Path, weights: Path | None) -> Run:
+    """Return quantiles of the error over each of both bounds, and their correlation with it."""
+    sharp, lens = universal.nuclei(folder, key["lens"]), universal.unseen_lens(key["lens"])
+    result, _, camera = _assessed(sharp, lens, key, weights)
+    error = np.abs(result.image - sharp[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    spread = _bootstrap_bound(result.image, universal.field_of(lens), key, camera, weights)
+    row: Run = {"rms": float(np.sqrt(np.mean(error**2)))}
+    for name, bound in (("predicted", result.error_map), ("bootstrap", spread)):
+        means = [_block_means(values) for values in (error, bound)]
+        row[name] = {
+            "ratios": np.quantile(error / np.maximum(bound, 1e-4), QUANTILES).tolist(),
+            "correlation": float(spearmanr(*means).statistic),
+            "rms": float(np.sqrt(np.mean(np.square(bound)))),
+        }
+    return row
+
+
+def _bootstrap_bound(
+    deblurred: Float, field: PSFField, key: Run, camera: Camera, weights: Path | None
+) -> Float:
+    """Return the 90 % quantile of the change of a result that is flipped, blurred and deblurred.
+
+    J. Tachella and M. Pereyra, "Equivariant bootstrapping for uncertainty quantification in
+    imaging inverse problems", AISTATS (2024).
+    """
+    runtime, samples = DeblurRuntime(device="cpu", check=False), []
+    noise = Camera(photons=float(key["photons"]), read_noise=READ_NOISE)
+    for number in range(BOOTSTRAP_SAMPLES):
+        scene = _turned(deblurred, number)
+        blurred = field.blur(torch.from_numpy(scene).float())
+        image = add_camera_noise(blurred, noise, 100 * key["lens"] + number).numpy()
+        again = deblur(image, model_of(weights), psf_field=field, camera=camera, runtime=runtime)
+        samples.append(_turned_back(np.abs(again - scene), number))
+    bound: Float = np.quantile(samples, 0.9, axis=0)
+    return bound
+
+
+def _turned(image: Float, number: int) -> Float:
+    """Return one of the eight flips and quarter turns of a square image."""
+    turned = np.rot90(image, number % 4)
+    return np.ascontiguousarray(turned.T if number % 8 >= 4 else turned)
+
+
+def _turned_back(image: Float, number: int) -> Float:
+    """Return the inverse of `_turned`."""
+    return np.rot90(image.T if number % 8 >= 4 else image, -(number % 4))
 
 
 def cost_runs(folder: Path, weights: Path | None) -> Iterator[Job]:
@@ -267,6 +370,8 @@ TABLES = {
     "contents": content_runs,
     "mismatch": mismatch_runs,
     "starter": starter_runs,
+    "zones": zone_runs,
+    "bootstrap": bootstrap_runs,
     "cost": cost_runs,
 }
 
@@ -278,7 +383,7 @@ def as_tables(runs: list[Run]) -> str:
         ("lenses", ["photons"]),
         ("contents", ["content"]),
         ("mismatch", ["wrong", "factor"]),
-        ("starter", ["content"]),
+        ("starter", ["content", "photons"]),
     ):
         rows = [run for run in runs if run["table"] == table]
         if not rows:
@@ -290,7 +395,43 @@ def as_tables(runs: list[Run]) -> str:
         for key in dict.fromkeys(tuple(run[column] for column in columns) for run in rows):
             some = [run for run in rows if tuple(run[c] for c in columns) == key]
             text += f"| {' | '.join([*map(str, key), *_cells(some)])} |\n"
-    return text + _targets(runs)
+    return text + _zone_table(runs) + _bootstrap_table(runs) + _targets(runs)
+
+
+def _zone_table(runs: list[Run]) -> str:
+    """Return a Markdown table of the contradiction by the zone of the frame."""
+    rows = [run for run in runs if run["table"] == "zones"]
+    if not rows:
+        return ""
+    text = "\nZones:\n\n| zone | images | contradicted pixels | images with more than "
+    text += f"{AMBER_SHARE:.1%} | their largest contradiction, 95 % of images |\n" + "|---" * 5
+    for zone in ZONES:
+        shares = [run["shares"][zone] for run in rows]
+        largest = np.quantile([run["largest"][zone] for run in rows], 0.95)
+        text += f"|\n| {zone} | {len(rows)} | {np.mean(shares):.2%} "
+        text += f"| {np.mean(np.greater(shares, AMBER_SHARE)):.0%} | {largest:.2f} "
+    return text + "|\n"
+
+
+def _bootstrap_table(runs: list[Run]) -> str:
+    """Return a Markdown table of the predicted error beside the spread of bootstrap samples."""
+    rows = [run for run in runs if run["table"] == "bootstrap"]
+    if len(rows) < 3:
+        return ""
+    text = "\nBootstrap:\n\n| bound | images | coverage as it is | with a factor of other images "
+    text += "| least of an image | correlation in images | over images | passes |\n" + "|---" * 8
+    for name, passes in (("predicted", 1), ("bootstrap", 1 + BOOTSTRAP_SAMPLES)):
+        ratios = np.array([run[name]["ratios"] for run in rows])
+        plain = [np.interp(1.0, row, QUANTILES) for row in ratios]
+        scaled = []
+        for number, row in enumerate(ratios):
+            others = np.delete(ratios, number, axis=0)
+            scaled.append(np.interp(np.quantile(others, 0.9), row, QUANTILES))
+        correlation = np.mean([run[name]["correlation"] for run in rows])
+        over = spearmanr([run[name]["rms"] for run in rows], [run["rms"] for run in rows]).statistic
+        text += f"|\n| {name} | {len(rows)} | {np.mean(plain):.2f} | {np.mean(scaled):.2f} "
+        text += f"| {min(scaled):.2f} | {correlation:.2f} | {over:.2f} | {passes} "
+    return text + "|\n"
 
 
 def _cells(runs: list[Run]) -> list[str]:
@@ -308,7 +449,7 @@ def _cells(runs: list[Run]) -> list[str]:
 
 def _targets(runs: list[Run]) -> str:
     """Return the figures with targets, as a list."""
-    judged = [run for run in runs if "gain" in run]
+    judged = [run for run in runs if "gain" in run and run["table"] != "starter"]
     worse = [run for run in judged if run["gain"] < 0]
     good = [run for run in judged if run["gain"] > GOOD_DB]
     lines = []
@@ -325,7 +466,15 @@ def _targets(runs: list[Run]) -> str:
             f"Good (gain above {GOOD_DB} dB) and red: {red:.1%} of {len(good)} "
             f"(target: at most {RED_GOOD:.0%})"
         )
-    pairs = [(run["rms"], run["predicted"]) for run in runs if "rms" in run]
+    spoiled = [run for run in runs if run["table"] == "starter" and run["gain"] < 0]
+    if spoiled:
+        red = sum(run["color"] == "red" for run in spoiled)
+        contents = sorted({run["content"] for run in spoiled})
+        lines.append(
+            f"Starter: red are {red} of the {len(spoiled)} images that it made worse "
+            f"({', '.join(contents)})"
+        )
+    pairs = [(run["rms"], run["predicted"]) for run in runs if "coverage" in run]
     if len(pairs) > 2:
         lines.append(
             "Rank correlation of predicted with true error over images: "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from napari_coordgate import (
     Camera,
@@ -13,16 +14,20 @@ from napari_coordgate import (
     DeblurRuntime,
     GaussianLens,
     Image,
+    Model,
     PSFField,
     TrustCalibration,
     UniversalModel,
+    Window,
     assess,
     assess_events,
     deblur,
     simulate,
 )
+from napari_coordgate.data.procedural import RandomFields, filaments
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import run
+from napari_coordgate.simulation import add_camera_noise
 from tests.calibration.scenes import cells
 from tests.inference.making import Pixels, identity_model, random_universal_model
 
@@ -96,6 +101,18 @@ def test_noise_that_is_not_that_of_the_camera_is_red() -> None:
     verdict = assess(image_of(), strict, psf_field=FIELD, camera=camera, runtime=runtime).verdict
     assert ("contradiction", "red") in [finding[:2] for finding in verdict.findings]
     assert verdict.color == "red"
+
+
+def test_filaments_contradict_what_a_network_of_nuclei_makes_of_them() -> None:
+    model = Model.load("sample_data/starter.safetensors")
+    assert model.psf_field is not None
+    margin, window = 30, Window(0, 0, 96, 96)
+    scene = filaments(RandomFields(np.random.default_rng(3), 96 + 2 * margin))
+    image = model.psf_field.blur(scene, origin=(-margin, -margin), window=window)
+    noisy = add_camera_noise(torch.as_tensor(image), model.config.camera, 0).numpy()
+    runtime = DeblurRuntime(check=False)
+    verdict = assess(noisy, model, origin=window.origin, runtime=runtime).verdict
+    assert verdict.color != "green"
 
 
 def test_arrays_are_filled_and_integers_kept() -> None:

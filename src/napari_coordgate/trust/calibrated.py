@@ -6,7 +6,7 @@ from pydantic import Field
 
 from napari_coordgate.config.base import Settings
 
-DEFAULT_TOLERANCE = 0.02
+DEFAULT_TOLERANCE = 0.01
 """Tolerance of the contradiction for methods without calibration."""
 BOUND_LIMITS = 0.003, 1.0
 """Range of the bound before its factor, of full brightness; sharp images have noise, too."""
