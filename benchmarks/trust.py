@@ -306,10 +306,10 @@ def _bootstrap_run(key: Run, folder: Path, weights: Path | None) -> Run:
     spread = _bootstrap_bound(result.image, universal.field_of(lens), key, camera, weights)
     row: Run = {"rms": float(np.sqrt(np.mean(error**2)))}
     for name, bound in (("predicted", result.error_map), ("bootstrap", spread)):
-        means = [_block_means(values) for values in (error, bound)]
+        means = np.stack([_block_means(values) for values in (error, bound)], axis=1)
         row[name] = {
             "ratios": np.quantile(error / np.maximum(bound, 1e-4), QUANTILES).tolist(),
-            "correlation": float(spearmanr(*means).statistic),
+            "correlation": float(spearmanr(means).statistic),
             "rms": float(np.sqrt(np.mean(np.square(bound)))),
         }
     return row
