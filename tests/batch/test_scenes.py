@@ -14,6 +14,7 @@ from napari_coordgate.batch import deblur_folder
 from napari_coordgate.config import BatchConfig, Selection
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, FileChanged
+from tests.io.micromanager import SITES, write_stack
 from tests.io.test_scenes import write_plate
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ def test_scenes_and_fields_of_a_stopped_batch_are_completed(empty: World) -> Non
         *(("cells.ome.tif", f"Pos {number}") for number in range(3)),
         *((f"plate.ome.zarr/{name}", None) for name in ("A/1/0", "A/1/1", "A/2/0")),
     }
+
+
+def test_each_position_of_a_set_of_files_is_deblurred_once(empty: World) -> None:
+    planes = np.random.default_rng(0).integers(0, 4096, (3, 48, 64), np.uint16)
+    for position, plane in enumerate(planes):
+        path = empty.folder / f"cells_MMStack_{SITES[position]}.ome.tif"
+        write_stack(path, {(0, position): plane}, (1, 3))
+    summary = deblur_folder(empty.folder, empty.output, empty.model, device="cpu")
+    files = {(file.source.name, file.scene) for file in summary.done}
+    assert files == {(f"cells_MMStack_{name}.ome.tif", name) for name in SITES}
+    names = {path.name for path in empty.output.glob("*.tif")}
+    assert names == {f"cells_MMStack_{name}.ome.tif" for name in SITES}
 
 
 def test_wanted_scenes_of_one_file_are_deblurred_and_the_others_named(empty: World) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import Image, read_image, read_images, write_image
 from tests.io.examples import numbers
+from tests.io.micromanager import write_stack
 
 PLANES = np.random.default_rng(0).integers(0, 999, (4, 20, 30), np.uint16)
 
@@ -114,3 +115,63 @@ def test_a_file_with_one_image_has_no_scenes(tmp_path: Path) -> None:
     assert scenes_of(tmp_path / "a.ome.tif") == [None]
     with pytest.raises(ImageError, match='no scene "1"; it has 1 scene'):
         read_image(tmp_path / "a.ome.tif", scene=1)
+
+
+def test_positions_of_micro_manager_are_images_with_their_own_place(tmp_path: Path) -> None:
+    planes = PLANES.reshape(2, 2, 20, 30)
+    indexed = {(t, p): planes[p, t] for t in range(2) for p in range(2)}
+    write_stack(tmp_path / "one.tif", indexed, (2, 2))
+    for p in range(2):
+        path = tmp_path / f"cells_MMStack_Pos{p}.ome.tif"
+        write_stack(path, {key: plane for key, plane in indexed.items() if key[1] == p}, (2, 2))
+    for path in tmp_path.glob("*.tif"):
+        images = read_images(path)
+        assert [(image.scene, image.axes) for image in images] == [
+            ("left", "TYX"),
+            ("right", "TYX"),
+        ]
+        for number, image in enumerate(images):
+            np.testing.assert_array_equal(image.pixels, planes[number])
+            assert image.optics.stage_x_um is not None
+            assert image.optics.stage_x_um.value == 100.0 * number
+            assert (image.pixel_size_um, image.time_step_s) == ((0.5, 0.5), 2.0)
+
+
+def test_what_is_whole_of_a_stopped_acquisition_of_micro_manager_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cells_MMStack.tif"
+    write_stack(path, {(0, 1): PLANES[0], (1, 1): PLANES[1], (0, 2): PLANES[2]}, (2, 3))
+    first, second = read_images(path)
+    assert (first.scene, second.scene) == ("right", "third")
+    np.testing.assert_array_equal(first.pixels, PLANES[:2])
+    with pytest.raises(ImageError, match="plane 1 is missing, 1 of 2 are there"):
+        second.plane((1, slice(None), slice(None)))
+
+
+OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">{}</OME>'
+
+
+def ome_image(name: str, size: float) -> str:
+    """Image of one plane in a file of its name."""
+    return (
+        f'<Image ID="Image:{name}" Name="{name}"><Pixels ID="Pixels:{name}" '
+        'DimensionOrder="XYZCT" Type="uint16" SizeX="30" SizeY="20" SizeZ="1" SizeC="1" SizeT="1" '
+        f'PhysicalSizeX="{size}" PhysicalSizeY="{size}"><Channel ID="Channel:{name}"/>'
+        f'<TiffData IFD="0" PlaneCount="1"><UUID FileName="{name}.ome.tif">urn:uuid:{name}</UUID>'
+        "</TiffData></Pixels></Image>"
+    )
+
+
+@pytest.mark.parametrize("root", ["a.ome.tif", "set.companion.ome"])
+def test_a_set_of_files_is_found_from_each_of_them(tmp_path: Path, root: str) -> None:
+    images = ome_image("a", 0.5) + ome_image("b", 0.25) + ome_image("c", 1.0)
+    other = f'<BinaryOnly MetadataFile="{root}" UUID="urn:uuid:root"/>'
+    (tmp_path / "set.companion.ome").write_text(OME.format("root", images))
+    for number, name in enumerate("ab"):
+        text = OME.format(name, images if f"{name}.ome.tif" == root else other)
+        path = tmp_path / f"{name}.ome.tif"
+        tifffile.imwrite(path, PLANES[number], description=text, metadata=None)
+    for name in "ab":
+        with pytest.warns(UserWarning, match="the pixels of c are missing"):
+            found = read_images(tmp_path / f"{name}.ome.tif")
+        assert [image.pixel_size_um for image in found] == [(0.5, 0.5), (0.25, 0.25)]
+        np.testing.assert_array_equal([image.pixels for image in found], PLANES[:2])

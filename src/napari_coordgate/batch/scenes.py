@@ -37,19 +37,17 @@ def split_scenes(
     for source in sources:
         raise_if_canceled(cancel, "Stopped while opening the files; start the batch again.")
         found[source.path] = _scenes_of(source)
-    at_home = {
+    taken = {
         (path, scene.name) for path, scenes in found.items() for scene in scenes
         if scene.path == path
     }  # fmt: skip
-    taken: set[tuple[Path, str]] = set()
     split: list[Source] = []
     for source in sources:
         scenes = found[source.path]
         if not scenes:
             split.append(source)
             continue
-        own = [s for s in scenes if s.path == source.path or (s.path, s.name) not in at_home]
-        own = [scene for scene in own if (scene.path, scene.name) not in taken]
+        own = [s for s in scenes if s.path == source.path or (s.path, s.name) not in taken]
         taken |= {(scene.path, scene.name) for scene in own}
         split += _split(source, scenes, own, wanted)
     return split

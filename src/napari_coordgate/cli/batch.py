@@ -45,9 +45,9 @@ def deblur_images(
 def _print_files(label: str, files: Sequence[FileChanged]) -> None:
     """Print the messages of some files, each with the file's name."""
     for file in files[:MAX_LISTED]:
-        is_named = str(file.source) in file.message and (file.scene or "") in file.message
         name = str(file.source) if file.scene is None else f"{file.source}, scene {file.scene}"
-        text = file.message if is_named else f"{name}: {file.message}"
+        unnamed = file.message.removeprefix(f"{file.source}: ")
+        text = file.message if name in file.message else f"{name}: {unnamed}"
         typer.echo(f"{label}: {text}", err=True)
     if len(files) > MAX_LISTED:
         typer.echo(f"... and {len(files) - MAX_LISTED} more, see the report.", err=True)

@@ -114,14 +114,16 @@ def _numbered_series(
 
     tifffile leaves out images of OME-XML of which no plane is in the file.
     """
-    found = list(tiff.series)
+    # Smaller versions of an image, as far as tifffile has not recognized them as its levels.
+    numbered = enumerate(tiff.series)
+    found = [(n, one) for n, one in numbered if n == 0 or not one.keyframe.is_reduced]
     names = ome_image_names(_ome_xml(tiff))
-    if found[0].kind != "ome" or len(names) <= len(found):
-        yield from ((number, series.name or "", series) for number, series in enumerate(found))
+    if found[0][1].kind != "ome" or len(names) <= len(found):
+        yield from ((number, series.name or "", series) for number, series in found)
         return
     for number, name in enumerate(names):
-        is_there = bool(found) and found[0].name in (name, "", "Baseline")
-        yield number, name or str(number), found.pop(0) if is_there else None
+        is_there = bool(found) and found[0][1].name in (name, "", "Baseline")
+        yield number, name or str(number), found.pop(0)[1] if is_there else None
 
 
 def _scenes_of_series(
@@ -129,12 +131,10 @@ def _scenes_of_series(
 ) -> Iterator[Scene]:
     """The image of a series, or one for each position."""
     axes = [axis for axis, letter in enumerate(series.axes) if letter in _POSITION_AXES]
-    labels = _position_labels(tiff)
+    labels = _position_labels(tiff, math.prod(series.shape[axis] for axis in axes))
     for index in np.ndindex(*(series.shape[axis] for axis in axes)):
         fixed = dict(zip(axes, index, strict=True))
-        position = "-".join(map(str, index))
-        if len(index) == 1 and len(labels) == series.shape[axes[0]]:
-            position = labels[index[0]]
+        position = labels[index[0]] if labels and axes else "-".join(map(str, index))
         title = " ".join(filter(None, [name if len(tiff.series) > 1 or not axes else "", position]))
         page = _first_page(series, fixed)
         if page is None and axes:
@@ -173,22 +173,20 @@ def _read_series(
     number: int,
 ) -> Content:
     """Read a series at fixed elements of some axes: pixels, tifffile's axes, and metadata."""
-    pixels = _series_pixels(path, tiff, series, fixed)
+    pixels = _series_pixels(path, series, fixed)
     axes = "".join(letter for axis, letter in enumerate(series.axes) if axis not in fixed)
     page = _first_page(series, fixed) or series.keyframe
     return pixels, axes, _read_metadata(tiff, series, number, page, axes, pixels.shape)
 
 
 def _series_pixels(
-    path: Path,
-    tiff: tifffile.TiffFile,
-    series: tifffile.TiffPageSeries,
-    fixed: Mapping[int, int],
+    path: Path, series: tifffile.TiffPageSeries, fixed: Mapping[int, int]
 ) -> LazyArray | NDArray[Any]:
     """Pixels of a series at fixed elements of some axes."""
     if series.dataoffset is not None:
-        file = FileSnapshot(Path(tiff.filehandle.path))
-        dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        own = series.keyframe.parent  # perhaps another file of the set
+        file = FileSnapshot(Path(own.filehandle.path))
+        dtype = np.dtype(series.dtype).newbyteorder(own.byteorder)
         contiguous = RawFileArray(file, series.dataoffset, series.shape, dtype)
         return PartArray(contiguous, fixed, path) if fixed else contiguous
     pages = _pages_at(series, fixed)
@@ -373,22 +371,37 @@ def _read_metadata(
 ) -> ImageMetadata:
     """Physical sizes, channel names and optics of an image; ``page`` is its first one."""
     metadata = _sizes_and_names(tiff, series, number, axes, shape)
-    if _MICROMANAGER_TAG not in series.keyframe.tags:
+    if _MICROMANAGER_TAG not in series.keyframe.tags or not page.offset:
         return metadata
-    stated = _tags_of(page).valueof(_MICROMANAGER_TAG)
+    if summary := _micromanager_summary(tiff):
+        sizes = _micromanager_sizes(summary)._asdict()
+        missing = {name: size for name, size in sizes.items() if not getattr(metadata, name)}
+        metadata = metadata._replace(**missing)
+    with tifffile.TiffFile(page.parent.filehandle.path) as own:  # it may be another file
+        own.filehandle.seek(page.offset)
+        stated = tifffile.TiffPage(own, page.index).tags.valueof(_MICROMANAGER_TAG)
     if isinstance(stated, dict):
         optics = metadata.optics.completed_by(micromanager_optics(stated))
         metadata = metadata._replace(optics=optics)
     return metadata
 
 
-def _tags_of(page: _Page) -> tifffile.TiffTags:
-    """Tags of a page, read from its file if tifffile has not kept them."""
-    if isinstance(page, tifffile.TiffPage):
-        return page.tags
-    with tifffile.TiffFile(page.parent.filehandle.path) as tiff:
-        tiff.filehandle.seek(page.offset)
-        return tifffile.TiffPage(tiff, page.index).tags
+def _micromanager_summary(tiff: tifffile.TiffFile) -> dict[str, Any]:
+    """What Micro-Manager states of an acquisition; empty for files of other programs."""
+    stated = tiff.micromanager_metadata if tiff.is_mmstack or tiff.is_ndtiff else None
+    summary: dict[str, Any] = (stated or {}).get("Summary", {})
+    return summary
+
+
+def _micromanager_sizes(summary: dict[str, Any]) -> ImageMetadata:
+    """Physical sizes and channel names in the summary of Micro-Manager."""
+    size = micrometers(summary.get("PixelSize_um"), "um")
+    return ImageMetadata.sanitized(
+        (size, size),
+        micrometers(summary.get("z-step_um"), "um"),
+        seconds(summary.get("Interval_ms"), "ms"),
+        _strings(summary.get("ChNames")),
+    )
 
 
 def _sizes_and_names(
@@ -436,12 +449,14 @@ def _read_ours(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _position_labels(tiff: tifffile.TiffFile) -> list[str]:
-    """Names that Micro-Manager gave the positions."""
-    stated = tiff.micromanager_metadata if tiff.is_mmstack or tiff.is_ndtiff else None
-    summary = (stated or {}).get("Summary", {})
+def _position_labels(tiff: tifffile.TiffFile, count: int) -> list[str]:
+    """Names that Micro-Manager gave so many positions; none if it gave fewer."""
+    summary = _micromanager_summary(tiff)
     positions = summary.get("StagePositions") or summary.get("InitialPositionList") or []
-    return [str(position.get("Label", "")) for position in positions]
+    names = [str(position.get("Label", "")) for position in positions]
+    if count < len(names):  # tifffile leaves out those before the first of this file
+        names = names[int(tiff.micromanager_metadata["IndexMap"][:, 3].min()) :][:count]
+    return names if len(names) == count else []
 
 
 def _imagej_metadata(
