@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError, SettingsError
-from napari_coordgate.io import Image, as_image, find_images, is_image, is_pixel_array, read_image
+from napari_coordgate.io import Image, as_image, find_images, is_image, is_pixel_array, read_images
 
 Images = str | Path | PixelArray | Image | Sequence[str | Path | PixelArray | Image]
 
@@ -24,7 +24,7 @@ def as_images(images: Images, axes: str | None = None) -> list[Image]:
             path = Path(item)
             is_folder = path.is_dir() and not is_image(path)
             files = find_images(path) if is_folder else [path]
-            found += [read_image(file, axes) for file in files]
+            found += [image for file in files for image in read_images(file, axes)]
         else:
             found.append(as_image(item, axes))
     if not found:

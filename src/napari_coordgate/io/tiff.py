@@ -374,9 +374,7 @@ def _read_metadata(
     if _MICROMANAGER_TAG not in series.keyframe.tags or not page.offset:
         return metadata
     if summary := _micromanager_summary(tiff):
-        sizes = _micromanager_sizes(summary)._asdict()
-        missing = {name: size for name, size in sizes.items() if not getattr(metadata, name)}
-        metadata = metadata._replace(**missing)
+        metadata = metadata.completed_by(_micromanager_sizes(summary))
     with tifffile.TiffFile(page.parent.filehandle.path) as own:  # it may be another file
         own.filehandle.seek(page.offset)
         stated = tifffile.TiffPage(own, page.index).tags.valueof(_MICROMANAGER_TAG)
@@ -454,8 +452,10 @@ def _position_labels(tiff: tifffile.TiffFile, count: int) -> list[str]:
     summary = _micromanager_summary(tiff)
     positions = summary.get("StagePositions") or summary.get("InitialPositionList") or []
     names = [str(position.get("Label", "")) for position in positions]
-    if count < len(names):  # tifffile leaves out those before the first of this file
-        names = names[int(tiff.micromanager_metadata["IndexMap"][:, 3].min()) :][:count]
+    index = (tiff.micromanager_metadata or {}).get("IndexMap")
+    if count < len(names) and index is not None:
+        # tifffile leaves out the positions before the first one of this file.
+        names = names[int(index[:, 3].min()) :][:count]
     return names if len(names) == count else []
 
 
