@@ -8,8 +8,9 @@ the universal model: ``lenses`` with the lens and noise as they are, ``mismatch`
 field curvature, defocus or number of photons, ``contents`` with two kinds of procedural images
 that are not in the training and with the pictures that scikit-image ships, ``samples`` with the
 lens of the samples, for which the starter was trained, ``adapted`` the same with weights adapted to
-this lens (``napari-coordgate train FOLDER --init universal``). Finished runs are kept
-in RUNS.jsonl. ``--write`` writes the tables to ``docs/measurements``.
+this lens (``napari-coordgate train FOLDER --init universal``), ``calibrated`` with the lens that
+`calibrate_images` estimates from 30 images without knowing their noise, in place of the true one.
+Finished runs are kept in RUNS.jsonl. ``--write`` writes the tables to ``docs/measurements``.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
 from benchmarks.resumable import Run, Runs, measure_tables
+from benchmarks.scenes import OPTICS, central, draw_lens, record as record_images, scenes
 from napari_coordgate import (
     Camera,
     DeblurConfig,
@@ -35,6 +37,7 @@ from napari_coordgate import (
     PSFField,
     RichardsonLucyConfig,
     UniversalConfig,
+    calibrate_images,
     deblur,
     psnr,
     read_image,
@@ -166,7 +169,7 @@ def measure(
 
 
 def _methods(
-    weights: Path | None, uncertainty: float
+    weights: Path | None, uncertainty: float | None
 ) -> dict[str, RichardsonLucyConfig | UniversalConfig]:
     """Return the methods that need no training."""
     return {
@@ -237,12 +240,47 @@ def _measure_sample(
     return row
 
 
+def calibrated_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[[], Any]]]:
+    """Yield keys and measurements with a lens that was estimated from blurred images."""
+    for seed in range(4):
+        for photons in PHOTONS:
+            key = {"table": "calibrated", "lens": seed, "photons": photons}
+            yield key, partial(_measure_calibrated, folder, seed, photons, weights)
+
+
+def _measure_calibrated(
+    folder: Path, seed: int, photons: float, weights: Path | None
+) -> dict[str, float]:
+    """Return PSNR in dB of the first image with the true and with the estimated lens."""
+    rng = np.random.default_rng([SEED, 9, seed, int(photons)])
+    lens, sharp = draw_lens(rng), scenes("nuclei", folder, 30, SIDE, rng)
+    images = record_images(sharp, lens, photons, SIDE, rng)
+    fit = calibrate_images(images, OPTICS)
+    truth = central(sharp[0], SIDE)
+    span = float(np.subtract(*np.percentile(truth, [99.8, 1])))
+    row = {
+        "true_curvature_um": lens.field_curvature_um,
+        "estimated_curvature_um": fit.lens.field_curvature_um,
+        "blurred": psnr(truth, images[0], span),
+    }
+    universal = _methods(weights, None)["universal"]
+    given = {"": field_of(lens), " with the estimate": fit.psf_field()}
+    for which, field in given.items():
+        for name, method in (("richardson-lucy", RichardsonLucyConfig()), ("universal", universal)):
+            config = DeblurConfig(deconvolution=method)
+            runtime = DeblurRuntime(check=False, device="cpu")
+            result = deblur(images[0], field, config=config, runtime=runtime)
+            row[name + which] = psnr(truth, result, span)
+    return row
+
+
 TABLES: dict[str, Runs] = {
     "lenses": lens_runs,
     "mismatch": mismatch_runs,
     "contents": content_runs,
     "samples": sample_runs,
     "adapted": partial(sample_runs, table="adapted"),
+    "calibrated": calibrated_runs,
 }
 
 
@@ -281,12 +319,13 @@ def as_tables(runs: list[Run]) -> str:
         ("mismatch", ["photons", "wrong", "factor"]),
         ("samples", ["photons"]),
         ("adapted", ["photons"]),
+        ("calibrated", ["photons"]),
     ):
         rows = [run for run in runs if run["table"] == table]
         if not rows:
             continue
         names = ["blurred", "richardson-lucy", "universal"]
-        names += [name for name in ("starter",) if name in rows[0]]
+        names += [name for name in ("starter", "universal with the estimate") if name in rows[0]]
         heading = [*columns, "images", *names, "gain over RL", "worse than blurred", "largest loss"]
         text += f"\n{table.capitalize()}:\n\n| " + " | ".join(heading) + " |\n"
         text += "|---" * len(heading) + "|\n"
