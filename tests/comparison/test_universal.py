@@ -8,12 +8,15 @@ import pytest
 from napari_coordgate.comparison import as_table, compare
 from napari_coordgate.comparison.methods import build_method, image_method
 from napari_coordgate.config import (
+    AdaptConfig,
     Camera,
     ComparisonConfig,
     GaussianLens,
     TrainingConfig,
     UniversalConfig,
     UniversalMethod,
+    UnrolledConfig,
+    UnrolledMethod,
 )
 from napari_coordgate.errors import OutputError
 from napari_coordgate.geometry import Window
@@ -65,3 +68,22 @@ def test_a_row_belongs_to_its_weights(weights: Path, tmp_path: Path) -> None:
     random_universal_model(seed=1).save(own, overwrite=True)
     with pytest.raises(OutputError, match="weights"):
         compare([method], images, PSF_FIELD, config=config, output=folder)
+
+
+def test_an_unrolled_network_is_trained_with_each_seed_and_only_once(tmp_path: Path) -> None:
+    network = UnrolledConfig(
+        stages=1, base_channels=2, iterations=(1, 2, 3), coordinates=("position",)
+    )
+    method = UnrolledMethod(
+        name="CG-RL", unrolled=AdaptConfig(steps=2, batch_size=1), architecture=network
+    )
+    images = np.random.default_rng(0).random((4, 40, 48))
+    config = ComparisonConfig(training=TrainingConfig(camera=CAMERA), seeds=2)
+    rows = compare([method], images, PSF_FIELD, config=config, output=tmp_path).rows[1:]
+    assert [(row.kind, row.seed, row.steps) for row in rows] == [
+        ("unrolled", 0, 2),
+        ("unrolled", 1, 2),
+    ]
+    assert rows[0].quality != rows[1].quality
+    again = compare([method], images, PSF_FIELD, config=config, output=tmp_path).rows[1:]
+    assert again == rows

@@ -23,7 +23,7 @@ BLURRED = "blurred"
 """Name of the baseline row: the blurred images as they are."""
 SHARP = "sharp"
 
-Kind = Literal["blurred", "network", "model", "wiener", "richardson_lucy", "universal"]
+Kind = Literal["blurred", "network", "model", "wiener", "richardson_lucy", "universal", "unrolled"]
 
 SUMMARY = "comparison.json"
 TABLE = "comparison.md"

@@ -23,6 +23,7 @@ from napari_coordgate.config import (
     SimulationConfig,
     TrainingConfig,
     UniversalMethod,
+    UnrolledMethod,
 )
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.events import Event
@@ -98,15 +99,15 @@ def list_runs(
     }
     runs = [RunSpec(None, None, test)]
     for method in methods:
-        if not isinstance(method, NetworkMethod):
+        if isinstance(method, NetworkMethod):
+            training = training_config(method, 0, config).model_dump(mode="json")
+            trained = {"training": training, "minutes": config.minutes}
+        elif isinstance(method, UnrolledMethod):
+            trained = {"method": _identity(method, psf_field)}
+        else:
             runs.append(RunSpec(method, None, {**test, "method": _identity(method, psf_field)}))
             continue
-        recipe = {
-            **test,
-            "images": split.training_digest,
-            "training": training_config(method, 0, config).model_dump(mode="json"),
-            "minutes": config.minutes,
-        }
+        recipe = {**test, "images": split.training_digest, **trained}
         runs += [RunSpec(method, seed, recipe) for seed in range(config.seeds)]
     return runs
 
@@ -131,6 +132,9 @@ def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
             "universal": settings,
             "weights": UniversalModel.load(method.universal.weights).digest,
         }
+    if isinstance(method, UnrolledMethod) and method.architecture is None:
+        start = {"weights": UniversalModel.load().digest}
+        return method.model_dump(mode="json", exclude={"name"}) | start
     if not isinstance(method, ModelMethod):
         return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
     load_model(method.model, psf_field)  # raises what is wrong with it

@@ -1,6 +1,7 @@
 """Compare methods: train and test what is missing, and keep what is done."""
 
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
@@ -34,6 +35,9 @@ from napari_coordgate.config import (
     Method,
     ModelMethod,
     RuntimeConfig,
+    UniversalConfig,
+    UniversalMethod,
+    UnrolledMethod,
     as_settings,
 )
 from napari_coordgate.data import Images, SimulatedPairs, prepare_pairs
@@ -43,7 +47,7 @@ from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, run
 from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField, as_psf_field
-from napari_coordgate.training import train_events
+from napari_coordgate.training import adapt_events, train_events
 
 DEFAULTS, DEFAULT_RUNTIME = ComparisonConfig(), RuntimeConfig()
 
@@ -266,7 +270,13 @@ class _Job:
         method = spec.method
         steps: int | None = None
         seconds: float | None = None
-        if method is not None and spec.seed is not None:
+        if isinstance(method, UnrolledMethod) and spec.seed is not None:
+            model = self.folder / f"{spec.stem}.safetensors"
+            seconds = yield from self._train_unrolled(method, spec.seed, model)
+            steps = method.unrolled.steps
+            settings = UniversalConfig(weights=model)
+            method = UniversalMethod(name=method.name, universal=settings)
+        elif method is not None and spec.seed is not None:
             model = self.folder / f"{spec.stem}.safetensors"
             yield from self._train(spec, spec.seed, model)
             steps = Model.load(last_checkpoint_path(model)).step
@@ -304,6 +314,23 @@ class _Job:
                     files.row_file(self.folder, spec.slug, files.PLAN), plan, overwrite=True
                 )
                 self.plans[spec.slug] = plan
+
+    def _train_unrolled(
+        self, method: UnrolledMethod, seed: int, output: Path
+    ) -> Generator[Event, None, float]:
+        """Train an unrolled network; returns the seconds. An interrupted one starts again."""
+        context, started = self.context, time.monotonic()
+        check_not_exists([output], False, "move it away to train the network again")
+        yield from adapt_events(
+            context.split.training,
+            context.psf_field,
+            model=method.architecture,
+            camera=self.config.training.camera,
+            config=method.unrolled.replace(seed=seed),
+            output=output,
+            cancel=context.cancel,
+        )
+        return time.monotonic() - started
 
     def _test(self, spec: RunSpec, method: Method | None) -> Generator[Event, None, Row]:
         """Test a method, and write its error map and its example."""

@@ -23,6 +23,7 @@ from napari_coordgate.config import (
     RichardsonLucyConfig,
     UniversalConfig,
     UniversalMethod,
+    UnrolledMethod,
     WienerConfig,
     WienerMethod,
 )
@@ -82,7 +83,7 @@ def build_method(
     cancel: threading.Event | None = None,
 ) -> ReadyMethod:
     """Build a method for scaled images, 0 to 1, from a trained model or classical settings."""
-    if isinstance(method, NetworkMethod):
+    if isinstance(method, NetworkMethod | UnrolledMethod):
         raise SettingsError(
             f"{method.name} is not trained yet; give the file of its trained model."
         )

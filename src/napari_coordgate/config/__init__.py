@@ -22,6 +22,7 @@ from napari_coordgate.config.comparison import (
     NetworkMethod as NetworkMethod,
     RichardsonLucyMethod as RichardsonLucyMethod,
     UniversalMethod as UniversalMethod,
+    UnrolledMethod as UnrolledMethod,
     WienerMethod as WienerMethod,
 )
 from napari_coordgate.config.deconvolution import (

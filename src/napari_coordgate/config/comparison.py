@@ -11,8 +11,9 @@ from napari_coordgate.config.deconvolution import (
     UniversalConfig,
     WienerConfig,
 )
-from napari_coordgate.config.networks import NetworkConfig
+from napari_coordgate.config.networks import NetworkConfig, UnrolledConfig
 from napari_coordgate.config.training import RuntimeConfig, TrainingConfig
+from napari_coordgate.config.universal import AdaptConfig
 
 
 class _MethodBase(Settings):
@@ -90,6 +91,30 @@ class UniversalMethod(_MethodBase):
     universal: UniversalConfig = Field(description="Universal model.")
 
 
+class UnrolledMethod(_MethodBase):
+    """Method of a comparison: an unrolled network to train for the lens and the noise.
+
+    It gets the number of steps of its own settings, and each seed of the comparison.
+
+    Examples
+    --------
+    >>> from napari_coordgate import UnrolledMethod
+    >>> from napari_coordgate.config import AdaptConfig, UnrolledConfig
+    >>> one_stage = UnrolledConfig(stages=1, depth=3, iterations=(5, 15, 40))
+    >>> training = AdaptConfig(steps=2000, learning_rate=1e-3)
+    >>> UnrolledMethod(name="CG-RL", unrolled=training, architecture=one_stage).kind
+    'unrolled'
+    """
+
+    kind: ClassVar[Literal["unrolled"]] = "unrolled"
+    unrolled: AdaptConfig = Field(description="Training for the lens and the noise.")
+    architecture: UnrolledConfig | None = Field(
+        None,
+        description="Network to train from random weights; default: the universal model, "
+        "trained further.",
+    )
+
+
 _KINDS = tuple(
     method.kind
     for method in (
@@ -98,6 +123,7 @@ _KINDS = tuple(
         WienerMethod,
         RichardsonLucyMethod,
         UniversalMethod,
+        UnrolledMethod,
     )
 )
 
@@ -134,7 +160,8 @@ Method = Annotated[
     | Annotated[ModelMethod, Tag("<model>")]
     | Annotated[WienerMethod, Tag("<wiener>")]
     | Annotated[RichardsonLucyMethod, Tag("<richardson_lucy>")]
-    | Annotated[UniversalMethod, Tag("<universal>")],
+    | Annotated[UniversalMethod, Tag("<universal>")]
+    | Annotated[UnrolledMethod, Tag("<unrolled>")],
     Discriminator(_method_tag),
     BeforeValidator(_with_one_kind),
 ]
@@ -160,7 +187,8 @@ class ComparisonConfig(Settings):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="Training time of each network, minutes; default: equal steps.",
+        description="Training time of each network, minutes (not of unrolled networks); default: "
+        "equal steps.",
     )
     test_fraction: float = Field(
         0.1,

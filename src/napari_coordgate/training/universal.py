@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from napari_coordgate.config import AdaptConfig, Camera, Scaling, UniversalTrainingConfig
+from napari_coordgate.config import (
+    AdaptConfig,
+    Camera,
+    Scaling,
+    UniversalTrainingConfig,
+    UnrolledConfig,
+)
 from napari_coordgate.data import find_planes
 from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.lens_library import LensSample, lens_sample
@@ -270,7 +276,7 @@ def adapt(
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred_only: Images | None = None,
-    model: UniversalModel | str | Path | None = None,
+    model: UniversalModel | UnrolledConfig | str | Path | None = None,
     camera: Camera = NO_CAMERA,
     config: AdaptConfig = ADAPT,
     output: str | Path | None = None,
@@ -295,8 +301,9 @@ def adapt(
         sharpest, the model deblurs them, and the results are blurred at random windows of the
         frame. Some photons of all images are held out, which the blur of what the network makes of
         the others has to predict.
-    model : UniversalModel, str or Path, optional
-        Model to start from; default: the one that is shipped.
+    model : UniversalModel, str, Path or UnrolledConfig, optional
+        Model to start from, or a network to train from random weights; default: the model that is
+        shipped.
     camera : Camera
         Camera noise; default: all noise levels that the model was trained on, or with
         ``blurred_only`` the noise that is measured in the images.
@@ -365,7 +372,7 @@ def adapt_events(
     psf_field: PSFField | str | Path | None = None,
     *,
     blurred_only: Images | None = None,
-    model: UniversalModel | str | Path | None = None,
+    model: UniversalModel | UnrolledConfig | str | Path | None = None,
     camera: Camera = NO_CAMERA,
     config: AdaptConfig = ADAPT,
     output: str | Path | None = None,
@@ -393,7 +400,7 @@ def adapt_events(
     if psf_field is None:
         raise SettingsError("The universal model is adapted to a lens; give its PSF field.")
     field = as_psf_field(psf_field)
-    origin = model if isinstance(model, UniversalModel) else UniversalModel.load(model)
+    origin = _start(model, config.seed)
     uncertainty = config.lens_uncertainty
     lens = LensSample(field, field, uncertainty_of(field) if uncertainty is None else uncertainty)
     if blurred_only is not None:
@@ -413,6 +420,18 @@ def adapt_events(
     if output is not None:
         adapted.save(output, overwrite=overwrite)
     return adapted
+
+
+def _start(model: UniversalModel | UnrolledConfig | str | Path | None, seed: int) -> UniversalModel:
+    """Model to start from; a network gets random weights."""
+    if isinstance(model, UniversalModel):
+        return model
+    if not isinstance(model, UnrolledConfig):
+        return UniversalModel.load(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = UnrolledNetwork(model).state_dict()
+    return UniversalModel(UniversalTrainingConfig(network=model), weights)
 
 
 def _own_trainer(
