@@ -44,6 +44,7 @@ class End(NamedTuple):
     out: str
     err: str
     left: list[psutil.Process]
+    listening: frozenset[str] = frozenset()
 
 
 class Story(NamedTuple):
@@ -80,11 +81,13 @@ def end_after(strike: Strike, process: subprocess.Popen[str], output: Path) -> E
             assert process.poll() is None
             time.sleep(0.05)
         ranks = sorted(psutil.Process(process.pid).children(), key=psutil.Process.create_time)
+        sockets = [s for rank in ranks for s in rank.net_connections() if not s.raddr]
         strike(process, ranks)
         out, err = process.communicate(timeout=END_SECONDS)
     finally:
         process.kill()
-    return End(process.returncode, out, err, [rank for rank in ranks if rank.is_running()])
+    left = [rank for rank in ranks if rank.is_running()]
+    return End(process.returncode, out, err, left, frozenset(s.laddr.ip for s in sockets))
 
 
 def last_saved(output: Path) -> int:
@@ -102,14 +105,19 @@ def curve(output: Path) -> list[Any]:
 
 
 def test_a_process_that_is_killed_ends_the_run_which_can_go_on(story: Story) -> None:
-    status, out, err, left = story.ends["killed"]
+    status, out, err, left, _ = story.ends["killed"]
     messages = [line for line in err.splitlines() if not line.startswith("training: ")]
     assert (status, out, len(messages), left) == (1, "", 1, [])
     assert "resume" in err
 
 
+def test_no_process_listens_to_other_computers(story: Story) -> None:
+    """Whoever reaches the store of a process group can make its processes run code."""
+    assert story.ends["killed"].listening <= {"127.0.0.1", "::1"}
+
+
 def test_a_signal_stops_all_processes_and_only_one_of_them_speaks(story: Story) -> None:
-    status, out, err, left = story.ends["stopped"]
+    status, out, err, left, _ = story.ends["stopped"]
     messages = [line for line in err.splitlines() if not line.startswith("training: ")]
     assert (status, out, len(messages), left) == (130, "", 1, [])
     assert "Stopped after" in err
@@ -117,7 +125,7 @@ def test_a_signal_stops_all_processes_and_only_one_of_them_speaks(story: Story) 
 
 
 def test_a_run_that_completes_leaves_what_that_of_one_process_leaves(story: Story) -> None:
-    status, out, err, _ = story.ends["completed"]
+    status, out, err, *_ = story.ends["completed"]
     assert (status, out.count("\n"), err) == (0, 1, "")
     names = {"model.safetensors", "model.last.safetensors", "model.safetensors.yaml"}
     assert {path.name for path in story.output.parent.iterdir()} == names

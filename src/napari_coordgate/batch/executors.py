@@ -179,6 +179,7 @@ def _cancel_event(name: str) -> Iterator[threading.Event]:
 def _open_dask(runtime: BatchRuntime) -> Iterator[_DaskExecutor]:
     """Workers of the scheduler in the settings, or processes of this computer."""
     try:
+        import cryptography  # noqa: F401
         import distributed  # noqa: F401
     except ImportError:
         raise SettingsError(
@@ -219,12 +220,15 @@ def _connect(address: str) -> Iterator[_DaskExecutor]:
 def _local_processes(count: int) -> Iterator[_DaskExecutor]:
     """Worker processes of this computer."""
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     cluster = LocalCluster(
         n_workers=count,
+        # Without keys, any user of this computer could run code in the workers.
+        security=Security.temporary(),
         threads_per_worker=FILES_PER_PROCESS,
         processes=True,
-        dashboard_address="127.0.0.1:0",  # any free port
+        dashboard_address=None,
         memory_limit=None,  # tiles limit memory, and dask would count the page cache
         silence_logs=logging.CRITICAL,
     )

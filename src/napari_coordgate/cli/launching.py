@@ -10,15 +10,19 @@ processes during a save. On several computers, torchrun and srun start the same 
 
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import psutil
 
 from napari_coordgate.cli.job import cancel_on_signal
+from napari_coordgate.config.training import STORE
 from napari_coordgate.errors import SettingsError, TrainingError
 
 GRACE_SECONDS = 5.0
@@ -27,6 +31,8 @@ PAUSE_SECONDS = 0.05
 LAUNCHER = "NAPARI_COORDGATE_LAUNCHER"
 """Environment variable with the process id of the launcher."""
 RENDEZVOUS_VARS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+INTERFACE_VARS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables that name the network interface on which processes listen; default: a public one."""
 
 Ranks = Sequence[subprocess.Popen[bytes]]
 
@@ -43,7 +49,11 @@ def run_on_each_device(devices: int, nodes: int) -> int:
             f"On {nodes} computers, start with srun or torchrun, or set "
             f"{', '.join(RENDEZVOUS_VARS)} on each."
         )
-    with cancel_on_signal() as cancel, _started(devices) as ranks:
+    with (
+        cancel_on_signal() as cancel,
+        _local_rendezvous() if nodes == 1 else nullcontext({}) as variables,
+        _started(devices, variables) as ranks,
+    ):
         _wait(ranks, cancel)
     status = ranks[0].returncode
     if status < 0:
@@ -64,17 +74,26 @@ def _exit_with_parent(launcher: int) -> None:
     os._exit(1)
 
 
-def _local_rendezvous() -> dict[str, str]:
-    """Address and free port at which processes of this computer connect."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address, port = server.getsockname()
-    return {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
+@contextmanager
+def _local_rendezvous() -> Iterator[dict[str, str]]:
+    """Variables by which processes of this computer connect, unseen by other users and computers.
+
+    They meet in a file of a private folder: PyTorch's default is a port of all interfaces, which
+    asks for no password.
+    """
+    loopback = next(
+        name
+        for name, addresses in psutil.net_if_addrs().items()
+        if any(each.address == "127.0.0.1" for each in addresses)
+    )
+    with tempfile.TemporaryDirectory(prefix="napari-coordgate-") as folder:
+        yield dict.fromkeys(INTERFACE_VARS, loopback) | {STORE: str(Path(folder) / "store")}
 
 
 @contextmanager
-def _started(devices: int) -> Iterator[Ranks]:
+def _started(devices: int, variables: Mapping[str, str]) -> Iterator[Ranks]:
     """Start a process for each device; they are killed when the block ends."""
-    environment = _local_rendezvous() | os.environ | {LAUNCHER: str(os.getpid())}
+    environment = os.environ | variables | {LAUNCHER: str(os.getpid())}
     ranks: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(devices):

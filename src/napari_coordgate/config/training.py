@@ -211,6 +211,10 @@ class TrainingConfig(TrainingLength, BlurConfig):
         return cls(**(protocol | changes))
 
 
+STORE = "NAPARI_COORDGATE_STORE"
+"""Environment variable with the file in which the processes of a training find each other."""
+
+
 class RuntimeConfig(DeviceConfig):
     """Where a training runs; the weights do not depend on it.
 

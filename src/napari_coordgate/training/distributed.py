@@ -1,6 +1,7 @@
 """Processes that train one network together, each on its own device."""
 
 import logging
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from napari_coordgate.config import RuntimeConfig
+from napari_coordgate.config.training import STORE
 from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CoordGateError, SettingsError, TrainingError
 from napari_coordgate.events import Event
@@ -69,6 +71,8 @@ class ProcessGroup:
         """Wait until all processes have started."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         try:
+            if STORE in os.environ:  # fabric uses a process group that exists
+                self._join_in_file(os.environ[STORE])
             self.fabric.launch()
         except ValueError as error:
             raise SettingsError(
@@ -76,6 +80,15 @@ class ProcessGroup:
             ) from None
         except RuntimeError as error:
             raise RankLostError(f"The processes could not connect: {error}") from None
+
+    def _join_in_file(self, path: str) -> None:
+        """Form the process group without a port at which others could connect."""
+        dist.init_process_group(
+            "nccl" if self.device.type == "cuda" else "gloo",
+            store=dist.FileStore(path, self.size),
+            rank=int(os.environ["LOCAL_RANK"]),
+            world_size=self.size,
+        )
 
     @property
     def is_main(self) -> bool:
