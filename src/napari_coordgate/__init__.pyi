@@ -88,9 +88,11 @@ from .errors import (
     ModelError as ModelError,
     OutputError as OutputError,
     PSFError as PSFError,
+    ResultRangeWarning as ResultRangeWarning,
     SettingsError as SettingsError,
     ToleranceWarning as ToleranceWarning,
     TrainingError as TrainingError,
+    TrainingImagesWarning as TrainingImagesWarning,
 )
 from .events import (
     FileChanged as FileChanged,

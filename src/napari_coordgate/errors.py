@@ -130,6 +130,14 @@ class TrainingError(CoordGateError):
     """
 
 
+class TrainingImagesWarning(UserWarning):
+    """Some of the images of a training are not used, or do not suffice to validate it.
+
+    Issued if images are unreadable, constant, NaN or too small, which are passed over, and if a
+    single image has to serve for training and validation. The message names files and reasons.
+    """
+
+
 class ModelError(CoordGateError):
     """A model file or checkpoint cannot be read, or does not match its network.
 
@@ -168,6 +176,14 @@ class LensMismatchWarning(UserWarning):
 
     Issued if the power spectra of the image show that deblurring would sharpen too much or
     amplify noise, see `check`. The result is probably worse than the image.
+    """
+
+
+class ResultRangeWarning(UserWarning):
+    """Pixels of a result are far outside the range of the image.
+
+    Issued if they are further outside than ten times the range of the gray values. The lens, the
+    model or the noise are probably wrong for this image; look at the result before you use it.
     """
 
 

@@ -92,15 +92,18 @@ class PlaneDone:
 
 @dataclass(frozen=True)
 class Note:
-    """Something to know about a result that is no fault, such as what could not be checked.
+    """Something to know about a result, such as what could not be checked.
 
     Attributes
     ----------
     text : str
         One sentence.
+    is_warning : bool
+        Whether the result may be wrong.
     """
 
     text: str
+    is_warning: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Loading unpickles nothing and runs no code from the file.
 """
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
 
 DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
+MIN_GAIN_DB = 0.05
+"""Gain over blurred images below which there is none."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -123,6 +126,23 @@ class Model:
                 f"The weights do not fit the network: {' '.join(str(error).split())}"
             ) from None
         return network.eval().requires_grad_(False)
+
+    @property
+    def validation_gain_db(self) -> float | None:
+        """Gain over the blurred validation images, dB of PSNR; None if it was not measured."""
+        before, after = (self.metrics.get(name) for name in ("blurred_psnr", "psnr"))
+        return None if before is None or after is None else after - before
+
+    def describe_validation(self) -> str:
+        """Quality on the validation images, in words that begin with the gain over blurred."""
+        gain, psnr = self.validation_gain_db, self.metrics.get("psnr", math.nan)
+        figures = f"validation PSNR {psnr:.2f} dB"
+        if gain is None:
+            return figures
+        figures = f"{figures}, blurred {self.metrics['blurred_psnr']:.2f} dB"
+        if not gain >= MIN_GAIN_DB:
+            return f"not better than the blurred images ({figures}); train longer"
+        return f"{gain:.1f} dB better than the blurred images ({figures})"
 
     def __repr__(self) -> str:
         network, (height, width) = self.config.network, self.frame_shape

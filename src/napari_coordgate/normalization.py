@@ -17,6 +17,7 @@ STRIP_BYTES = 2**26
 
 _MAX_SAMPLES = 1_000_000
 _MAX_VALUE = float(np.finfo(np.float32).max)
+_MAX_HALF = float(np.finfo(np.float16).max)
 
 
 class Normalizer(NamedTuple):
@@ -49,14 +50,20 @@ def fit_normalizer(
     scaling: Scaling,
     name: str = "The image",
     check: Callable[[], object] = bool,
+    given: Normalizer | None = None,
 ) -> Normalizer:
     """Normalizer of a plane (H, W) from two percentiles; the plane is checked by `check_plane`.
+
+    A normalizer that is ``given`` is returned once the plane is checked.
 
     The percentiles are those of about a million pixels on a regular grid, so that one plane
     always has the same range. If they are equal (an image that is mostly background), the minimum
     and maximum are used. Each pixel of a lazy array is loaded once, strip by strip; ``check`` is
     called before each strip and may raise to cancel.
     """
+    if given is not None:
+        check_plane(plane, name)
+        return given
     _check_form(plane, name)
     step = max(1, math.ceil(math.sqrt(math.prod(plane.shape) / _MAX_SAMPLES)))
     sample: list[NDArray[np.float64]] = []
@@ -72,6 +79,22 @@ def fit_normalizer(
     low, high = np.percentile(np.concatenate(sample), percentiles)
     if not high > low:
         return Normalizer(smallest, largest)
+    return Normalizer(float(low), float(high))
+
+
+def fit_stack_normalizer(planes: Iterable[NDArray[Any]], scaling: Scaling) -> Normalizer | None:
+    """Normalizer from the percentiles of samples of many planes; None if all are constant.
+
+    Constant planes, such as dropped frames, and values that are not finite do not count.
+    """
+    samples = [plane[np.isfinite(plane)].astype(np.float64) for plane in planes]
+    samples = [sample for sample in samples if sample.size and np.ptp(sample)]
+    if not samples:
+        return None
+    pooled = np.concatenate(samples)
+    low, high = np.percentile(pooled, (scaling.low_percentile, scaling.high_percentile))
+    if not high > low:
+        low, high = pooled.min(), pooled.max()
     return Normalizer(float(low), float(high))
 
 
@@ -136,6 +159,8 @@ def convert_dtype(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind == "b":
         return array >= np.float32(0.5)
+    if dtype == np.float16 and array.dtype != dtype:
+        array = np.clip(array, -_MAX_HALF, _MAX_HALF)
     if dtype.kind == "f" or array.dtype == dtype:
         return array.astype(dtype, copy=False)
     precision = np.result_type(array.dtype, dtype, np.float32)

@@ -204,8 +204,7 @@ def test_a_second_batch_in_the_same_output_folder_is_refused(world: World) -> No
     lock = FileLock(world.output / LOCK_NAME, timeout=0)
     with lock:  # released with its process
         pass
-    config = FLOAT32.model_copy(update={"pattern": "a.tif,b.png"})
-    assert len(run(world, config=config).failed) == 0
+    assert len(run(world, config=BatchConfig(pattern="a.tif,b.png")).failed) == 0
     assert not temp_files(world)
 
 

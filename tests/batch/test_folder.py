@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_coordgate.batch import BatchSummary, deblur_folder, deblur_folder_events
 from napari_coordgate.batch.sources import REPORT_NAME
@@ -21,7 +22,6 @@ from napari_coordgate.config import (
     FileConfig,
     RichardsonLucyConfig,
     Selection,
-    UniversalConfig,
     WienerConfig,
 )
 from napari_coordgate.deconvolution import wiener
@@ -111,6 +111,22 @@ def test_bad_files_are_reported_and_the_others_deblurred(world: World) -> None:
     assert reported["notes.txt"]["status"] == "skipped"
 
 
+def test_a_stack_that_may_be_color_is_deblurred_with_a_warning(world: World) -> None:
+    planes = np.random.default_rng(0).integers(0, 99, (4, 48, 64), np.uint16)
+    path = world.folder / "stack.tif"
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    summary = run(world, config=BatchConfig(pattern="stack.tif"))
+    assert "read as a color image" in summary.done[0].message
+
+
+def test_the_advice_for_a_type_that_cannot_be_stored_can_be_followed(world: World) -> None:
+    np.save(world.folder / "half.npy", np.arange(48 * 64, dtype=np.float16).reshape(48, 64))
+    config = BatchConfig(pattern="half.npy", keep_dtype=True)
+    (failed,) = run(world, config=config).failed
+    assert "ome-zarr" in failed.message
+    assert run(world, config=config.replace(format="ome-zarr")).done
+
+
 def test_a_second_run_processes_only_missing_and_changed_files(world: World) -> None:
     run(world)
     before = times(world.output)
@@ -128,12 +144,17 @@ def test_a_second_run_processes_only_missing_and_changed_files(world: World) -> 
     assert kept.items() <= before.items()
 
 
-def test_another_model_or_setting_processes_all_files_again(world: World) -> None:
+def test_results_of_another_model_or_setting_are_replaced_on_demand_only(world: World) -> None:
     run(world)
+    before = times(world.output)
     world.train(seed=1)
-    assert len(run(world).done) == 4
+    refused = run(world).failed
+    assert "other settings" in refused[0].message
+    assert (len(refused), times(world.output)) == (4, before)
+    assert len(run(world, overwrite=True).done) == 4
     config = FLOAT32.model_copy(update={"keep_dtype": True})
-    assert len(run(world, config=config).done) == 4
+    assert len(run(world, config=config).failed) == 4
+    assert len(run(world, config=config, overwrite=True).done) == 4
     runtime = BatchRuntime(tile=32, memory_gb=0.5)  # does not change the result
     assert len(run(world, config=config, runtime=runtime).up_to_date) == 4
 
@@ -314,7 +335,7 @@ def test_results_of_a_report_by_an_older_version_are_up_to_date(world: World) ->
     assert len(run(world).up_to_date) == 4
 
 
-def test_a_folder_is_deconvolved_again_only_if_psf_field_or_method_changed(world: World) -> None:
+def test_results_are_up_to_date_only_with_the_same_psf_field_and_method(world: World) -> None:
     config = BatchConfig(deconvolution=WienerConfig(num_iter=4))
     psf_field = world.write_psf_field(sigma_edge_px=2.0)
 
@@ -331,11 +352,9 @@ def test_a_folder_is_deconvolved_again_only_if_psf_field_or_method_changed(world
     assert started["psf_field"] == str(psf_field.resolve())
     assert started["settings"]["deconvolution"]["method"] == "wiener"
     assert len(run_again(config).up_to_date) == 4
-    assert len(run_again(BatchConfig()).done) == 4  # the universal model
-    explicit = BatchConfig(deconvolution=UniversalConfig())
-    assert len(run_again(explicit).up_to_date) == 4
+    assert len(run_again(BatchConfig()).failed) == 4  # the universal model
     world.write_psf_field(sigma_edge_px=1.5)
-    assert len(run_again(explicit).done) == 4
+    assert len(run_again(config).failed) == 4
 
 
 def test_a_method_that_cannot_work_is_refused_before_anything_is_written(world: World) -> None:

@@ -74,7 +74,10 @@ def test_the_frame_at_another_size_gives_a_warning_of_one_line(
     small = np.random.default_rng(0).random((24, 24)).astype(np.float32)
     np.save(tmp_path / "small.npy", small)
     flags = ("-m", world.model, "-o", tmp_path / "r.npy")
-    finished = run("deblur", tmp_path / "small.npy", *flags)
+    refused = run("deblur", tmp_path / "small.npy", *flags)
+    assert refused.returncode == 1
+    assert "--whole-frame" in refused.stderr
+    finished = run("deblur", tmp_path / "small.npy", *flags, "--whole-frame")
     assert finished.returncode == 0
     assert finished.stderr.startswith("napari-coordgate: warning: ")
     assert finished.stderr.count("\n") == 1
@@ -107,7 +110,8 @@ def test_color_images_keep_their_axes_and_give_a_warning(
     flags = ("-m", world.model, "-o", output, "--keep-dtype")
     finished = run("deblur", tmp_path / f"rgb.{suffix}", *flags)
     assert finished.returncode == 0
-    assert "each of its 3 samples" in finished.stderr
+    is_certain = suffix == "png"  # a TIFF file could hold a stack
+    assert ("each of its 3 samples" in finished.stderr) != is_certain
     restored = read_image(output)
     assert (restored.axes, restored.data.shape) == ("YXS", (48, 48, 3))
 

@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,8 +160,8 @@ def test_a_comparison_fails_if_all_methods_fail(scene: Scene) -> None:
 
 
 def test_an_image_at_another_size_of_the_frame_is_noted(scene: Scene, network: Model) -> None:
-    binned = Scene(Image(scene.blurred.pixels[::2, ::2], "YX"))
-    (done,) = compared(binned, {"net": network})
+    binned = Scene(Image(scene.blurred.pixels[::2, ::2], "YX", (1.0, 1.0)))
+    (done,) = compared(binned, {"net": replace(network, pixel_size_um=0.5)})
     assert done.restored is not None and "resampled" in done.row.note
 
 

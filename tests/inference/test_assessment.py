@@ -88,7 +88,9 @@ def test_a_model_without_its_blur_is_not_compared() -> None:
 def test_a_resampled_image_is_not_compared() -> None:
     image = np.kron(image_of(), np.ones((2, 2)))
     with pytest.warns(UserWarning, match="resampled"):
-        result = assess(Image(image, "YX"), MODEL, psf_field=FIELD)
+        result = assess(
+            Image(image, "YX"), MODEL, psf_field=FIELD, config=DeblurConfig(whole_frame=True)
+        )
     assert result.contradiction_map is None
     assert result.error_map is not None
     assert result.error_map.shape == image.shape

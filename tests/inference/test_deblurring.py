@@ -133,15 +133,20 @@ def test_a_window_is_deblurred_with_its_own_frame_coordinates() -> None:
 
 @pytest.mark.parametrize("origin", [(-1, 0), (60, 0), (0, 100)])
 def test_a_window_outside_the_frame_is_an_error(origin: tuple[int, int]) -> None:
-    with pytest.raises(FrameMismatchError, match="origin"):
+    with pytest.raises(FrameMismatchError, match=r"origin, which is at most \(40, 40\)"):
         deblur(noise((40, 40)), random_model((80, 80)), origin=origin)
+    for place in (origin, None):  # no origin helps
+        with pytest.raises(FrameMismatchError, match="frame of 32x32 pixels; train a model"):
+            deblur(noise((40, 36)), random_model((32, 32)), origin=place)
 
 
 def test_the_frame_at_another_size_is_resampled_with_a_warning() -> None:
     y, x = np.mgrid[0:48, 0:60]
-    smooth = np.sin(y / 6) + np.cos(x / 8)
+    smooth, model = np.sin(y / 6) + np.cos(x / 8), identity_model((96, 120))
+    with pytest.raises(FrameMismatchError, match=r"origin.*whole_frame"):
+        deblur(smooth, model)
     with pytest.warns(FrameMismatchWarning, match="48x60"):
-        restored = deblur(smooth, identity_model((96, 120)))
+        restored = deblur(smooth, model, config=DeblurConfig(whole_frame=True))
     assert restored.shape == smooth.shape
     np.testing.assert_allclose(restored, smooth, atol=0.02)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.errors import ConstantPlaneError
+from napari_coordgate.errors import ConstantPlaneError, OutputError
 from napari_coordgate.events import Event, Note, PlaneDone, Progress
 from napari_coordgate.io import Image, process_planes
 from napari_coordgate.normalization import check_plane
@@ -67,3 +67,35 @@ def test_a_color_image_without_alpha_has_no_note(rng: np.random.Generator) -> No
     out, events = processed(Image(pixels, "YXS"))
     np.testing.assert_array_equal(out, -pixels.astype(np.float32))
     assert not [event for event in events if isinstance(event, Note)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_a_result_with_nan_is_an_error_that_names_the_plane(
+    rng: np.random.Generator, dtype: type
+) -> None:
+    def fails(source: Any, target: Any, name: str, check: Any) -> Iterator[None]:
+        values = np.asarray(source[:, :], np.float32)
+        if source.index[0] == 1:
+            values[3, 4] = np.nan
+        target[:, :] = values
+        yield
+
+    out = np.zeros((3, 8, 8), dtype)
+    image = Image(stack(rng, 3, 8, 8), "TYX")
+    with pytest.raises(OutputError, match=r"plane 1: .*NaN"):
+        list(process_planes(image, out, fails, 1, "tile"))
+
+
+@pytest.mark.parametrize(("factor", "is_far"), [(8, False), (40, True)])
+def test_a_result_far_outside_the_range_is_a_warning(
+    rng: np.random.Generator, factor: float, is_far: bool
+) -> None:
+    def stretched(source: Any, target: Any, name: str, check: Any) -> Iterator[None]:
+        target[:, :] = factor * np.asarray(source[:, :], np.float32)
+        yield
+
+    image = Image(stack(rng, 2, 8, 8), "TYX")
+    out = np.zeros(image.data.shape, np.uint8)  # clipped, so the result alone does not tell
+    notes = [e for e in process_planes(image, out, stretched, 1, "tile") if isinstance(e, Note)]
+    assert [note.is_warning for note in notes] == [True] * is_far
+    assert all("plane 0; plane 1" in note.text for note in notes)

@@ -383,3 +383,29 @@ def test_planes_of_a_stopped_acquisition_are_read_and_missing_ones_named(tmp_pat
     np.testing.assert_array_equal(image.plane((2, 0, *plane)), planes[2, 0])
     with pytest.raises(ImageError, match=r"stopped.ome.tif: plane 2, 1 is missing, 5 of 6"):
         image.plane((2, 1, *plane))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "white"),
+    [
+        (np.uint8, {}, 255),
+        (np.uint16, {"compression": "zlib", "tile": (16, 16)}, 65535),
+        (np.int16, {}, -1),
+    ],
+)
+def test_an_image_whose_minimum_is_white_is_inverted(
+    tmp_path: Path, dtype: type, options: dict[str, Any], white: int
+) -> None:
+    stored = np.arange(2 * 20 * 30).reshape(2, 20, 30).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", **options)
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.pixels, (white - stored.astype(int)).astype(dtype))
+    assert image.data[1, 3:5, 7].tolist() == image.pixels[1, 3:5, 7].tolist()
+
+
+def test_an_image_that_imagej_displays_inverted_keeps_its_values(tmp_path: Path) -> None:
+    stored = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", imagej=True)
+    tifffile.imwrite(tmp_path / "b.tif", stored > 300)  # tifffile says that 0 is white
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, stored)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif").pixels, stored > 300)

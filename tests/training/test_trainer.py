@@ -17,6 +17,7 @@ from napari_coordgate.errors import (
     ModelError,
     OutputError,
     SettingsError,
+    TrainingImagesWarning,
 )
 from napari_coordgate.events import Event, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
@@ -127,7 +128,8 @@ def test_one_batch_overfits() -> None:
         learning_rate=4e-3,
     )
     image = SHARP[0, : FRAME[0], : FRAME[1]]
-    events = list(train_events(image, FIELD, config=config))
+    with pytest.warns(TrainingImagesWarning):
+        events = list(train_events(image, FIELD, config=config))
     losses = [e.metrics["loss"] for e in events if isinstance(e, Progress) and "loss" in e.metrics]
     assert losses[-1] < losses[0] / 30
 

@@ -140,6 +140,8 @@ def test_the_frame_at_another_size_is_deblurred_with_a_note(
     qtbot: QtBot, viewer: Viewer, widget: DeblurWidget, blurred: NDArray[np.float32]
 ) -> None:
     viewer.add_image(blurred[0, ::2, ::2], name="binned")
+    assert not widget.bar.run.isEnabled()  # it could as well be a part of the frame
+    widget.form.editors["whole_frame"].set_value(True)
     assert "resampled" in widget.note.text()
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"

@@ -137,7 +137,7 @@ def deblur_folder(
 
     A file that cannot be deblurred is reported, and the others are processed. If the function
     is called again, it processes only files that are missing among the results, or whose
-    source, model or settings have changed.
+    source has changed; results of another model or other settings are kept, and their files fail.
 
     Parameters
     ----------

@@ -96,6 +96,9 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
     if is_complete and same_source and earlier.config_hash == task.batch.config_hash:
         trust = TrustFigures(earlier.verdict, earlier.contradicted, earlier.expected_error)
         return task.result("up_to_date", **trust._asdict())
+    if is_complete and earlier.config_hash != task.batch.config_hash:
+        message = f"{target} was made with another model or other settings; {advice}."
+        return task.result("failed", message=message)
     if earlier.source != source.path and not same_source:
         message = f"{target} already exists, for a file of another folder; {advice}."
         return task.result("failed", message=message)

@@ -57,10 +57,10 @@ class FileJob:
         batch = self.task.batch
         # The workers compute; here it is only asked for the size of its tiles.
         method = batch.load_method("cpu")
-        image, alignment, _, deblurrer = open_source(self.task, method)
-        count = len(list(plane_indices(image)))
-        chunk = deblurrer.tile_shape(alignment.window.shape)
-        out = self._output.enter_context(create_output(self.task, image, chunk))
+        opened = open_source(self.task, method)
+        count = len(list(plane_indices(opened.image)))
+        created = create_output(self.task, opened.image, opened.tile_shape)
+        out = self._output.enter_context(created)
         size = -(-count // (TASKS_PER_SLOT * width))
         self.tasks = [
             replace(self.task, part=part, planes=slice(first, first + size), out=out)

@@ -22,12 +22,19 @@ from napari_coordgate.batch.sources import Source, size_and_mtime
 from napari_coordgate.batch.trust import TrustFigures, assess_file, wants_trust
 from napari_coordgate.config import BatchConfig, BatchRuntime, Device, FileConfig, UniversalConfig
 from napari_coordgate.devices import assign_gpu
-from napari_coordgate.errors import CanceledError, CoordGateError, ImageError, ModelError
+from napari_coordgate.errors import (
+    CanceledError,
+    CoordGateError,
+    ImageError,
+    ModelError,
+    OutputError,
+)
 from napari_coordgate.events import Event, FileStatus, Note, Progress, run
 from napari_coordgate.inference import (
     DeblurMethod,
     Deblurrer,
     FrameAlignment,
+    IntensityRanges,
     Mismatch,
     align_to_frame,
     deblur_planes,
@@ -43,7 +50,9 @@ from napari_coordgate.io import (
     subsample,
 )
 from napari_coordgate.io.files import temporary_path
+from napari_coordgate.io.image import color_warning
 from napari_coordgate.io.metadata import processing_facts
+from napari_coordgate.io.ome_xml_writing import OME_TYPES
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -149,6 +158,14 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     del values["selection"]["scenes"]  # each has a result of its own
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
+    for name in (
+        "intensity",
+        "dark_gray",
+        "bright_gray",
+        "whole_frame",
+    ):  # earlier results stay up to date
+        if getattr(config, name) == FileConfig.model_fields[name].default:
+            del values[name]
     if weights := universal_weights(config):
         del values["deconvolution"]["weights"]  # their content counts
         files.append(weights)
@@ -209,6 +226,8 @@ class OpenSource(NamedTuple):
     alignment: FrameAlignment
     reference: Model | PSFField
     deblurrer: Deblurrer
+    warning: str
+    """What may be wrong with the axes or the frame; empty for nearly all."""
 
     @property
     def tile_shape(self) -> tuple[int, int]:
@@ -226,7 +245,10 @@ def open_source(
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
     image = read_image(path, config.axes, scene=task.source.scene).select(config.selection)
     reference, deblurrer = method.prepare(image, config.origin, cancel)
-    return OpenSource(image, align_to_frame(image, reference, config.origin), reference, deblurrer)
+    alignment = align_to_frame(image, reference, config.origin, whole_frame=config.whole_frame)
+    color = color_warning(image) if config.axes is None else ""
+    warning = " ".join(filter(None, [color, alignment.note]))
+    return OpenSource(image, alignment, reference, deblurrer, warning)
 
 
 @contextmanager
@@ -237,6 +259,7 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
     """
     config, source = task.batch.config, task.source
     dtype = output_dtype(image.data, config)
+    _check_storable(task, dtype)
     settings = config.to_yaml(set(FileConfig.model_fields))
     image = replace(image, processing=processing_facts(settings, method=task.batch.method.name))
     with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replace) as out:
@@ -248,6 +271,19 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
             )
         if task.run_id:
             task.done_marker.touch()
+
+
+def _check_storable(task: Task, dtype: np.dtype[Any]) -> None:
+    """Raise OutputError if the format of the results cannot store pixels of this type."""
+    for_tiff, for_zarr = dtype.kind != "b" and dtype.name in OME_TYPES, dtype.itemsize <= 8
+    name = task.batch.config.format
+    if for_tiff if name == "ome-tiff" else for_zarr:
+        return
+    other = ", or choose the format ome-zarr (format, --format)" if for_zarr else ""
+    raise OutputError(
+        f"{task.source.path} has {dtype.name} pixels, which the format {name} cannot store; write "
+        f"float32 pixels (without keep_dtype, --keep-dtype){other}."
+    )
 
 
 class _Done(NamedTuple):
@@ -264,21 +300,21 @@ def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Do
     opened = open_source(task, _method(task), cancel)
     if wants_trust(task.batch.config):
         return _assess(task, opened, on_progress, cancel)
-    image, alignment, reference, deblurrer = opened
+    image, alignment, reference, deblurrer, warning = opened
     config, mismatch = task.batch.config, Mismatch()
     if task.part == 0:
         runtime = task.batch.runtime
         mismatch = find_mismatch(image, reference, config.camera, alignment.window, runtime)
-    message = " ".join(filter(None, [alignment.note, mismatch.message]))
-    notes = [mismatch.note]
+    warned, notes = [warning, mismatch.message], [mismatch.note]
 
     def fill(out: Any) -> Thumbnails | None:
-        window = alignment.window
-        for event in deblur_planes(deblurrer, image, out, window, only=task.planes, cancel=cancel):
+        window, ranges = alignment.window, IntensityRanges(image, config, deblurrer.scaling)
+        given = {"ranges": ranges, "only": task.planes, "cancel": cancel}
+        for event in deblur_planes(deblurrer, image, out, window, **given):
             if isinstance(event, Progress):
                 on_progress(event.done / event.total)
             if isinstance(event, Note):
-                notes.append(event.text)
+                (warned if event.is_warning else notes).append(event.text)
         is_shown = middle_plane_index(image) in list(plane_indices(image))[task.planes]
         return _thumbnails(task, image, out) if is_shown else None
 
@@ -287,7 +323,7 @@ def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Do
     else:
         with create_output(task, image, opened.tile_shape) as out:
             thumbnails = fill(out)
-    return _Done(message, " ".join(filter(None, notes)), thumbnails)
+    return _Done(" ".join(filter(None, warned)), " ".join(filter(None, notes)), thumbnails)
 
 
 def _assess(
@@ -312,7 +348,7 @@ def _assess(
         figures, verdict = run(assess_file(*arguments, cancel), show)
         thumbnails = _thumbnails(task, image, out)
     red = (finding.message for finding in verdict.findings if finding.color == "red")
-    message = " ".join(filter(None, [alignment.note, *red]))
+    message = " ".join(filter(None, [opened.warning, *red]))
     return _Done(message, " ".join(verdict.notes), thumbnails, figures)
 
 

@@ -320,7 +320,8 @@ def deblur(
     scene, or a file in the folder OUTPUT.
 
     In a folder, files that cannot be deblurred are reported and skipped. A restart
-    processes only files without a result, or whose image, model or settings changed.
+    processes only files without a result, or whose image changed; results of another
+    model or other settings are kept, unless --overwrite is given.
     """
     from napari_coordgate.io import IMAGE_SUFFIXES, is_image
 

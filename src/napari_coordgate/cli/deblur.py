@@ -38,7 +38,7 @@ from napari_coordgate.io import (
     select_scenes,
 )
 from napari_coordgate.io.files import check_not_exists, check_not_source
-from napari_coordgate.io.image import alpha_sample
+from napari_coordgate.io.image import color_warning
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
 from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.model import Model
@@ -236,8 +236,8 @@ def open_image(
     check_not_exists([*outputs, settings_path(outputs[0])], overwrite)
     files.check()
     image = read_image(path, axes, scene=scene)
-    if axes is None and "S" in image.axes:
-        _warn_of_color(image)
+    if axes is None and (warning := color_warning(image)):
+        warnings.warn(warning, stacklevel=2)
     processing = processing_facts(_settings_text(files, settings, given), command=command_line())
     return replace(image.select(settings.selection), processing=processing), settings
 
@@ -313,15 +313,3 @@ def summary(image: Image, seconds: float) -> str:
     """Name of an image, its planes, and the time it took."""
     count = sum(1 for _ in plane_indices(image))
     return f"{image.name} ({pluralize(count, 'plane')}, {seconds:.1f} s)"
-
-
-def _warn_of_color(image: Image) -> None:
-    """Warn that samples are taken as colors, because an undeclared stack can look like them."""
-    samples = image.data.shape[image.axes.index("S")]
-    stack, planes = image.axes.replace("S", "Z"), f"each of its {samples} samples is a plane"
-    if alpha_sample(image) is not None:
-        planes = f"{planes}, and the last one is alpha, which is copied"
-    warnings.warn(
-        f"{image.name} is read as a color image: {planes}; if it is a stack, pass --axes {stack}",
-        stacklevel=2,
-    )

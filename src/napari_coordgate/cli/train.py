@@ -1,6 +1,5 @@
 """Train a model."""
 
-import math
 import sys
 import warnings
 from collections import deque
@@ -123,10 +122,9 @@ def train_network(
                 deque(events, maxlen=0)
             return
         model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
-    psnr = model.metrics.get("psnr", math.nan)
     typer.echo(
-        f"{output}: Trained {pluralize(steps, 'step')}; best validation PSNR {psnr:.2f} dB "
-        f"at step {model.step}."
+        f"{output}: Trained {pluralize(steps, 'step')}; best at step {model.step}: "
+        f"{model.describe_validation()}."
     )
 
 

@@ -1,8 +1,8 @@
 """Settings of deblurring with a model or by deconvolution, and of the demo."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_coordgate.config.base import DeviceConfig, Settings
 from napari_coordgate.config.deconvolution import Deconvolution
@@ -31,6 +31,26 @@ class DeblurConfig(Settings):
         False,
         description="Return the pixel type of the image (rounded and clipped) instead of float32.",
     )
+    intensity: Literal["per-plane", "per-stack", "fixed"] = Field(
+        "per-plane",
+        description="Gray values that the method takes for dark and bright: percentiles of each "
+        "plane; of all planes of a channel (per-stack), so that a bright clump in one plane does "
+        "not dim its gain; or dark_gray and bright_gray (fixed), for results to be compared.",
+    )
+    dark_gray: float | None = Field(
+        None, ge=0, description="Gray value without light, for a fixed intensity."
+    )
+    bright_gray: float | None = Field(
+        None,
+        gt=0,
+        description="Gray value of a bright pixel, for a fixed intensity; others may be brighter. "
+        "Give electrons_per_count, and the noise follows.",
+    )
+    whole_frame: bool = Field(
+        False,
+        description="Images of another size than the frame, whose pixel size is unknown, show the "
+        "whole frame (binning): they are resampled. Default: they are refused.",
+    )
     deconvolution: Deconvolution | None = Field(
         None,
         description="Deconvolution with a PSF field, for deblurring without a model of the lens; "
@@ -39,6 +59,18 @@ class DeblurConfig(Settings):
     camera: Camera = Field(
         Camera(), description="Camera noise of the images, for a PSF field; default: unknown."
     )
+
+    @model_validator(mode="after")
+    def _grays_if_fixed(self) -> Self:
+        grays = self.dark_gray, self.bright_gray
+        if self.intensity != "fixed":
+            if grays != (None, None):
+                raise ValueError("dark_gray and bright_gray need intensity: fixed.")
+        elif None in grays:
+            raise ValueError("intensity: fixed needs dark_gray and bright_gray.")
+        elif not self.dark_gray < self.bright_gray:  # type: ignore[operator]
+            raise ValueError("dark_gray must be below bright_gray.")
+        return self
 
 
 class DeblurRuntime(DeviceConfig):

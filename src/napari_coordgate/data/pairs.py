@@ -1,6 +1,7 @@
 """Pairs of sharp and blurred images: simulated, or measured."""
 
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 
@@ -12,11 +13,20 @@ from torch.utils.data import Dataset
 
 from napari_coordgate.config import Camera, TrainingConfig
 from napari_coordgate.data.held_out import BlurredWindows, HeldOutBatch
-from napari_coordgate.data.planes import Images, Plane, compute_ranges, find_planes
+from napari_coordgate.data.pairing import describe_pairs, find_pairs
+from napari_coordgate.data.planes import (
+    Images,
+    Plane,
+    compute_ranges,
+    find_planes,
+    find_ranges,
+    usable_planes,
+    warn_of_unused,
+)
 from napari_coordgate.data.sampling import Batch, RngStream, Sample, WindowSampler, random_stream
 from napari_coordgate.data.sources import Source, remaining_noise
-from napari_coordgate.errors import FrameMismatchError, SettingsError
-from napari_coordgate.events import Event, run
+from napari_coordgate.errors import SettingsError, TrainingImagesWarning
+from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window, mirror_indices
 from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import PSFField
@@ -28,6 +38,10 @@ Pair = tuple[Tensor, Tensor, Tensor]
 DEFAULTS = TrainingConfig()
 HELD_OUT_EVERY = 4
 """Samples beside each window of which some photons are held out; these windows are large."""
+ONE_IMAGE = (
+    "Only 1 image can be trained on: it has to validate itself, so the validation says nothing "
+    "about other images; give more images, or others to validate on (validation, --validation)."
+)
 
 
 class Pairs(Dataset[Pair], ABC):
@@ -284,24 +298,26 @@ def prepare_pairs(
 ) -> Generator[Event, None, tuple[Pairs, Pairs]]:
     """Read every image once, and split them into training and validation pairs.
 
-    A single image serves for both; its validation then says nothing about other images.
+    Images that cannot be used are passed over with a warning. A single image serves for both
+    with a warning; its validation says nothing about other images.
     """
     if (psf_field is None) == (blurred is None):
         raise SettingsError("Give either a PSF field or measured blurred images.")
-    planes = find_planes(sharp)
     if blurred is not None:
         if validation is not None:
             raise SettingsError(
                 "Measured pairs are validated on a fraction of themselves; omit validation."
             )
-        return (yield from _measured(config, planes, find_planes(blurred), cancel))
+        return (yield from _measured(config, sharp, blurred, cancel))
     assert psf_field is not None
-    train, val = _split(len(planes), config)
-    if validation is not None:
+    planes, ranges = yield from usable_planes(sharp, config.scaling, cancel)
+    if validation is None:
+        train, val = _split(len(planes), config)
+    else:
         count = len(planes)
-        planes += find_planes(validation)
+        others, more = yield from usable_planes(validation, config.scaling, cancel)
+        planes, ranges = planes + others, ranges + more
         train, val = list(range(count)), list(range(count, len(planes)))
-    ranges = yield from compute_ranges(planes, config.scaling, cancel)
     return _pair_of(
         SimulatedPairs(
             [planes[n] for n in part],
@@ -338,23 +354,27 @@ def source_pairs(
 
 def _measured(
     config: TrainingConfig,
-    sharp: list[Plane],
-    blurred: list[Plane],
+    sharp: Images,
+    blurred: Images,
     cancel: threading.Event | None,
 ) -> Generator[Event, None, tuple[Pairs, Pairs]]:
-    if len(sharp) != len(blurred):
-        raise FrameMismatchError(
-            f"{len(sharp)} sharp and {len(blurred)} blurred images do not form pairs; "
-            "give one blurred image for each sharp one, in the same order."
-        )
-    ranges = yield from compute_ranges([*blurred, *sharp], config.scaling, cancel)
-    _check_one_frame([*blurred, *sharp])
-    train, val = _split(len(sharp), config)
+    found, passed_over = find_pairs(sharp, blurred)
+    if note := describe_pairs(found):
+        yield Note(note)
+    both = [plane for pair in found for plane in pair]
+    ranges, messages = yield from find_ranges(both, config.scaling, cancel)
+    pairs = [
+        (*pair, between)
+        for pair, between, other in zip(found, ranges[1::2], ranges[::2], strict=True)
+        if between is not None and other is not None
+    ]
+    warn_of_unused([*passed_over, *messages], len(pairs))
+    train, val = _split(len(pairs), config)
     return _pair_of(
         MeasuredPairs(
-            [sharp[n] for n in part],
-            [blurred[n] for n in part],
-            [ranges[n] for n in part],
+            [pairs[n][0] for n in part],
+            [pairs[n][1] for n in part],
+            [pairs[n][2] for n in part],
             config,
             validation=part is val,
         )
@@ -368,18 +388,10 @@ def _pair_of(pairs: Iterator[Pairs]) -> tuple[Pairs, Pairs]:
 
 
 def _split(images: int, config: TrainingConfig) -> tuple[list[int], list[int]]:
-    """Indices of training and validation images; a single image is in both."""
+    """Indices of training and validation images; a single image is in both, with a warning."""
+    if images == 1:
+        warnings.warn(ONE_IMAGE, TrainingImagesWarning, stacklevel=2)
     indices: list[int] = random_stream(config.seed, RngStream.SPLIT).permutation(images).tolist()
     count = max(1, round(config.validation_fraction * images))
     count = min(count, max(1, images - 1))
     return indices[count:] or list(indices), indices[:count]
-
-
-def _check_one_frame(planes: Sequence[Plane]) -> None:
-    """Raise an error unless all measured images have one shape."""
-    for plane in planes:
-        if plane.shape != planes[0].shape:
-            raise FrameMismatchError(
-                f"{plane.name} has shape {plane.shape}, but {planes[0].name} {planes[0].shape}; "
-                "measured pairs must all be whole frames of one size."
-            )

@@ -1,6 +1,7 @@
 """Planes to train on: images (H, W) in memory, or loaded when needed; and their intensities."""
 
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Scaling
-from napari_coordgate.errors import ImageError
+from napari_coordgate.errors import ImageError, TrainingImagesWarning
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.io import (
     Image,
     PixelArray,
     as_pixel_array,
     find_images,
+    is_image,
     is_pixel_array,
     plane_indices,
     read_image,
@@ -29,7 +31,8 @@ from napari_coordgate.normalization import Normalizer, fit_normalizer
 
 MAX_CACHED_BYTES = 2**30
 """Size of the cache of loaded planes: of files, and of arrays that load lazily."""
-MAX_MESSAGES = 3
+MAX_MESSAGES, MAX_WARNED = 3, 20
+"""Images that are named in an error, and in a warning."""
 _OWN = {"PSF field": "a PSF field", "gating maps": "gating maps"}
 
 Pixels = NDArray[Any]
@@ -118,23 +121,66 @@ def find_planes(images: Images | Sequence[Plane]) -> list[Plane]:
     Files are opened for their shape, not read. Lazy arrays, e.g. of dask, are loaded plane by
     plane. PSF fields and gating maps of our own are refused.
     """
-    if isinstance(images, str | Path) and Path(images).is_dir():
-        images = find_images(images)
+    items = items_of(images)
+    return [plane for number, item in enumerate(items) for plane in planes_of(item, number)]
+
+
+def find_usable_planes(images: Images) -> tuple[list[Plane], list[str]]:
+    """Planes as `find_planes` finds them, and a line for each file or folder that is passed over.
+
+    The planes are empty if no file can be used.
+    """
+    planes, passed_over = [], folders_below(images)
+    for number, item in enumerate(items_of(images)):
+        try:
+            planes += planes_of(item, number)
+        except ImageError as error:
+            passed_over.append(str(error))
+    return planes, passed_over
+
+
+def items_of(images: Images | Sequence[Plane]) -> list[Any]:
+    """Files of a folder, or the files, arrays, images or planes given."""
+    if isinstance(images, str | Path) and Path(images).is_dir() and not is_image(images):
+        return list(_images_in(Path(images)))
     is_one = isinstance(images, str | Path | Image) or is_pixel_array(images)
     items: Any = [images] if is_one else images
-    found: list[Plane] = []
-    for number, item in enumerate(items):
-        if isinstance(item, Plane):
-            found.append(item)
-        elif isinstance(item, str | Path):
-            found += _planes_of_file(Path(item))
-        elif isinstance(item, Image):
-            found += _planes_of_image(item, item.data, item.name)
-        else:
-            found += _planes_of_array(as_pixel_array(item), number)
+    found = list(items)
     if not found:
         raise ImageError("No image was given; name a folder of sharp images, or pass arrays.")
     return found
+
+
+def _images_in(folder: Path) -> list[Path]:
+    try:
+        return find_images(folder)
+    except ImageError as error:
+        below = folders_below(folder)
+        raise ImageError(f"{error} {' '.join(below)}".strip()) from None
+
+
+def folders_below(images: Any) -> list[str]:
+    """A line for each folder with images that is in a given folder, and so not searched."""
+    if not isinstance(images, str | Path) or not Path(images).is_dir():
+        return []
+    lines = []
+    for path in sorted(Path(images).iterdir()):
+        if path.is_dir() and not is_image(path) and not path.name.startswith("."):
+            with suppress(OSError):
+                if any(is_image(file) for file in path.iterdir()):
+                    lines.append(f"{path} is a folder of images below, and is not searched.")
+    return lines
+
+
+def planes_of(item: Any, number: int) -> list[Plane]:
+    """Planes of a file, image, or array, which is named by its number."""
+    if isinstance(item, Plane):
+        return [item]
+    if isinstance(item, str | Path):
+        return list(_planes_of_file(Path(item)))
+    if isinstance(item, Image):
+        return list(_planes_of_image(item, item.data, item.name))
+    return list(_planes_of_array(as_pixel_array(item), number))
 
 
 def _planes_of_file(path: Path) -> Iterator[Plane]:
@@ -152,7 +198,7 @@ def _planes_of_image(image: Image, source: PixelArray | Path, name: str) -> Iter
 
 
 def _planes_of_array(array: PixelArray, number: int) -> Iterator[Plane]:
-    if array.ndim < 2:
+    if array.ndim < 2 or 0 in array.shape:
         raise ImageError(f"Image {number} has shape {array.shape}; it must be (..., H, W).")
     *stack, height, width = array.shape
     for position, index in enumerate(np.ndindex(*stack)):
@@ -163,18 +209,51 @@ def compute_ranges(
     planes: Sequence[Plane], scaling: Scaling, cancel: threading.Event | None = None
 ) -> Generator[Event, None, list[Normalizer]]:
     """Intensity range of every plane; raises one error for all planes that cannot be used."""
+    ranges, messages = yield from find_ranges(planes, scaling, cancel)
+    if messages:
+        raise ImageError(summarize(messages, MAX_MESSAGES))
+    return [one for one in ranges if one is not None]
+
+
+def find_ranges(
+    planes: Sequence[Plane], scaling: Scaling, cancel: threading.Event | None = None
+) -> Generator[Event, None, tuple[list[Normalizer | None], list[str]]]:
+    """Intensity range of every plane; None, and a line, for each one that cannot be used."""
     stopwatch = Stopwatch("reading images", len(planes))
-    ranges, messages = [], []
+    ranges: list[Normalizer | None] = []
+    messages = []
     for number, plane in enumerate(planes):
         raise_if_canceled(cancel, "Stopped while reading the images; nothing was written.")
         try:
             ranges.append(plane.normalizer(scaling))
         except ImageError as error:
+            ranges.append(None)
             messages.append(str(error))
         yield stopwatch.progress(number + 1)
+    return ranges, messages
+
+
+def summarize(messages: Sequence[str], shown: int) -> str:
+    """The first messages, and the number of the others."""
+    more = len(messages) - shown
+    return " ".join([*messages[:shown], *([f"And {more} more like these."] if more > 0 else [])])
+
+
+def usable_planes(
+    images: Images, scaling: Scaling, cancel: threading.Event | None = None
+) -> Generator[Event, None, tuple[list[Plane], list[Normalizer]]]:
+    """Planes that can be used, and their intensity ranges; warns of those that cannot."""
+    planes, passed_over = find_usable_planes(images)
+    found, messages = yield from find_ranges(planes, scaling, cancel)
+    usable = [n for n, one in enumerate(found) if one is not None]
+    warn_of_unused([*passed_over, *messages], len(usable))
+    return [planes[n] for n in usable], [one for one in found if one is not None]
+
+
+def warn_of_unused(messages: Sequence[str], used: int) -> None:
+    """Warn of images that are passed over; an ImageError if none are left."""
+    if not used:
+        raise ImageError(summarize(messages, MAX_MESSAGES))
     if messages:
-        shown, more = messages[:MAX_MESSAGES], len(messages) - MAX_MESSAGES
-        if more > 0:
-            shown.append(f"And {more} more like these.")
-        raise ImageError(" ".join(shown))
-    return ranges
+        shown = summarize(messages, MAX_WARNED)
+        warnings.warn(f"Not trained on: {shown}", TrainingImagesWarning, stacklevel=2)

@@ -9,13 +9,16 @@ from napari_coordgate.deconvolution.deconvolving import (
     richardson_lucy,
     wiener,
 )
+from napari_coordgate.deconvolution.richardson_lucy import IterationEnd, describe_ends
 
 __all__ = [
     "DeconvolutionConfig",
     "Deconvolver",
+    "IterationEnd",
     "deconvolve",
     "deconvolve_events",
     "deconvolve_scaled",
+    "describe_ends",
     "richardson_lucy",
     "wiener",
 ]

@@ -2,8 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,11 @@ from napari_coordgate.config import (
     Scaling,
     WienerConfig,
 )
-from napari_coordgate.deconvolution.richardson_lucy import richardson_lucy_iterations
+from napari_coordgate.deconvolution.richardson_lucy import (
+    IterationEnd,
+    describe_ends,
+    richardson_lucy_iterations,
+)
 from napari_coordgate.deconvolution.wiener import wiener_filter, wiener_iterations
 from napari_coordgate.devices import is_out_of_memory
 from napari_coordgate.errors import (
@@ -32,11 +35,11 @@ from napari_coordgate.errors import (
     PSFError,
     SettingsError,
 )
-from napari_coordgate.events import Event, pluralize, raise_if_canceled, run
+from napari_coordgate.events import Event, Note, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window, as_origin, format_shape
-from napari_coordgate.io import Image, as_image, process_planes
-from napari_coordgate.io.processing import Check
-from napari_coordgate.normalization import above_offset, fit_normalizer
+from napari_coordgate.io import Image, PlaneView, as_image, process_planes
+from napari_coordgate.io.processing import Check, with_warnings
+from napari_coordgate.normalization import Normalizer, above_offset, fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
 
 DeconvolutionConfig = WienerConfig | RichardsonLucyConfig
@@ -331,6 +334,8 @@ def deconvolve_events(
         After each iteration.
     PlaneDone
         After each plane.
+    Note
+        At the end, the iterations of Richardson-Lucy, and whether the noise was reached.
 
     Returns
     -------
@@ -342,9 +347,17 @@ def deconvolve_events(
     _check_frame(image, psf_field, origin)
     window = Window(*as_origin(origin or (0, 0)), *image.frame_shape)
     result = np.empty(image.data.shape, np.float32) if out is None else out
-    process = partial(deconvolver.process, window=window)
+    ends: list[IterationEnd] = []
+
+    def process(
+        source: PlaneView, target: PlaneView, name: str, check: Check
+    ) -> Generator[None, None, None]:
+        ends.extend((yield from deconvolver.process(source, target, name, check, window)))
+
     steps, unit = deconvolver.steps(window.shape), deconvolver.unit
-    yield from process_planes(image, result, process, steps, unit, cancel=cancel)
+    yield from with_warnings(process_planes(image, result, process, steps, unit, cancel=cancel))
+    if ends:
+        yield Note(f"{image.name}: {describe_ends(ends)}.")
     return result
 
 
@@ -363,7 +376,7 @@ class Deconvolver:
         device: Device = "auto",
     ) -> None:
         self.psf_field, self.config, self.camera = psf_field, _as_method(config), camera
-        self._scaling, self._device = scaling or Scaling(), device
+        self.scaling, self._device = scaling or Scaling(), device
         if isinstance(config, RichardsonLucyConfig):
             config.check_camera(camera)
         self._lock = threading.Lock()
@@ -384,20 +397,26 @@ class Deconvolver:
         name: str,
         check: Check,
         window: Window,
-    ) -> Iterator[None]:
-        """Deconvolve a plane that shows this window of the frame; yields after each iteration."""
+        normalizer: Normalizer | None = None,
+    ) -> Generator[None, None, Sequence[IterationEnd]]:
+        """Deconvolve a plane that shows this window of the frame; yields after each iteration.
+
+        Returns how the iterations of Richardson-Lucy ended; nothing for another method.
+        """
         plane = source[WHOLE_PLANE]
-        normalizer = fit_normalizer(plane, self._scaling, name, check)
+        normalizer = fit_normalizer(plane, self.scaling, name, check, normalizer)
         if self.psf_field.flat_field is not None:
             normalizer = above_offset(normalizer, self.camera)
         scaled, estimate = normalizer.normalize(plane), torch.empty(0)
         blur, camera = self._blur_operator(window), self.camera
         if camera is not None:
             camera = camera.for_range(normalizer.low, normalizer.high)
-        for latest in _iterations(scaled, self.psf_field, blur, self.config, camera):
+        ends: list[IterationEnd] = []
+        for latest in _iterations(scaled, self.psf_field, blur, self.config, camera, ends):
             estimate = latest
             yield
         target[WHOLE_PLANE] = normalizer.denormalize(_as_finite(estimate, name), target.dtype)
+        return ends
 
     def _blur_operator(self, window: Window) -> BlurOperator:
         """Blur of a window, computed once for successive planes."""
@@ -453,8 +472,9 @@ def _iterations(
     blur: BlurOperator,
     config: DeconvolutionConfig,
     camera: Camera | None,
+    ends: list[IterationEnd] | None = None,
 ) -> Iterator[Tensor]:
-    """Estimate (h, w) after each iteration of the method."""
+    """Estimate (h, w) after each iteration of the method; ``ends`` takes how they ended."""
     try:
         if isinstance(config, WienerConfig) and config.psf == "mean":
             mean_psf = psf_field.kernels[0]
@@ -463,7 +483,7 @@ def _iterations(
         elif isinstance(config, WienerConfig):
             yield from wiener_iterations(scaled, blur, config)
         else:
-            yield from richardson_lucy_iterations(scaled, blur, config, camera)
+            yield from richardson_lucy_iterations(scaled, blur, config, camera, ends)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -497,11 +517,13 @@ def _as_method(config: Any) -> DeconvolutionConfig:
 
 def _check_frame(image: Image, psf_field: PSFField, origin: tuple[int, int] | None) -> None:
     """Check that an image without origin is the whole frame; warn if pixel sizes differ."""
-    if origin is None and tuple(image.frame_shape) != psf_field.frame_shape:
+    frame = Window.whole(psf_field.frame_shape)
+    is_window = frame.contains(Window(0, 0, *image.frame_shape))
+    if not is_window or (origin is None and image.frame_shape != frame.shape):
+        advice = "give the origin of the image in the frame, or " if is_window else ""
         raise FrameMismatchError(
             f"{image.name} is {format_shape(image.frame_shape)} pixels, but the PSF field's frame "
-            f"is {format_shape(psf_field.frame_shape)}; give the origin of the image in the frame, "
-            "or create a PSF field for its size."
+            f"is {format_shape(frame.shape)}; {advice}create a PSF field for its size."
         )
     own_um, field_um = image.pixel_size_um, psf_field.pixel_size_um
     if own_um and field_um and not np.allclose(own_um, field_um, rtol=PIXEL_SIZE_TOLERANCE, atol=0):

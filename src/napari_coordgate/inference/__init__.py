@@ -6,6 +6,7 @@ from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
 from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
+from napari_coordgate.inference.intensity import IntensityRanges
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import Mismatch, find_mismatch
 from napari_coordgate.inference.noise_gates import (
@@ -26,6 +27,7 @@ __all__ = [
     "DeblurResult",
     "Deblurrer",
     "FrameAlignment",
+    "IntensityRanges",
     "Mismatch",
     "Predictor",
     "UniversalDeblurrer",

@@ -32,19 +32,31 @@ class FrameAlignment(NamedTuple):
 
 
 def align_to_frame(
-    image: Image, model: Model | PSFField, origin: tuple[int, int] | None = None
+    image: Image,
+    model: Model | PSFField,
+    origin: tuple[int, int] | None = None,
+    *,
+    whole_frame: bool = False,
 ) -> FrameAlignment:
-    """Window of the frame of a model or PSF field that an image shows, from its first pixel."""
-    is_model = isinstance(model, Model)
-    what = "model" if is_model else "PSF field"
+    """Window of the frame of a model or PSF field that an image shows, from its first pixel.
+
+    An image of another size is taken for the whole frame if the pixel sizes say so, or, where
+    they are unknown, if ``whole_frame`` is set: it could as well be a window.
+    """
+    what = "model" if isinstance(model, Model) else "PSF field"
     frame = Window.whole(model.frame_shape)
     shape, name = image.frame_shape, image.name
     window = frame if origin is None else Window(*as_origin(origin), *shape)
     if not frame.contains(window):
+        if not _fits(shape, frame):
+            raise _mismatch(image, model)
+        last = ", ".join(str(n - m) for n, m in zip(frame.shape, shape, strict=True))
         raise FrameMismatchError(
             f"{name}: a window of {format_shape(shape)} pixels at {origin} exceeds the {what}'s "
-            f"frame of {format_shape(frame.shape)} pixels; correct the origin."
+            f"frame of {format_shape(frame.shape)} pixels; correct the origin, which is at most "
+            f"({last})."
         )
+    is_known = image.pixel_size_um is not None and model.pixel_size_um is not None
     same_view = _is_same_view(image, model, window)
     if window.shape == shape and same_view:
         return FrameAlignment(window)
@@ -54,17 +66,34 @@ def align_to_frame(
             f"{name} has a pixel size of {image.pixel_size_um} um, but the {what} is for "
             f"{model.pixel_size_um} um: the blur may differ.",
         )
-    if same_view:
+    if same_view and (is_known or whole_frame):
         return FrameAlignment(
             window,
             f"{name} is {format_shape(shape)} pixels and is assumed to show the whole frame of "
             f"{format_shape(frame.shape)} pixels: it is resampled to that size, deblurred and "
             "resampled back.",
         )
-    raise FrameMismatchError(
-        f"{name} is {format_shape(shape)} pixels, but the {what} is for a frame of "
-        f"{format_shape(frame.shape)} pixels; give the origin of the window that the image shows, "
-        f"or {'train a model' if is_model else 'create a PSF field'} for this frame."
+    raise _mismatch(image, model, can_be_whole=same_view)
+
+
+def _fits(shape: tuple[int, int], frame: Window) -> bool:
+    return frame.contains(Window(0, 0, *shape))
+
+
+def _mismatch(
+    image: Image, model: Model | PSFField, *, can_be_whole: bool = False
+) -> FrameMismatchError:
+    """Error for an image that is not the frame, with the advice that can be followed."""
+    is_model, frame = isinstance(model, Model), Window.whole(model.frame_shape)
+    advice = [f"{'train a model' if is_model else 'create a PSF field'} for this frame"]
+    if can_be_whole:
+        advice.insert(0, "say that it shows the whole frame, binned (whole_frame, --whole-frame)")
+    if _fits(image.frame_shape, frame):
+        advice.insert(0, "give the origin of the window that the image shows (origin, --origin)")
+    return FrameMismatchError(
+        f"{image.name} is {format_shape(image.frame_shape)} pixels, but the "
+        f"{'model' if is_model else 'PSF field'} is for a frame of {format_shape(frame.shape)} "
+        f"pixels; {', or '.join(advice)}."
     )
 
 

@@ -25,12 +25,13 @@ from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, resample
 from napari_coordgate.inference.deblurrers import Deblurrer
 from napari_coordgate.inference.deblurring import memory_errors, output_dtype, window_of
+from napari_coordgate.inference.intensity import IntensityRanges
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import check_image, strict_error
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.inference.universal import UNKNOWN_NOISE, Result, UniversalDeblurrer
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
-from napari_coordgate.io.processing import Check
+from napari_coordgate.io.processing import Check, with_warnings
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import Normalizer, check_plane, convert_dtype, fit_normalizer
 from napari_coordgate.optics import PSFField
@@ -225,7 +226,7 @@ def assess_events(
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
     method = DeblurMethod.of(model, psf_field, config, runtime)
     reference, deblurrer = method.prepare(image, origin, cancel)
-    window = window_of(image, reference, origin)
+    window = window_of(image, reference, origin, config)
     with memory_errors(image):
         checked = check_image(image, reference, config.camera, window, runtime)
         assessor = _Assessor.of(reference, deblurrer, image, window, config)
@@ -236,11 +237,13 @@ def assess_events(
 
     def process(source: PlaneView, target: PlaneView, name: str, check: Check) -> Iterator[None]:
         with memory_errors(image):
-            planes.append((yield from assessor.process(source, result, name, check)))
+            planes.append((yield from assessor.process(source, target, result, name, check)))
 
     steps = deblurrer.steps(window.shape)
-    yield from process_planes(
-        image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
+    yield from with_warnings(
+        process_planes(
+            image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
+        )
     )
     notes = assessor.notes if checked is not None else (_NOT_CHECKED, *assessor.notes)
     is_measured = isinstance(reference, Model) or is_measured_blur(reference)
@@ -280,6 +283,7 @@ class _Assessor:
     calibration: TrustCalibration | None
     pixel_size_um: float | None
     is_resampled: bool
+    ranges: IntensityRanges
 
     @classmethod
     def of(
@@ -303,6 +307,7 @@ class _Assessor:
             trust,
             pixel_size_um,
             image.frame_shape != window.shape,
+            IntensityRanges(image, config, deblurrer.scaling),
         )
 
     @property
@@ -332,37 +337,42 @@ class _Assessor:
         return tuple(notes)
 
     def process(
-        self, source: PlaneView, arrays: TrustArrays, name: str, check: Check
+        self, source: PlaneView, target: PlaneView, arrays: TrustArrays, name: str, check: Check
     ) -> Generator[None, None, PlaneSummary]:
-        """Deblur a plane and fill its part of the arrays; yields after each step."""
+        """Deblur a plane into the target and fill its part of the maps; yields after each step."""
         pixels = source[WHOLE_PLANE]
         check_plane(pixels, name)
         shape = self.window.shape
         plane = resample(pixels, shape, name) if self.is_resampled else pixels
-        deblurred = yield from self._deblur(plane, name, check)
+        deblurred = yield from self._deblur(plane, name, check, self.ranges.of(source))
         maps, summary = self._maps(deblurred, name)
         image = deblurred.normalizer.denormalize(deblurred.image)
-        for array, values in zip(arrays, (image, *maps.values()), strict=True):
+        target[WHOLE_PLANE] = self._at_size(image, pixels.shape, name)
+        for array, values in zip(arrays[1:], maps.values(), strict=True):
             if array is None or values is None:
                 continue
-            if self.is_resampled:
-                values = resample(values, pixels.shape, name)
-            array[source.index] = convert_dtype(values, array.dtype)
+            array[source.index] = convert_dtype(
+                self._at_size(values, pixels.shape, name), array.dtype
+            )
         return summary
 
+    def _at_size(self, values: Float32, shape: tuple[int, int], name: str) -> Float32:
+        """Values of the window at the size of the image."""
+        return resample(values, shape, name) if self.is_resampled else values
+
     def _deblur(
-        self, plane: Pixels, name: str, check: Check
+        self, plane: Pixels, name: str, check: Check, given: Normalizer | None
     ) -> Generator[None, None, _DeblurredPlane]:
         """Deblur a plane of the window's shape; yields after each step."""
         deblurrer = self.deblurrer
         if isinstance(deblurrer, UniversalDeblurrer):
-            normalizer = deblurrer.normalizer_of(plane, name, check)
+            normalizer = deblurrer.normalizer_of(plane, name, check, given)
             camera, scaled = deblurrer.noise_of(plane, normalizer), normalizer.normalize(plane)
             result = Result(np.empty_like(scaled), np.empty_like(scaled))
             yield from deblurrer.process_scaled(scaled, result, camera, check, self.window)
             return _DeblurredPlane(scaled, result.image, result.log_error, camera, normalizer)
         image = np.empty(plane.shape, np.float32)
-        yield from deblurrer.process(plane, image, name, check, self.window)
+        yield from deblurrer.process(plane, image, name, check, self.window, given)
         normalizer = fit_normalizer(plane, SCALING, name, check)
         scaled = normalizer.normalize(plane)
         if self.camera.has_noise:

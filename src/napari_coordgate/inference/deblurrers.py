@@ -1,27 +1,34 @@
 """What deblurs a plane: the network of a model, or deconvolution with a PSF field."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import (
     DeblurConfig,
     DeblurRuntime,
+    Scaling,
     UniversalConfig,
     as_deconvolution,
 )
-from napari_coordgate.deconvolution import Deconvolver
+from napari_coordgate.deconvolution import Deconvolver, IterationEnd
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.predictor import Predictor
 from napari_coordgate.inference.universal import UniversalDeblurrer
 from napari_coordgate.io.processing import Check
 from napari_coordgate.model import Model
+from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
 
 
 class Deblurrer(Protocol):
     """Deblurs planes of windows of the frame, in steps; threads may share it."""
+
+    @property
+    def scaling(self) -> Scaling:
+        """Percentiles that are scaled to 0 and 1."""
+        ...
 
     @property
     def unit(self) -> str:
@@ -43,8 +50,13 @@ class Deblurrer(Protocol):
         name: str,
         check: Check,
         window: Window,
-    ) -> Iterator[None]:
-        """Deblur a plane that shows this window of the frame; yields after each step."""
+        normalizer: Normalizer | None = None,
+    ) -> Generator[None, None, Sequence[IterationEnd]]:
+        """Deblur a plane that shows this window of the frame; yields after each step.
+
+        ``normalizer`` is by default that of the plane. Returns how iterations ended, if there were
+        any.
+        """
         ...
 
 

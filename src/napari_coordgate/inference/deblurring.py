@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Device, as_settings
+from napari_coordgate.deconvolution import IterationEnd, describe_ends
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning, LensMismatchWarning
 from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
 from napari_coordgate.inference.deblurrers import Deblurrer
+from napari_coordgate.inference.intensity import IntensityRanges
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
 from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
-from napari_coordgate.io.processing import Check
+from napari_coordgate.io.processing import Check, with_warnings
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import check_plane, convert_dtype
 from napari_coordgate.optics import PSFField
@@ -102,6 +104,8 @@ def deblur(
         noise is needed and unknown.
     DeviceMemoryError
         If the memory is too small; the message suggests a tile size.
+    OutputError
+        If the result has NaN or infinite pixels.
     CanceledError
         If canceled.
 
@@ -111,6 +115,8 @@ def deblur(
         If the image shows the frame at another size (it is resampled to the frame,
         deblurred, and resampled back), or if its pixel size differs from that of the model
         or PSF field.
+    ResultRangeWarning
+        If the result is far outside the range of the image.
     LensMismatchWarning
         If the noise or the blur in the image contradicts the model or PSF field, so that the
         result is probably worse than the image, see `check`; with ``runtime.strict``, a
@@ -202,7 +208,7 @@ def deblur_events(
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
     method = DeblurMethod.of(model, psf_field, config, runtime)
     reference, deblurrer = method.prepare(image, origin, cancel)
-    window = window_of(image, reference, origin)
+    window = window_of(image, reference, origin, config)
     with memory_errors(image):
         mismatch = find_mismatch(image, reference, config.camera, window, runtime)
     if mismatch.message:
@@ -211,7 +217,11 @@ def deblur_events(
         result = (
             np.empty(image.data.shape, output_dtype(image.data, config)) if out is None else out
         )
-    yield from deblur_planes(deblurrer, image, result, window, first=first, cancel=cancel)
+    ranges = IntensityRanges(image, config, deblurrer.scaling)
+    planes = deblur_planes(
+        deblurrer, image, result, window, ranges=ranges, first=first, cancel=cancel
+    )
+    yield from with_warnings(planes)
     if mismatch.note:
         yield Note(mismatch.note)
     return result
@@ -221,11 +231,12 @@ def window_of(
     image: Image,
     reference: Model | PSFField,
     origin: tuple[int, int] | FrameAlignment | None,
+    config: DeblurConfig,
 ) -> Window:
     """Window of the frame that an image shows; warns if it is resampled, or of other pixel size."""
     if isinstance(origin, FrameAlignment):
         return origin.window
-    window, note = align_to_frame(image, reference, origin)
+    window, note = align_to_frame(image, reference, origin, whole_frame=config.whole_frame)
     if note:
         warnings.warn(note, FrameMismatchWarning, stacklevel=3)
     return window
@@ -242,26 +253,30 @@ def deblur_planes(
     out: WritablePixelArray,
     window: Window,
     *,
+    ranges: IntensityRanges | None = None,
     only: slice = slice(None),
     first: Callable[[], StackIndex] | None = None,
     cancel: threading.Event | None = None,
 ) -> Generator[Event]:
     """Deblur planes of an image, which shows this window of the frame, into ``out``.
 
-    ``only`` selects planes in the order of `plane_indices`; ``first`` is as in `deblur_events`.
+    ``ranges`` are by default those of each plane. ``only`` selects planes in the order of
+    `plane_indices`; ``first`` is as in `deblur_events`.
     """
+    ends: list[IterationEnd] = []
 
     def process(
         source: PlaneView, target: PlaneView, name: str, check: Check
     ) -> Generator[None, None, None]:
+        given = name, check, window, None if ranges is None else ranges.of(source)
         with memory_errors(image):
             if source.shape == window.shape:
-                yield from deblurrer.process(source, target, name, check, window)
+                ends.extend((yield from deblurrer.process(source, target, *given)))
                 return
             pixels = source[WHOLE_PLANE]
             check_plane(pixels, name)
             plane, deblurred = resample(pixels, window.shape, name), np.empty(window.shape, "f4")
-            yield from deblurrer.process(plane, deblurred, name, check, window)
+            ends.extend((yield from deblurrer.process(plane, deblurred, *given)))
             pixels = resample(deblurred, source.shape, name)
             target[WHOLE_PLANE] = convert_dtype(pixels, target.dtype)
 
@@ -269,6 +284,8 @@ def deblur_planes(
     yield from process_planes(
         image, out, process, steps, deblurrer.unit, only=only, first=first, cancel=cancel
     )
+    if ends and (text := describe_ends(ends)):
+        yield Note(f"{image.name}: {text}.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import copy
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
-from napari_coordgate.config import DeblurConfig, DeblurRuntime
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, Scaling
+from napari_coordgate.deconvolution import IterationEnd
 from napari_coordgate.devices import (
     bfloat16_is_faster,
     free_device_memory,
@@ -25,7 +26,7 @@ from napari_coordgate.geometry import Window, format_shape, frame_coordinates, t
 from napari_coordgate.io.processing import Check
 from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL, Network
-from napari_coordgate.normalization import STRIP_BYTES, fit_normalizer
+from napari_coordgate.normalization import STRIP_BYTES, Normalizer, fit_normalizer
 
 Float32 = NDArray[np.float32]
 
@@ -96,6 +97,11 @@ class Predictor(TiledDeblurrer):
             module.register_forward_pre_hook(self._cancel_hook)
 
     @property
+    def scaling(self) -> Scaling:
+        """Percentiles that are scaled to 0 and 1."""
+        return self.model.config.scaling
+
+    @property
     def tile_size(self) -> int:
         """Side of a tile with its overlap, as configured or as the memory allows."""
         if self.runtime.tile is not None:
@@ -117,11 +123,12 @@ class Predictor(TiledDeblurrer):
         name: str,
         check: Check,
         window: Window,
-    ) -> Iterator[None]:
+        normalizer: Normalizer | None = None,
+    ) -> Generator[None, None, Sequence[IterationEnd]]:
         """Deblur a plane that shows this window of the frame; yields after each tile."""
         if math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
             source = source[WHOLE_PLANE]  # read only once for both passes
-        normalizer = fit_normalizer(source, self.model.config.scaling, name, check)
+        normalizer = fit_normalizer(source, self.scaling, name, check, normalizer)
         whole = Window.whole(window.shape)
         for tile, around in self.tiles(window.shape):
             scaled = normalizer.normalize(source[around.within(whole)])
@@ -130,6 +137,7 @@ class Predictor(TiledDeblurrer):
             )
             target[tile.within(whole)] = normalizer.denormalize(deblurred, target.dtype)
             yield
+        return ()
 
     def predict(
         self, scaled: Float32, window: Window, tile: Window | None = None, check: Check = bool

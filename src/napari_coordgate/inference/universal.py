@@ -3,7 +3,7 @@
 import copy
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.calibration.plane_noise import estimate_plane_camera, middle_of
 from napari_coordgate.config import Camera, DeblurConfig, DeblurRuntime, Scaling
+from napari_coordgate.deconvolution import IterationEnd
 from napari_coordgate.devices import (
     free_device_memory,
     is_out_of_memory,
@@ -61,6 +62,7 @@ class UniversalDeblurrer(TiledDeblurrer):
     """Deblurs planes of windows of the frame with the universal model; threads may share it."""
 
     multiple = 2
+    scaling = Scaling()
 
     def __init__(
         self,
@@ -100,11 +102,12 @@ class UniversalDeblurrer(TiledDeblurrer):
         name: str,
         check: Check,
         window: Window,
-    ) -> Iterator[None]:
+        normalizer: Normalizer | None = None,
+    ) -> Generator[None, None, Sequence[IterationEnd]]:
         """Deblur a plane that shows this window of the frame; yields after each tile."""
         if math.prod(source.shape) * source.dtype.itemsize <= STRIP_BYTES:
             source = source[WHOLE_PLANE]  # read only once for both passes
-        normalizer = self.normalizer_of(source, name, check)
+        normalizer = self.normalizer_of(source, name, check, normalizer)
         camera, whole = self.noise_of(source, normalizer), Window.whole(window.shape)
         for tile, around in self.tiles(window.shape):
             scaled = normalizer.normalize(source[around.within(whole)])
@@ -112,10 +115,17 @@ class UniversalDeblurrer(TiledDeblurrer):
             part = result.image[tile.within(around)]
             target[tile.within(whole)] = normalizer.denormalize(part, target.dtype)
             yield
+        return ()
 
-    def normalizer_of(self, source: PixelArray, name: str, check: Check = bool) -> Normalizer:
-        """Normalizer of a plane."""
-        normalizer = fit_normalizer(source, Scaling(), name, check)
+    def normalizer_of(
+        self,
+        source: PixelArray,
+        name: str,
+        check: Check = bool,
+        given: Normalizer | None = None,
+    ) -> Normalizer:
+        """Normalizer of a plane, by default from its percentiles."""
+        normalizer = fit_normalizer(source, self.scaling, name, check, given)
         if self.psf_field.flat_field is not None:
             normalizer = above_offset(normalizer, self.camera)
         return normalizer

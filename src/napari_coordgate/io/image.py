@@ -275,6 +275,20 @@ def alpha_sample(image: Image) -> int | None:
     return samples - 1 if samples in (2, 4) and image.data.dtype.kind == "u" else None
 
 
+def color_warning(image: Image) -> str:
+    """What may be wrong if a file that can also hold a stack is read as colors; else empty."""
+    suffix = "" if image.path is None else image.path.suffix.lower()
+    if "S" not in image.axes or suffix not in (".tif", ".tiff", ".npy"):
+        return ""
+    samples = image.data.shape[image.axes.index("S")]
+    stack, planes = image.axes.replace("S", "Z"), f"each of its {samples} samples is a plane"
+    if alpha_sample(image) is not None:
+        planes = f"{planes}, and the last one is alpha, which is copied"
+    return (
+        f"{image.name} is read as a color image: {planes}; if it is a stack, pass --axes {stack}."
+    )
+
+
 def plane_indices(image: Image) -> Iterator[PlaneIndex]:
     """Iterate over the indices of all planes; each color sample is a plane of its own."""
     choices: list[Sequence[int | slice]] = [

@@ -135,6 +135,18 @@ class PartArray(LazyArray):
         return np.asarray(self._data[index])
 
 
+class InvertedArray(LazyArray):
+    """Whole numbers of which 0 was stored as white."""
+
+    def __init__(self, data: PixelArray, white: int, path: Path | None) -> None:
+        super().__init__(path, data.shape, data.dtype)
+        self._data, self._white = data, white
+
+    def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        stored = np.asarray(self._data[tuple(map(as_index, indices))])
+        return np.subtract(self._white, stored, dtype=self.dtype)
+
+
 class FileSnapshot:
     """File as it was when first opened; reading raises ImageError if it has changed since."""
 

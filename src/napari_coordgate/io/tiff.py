@@ -18,6 +18,7 @@ from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import (
     AxisIndex,
     FileSnapshot,
+    InvertedArray,
     LazyArray,
     PartArray,
     PlaneStackArray,
@@ -173,9 +174,12 @@ def _read_series(
     number: int,
 ) -> Content:
     """Read a series at fixed elements of some axes: pixels, tifffile's axes, and metadata."""
-    pixels = _series_pixels(path, series, fixed)
     axes = "".join(letter for axis, letter in enumerate(series.axes) if axis not in fixed)
     page = _first_page(series, fixed) or series.keyframe
+    pixels = _series_pixels(path, series, fixed)
+    key = series.keyframe
+    if key.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not tiff.is_imagej:
+        pixels = _black_is_zero(pixels, key, path)
     return pixels, axes, _read_metadata(tiff, series, number, page, axes, pixels.shape)
 
 
@@ -203,6 +207,19 @@ def _series_pixels(
         volume = np.asarray(series.asarray())
         return volume[tuple(fixed.get(axis, slice(None)) for axis in range(volume.ndim))]
     return _PagesArray(path, shape, whole)
+
+
+def _black_is_zero(
+    pixels: LazyArray | NDArray[Any], page: tifffile.TiffPage, path: Path
+) -> LazyArray | NDArray[Any]:
+    """Inverted whole numbers, of which 0 was stored as white.
+
+    ImageJ says so of images that it merely displays inverted, and tifffile of bool pixels.
+    """
+    if pixels.dtype.kind not in "ui":
+        return pixels
+    white = -1 if pixels.dtype.kind == "i" else 2 ** int(np.max(page.bitspersample)) - 1
+    return InvertedArray(pixels, white, path)
 
 
 def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | None:

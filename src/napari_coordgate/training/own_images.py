@@ -14,7 +14,7 @@ from napari_coordgate.calibration.plane_noise import estimate_plane_camera
 from napari_coordgate.config import Camera, Scaling, TrainingConfig
 from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.pairs import Pairs, source_pairs
-from napari_coordgate.data.planes import Images, Plane, compute_ranges, find_planes
+from napari_coordgate.data.planes import Images, Plane, usable_planes, warn_of_unused
 from napari_coordgate.data.sources import Source, check_enough, sharp_window
 from napari_coordgate.data.universal import scene_operator
 from napari_coordgate.errors import FrameMismatchError, ImageError, SettingsError
@@ -104,11 +104,9 @@ def own_images_events(
             "Training on blurred images alone needs the PSF field of their lens; give one "
             "(psf_field, --psf), such as calibrate_images measures from the same images."
         )
-    planes = find_planes(blurred)
-    for plane in planes:
-        _check_frame(plane, psf_field)
     window = sharp_window(psf_field)
-    ranges = yield from compute_ranges(planes, scaling or Scaling(), cancel)
+    found = yield from usable_planes(blurred, scaling or Scaling(), cancel)
+    planes, ranges = _whole_frames(*found, psf_field.frame_shape)
     if psf_field.flat_field is not None:
         ranges = [above_offset(one, camera) for one in ranges]
     cameras = yield from _noise_events(planes, ranges, camera, cancel)
@@ -147,13 +145,21 @@ def prepare_own_pairs(
     return config, *source_pairs(config, own.sources, own.psf_field, windows)
 
 
-def _check_frame(plane: Plane, psf_field: PSFField) -> None:
-    if plane.shape != psf_field.frame_shape:
-        raise FrameMismatchError(
-            f"{plane.name} is {format_shape(plane.shape)} pixels, but the frame of the PSF field "
-            f"is {format_shape(psf_field.frame_shape)}; give whole frames, or the PSF field of "
-            "their frame."
-        )
+def _whole_frames(
+    planes: Sequence[Plane], ranges: Sequence[Normalizer], frame: tuple[int, int]
+) -> tuple[list[Plane], list[Normalizer]]:
+    """Planes of the shape of the frame, and their ranges; warns of others, an error if all are."""
+    lines = [
+        f"{plane.name} is {format_shape(plane.shape)} pixels, but the frame of the PSF field "
+        f"is {format_shape(frame)}; give whole frames, or the PSF field of their frame."
+        for plane in planes
+        if plane.shape != frame
+    ]
+    if len(lines) == len(planes):
+        raise FrameMismatchError(lines[0])
+    warn_of_unused(lines, len(planes) - len(lines))
+    whole = [n for n, plane in enumerate(planes) if plane.shape == frame]
+    return [planes[n] for n in whole], [ranges[n] for n in whole]
 
 
 def _noise_events(

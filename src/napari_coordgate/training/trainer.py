@@ -76,7 +76,9 @@ def train(
     psf_field : PSFField, str or Path, optional
         Blur of the lens, or the file of it. Not together with ``blurred``.
     blurred : same types as ``sharp``, optional
-        Measured blurred images of the same scenes, whole frames, in the same order.
+        Measured blurred images of the same scenes, whole frames. The files of two folders are
+        matched by their stems, or by the numbers and words in which their names differ, and so
+        are those of lists; arrays, and lists whose names cannot tell, are in the same order.
     blurred_only : same types as ``sharp``, optional
         Blurred images of the lens, whole frames, if there are no sharp ones. Where the lens is
         sharpest, the universal model deblurs them, and the results take the place of sharp images.

@@ -23,10 +23,9 @@ from napari_coordgate.config import (
     UniversalTrainingConfig,
     UnrolledConfig,
 )
-from napari_coordgate.data import find_planes
 from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.lens_library import LensSample, lens_sample
-from napari_coordgate.data.planes import Images
+from napari_coordgate.data.planes import Images, usable_planes
 from napari_coordgate.data.universal import (
     UniversalSample,
     UniversalSamples,
@@ -66,8 +65,8 @@ LENSES = "lenses."
 
 def load_images(images: Images) -> list[Float32]:
     """Sharp images, scaled to 0 (dark) and 1 (bright)."""
-    planes = find_planes(images)
-    return [plane.normalizer(Scaling()).normalize(plane.read()) for plane in planes]
+    planes, ranges = run(usable_planes(images, Scaling()))
+    return [one.normalize(plane.read()) for plane, one in zip(planes, ranges, strict=True)]
 
 
 def sample_loss(

@@ -14,7 +14,7 @@ from napari_coordgate.data import Pairs
 from napari_coordgate.errors import CanceledError, DeviceMemoryError
 from napari_coordgate.events import Event, Preview, Stopwatch
 from napari_coordgate.geometry import Window, field_radius
-from napari_coordgate.metrics import quality
+from napari_coordgate.metrics import psnr, quality
 from napari_coordgate.training.distributed import ProcessGroup
 from napari_coordgate.training.learner import try_or_oom
 
@@ -55,7 +55,8 @@ def validate(
 
 def _metrics(preview: Preview, radius: NDArray[np.float64]) -> dict[str, float]:
     loss = float(np.mean(np.square(preview.deblurred - preview.sharp)))
-    return {"validation_loss": loss, **quality(preview.sharp, preview.deblurred, radius)}
+    before = {"blurred_psnr": psnr(preview.sharp, preview.blurred)}
+    return {"validation_loss": loss, **quality(preview.sharp, preview.deblurred, radius), **before}
 
 
 def predict_sample(

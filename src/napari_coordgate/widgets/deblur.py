@@ -177,7 +177,8 @@ class DeblurWidget(JobWidget):
             raise SettingsError(problems)
         from napari_coordgate.inference import align_to_frame  # the method has imported torch
 
-        return align_to_frame(image, method, self.origin.value)
+        whole_frame = self.form.settings.whole_frame
+        return align_to_frame(image, method, self.origin.value, whole_frame=whole_frame)
 
     def _image(self) -> Image:
         layer: ImageLayer | None = self.image.value

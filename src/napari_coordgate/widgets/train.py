@@ -390,11 +390,10 @@ class TrainWidget(JobWidget):
 
 
 def _done_message(model: "Model", stopped: bool) -> str:
-    psnr = model.metrics.get("psnr", float("nan"))
     config = model.config
     length = f"{config.steps} steps" if config.epochs is None else f"{config.epochs} epochs"
     start = "Stopped early" if stopped else f"Trained {length}"
-    return f"{start}; best validation PSNR {psnr:.2f} dB at step {model.step}."
+    return f"{start}; best at step {model.step}: {model.describe_validation()}."
 
 
 class TrainingInputs(QWidget):
@@ -517,6 +516,7 @@ class TrainingCurves(QWidget):
             ("loss", "training", self.loss),
             ("validation_loss", "validation", self.loss),
             ("psnr", "validation", self.psnr),
+            ("blurred_psnr", "blurred", self.psnr),
         )
         for metric, name, plot in curves:
             if metric in event.metrics:

@@ -39,8 +39,8 @@ FILE_SETTINGS, IMAGE_SETTINGS = {"pattern", "format"}, {"axes", "origin", "selec
 """Settings at the top, and those in the section about axes and selection."""
 OVERWRITE_TOOLTIP = (
     "Process all files again, and overwrite files that have the names of their results. If it is "
-    "not checked, only results of this batch are replaced, if their image, the model or the "
-    "settings have changed."
+    "not checked, only results of this batch are replaced whose image has changed; after a change "
+    "of model or settings, earlier results are kept."
 )
 
 
