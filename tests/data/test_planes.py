@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Scaling
@@ -63,6 +64,15 @@ def test_a_plane_of_a_file_is_named_by_its_index(tmp_path: Path) -> None:
     last = find_planes(tmp_path / "a.tif")[-1]
     assert last.name == f"{tmp_path / 'a.tif'}, plane [1, 2]"
     assert np.array_equal(last.read(), STACK[1, 2])
+
+
+def test_every_image_of_a_file_has_planes(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for stack in STACK:
+            writer.write(stack, photometric="minisblack", metadata={"axes": "ZYX"})
+    found = find_planes(tmp_path / "a.ome.tif")
+    assert np.array_equal([plane.read() for plane in found], STACK.reshape(6, 5, 4))
+    assert len({plane.name for plane in found}) == 6
 
 
 def test_color_samples_are_planes(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_result_with_nan_is_an_error_that_names_the_plane(
         target[:, :] = values
         yield
 
-    out = np.zeros((3, 8, 8), dtype)
+    out: NDArray[Any] = np.zeros((3, 8, 8), dtype)
     image = Image(stack(rng, 3, 8, 8), "TYX")
     with pytest.raises(OutputError, match=r"plane 1: .*NaN"):
         list(process_planes(image, out, fails, 1, "tile"))

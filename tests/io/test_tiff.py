@@ -396,7 +396,7 @@ def test_planes_of_a_stopped_acquisition_are_read_and_missing_ones_named(tmp_pat
 def test_an_image_whose_minimum_is_white_is_inverted(
     tmp_path: Path, dtype: type, options: dict[str, Any], white: int
 ) -> None:
-    stored = np.arange(2 * 20 * 30).reshape(2, 20, 30).astype(dtype)
+    stored: NDArray[Any] = np.arange(2 * 20 * 30).reshape(2, 20, 30).astype(dtype)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", **options)
     image = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.pixels, (white - stored.astype(int)).astype(dtype))

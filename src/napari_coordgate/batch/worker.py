@@ -309,8 +309,10 @@ def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Do
 
     def fill(out: Any) -> Thumbnails | None:
         window, ranges = alignment.window, IntensityRanges(image, config, deblurrer.scaling)
-        given = {"ranges": ranges, "only": task.planes, "cancel": cancel}
-        for event in deblur_planes(deblurrer, image, out, window, **given):
+        events = deblur_planes(
+            deblurrer, image, out, window, ranges=ranges, only=task.planes, cancel=cancel
+        )
+        for event in events:
             if isinstance(event, Progress):
                 on_progress(event.done / event.total)
             if isinstance(event, Note):

@@ -21,10 +21,11 @@ from napari_coordgate.io import (
     PixelArray,
     as_pixel_array,
     find_images,
+    find_scenes,
     is_image,
     is_pixel_array,
+    open_scene,
     plane_indices,
-    read_image,
 )
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.normalization import Normalizer, fit_normalizer
@@ -47,6 +48,8 @@ class Plane:
     source: PixelArray | Path
     index: tuple[int | slice, ...]
     shape: tuple[int, int]
+    scene: int = 0
+    """Number of the image in a file of several."""
 
     def read(self) -> Pixels:
         """Pixels (H, W) of the plane; loaded pixels are cached."""
@@ -57,7 +60,7 @@ class Plane:
             # Cached no longer than the plane itself exists: nothing else will ask for it.
             own = weakref.ref(self, _cache.forget)
             return _cache.array(own, lambda: np.asarray(source[index]))
-        return _cache.array(key, lambda: _opened(source, key[1]).plane(index).copy())
+        return _cache.array(key, lambda: _opened(source, *key[1:3]).plane(index).copy())
 
     def normalizer(self, scaling: Scaling) -> Normalizer:
         """Intensity range of the plane; that of an unchanged file is computed once."""
@@ -68,13 +71,14 @@ class Plane:
             _normalizers[key] = fit_normalizer(self.read(), scaling, self.name)
         return _normalizers[key]
 
-    def _file_key(self) -> tuple[Any, int, tuple[int, ...]]:
-        """Source, time of its last change, and position of the plane in it."""
+    def _file_key(self) -> tuple[Any, int, int, tuple[int, ...]]:
+        """Source, time of its last change, scene, and position of the plane in it."""
         changed_ns = 0
         if isinstance(self.source, Path):
             with suppress(OSError):  # the reader reports what is wrong
                 changed_ns = self.source.stat().st_mtime_ns
-        return self.source, changed_ns, tuple(part for part in self.index if isinstance(part, int))
+        position = tuple(part for part in self.index if isinstance(part, int))
+        return self.source, changed_ns, self.scene, position
 
 
 _normalizers: dict[Hashable, Normalizer] = {}
@@ -110,9 +114,9 @@ _cache = _ArrayCache()
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, changed_ns: int) -> Image:
+def _opened(path: Path, changed_ns: int, scene: int) -> Image:
     """Image of the last used file, if unchanged: opening a long stack takes time."""
-    return read_image(path)
+    return open_scene(path, find_scenes(path), scene)
 
 
 def find_planes(images: Images | Sequence[Plane]) -> list[Plane]:
@@ -187,14 +191,20 @@ def _planes_of_file(path: Path) -> Iterator[Plane]:
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains {_OWN[kind]}, not an image; move it elsewhere.")
-    yield from _planes_of_image(read_image(path), path, str(path))
+    scenes = find_scenes(path)
+    for number, scene in enumerate(scenes):
+        if not scene.is_missing or len(scenes) == 1:
+            image = open_scene(path, scenes, number)
+            yield from _planes_of_image(image, path, image.name, number)
 
 
-def _planes_of_image(image: Image, source: PixelArray | Path, name: str) -> Iterator[Plane]:
+def _planes_of_image(
+    image: Image, source: PixelArray | Path, name: str, scene: int = 0
+) -> Iterator[Plane]:
     for index in plane_indices(image):
         position = [i for i in index if isinstance(i, int)]
         title = f"{name}, plane {position}" if any(position) else name
-        yield Plane(title, source, index, image.frame_shape)
+        yield Plane(title, source, index, image.frame_shape, scene)
 
 
 def _planes_of_array(array: PixelArray, number: int) -> Iterator[Plane]:

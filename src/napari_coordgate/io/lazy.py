@@ -144,7 +144,8 @@ class InvertedArray(LazyArray):
 
     def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         stored = np.asarray(self._data[tuple(map(as_index, indices))])
-        return np.subtract(self._white, stored, dtype=self.dtype)
+        pixels: NDArray[Any] = np.subtract(self._white, stored, dtype=self.dtype)
+        return pixels
 
 
 class FileSnapshot:
