@@ -288,5 +288,5 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.invert_yaxis()
     axes.axvline(0, color="black", lw=0.8)
     axes.set_xlabel("PSNR over Richardson-Lucy, dB")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     return figure
