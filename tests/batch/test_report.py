@@ -66,6 +66,29 @@ def test_lines_that_are_not_of_a_report_are_ignored(tmp_path: Path) -> None:
     assert set(read_report(path)) == {"run", "µ.tif"}
 
 
+@pytest.mark.parametrize(
+    "output", ["/etc/a.ome.tif", "../a.ome.tif", "b/../../a.tif", "link/a.tif", "."]
+)
+def test_a_line_of_a_result_outside_the_folder_is_ignored(output: str, tmp_path: Path) -> None:
+    """Results are replaced and removed, so a tampered report must not name other files."""
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    line = {"file": "a.tif", "status": "done", "output": output, "output_size": 3}
+    path = tmp_path / "report.jsonl"
+    write(path, result("b.tif", "done"))
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert set(read_report(path)) == {"b.tif"}
+
+
+def test_a_linked_report_is_refused(tmp_path: Path) -> None:
+    path, other = tmp_path / "report.jsonl", tmp_path / "other.jsonl"
+    write(other, result("b.tif", "done"))
+    path.symlink_to(other)
+    for use in (read_report, Report):
+        with pytest.raises(OutputError, match="is a link"):
+            use(path)
+
+
 def test_a_missing_report_is_an_empty_history(tmp_path: Path) -> None:
     assert not read_report(tmp_path / "missing.jsonl")
 

@@ -55,6 +55,7 @@ def read_report(path: Path) -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
     folder: str | None = None
     first = b""
+    _check_not_linked(path)
     try:
         with path.open("rb") as file:
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
@@ -83,6 +84,7 @@ class Report:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _check_not_linked(path)
         try:
             self._file: TextIO = path.open("a+", encoding="utf-8", newline="\n")
         except OSError as error:
@@ -172,11 +174,28 @@ def _read_result(values: dict[str, Any], folder: str, output: Path) -> TaskResul
         result = _RESULT.validate_python(fields)
         if result.output is None:
             return result
-        target = output / result.output
-        target.relative_to(output)  # not an absolute path
-        return replace(result, output=target)
+        return replace(result, output=_inside(output, result.output))
     except (KeyError, TypeError, ValueError):  # pydantic's error is a ValueError
         return None
+
+
+def _inside(folder: Path, name: Path) -> Path:
+    """Path of a result in the folder of its report; ValueError if it is anywhere else.
+
+    Results are replaced and removed, and a report is no more to be trusted than any file.
+    """
+    target = folder / name
+    if ".." in name.parts or target == folder:
+        raise ValueError(f"{name} is not in the folder.")
+    target.relative_to(folder)  # raises if the name is absolute
+    target.parent.resolve().relative_to(folder.resolve())  # nor behind a link
+    return target
+
+
+def _check_not_linked(path: Path) -> None:
+    """Raise OutputError if a report is a link: it would be written to another folder."""
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link; remove it, or choose another folder.")
 
 
 def _update(results: dict[str, TaskResult], name: str, result: TaskResult) -> None:
