@@ -397,3 +397,17 @@ def test_the_report_notes_that_a_lens_was_not_checked(world: World) -> None:
         assert "not checked" in file.note
         assert file.message == ""
     assert '"note":"The lens was not checked' in summary.report.read_text()
+
+
+def test_no_source_is_replaced_through_a_link_or_from_above(world: World) -> None:
+    """Overwriting replaces results, never images, whatever names lead to them."""
+    source = world.write("plate 1/same.ome.tif", seed=9)
+    pixels = source.read_bytes()
+    with pytest.raises(OutputError, match="contains the folder of the images"):
+        run(world._replace(output=world.folder.parent), overwrite=True)
+    world.output.mkdir()
+    (world.output / "plate 1").symlink_to(world.folder / "plate 1")
+    failed = run(world, overwrite=True).failed
+    assert source in {file.source for file in failed}
+    assert "is one of the images" in failed[0].message
+    assert source.read_bytes() == pixels

@@ -286,8 +286,7 @@ def deblur_folder_events(
     stopwatch = Stopwatch("deblurring", 0)
     given, output = Path(folder).resolve(), Path(output).resolve()
     folder = given.parent if is_one_image(given) else given
-    if output == folder:
-        raise OutputError(f"{output} is the folder of the images; choose another for results.")
+    _check_apart(output, folder)
     method = DeblurMethod.of(model, psf_field, config, runtime.on("cpu"))  # before all is written
     file = Path(model if psf_field is None else psf_field).resolve()
     config = config.replace(deconvolution=_absolute(method.config.deconvolution))
@@ -307,6 +306,18 @@ def deblur_folder_events(
             batch_run = BatchRun(batch, report, cancel)
             yield from batch_run.events(plan)
     return BatchSummary(tuple(batch_run.results), report.path, stopwatch.seconds)
+
+
+def _check_apart(output: Path, folder: Path) -> None:
+    """Raise OutputError if results would get among the images, also behind a link or mount."""
+    if not output.exists():
+        return
+    for above in (folder, *folder.parents):
+        if output.samefile(above):
+            kind = "is" if above == folder else "contains"
+            raise OutputError(
+                f"{output} {kind} the folder of the images; choose another for results."
+            )
 
 
 def _check_is_file(model: object) -> None:

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
@@ -35,6 +36,7 @@ def plan_files(
     }
     images = [source.key for source in sources if source.is_image and not source.problem]
     targets = target_names(images, batch.config.format, existing)
+    known = {identity for source in sources if (identity := _identity(source.path))}
 
     def plan(source: Source) -> Task | TaskResult:
         if source.problem:
@@ -47,9 +49,21 @@ def plan_files(
             message = "The file name does not have the suffix of an image."
             return batch.result(source, None, "skipped", message=message)
         task = Task(batch, source, batch.output / targets[source.key], replace=overwrite)
+        if _identity(task.target) in known:  # behind a link or mount
+            message = f"{task.target} is one of the images; choose another output folder."
+            return task.result("failed", message=message)
         return task if overwrite else _plan_without_overwriting(task, history.get(source.key))
 
     return [plan(source) for source in sources]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what exists under a path."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def check_disk_space(tasks: Sequence[Task]) -> None:
