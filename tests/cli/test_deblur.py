@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 
 from napari_coordgate.config import Lens
@@ -172,3 +174,27 @@ def test_a_source_is_never_replaced(
     assert finished.returncode == 1
     assert "would be replaced" in finished.stderr or "into a folder" in finished.stderr
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_each_image_of_a_file_has_a_result_and_a_bad_one_costs_no_other(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "positions.ome.tif"
+    pixels = np.random.default_rng(0).integers(0, 999, (3, 48, 48), np.uint16)
+    with tifffile.TiffWriter(path) as file:
+        for name, plane in zip(("left/1", "odd", "right"), pixels, strict=True):
+            shown = np.tile(plane, (1, 9)) if name == "odd" else plane
+            file.write(shown, metadata={"axes": "YX", "Name": name})
+    listed = json.loads(run("info", path, "--json").stdout)["scenes"]
+    assert [image["scene"] for image in listed] == ["left/1", "odd", "right"]
+    finished = run("deblur", path, "-m", world.model, "-o", tmp_path / "r.ome.tif")
+    assert finished.returncode == 1
+    assert "2 of 3 images" in finished.stdout
+    assert f"failed: {path}, scene odd" in finished.stderr
+    assert {file.name for file in tmp_path.glob("r.*.tif")} == {
+        "r.left-1.ome.tif",
+        "r.right.ome.tif",
+    }
+    run("deblur", path, "-m", world.model, "-o", tmp_path / "one.ome.tif", "--scenes", "right")
+    one, other = (read_image(tmp_path / f"{name}.ome.tif") for name in ("one", "r.right"))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
