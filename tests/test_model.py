@@ -263,3 +263,17 @@ def test_loading_executes_no_pickled_code(tmp_path: Path) -> None:
     assert not trace.exists()
     pickle.loads(pickle.dumps(Payload(trace)))
     assert trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"psnr": 30.25, "blurred_psnr": 24.15}, "6.1 dB better than the blurred images"),
+        ({"psnr": 20.0, "blurred_psnr": 24.0}, "not better than the blurred images"),
+        ({"psnr": 20.0}, "validation PSNR 20.00 dB"),
+    ],
+)
+def test_the_quality_of_a_training_begins_with_the_gain(
+    metrics: dict[str, float], said: str
+) -> None:
+    assert replace(example(), metrics=metrics).describe_validation().startswith(said)

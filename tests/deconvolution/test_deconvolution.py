@@ -32,7 +32,7 @@ from napari_coordgate.errors import (
     PSFError,
     SettingsError,
 )
-from napari_coordgate.events import Event, PlaneDone, Progress
+from napari_coordgate.events import Event, Note, PlaneDone, Progress
 from napari_coordgate.geometry import field_radius
 from napari_coordgate.io import Image
 from napari_coordgate.metrics import psnr
@@ -177,11 +177,15 @@ def test_a_bright_object_just_outside_the_border_does_not_ring() -> None:
 def test_discrepancy_stops_the_iterations_early() -> None:
     observed = simulate(cells((96, 88)), VARYING, CAMERA, 0)
     endless = RichardsonLucyConfig(num_iter=300, discrepancy=True)
-    steps = sum(
-        isinstance(event, Progress)
-        for event in deconvolve_events(observed, VARYING, endless, camera=CAMERA)
-    )
+    events = list(deconvolve_events(observed, VARYING, endless, camera=CAMERA))
+    steps = sum(isinstance(event, Progress) for event in events)
     assert 2 < steps < 100
+    assert isinstance(events[-1], Note)
+    assert "of at most 300 iterations; the residual reached the noise" in events[-1].text
+    few = RichardsonLucyConfig(num_iter=2)
+    *_, said = deconvolve_events(observed, VARYING, few, camera=CAMERA)
+    assert isinstance(said, Note)
+    assert "2 of at most 2 iterations; the residual, " in said.text
     with pytest.raises(SettingsError, match="photons"):
         deconvolve_scaled(observed, VARYING, endless)
 

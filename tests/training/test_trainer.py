@@ -142,6 +142,7 @@ def test_validation_improves_on_the_blurred_images() -> None:
     # A residual network begins, up to its random head, at the blurred image.
     begun = trained(with_(SMALL, steps=1, learning_rate=1e-9)).history[-1]
     assert history[-1]["psnr"] > begun["psnr"] + 1
+    assert len({figures["blurred_psnr"] for figures in history}) == 1
 
 
 def test_every_part_of_the_network_is_trained() -> None:
