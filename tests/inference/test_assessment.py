@@ -111,10 +111,13 @@ def test_filaments_contradict_what_a_network_of_nuclei_makes_of_them() -> None:
     margin, window = 30, Window(0, 0, 96, 96)
     scene = filaments(RandomFields(np.random.default_rng(3), 96 + 2 * margin))
     image = model.psf_field.blur(scene, origin=(-margin, -margin), window=window)
-    noisy = add_camera_noise(torch.as_tensor(image), model.config.camera, 0).numpy()
-    runtime = DeblurRuntime(check=False)
-    verdict = assess(noisy, model, origin=window.origin, runtime=runtime).verdict
-    assert verdict.color != "green"
+    colors = []
+    for camera in (model.config.camera, Camera(photons=100)):
+        noisy = add_camera_noise(torch.as_tensor(image), camera, 0).numpy()
+        result = assess(noisy, model, origin=window.origin, runtime=DeblurRuntime(check=False))
+        colors.append(result.verdict.color)
+    assert colors[0] != "green"
+    assert colors[1] == "red"  # not the noise that the network was trained for
 
 
 def test_arrays_are_filled_and_integers_kept() -> None:

@@ -299,11 +299,14 @@ class _Assessor:
         if image.pixel_size_um is not None:
             pixel_size_um = float(np.mean(image.pixel_size_um))
         trust = deblurrer.model.trust if isinstance(deblurrer, UniversalDeblurrer) else None
+        camera = config.camera
+        if isinstance(reference, Model) and not camera.has_noise:
+            camera = reference.config.camera  # what the network was trained for
         return cls(
             deblurrer,
             psf_field,
             window,
-            config.camera,
+            camera,
             trust,
             pixel_size_um,
             image.frame_shape != window.shape,
