@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,27 @@ def test_a_truncated_file_is_refused(file: Path) -> None:
         assert_refused(file, "is not a complete model")
 
 
+def test_a_changed_bit_is_noticed(file: Path) -> None:
+    """In the weights it would only make the results worse."""
+    whole = bytearray(file.read_bytes())
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for position in np.linspace(header, len(whole) - 1, 40, dtype=int):
+        whole[position] ^= 4
+        file.write_bytes(whole)
+        assert_refused(file, "do not match their checksum")
+        whole[position] ^= 4
+
+
+@pytest.mark.parametrize("damage", [lambda w: w * torch.nan, torch.Tensor.half])
+def test_weights_that_are_no_single_precision_numbers_are_refused(
+    file: Path, damage: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    weights = {**example().weights}
+    name = next(iter(weights))
+    replace(example(), weights=weights | {name: damage(weights[name])}).save(file, overwrite=True)
+    assert_refused(file, f"{name} (is not finite|has numbers of type)")
+
+
 @pytest.mark.parametrize("version", [0, 1, 3, "2", None, ...])
 def test_an_unknown_version_is_refused(file: Path, version: Any) -> None:
     assert_refused(with_header(file, version=version), "version .*update napari-coordgate")
@@ -219,7 +241,7 @@ def test_weights_of_another_network_are_refused(file: Path) -> None:
 
 def test_a_missing_tensor_is_refused(file: Path) -> None:
     with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
+        metadata = {FORMAT: opened.metadata()[FORMAT]}  # a tampered file, without its checksum
     for name, problem in (("network.head.weight", "do not fit"), ("psf_field.kernels", "kernels")):
         tensors = load_file(file)
         del tensors[name]

@@ -4,6 +4,7 @@ Arrays are stored in the safetensors format, everything else as JSON in its head
 Loading unpickles nothing and runs no code from the file.
 """
 
+import hashlib
 import json
 import math
 import threading
@@ -46,6 +47,8 @@ UNIVERSAL_FORMAT = "napari-coordgate universal model"
 """Key of the header of a model that serves every lens."""
 MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
+CHECKSUM = "checksum"
+"""Key of the hash of header and arrays."""
 
 DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
 MIN_GAIN_DB = 0.05
@@ -340,8 +343,19 @@ def write_tensors(
 ) -> None:
     """Write a header and arrays to a safetensors file, atomically."""
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(header)
+    metadata = {file_format: text, CHECKSUM: _checksum(text, arrays)}
     with atomic_write(Path(path), overwrite=overwrite) as temporary:
-        temporary.write_bytes(save(arrays, {file_format: json.dumps(header)}))
+        temporary.write_bytes(save(arrays, metadata))
+
+
+def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash of all contents of a file: a changed bit would go unnoticed in the weights."""
+    digest = hashlib.blake2b(header.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_tensors(
@@ -360,6 +374,7 @@ def read_tensors(
             header = json.loads(metadata[key])
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
+        _check_contents(metadata, metadata[key], tensors)
     except FileNotFoundError:
         raise ModelError(
             f"{path}: no such file; train a model with 'napari-coordgate train'."
@@ -384,6 +399,20 @@ def read_tensors(
             f"{max(formats.values())}; update napari-coordgate."
         )
     return _with_current_names(header, tensors) if key == FORMER_FORMAT else (header, tensors)
+
+
+def _check_contents(metadata: Mapping[str, str], header: str, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError if the contents are not those that were written, or no weights.
+
+    Files of earlier versions have no checksum.
+    """
+    if metadata.get(CHECKSUM, expected := _checksum(header, tensors)) != expected:
+        raise ValueError("its contents do not match their checksum")
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or tensor.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(f"{name} has numbers of type {tensor.dtype}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} is not finite")
 
 
 def _other_kind(metadata: Mapping[str, str]) -> str:
