@@ -81,10 +81,11 @@ def check_disk_space(tasks: Sequence[Task]) -> None:
     replaced = sum(size_and_mtime(task.target)[0] for task in tasks if task.replace)
     free = shutil.disk_usage(batch.output).free + replaced
     if needed > free:
+        is_kept = batch.config.keep_dtype
+        smaller = "" if is_kept else ", or keep the pixel type (keep_dtype, --keep-dtype)"
         raise OutputError(
             f"The results need about {needed / 1e9:.1f} GB, but {batch.output} has "
-            f"{free / 1e9:.1f} GB free; free some space, choose another disk, or keep "
-            "the pixel type (keep_dtype, --keep-dtype)."
+            f"{free / 1e9:.1f} GB free; free some space, or choose another disk{smaller}."
         )
 
 

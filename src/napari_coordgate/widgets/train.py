@@ -424,7 +424,11 @@ class TrainingInputs(QWidget):
             ("", self.layers, "Images, stacks or time series; all planes are used."),
             ("", self.folder.native, "Folder of images; all are used."),
             ("Blurred by", self.psf_field, "PSF field of the lens: how it blurs each pixel."),
-            ("", self.blurred, "Blurred images of the same scenes, in the same order."),
+            (
+                "",
+                self.blurred,
+                "Blurred images of the same scenes; layers of like names, or in the same order.",
+            ),
             (
                 "Validate on",
                 self.validation,
