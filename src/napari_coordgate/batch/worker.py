@@ -31,14 +31,14 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.events import Event, FileStatus, Note, Progress, run
 from napari_coordgate.inference import (
+    AnyDeblurrer,
     DeblurMethod,
-    Deblurrer,
     FrameAlignment,
     IntensityRanges,
     Mismatch,
     align_to_frame,
     deblur_planes,
-    find_mismatch,
+    find_mismatches,
     output_dtype,
 )
 from napari_coordgate.io import (
@@ -225,7 +225,7 @@ class OpenSource(NamedTuple):
     image: Image
     alignment: FrameAlignment
     reference: Model | PSFField
-    deblurrer: Deblurrer
+    deblurrer: AnyDeblurrer
     warning: str
     """What may be wrong with the axes or the frame; empty for nearly all."""
 
@@ -244,7 +244,7 @@ def open_source(
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
     image = read_image(path, config.axes, scene=task.source.scene).select(config.selection)
-    reference, deblurrer = method.prepare(image, config.origin, cancel)
+    reference, deblurrer = method.prepare_channels(image, config.origin, cancel)
     alignment = align_to_frame(image, reference, config.origin, whole_frame=config.whole_frame)
     color = color_warning(image) if config.axes is None else ""
     warning = " ".join(filter(None, [color, alignment.note]))
@@ -304,7 +304,9 @@ def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Do
     config, mismatch = task.batch.config, Mismatch()
     if task.part == 0:
         runtime = task.batch.runtime
-        mismatch = find_mismatch(image, reference, config.camera, alignment.window, runtime)
+        mismatch = find_mismatches(
+            image, reference, deblurrer, config.camera, alignment.window, runtime
+        )
     warned, notes = [warning, mismatch.message], [mismatch.note]
 
     def fill(out: Any) -> Thumbnails | None:

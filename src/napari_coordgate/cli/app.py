@@ -275,12 +275,14 @@ def deblur(
     ],
     given: CliSettings[BatchSettings],
     model: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
             "--model",
             "-m",
+            metavar="[CHANNEL=]FILE",
             help="Model for this lens, made by 'napari-coordgate train'; or, with --psf or "
-            "--lens, a universal model in place of the one that is shipped.",
+            "--lens, a universal model in place of the one that is shipped. Of an image of several "
+            "channels, a model, PSF field or lens for each: -m DAPI=FILE -m GFP=FILE.",
         ),
     ] = None,
     psf: Annotated[
@@ -447,7 +449,7 @@ def validate_shifted(
     from napari_coordgate.cli.deblur import MethodFiles
     from napari_coordgate.cli.validate import validate_shifted_images
 
-    files = MethodFiles.from_flags(model, psf, lens)
+    files = MethodFiles.from_flags([] if model is None else [str(model)], psf, lens)
     images = first, second
     if not validate_shifted_images(images, files, output, shift_px, axes, given, overwrite):
         raise typer.Exit(1)

@@ -3,8 +3,8 @@
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,10 +62,23 @@ class MethodFiles:
     model: Path | None
     blur: Path | None
     """PSF field or lens."""
+    channels: Mapping[str, Path] = field(default_factory=dict)
+    """Model, PSF field or lens of each channel, in place of the others; all are of one kind."""
 
     @classmethod
-    def from_flags(cls, model: Path | None, psf: Path | None, lens: Path | None) -> Self:
+    def from_flags(cls, models: Sequence[str] | None, psf: Path | None, lens: Path | None) -> Self:
         """Files of the flags ``--model``, ``--psf`` and ``--lens``."""
+        channels = _channel_files(models or [])
+        if channels and (psf is not None or lens is not None):
+            raise SettingsError(
+                "Give the model, PSF field or lens of each channel (-m DAPI=FILE) without --psf or "
+                "--lens."
+            )
+        if channels:
+            first = next(iter(channels.values()))
+            is_model = first.suffix.lower() not in (".tif", ".tiff", *LENS_SUFFIXES)
+            return cls(first if is_model else None, None if is_model else first, channels)
+        model = Path(models[0]) if models else None
         if psf is not None and lens is not None:
             raise SettingsError("Give either a PSF field (--psf) or a lens (--lens).")
         if model is None and psf is None and lens is None:
@@ -76,17 +89,30 @@ class MethodFiles:
 
     def check(self) -> None:
         """Raise what is wrong with the kinds and contents of the files."""
-        if self.blur is None:
-            assert self.model is not None
-            Model.load(self.model)
-        elif self.blur.suffix.lower() in LENS_SUFFIXES:
-            load_lens(self.blur)
-        else:
-            PSFField.load(self.blur)
+        for path in self.channels.values() or [self.method]:
+            if self.blur is None:
+                Model.load(path)
+            elif path.suffix.lower() in LENS_SUFFIXES:
+                load_lens(path)
+            else:
+                PSFField.load(path)
+
+    @property
+    def methods(self) -> Path | Mapping[str, Path]:
+        """Method, or that of each channel."""
+        return self.channels or self.method
 
     @property
     def method(self) -> Path:
-        """File that is passed alone where the settings name the universal model."""
+        """File that is passed alone where the settings name the universal model.
+
+        Raises SettingsError if each channel has its own.
+        """
+        if self.channels:
+            raise SettingsError(
+                "A model for each channel (-m DAPI=FILE) is for one image, without --trust; give "
+                "one model, PSF field or lens."
+            )
         path = self.model if self.blur is None else self.blur
         assert path is not None
         return path
@@ -125,6 +151,19 @@ class MethodFiles:
             return DECONVOLUTION
         is_network = isinstance(settings.deconvolution, UniversalConfig)
         return {"precision"} if is_network else {"precision", *TILES}
+
+
+def _channel_files(models: Sequence[str]) -> dict[str, Path]:
+    """Files by channel of flags such as ``DAPI=a.safetensors``; none of a single model."""
+    if len(models) <= 1 and not any("=" in model and not Path(model).exists() for model in models):
+        return {}
+    named = [model.rpartition("=") for model in models]
+    if any(not (name and file) for name, _, file in named):
+        raise SettingsError(
+            f"Of the models {', '.join(models)}, one names no channel; give each as CHANNEL=FILE: "
+            "-m DAPI=a.safetensors -m GFP=b.safetensors."
+        )
+    return {name: Path(file) for name, _, file in named}
 
 
 def find_lens_file(lens: Path) -> Path:
@@ -201,7 +240,7 @@ def deblur_image(
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
             image,
-            files.method,
+            files.methods,
             origin=origin,
             config=settings.select(DeblurConfig),
             runtime=settings.select(DeblurRuntime),

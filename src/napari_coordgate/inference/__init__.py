@@ -2,6 +2,7 @@
 
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame
 from napari_coordgate.inference.assessment import DeblurResult, assess, assess_events
+from napari_coordgate.inference.channels import AnyDeblurrer, find_mismatches
 from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
 from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_planes, output_dtype
 from napari_coordgate.inference.effective_kernel import effective_kernel
@@ -22,6 +23,7 @@ from napari_coordgate.inference.universal import UniversalDeblurrer
 __all__ = [
     "PHOTONS",
     "AnyBlur",
+    "AnyDeblurrer",
     "AnyMethod",
     "DeblurMethod",
     "DeblurResult",
@@ -41,6 +43,7 @@ __all__ = [
     "deblur_planes",
     "effective_kernel",
     "find_mismatch",
+    "find_mismatches",
     "gating_maps",
     "needs_lens",
     "noise_gates",

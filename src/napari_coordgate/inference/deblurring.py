@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,13 @@ from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning, Len
 from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, align_to_frame, resample
-from napari_coordgate.inference.deblurrers import Deblurrer
+from napari_coordgate.inference.channels import (
+    AnyDeblurrer,
+    deblurrer_of_plane,
+    find_mismatches,
+)
 from napari_coordgate.inference.intensity import IntensityRanges
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
-from napari_coordgate.inference.mismatch import find_mismatch
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
 from napari_coordgate.io.processing import Check, with_warnings
@@ -35,7 +38,7 @@ RUNTIME = DeblurRuntime()
 
 def deblur(
     image: PixelArray | Image,
-    model: AnyMethod,
+    model: AnyMethod | Mapping[str, AnyMethod],
     *,
     psf_field: AnyBlur | None = None,
     camera: Camera | None = None,
@@ -58,10 +61,12 @@ def deblur(
     image : array, shape (..., H, W), or Image
         Blurred image in its own units. Of a dask, zarr or similar array, one plane is
         loaded at a time, or one window of a large plane.
-    model : Model, UniversalModel, PSFField, Lens, GaussianLens, str or Path
+    model : Model, UniversalModel, PSFField, Lens, GaussianLens, str or Path; or mapping
         ``"universal"``, ``"richardson-lucy"``, ``"wiener"`` or another universal model, together
         with ``psf_field``; or a model trained for this lens; or the blur of the lens alone, for
-        the default method. Of models and blur also the file.
+        the default method. Of models and blur also the file. Or a mapping of the names (or
+        numbers) of channels to those of each. A lens is used at the emission wavelength that the
+        image states for each channel.
     psf_field : PSFField, Lens, GaussianLens, str or Path, optional
         PSF field of the lens, or the lens, of which a PSF field for the frame of the image is
         made; or the file of either.
@@ -162,7 +167,7 @@ def deblur(
 
 def deblur_events(
     image: PixelArray | Image,
-    model: AnyMethod,
+    model: AnyMethod | Mapping[str, AnyMethod],
     *,
     psf_field: AnyBlur | None = None,
     camera: Camera | None = None,
@@ -207,10 +212,10 @@ def deblur_events(
         config = config.replace(camera=as_settings(camera, Camera, "camera"))
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
     method = DeblurMethod.of(model, psf_field, config, runtime)
-    reference, deblurrer = method.prepare(image, origin, cancel)
+    reference, deblurrer = method.prepare_channels(image, origin, cancel)
     window = window_of(image, reference, origin, config)
     with memory_errors(image):
-        mismatch = find_mismatch(image, reference, config.camera, window, runtime)
+        mismatch = find_mismatches(image, reference, deblurrer, config.camera, window, runtime)
     if mismatch.message:
         warnings.warn(mismatch.message, LensMismatchWarning, stacklevel=2)
     with memory_errors(image):
@@ -248,7 +253,7 @@ def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:
 
 
 def deblur_planes(
-    deblurrer: Deblurrer,
+    deblurrer: AnyDeblurrer,
     image: Image,
     out: WritablePixelArray,
     window: Window,
@@ -268,15 +273,16 @@ def deblur_planes(
     def process(
         source: PlaneView, target: PlaneView, name: str, check: Check
     ) -> Generator[None, None, None]:
+        of_plane = deblurrer_of_plane(deblurrer, source.index)
         given = name, check, window, None if ranges is None else ranges.of(source)
         with memory_errors(image):
             if source.shape == window.shape:
-                ends.extend((yield from deblurrer.process(source, target, *given)))
+                ends.extend((yield from of_plane.process(source, target, *given)))
                 return
             pixels = source[WHOLE_PLANE]
             check_plane(pixels, name)
             plane, deblurred = resample(pixels, window.shape, name), np.empty(window.shape, "f4")
-            ends.extend((yield from deblurrer.process(plane, deblurred, *given)))
+            ends.extend((yield from of_plane.process(plane, deblurred, *given)))
             pixels = resample(deblurred, source.shape, name)
             target[WHOLE_PLANE] = convert_dtype(pixels, target.dtype)
 

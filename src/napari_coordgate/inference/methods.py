@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,15 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.config.deconvolution import METHODS
 from napari_coordgate.errors import ModelError, PSFError, SettingsError
+from napari_coordgate.inference.channels import (
+    AnyDeblurrer,
+    ChannelDeblurrer,
+    lens_at,
+    stated_wavelengths_nm,
+)
 from napari_coordgate.inference.deblurrers import Deblurrer, build_deblurrer
 from napari_coordgate.io import Image
+from napari_coordgate.io.image import selected_elements
 from napari_coordgate.io.lens_library import LENS_SUFFIXES
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -45,12 +53,14 @@ class DeblurMethod:
     runtime: DeblurRuntime
     universal: UniversalModel | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _latest: list[tuple[Model | PSFField, Deblurrer]] = field(default_factory=list)
+    channels: Mapping[str, DeblurMethod] = field(default_factory=dict)
+    """Methods of channels, by name or number, if there are several; the first is also this one."""
+    _latest: dict[float | None, tuple[Model | PSFField, Deblurrer]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        model: AnyMethod | DeblurMethod,
+        model: AnyMethod | Mapping[str, AnyMethod] | DeblurMethod,
         psf_field: AnyBlur | None,
         config: DeblurConfig,
         runtime: DeblurRuntime,
@@ -58,6 +68,11 @@ class DeblurMethod:
         """Method of the arguments of `deblur`; raises what is wrong with them or their files."""
         if isinstance(model, DeblurMethod):  # loaded before, for many images
             return model
+        if isinstance(model, Mapping):
+            if psf_field is not None or not model:
+                raise SettingsError("Give each channel its model, PSF field or lens, and no other.")
+            methods = {name: cls.of(one, None, config, runtime) for name, one in model.items()}
+            return replace(next(iter(methods.values())), channels=methods)
         universal = None
         if psf_field is None and not _is_method(model):
             source = _load(model)
@@ -87,16 +102,56 @@ class DeblurMethod:
 
         The PSF field of a lens is made for the frame that the image shows.
         """
-        with self._lock:
+        return self._prepare(self._frame_shape(image, origin), None, cancel)
+
+    def prepare_channels(
+        self,
+        image: Image,
+        origin: Any = None,
+        cancel: threading.Event | None = None,
+    ) -> tuple[Model | PSFField, AnyDeblurrer]:
+        """As `prepare`, but with a deblurrer for each channel that has its own blur or model.
+
+        A lens, described by its pupil, has a PSF field for each stated emission wavelength.
+        """
+        if self.channels:
+            methods = _in_order(self.channels, image)
+            found = [method.prepare(image, origin, cancel) for method in methods]
+            if len({reference.frame_shape for reference, _ in found}) > 1:
+                raise SettingsError("The models of the channels are for frames of other sizes.")
+            scalings = [deblurrer.scaling for _, deblurrer in found]
+            if self.config.intensity == "per-stack" and scalings != scalings[:1] * len(found):
+                raise SettingsError(
+                    "The models of the channels scale intensities in other ways; scale them per "
+                    "plane (--intensity per-plane)."
+                )
+        elif isinstance(self.source, Lens) and (waves := stated_wavelengths_nm(image)):
             shape = self._frame_shape(image, origin)
-            if not self._latest or shape not in (None, self._latest[0][0].frame_shape):
+            found = [self._prepare(shape, wave, cancel) for wave in waves]
+        else:
+            return self.prepare(image, origin, cancel)
+        return found[0][0], ChannelDeblurrer(image.axes.index("C"), found)
+
+    def _prepare(
+        self,
+        shape: tuple[int, int] | None,
+        wavelength_nm: float | None,
+        cancel: threading.Event | None,
+    ) -> tuple[Model | PSFField, Deblurrer]:
+        """Model or PSF field for a frame, at a wavelength if given; kept for one frame."""
+        with self._lock:
+            if any(shape not in (None, kept.frame_shape) for kept, _ in self._latest.values()):
+                self._latest.clear()
+            if wavelength_nm not in self._latest:
                 reference = self.source
+                if isinstance(reference, Lens) and wavelength_nm is not None:
+                    reference = lens_at(reference, wavelength_nm)
                 if isinstance(reference, Lens | GaussianLens):
                     assert shape is not None
                     reference = PSFField.from_lens(reference, shape, cancel=cancel)
                 deblurrer = build_deblurrer(reference, self.config, self.runtime, self.universal)
-                self._latest[:] = [(reference, deblurrer)]
-            return self._latest[0]
+                self._latest[wavelength_nm] = (reference, deblurrer)
+            return self._latest[wavelength_nm]
 
     def _frame_shape(self, image: Image, origin: Any) -> tuple[int, int] | None:
         """Frame for which a lens needs a PSF field; None if the source has a frame."""
@@ -112,6 +167,24 @@ class DeblurMethod:
             )
         frame_shape: tuple[int, int] = calibration.frame_shape
         return frame_shape
+
+
+def _in_order(methods: Mapping[str, DeblurMethod], image: Image) -> list[DeblurMethod]:
+    """Methods in the order of an image's channels; SettingsError if a channel has none."""
+    names = image.channel_names
+    count = image.data.shape[image.axes.index("C")] if "C" in image.axes else 0
+    if not count:
+        raise SettingsError(f"{image.name} has one channel; give one model or PSF field.")
+    found: dict[int, DeblurMethod] = {}
+    for name, method in methods.items():
+        found |= dict.fromkeys(selected_elements(name, "channel", count, names, image.name), method)
+    if missing := [n for n in range(count) if n not in found]:
+        listed = ", ".join(names[n] if names else str(n) for n in missing)
+        raise SettingsError(
+            f"{image.name}: no model or PSF field for channel {listed}; give one, or select the "
+            f"other channels (--channels {','.join(methods)})."
+        )
+    return [found[n] for n in range(count)]
 
 
 def _is_method(model: AnyMethod) -> bool:

@@ -1,0 +1,63 @@
+"""Laws of deblurring several channels in one run, each with its own blur or model."""
+
+import numpy as np
+import pytest
+
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, Lens, Selection
+from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import Event, Note
+from napari_coordgate.inference import deblur
+from napari_coordgate.inference.channels import lens_at
+from napari_coordgate.io import Image
+from napari_coordgate.io.optical_metadata import stated_optics
+from napari_coordgate.optics import PSFField
+
+LENS = Lens(na=0.3, wavelength_nm=520, pixel_size_um=1, field_curvature_um=2, coma_waves=0.1)
+SHAPE = (48, 56)
+CONFIG = DeblurConfig(deconvolution={"method": "richardson-lucy", "num_iter": 3})
+RUNTIME = DeblurRuntime(check=False)
+
+
+def two_channels(*wavelengths_nm: float) -> Image:
+    pixels = np.random.default_rng(0).poisson(100, (2, 3, *SHAPE)).astype(np.float32)
+    optics = stated_optics(wavelengths_nm=[(wave, "file") for wave in wavelengths_nm])
+    return Image(pixels, "CZYX", channel_names=("DAPI", "Cy5"), optics=optics)
+
+
+def field_at(wavelength_nm: float) -> PSFField:
+    return PSFField.from_lens(lens_at(LENS, wavelength_nm), SHAPE)
+
+
+def test_a_lens_has_psfs_for_the_wavelength_of_each_channel() -> None:
+    image = two_channels(461, 670)
+    result = deblur(image, LENS, config=CONFIG, runtime=RUNTIME)
+    for channel, wave in enumerate((461, 670)):
+        alone = deblur(image.data[channel, :1], field_at(wave), config=CONFIG, runtime=RUNTIME)
+        np.testing.assert_allclose(result[channel, :1], alone, rtol=1e-5)
+        assert not np.allclose(result[1 - channel, :1], alone, rtol=1e-3)
+
+
+def test_aberrations_are_lengths_at_another_wavelength() -> None:
+    other = lens_at(LENS, 260)
+    assert other.field_curvature_um == 2
+    assert other.coma_waves == pytest.approx(0.2)
+
+
+def test_each_named_channel_has_its_model() -> None:
+    image, models = two_channels(), {"Cy5": field_at(670), "DAPI": field_at(461)}
+    result = deblur(image, models, config=CONFIG, runtime=RUNTIME)
+    for channel, name in enumerate(image.channel_names):
+        only = image.select(Selection(channels=name))
+        alone = deblur(only, {name: models[name]}, config=CONFIG, runtime=RUNTIME)
+        np.testing.assert_array_equal(result[channel], alone[0])
+    assert not np.allclose(result[0], deblur(image, models["Cy5"], config=CONFIG)[0], rtol=1e-3)
+    with pytest.raises(SettingsError, match=r"no model or PSF field for channel DAPI; .*s Cy5"):
+        deblur(image, {"Cy5": models["Cy5"]}, config=CONFIG)
+
+
+def test_one_blur_for_several_wavelengths_is_noted() -> None:
+    for waves, is_noted in (((461, 670), True), ((520, 520), False)):
+        events: list[Event] = []
+        deblur(two_channels(*waves), field_at(520), config=CONFIG, callback=events.append)
+        notes = [event.text for event in events if isinstance(event, Note)]
+        assert any("channels of 461, 670 nm" in note for note in notes) is is_noted
