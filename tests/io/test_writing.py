@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from napari_coordgate.config import Compression
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io import (
     Image,
@@ -180,3 +182,45 @@ def test_exchanged_arguments_are_an_error_that_says_their_order(tmp_path: Path) 
             write_image(image, path)
     with pytest.raises(ImageError, match="is not an image"):
         write_image(path, path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "zstd"])
+@pytest.mark.parametrize("axes", ["CYX", "YXS"])
+def test_large_planes_of_ome_tiff_are_pyramids(
+    tmp_path: Path, axes: str, compression: Compression | None
+) -> None:
+    shape = [{"C": 2, "Y": 2051, "X": 37, "S": 3}[axis] for axis in axes]
+    pixels = np.random.default_rng(0).integers(0, 9, shape).astype(np.uint8)
+    image = Image(pixels, axes, (0.2, 0.1))
+    write_image(tmp_path / "a.ome.tif", image, compression=compression)
+    with create_image(tmp_path / "b.ome.tif", image, compression=compression) as out:
+        for index in plane_indices(image):
+            out[index] = image.plane(index)
+    for name in ("a.ome.tif", "b.ome.tif"):
+        kept = read_image(tmp_path / name)
+        assert (kept.axes, kept.pixel_size_um) == (axes, (0.2, 0.1))
+        np.testing.assert_array_equal(kept.pixels, pixels)
+        with tifffile.TiffFile(tmp_path / name) as tiff:
+            fine, coarse = tiff.series[0].levels
+            assert (fine.keyframe.compression != 1) is (compression is not None)
+            planes = pixels if axes == "CYX" else np.moveaxis(pixels, -1, 0)
+            means = planes[:, :2050, :36].reshape(-1, 1025, 2, 18, 2).mean((2, 4))
+            half = coarse.asarray() if axes == "CYX" else np.moveaxis(coarse.asarray(), -1, 0)
+            assert half.shape == (len(planes), 1026, 19)
+            np.testing.assert_allclose(half[:, :1025, :18], means, atol=0.5)
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
+def test_results_are_compressed_without_loss(tmp_path: Path, compression: Compression) -> None:
+    image = Image(np.tile(np.float32(0.1), (2, 600, 700)), "ZYX", z_step_um=0.5)
+    for name in ("a.tif", "a.ome.tif", "a.ome.zarr"):
+        write_image(tmp_path / name, image, compression=compression)
+        kept = read_image(tmp_path / name)
+        assert (kept.axes, kept.z_step_um) == ("ZYX", 0.5)
+        np.testing.assert_array_equal(kept.pixels, image.pixels)
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files or [tmp_path / name])
+        assert (size < image.pixels.nbytes / 10) is (compression != "none")
+    if compression != "none":
+        with pytest.raises(OutputError, match=r"Cannot compress .*a\.npy; choose \.tif"):
+            write_image(tmp_path / "a.npy", image, compression=compression)

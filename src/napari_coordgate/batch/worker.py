@@ -262,7 +262,15 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
     _check_storable(task, dtype)
     settings = config.to_yaml(set(FileConfig.model_fields))
     image = replace(image, processing=processing_facts(settings, method=task.batch.method.name))
-    with create_image(task.target, image, dtype=dtype, chunk=chunk, overwrite=task.replace) as out:
+    file = create_image(
+        task.target,
+        image,
+        dtype=dtype,
+        chunk=chunk,
+        overwrite=task.replace,
+        compression=config.compression,
+    )
+    with file as out:
         yield out
         if size_and_mtime(source.path) != (source.size, source.modified_ns):
             raise ImageError(

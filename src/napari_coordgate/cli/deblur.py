@@ -17,6 +17,7 @@ from napari_coordgate.cli.output import command_line, image_output, settings_pat
 from napari_coordgate.cli.settings_flags import CliSettings, flag_of
 from napari_coordgate.config import (
     BatchSettings,
+    Compression,
     DeblurConfig,
     DeblurRuntime,
     FileConfig,
@@ -44,7 +45,9 @@ from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
-IMAGE_SETTINGS = FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys() | {"trust"}
+IMAGE_SETTINGS = (
+    FileConfig.model_fields.keys() | DeblurRuntime.model_fields.keys() | {"trust", "compression"}
+)
 """Settings of a batch that also apply to a single image."""
 DECONVOLUTION = {"deconvolution", "camera"}
 """Settings that apply to a lens alone, and not to a model trained for it."""
@@ -249,7 +252,7 @@ def deblur_image(
         )
 
     dtype = output_dtype(image.data, settings)
-    seconds = _write_processed(image, output, dtype, process, overwrite)
+    seconds = _write_processed(image, output, dtype, process, overwrite, settings.compression)
     write_image_settings(output, files, settings, given, overwrite)
     typer.echo(f"{output}: Deblurred {summary(image, seconds)}.")
 
@@ -336,13 +339,20 @@ def deconvolve_image(
 
 
 def _write_processed(
-    image: Image, output: Path, dtype: np.dtype[Any], process: Process, overwrite: bool
+    image: Image,
+    output: Path,
+    dtype: np.dtype[Any],
+    process: Process,
+    overwrite: bool,
+    compression: Compression | None = None,
 ) -> float:
     """Write the result of a job, of the image's shape and axes; returns the seconds it took."""
     start = time.perf_counter()
     with (
         cancel_on_signal() as cancel,
-        image_output(output, image, image.data.shape, dtype, overwrite) as out,
+        image_output(
+            output, image, image.data.shape, dtype, overwrite, compression=compression
+        ) as out,
     ):
         follow(process(out, cancel))
         return time.perf_counter() - start

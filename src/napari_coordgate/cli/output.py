@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_coordgate.config import Compression
 from napari_coordgate.io import Image, create_image, write_image
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.png_jpeg import to_png
@@ -42,6 +43,7 @@ def image_output(
     dtype: np.dtype[Any],
     overwrite: bool,
     chunk: tuple[int, int] | None = None,
+    compression: Compression | None = None,
 ) -> Iterator[Any]:
     """Open an image for writing, with the metadata of another one; yields an array of zeros.
 
@@ -52,7 +54,13 @@ def image_output(
     is_packed = dtype.kind == "b" and path.suffix.lower() in (".tif", ".tiff")
     if not (is_png or is_packed):
         pieces = create_image(
-            path, like, shape=shape, dtype=dtype, chunk=chunk, overwrite=overwrite
+            path,
+            like,
+            shape=shape,
+            dtype=dtype,
+            chunk=chunk,
+            overwrite=overwrite,
+            compression=compression,
         )
         with pieces as array:
             yield array
@@ -62,4 +70,4 @@ def image_output(
     if is_png:
         to_png(path, array, like.axes)  # fails now rather than after the work
     yield array
-    write_image(path, replace(like, data=array), overwrite)
+    write_image(path, replace(like, data=array), overwrite, compression=compression)

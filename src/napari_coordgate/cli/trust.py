@@ -57,7 +57,10 @@ def _write_result(
     with cancel_on_signal() as cancel, ExitStack() as stack:
 
         def create(path: Path, kind: np.dtype[Any]) -> Any:
-            return stack.enter_context(image_output(path, image, shape, kind, overwrite))
+            file = image_output(
+                path, image, shape, kind, overwrite, compression=settings.compression
+            )
+            return stack.enter_context(file)
 
         out = create(output, dtype)
         return follow(

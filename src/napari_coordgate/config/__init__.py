@@ -39,6 +39,7 @@ from napari_coordgate.config.inference import (
     BatchConfig as BatchConfig,
     BatchRuntime as BatchRuntime,
     BatchSettings as BatchSettings,
+    Compression as Compression,
     DeblurConfig as DeblurConfig,
     DeblurRuntime as DeblurRuntime,
     DeblurSettings as DeblurSettings,

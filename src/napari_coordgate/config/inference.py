@@ -9,6 +9,7 @@ from napari_coordgate.config.deconvolution import Deconvolution
 from napari_coordgate.config.training import Camera
 
 OutputFormat = Literal["ome-tiff", "ome-zarr"]
+Compression = Literal["none", "zlib", "zstd"]
 
 
 class DeblurConfig(Settings):
@@ -161,6 +162,10 @@ class BatchConfig(FileConfig):
         "several with commas.",
     )
     format: OutputFormat = Field("ome-tiff", description="File format of the results.")
+    compression: Compression | None = Field(
+        None,
+        description="Lossless compression of the results; default: none in TIFF, zstd in OME-Zarr.",
+    )
     trust: bool = Field(
         False,
         description="Also say where each result can be trusted: verdict, contradicted pixels and "

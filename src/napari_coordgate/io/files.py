@@ -1,6 +1,7 @@
 """Atomic writing of files and folders, and well-known paths."""
 
 import errno
+import math
 import os
 import re
 import secrets
@@ -10,6 +11,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from napari_coordgate.errors import CoordGateError, OutputError
 
@@ -147,6 +151,18 @@ def remove_stale_temp_files(targets: Iterable[str | Path]) -> list[Path]:
             _remove(path)
             removed.append(path)
     return removed
+
+
+def scratch_array(
+    folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.memmap[Any, np.dtype[Any]]:
+    """Array of zeros in a file without a name, on the disk of a folder; OSError if that is full."""
+    size = math.prod(shape) * dtype.itemsize
+    check_disk_space(folder, size)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        allocate(file.fileno(), size)
+        return np.memmap(file, dtype, "r+", shape=shape)
 
 
 def preallocate(path: Path) -> None:

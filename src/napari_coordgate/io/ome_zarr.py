@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_coordgate.config import Compression
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.lazy import AxisIndex, LazyArray, as_index
 from napari_coordgate.io.metadata import ImageMetadata
@@ -25,8 +26,8 @@ from napari_coordgate.io.ome_zarr_attributes import (
     zarr_attributes,
 )
 from napari_coordgate.io.optical_metadata import OpticalMetadata
+from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, unreadable_scene
-from napari_coordgate.normalization import convert_dtype
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NO_IMAGES = {"labels", "OME"}
@@ -37,8 +38,6 @@ _MAX_CHUNK_BYTES = 2**32
 
 _ORDER = "TCSZYX"
 _DEFAULT_CHUNK = (1024, 1024)
-_MAX_LEVEL_SIDE = 2048
-"""Planes with longer sides get another resolution level."""
 
 
 # Reading
@@ -180,6 +179,7 @@ def create_ome_zarr(
     layout: ZarrLayout,
     metadata: ImageMetadata,
     chunk: tuple[int, int] | None,
+    compression: Compression | None = None,
 ) -> Iterator["_TransposedArray"]:
     """Create a store of zeros in an empty folder, to be filled window by window.
 
@@ -187,30 +187,27 @@ def create_ome_zarr(
     end. ``chunk`` is the (height, width) of the windows.
     """
     import zarr  # slow to import
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import GzipCodec, ZstdCodec
 
     # The checksum detects damaged chunks; Blosc would read a truncated chunk without an error.
-    codec = ZstdCodec(level=1, checksum=True)
+    codecs = {"none": None, "zlib": GzipCodec(level=6), "zstd": ZstdCodec(level=1, checksum=True)}
     group = zarr.open_group(path, mode="a", zarr_format=3)
-    sides = [shape[axis] for axis in layout.order]
     levels: list[Any] = []
-    while not levels or max(sides[-2:]) > _MAX_LEVEL_SIDE:
-        if levels:
-            sides[-2:] = (-(-side // 2) for side in sides[-2:])
+    for sides in level_shapes(tuple(shape[axis] for axis in layout.order)):
         chunk_sides = [min(pair) for pair in zip(chunk or _DEFAULT_CHUNK, sides[-2:], strict=True)]
         levels.append(
             group.create_array(
                 str(len(levels)),
-                shape=tuple(sides),
+                shape=sides,
                 chunks=(*(1,) * (len(sides) - 2), *chunk_sides),
                 dtype=dtype,
-                compressors=codec,
+                compressors=codecs[compression or "zstd"],
                 dimension_names=layout.names,
             )
         )
     yield _TransposedArray(levels[0], layout.order)
     for finer, coarser in itertools.pairwise(levels):
-        _downsample(finer, coarser)
+        downsample(finer, coarser, coarser.chunks[-2:])
     for unfinished in path.rglob("*.partial"):  # of a process killed while it wrote a chunk
         unfinished.unlink()
     if metadata.original.ome or metadata.optics != OpticalMetadata():
@@ -243,25 +240,3 @@ class _TransposedArray:
 
     def __setitem__(self, index: tuple[int | slice, ...], pixels: NDArray[Any]) -> None:
         self._array[tuple(index[axis] for axis in self._order)] = pixels
-
-
-def _downsample(finer: Any, coarser: Any) -> None:
-    """Fill a level (..., ceil(H / 2), ceil(W / 2)) with means of 2 x 2 pixels of (..., H, W)."""
-    *stack, height, width = coarser.shape
-    *_, rows, columns = coarser.chunks
-    corners = itertools.product(range(0, height, rows), range(0, width, columns))
-    for (top, left), plane in itertools.product(corners, np.ndindex(*stack)):
-        window = slice(2 * top, 2 * (top + rows)), slice(2 * left, 2 * (left + columns))
-        means = _means(np.asarray(finer[(*plane, *window)]))
-        bottom, right = top + means.shape[0], left + means.shape[1]
-        coarser[(*plane, slice(top, bottom), slice(left, right))] = means
-
-
-def _means(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2 x 2 pixels, in the type of the pixels; an odd last row or column is repeated."""
-    height, width = pixels.shape
-    even = np.pad(pixels, ((0, height % 2), (0, width % 2)), mode="edge")
-    corners = (even[row::2, column::2] for row in (0, 1) for column in (0, 1))
-    precision = np.result_type(pixels.dtype, np.float32)
-    means = sum(np.multiply(corner, 0.25, dtype=precision) for corner in corners)
-    return convert_dtype(np.asarray(means), pixels.dtype)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import mmap
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_coordgate.config import Compression
 from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.io.files import scratch_array
 from napari_coordgate.io.lazy import (
     AxisIndex,
     FileSnapshot,
@@ -39,6 +42,7 @@ from napari_coordgate.io.optics_in_files import (
     micromanager_optics,
     ours_in_info,
 )
+from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, read_now
 
 PSF_FIELD_KEY = "napari-coordgate psf field"
@@ -56,6 +60,10 @@ _MAX_SEGMENT_BYTES = 2**32
 _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
+_TILE = (512, 512)
+"""Tiles of compressed planes."""
+_BAND = (1024, 1024)
+"""Part of a level that is computed at a time."""
 _MICROMANAGER_TAG = 51123
 _POSITION_AXES = "RJK"
 """Axes of tifffile that are positions of the stage: position, column and row."""
@@ -582,19 +590,38 @@ def _plane_channels(axes: str, shape: tuple[int, ...]) -> Iterator[int]:
 
 
 class TiffLayout(NamedTuple):
-    """Order of an image's axes in the file, and options of tifffile's writer."""
+    """Order of an image's axes in the file, options of tifffile, and levels of a pyramid."""
 
     order: list[int]
+    writer: dict[str, Any]
+    """Options of the file."""
     options: dict[str, Any]
+    """Options of the pages."""
+    levels: int
+    """Number of lower resolution levels."""
+
+    @property
+    def of_levels(self) -> dict[str, Any]:
+        """Options of the pages of lower resolution levels."""
+        return self.options | {"description": None, "metadata": None, "subfiletype": 1}
 
 
 def tiff_layout(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, metadata: ImageMetadata
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: str,
+    metadata: ImageMetadata,
+    compression: Compression | None = None,
 ) -> TiffLayout:
-    """Layout of an image: OME-TIFF if the name says so, ImageJ's if possible, else a plain TIFF."""
+    """Layout of an image: OME-TIFF if the name says so, ImageJ's if possible, else a plain TIFF.
+
+    Large planes of OME-TIFF are pyramids, and compressed files are not ImageJ's.
+    """
     samples = shape[axes.index("S")] if "S" in axes else 0
     nbytes = math.prod(shape) * dtype.itemsize
-    flavor = _choose_flavor(path, dtype, samples, nbytes)
+    compression = None if compression == "none" else compression
+    flavor = _choose_flavor(path, dtype, samples, nbytes, compression is not None)
     last = "TZCYXS" if flavor == "imagej" else "YXS"  # other axes come first, in their order
     order = sorted(range(len(axes)), key=lambda axis: last.find(axes[axis]))
     stored = "".join(axes[axis] for axis in order)
@@ -605,29 +632,85 @@ def tiff_layout(
         options: dict[str, Any] = {"description": xml.encode(), "metadata": None}
     else:
         options = _metadata_options(flavor, metadata, stored, lengths)
-    options["ome"] = False  # tifffile would describe the image itself
-    options["imagej"] = flavor == "imagej"
-    options["bigtiff"] = nbytes >= _MAX_CLASSIC_BYTES
+    sides = tuple(shape[axes.index(axis)] for axis in "YX")
     options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
     options["planarconfig"] = "contig" if samples else None
-    return TiffLayout(order, options)
+    if compression:
+        options |= {"compression": compression, "predictor": dtype.kind != "b"}
+        options |= {"tile": _TILE} if min(sides) >= min(_TILE) else {}
+    is_pyramid = flavor == "ome" and dtype.kind != "b"
+    writer = {
+        "ome": False,  # tifffile would describe the image itself
+        "imagej": flavor == "imagej",
+        "bigtiff": nbytes * (4 / 3 if is_pyramid else 1) >= _MAX_CLASSIC_BYTES,
+    }
+    return TiffLayout(order, writer, options, len(level_shapes(sides)) - 1 if is_pyramid else 0)
 
 
 def write_tiff(path: Path, data: NDArray[Any], layout: TiffLayout) -> None:
     """Write a TIFF file; it keeps the byte order of the pixels."""
-    tifffile.imwrite(path, data.transpose(layout.order), **layout.options)
+    level = data.transpose(layout.order)
+    with tifffile.TiffWriter(path, **layout.writer) as tiff:
+        tiff.write(level, subifds=layout.levels or None, **layout.options)
+        for _ in range(layout.levels):
+            coarser = scratch_array(path.parent, _coarser(level.shape, layout), level.dtype)
+            _downsample(level, coarser, layout)
+            tiff.write(coarser, **layout.of_levels)
+            level = coarser
 
 
 def create_tiff(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], layout: TiffLayout
 ) -> np.memmap[Any, Any]:
-    """Create a TIFF file of zeros as a writable memory map with the axes of the image."""
-    stored = tuple(shape[axis] for axis in layout.order)
-    mapped = tifffile.memmap(path, shape=stored, dtype=dtype, byteorder="=", **layout.options)
+    """Create an uncompressed TIFF file of zeros as a writable memory map with the image's axes."""
+    stored = level = tuple(shape[axis] for axis in layout.order)
+    zeros: dict[str, Any] = {"dtype": dtype, "align": mmap.ALLOCATIONGRANULARITY}
+    with tifffile.TiffWriter(path, **layout.writer) as tiff:
+        subifds = layout.levels or None
+        written = tiff.write(
+            shape=stored, subifds=subifds, returnoffset=True, **zeros, **layout.options
+        )
+        for _ in range(layout.levels):
+            level = _coarser(level, layout)
+            tiff.write(shape=level, **zeros, **layout.of_levels)
+    assert written is not None
+    mapped = np.memmap(path, dtype, "r+", written[0], stored)
     return mapped.transpose(np.argsort(layout.order))
 
 
-def _choose_flavor(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) -> TiffFlavor:
+def fill_levels(path: Path, layout: TiffLayout) -> None:
+    """Fill the lower resolution levels of a file that `create_tiff` created."""
+    if not layout.levels:
+        return
+    with tifffile.TiffFile(path) as tiff:
+        levels = [
+            np.memmap(path, level.dtype, "r+", level.dataoffset or 0, level.shape)
+            for level in tiff.series[0].levels
+        ]
+    for finer, coarser in itertools.pairwise(levels):
+        _downsample(finer, coarser, layout)
+        coarser.flush()
+
+
+def _planes(array: NDArray[Any], layout: TiffLayout) -> NDArray[Any]:
+    """View of stored pixels with the axes Y and X at the end."""
+    return np.moveaxis(array, -1, 0) if layout.options["planarconfig"] else array
+
+
+def _coarser(shape: tuple[int, ...], layout: TiffLayout) -> tuple[int, ...]:
+    """Shape of the next level of stored pixels."""
+    row = -3 if layout.options["planarconfig"] else -2
+    halved = [-(-side // 2) for side in shape[row:][:2]]
+    return (*shape[:row], *halved, *shape[row:][2:])
+
+
+def _downsample(finer: NDArray[Any], coarser: NDArray[Any], layout: TiffLayout) -> None:
+    downsample(_planes(finer, layout), _planes(coarser, layout), _BAND)
+
+
+def _choose_flavor(
+    path: Path, dtype: np.dtype[Any], samples: int, nbytes: int, is_compressed: bool
+) -> TiffFlavor:
     """Flavor that the name asks for and the pixels allow."""
     if dtype.kind == "b" and samples:
         raise OutputError(f"Cannot write {path}: TIFF cannot store bool colors; use uint8 pixels.")
@@ -639,6 +722,7 @@ def _choose_flavor(path: Path, dtype: np.dtype[Any], samples: int, nbytes: int) 
             )
         return "ome"
     gray_or_rgb = samples == 0 or (samples == 3 and dtype == np.uint8)
-    if dtype.name in _IMAGEJ_TYPES and gray_or_rgb and nbytes < _MAX_CLASSIC_BYTES:
+    fits = nbytes < _MAX_CLASSIC_BYTES and not is_compressed
+    if dtype.name in _IMAGEJ_TYPES and gray_or_rgb and fits:
         return "imagej"
     return "plain"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,12 +13,13 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
+from napari_coordgate.config import Compression
 from napari_coordgate.errors import OutputError
-from napari_coordgate.io.files import atomic_write, check_disk_space, preallocate
+from napari_coordgate.io.files import atomic_write, check_disk_space, preallocate, scratch_array
 from napari_coordgate.io.image import Image, PlaneView, as_image, check_axes, plane_indices
 from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
 from napari_coordgate.io.png_jpeg import to_png
-from napari_coordgate.io.tiff import create_tiff, tiff_layout, write_tiff
+from napari_coordgate.io.tiff import TiffLayout, create_tiff, fill_levels, tiff_layout, write_tiff
 
 _BAND_ROWS = 1024
 """Rows that are copied at a time."""
@@ -30,13 +31,15 @@ def write_image(
     overwrite: bool = False,
     *,
     axes: str | None = None,
+    compression: Compression | None = None,
 ) -> None:
     """Write an image in the format of the file name's suffix.
 
     ``.ome.tif`` is OME-TIFF. ``.tif`` opens in ImageJ if that supports the pixel type, else it is
     a plain TIFF (BigTIFF above 4 GB). ``.ome.zarr`` is a folder, OME-Zarr 0.5. These keep axes,
-    physical sizes and channel names; the order of axes is TZCYXS in ImageJ and TCZYX in OME-Zarr,
-    where color samples are channels, and axes of length 1 are dropped when a TIFF is read.
+    physical sizes, channels and optics; the order of axes is TZCYXS in ImageJ and TCZYX in
+    OME-Zarr, where color samples are channels, and axes of length 1 are dropped when a TIFF is
+    read. Large planes of OME-TIFF and OME-Zarr have lower resolution levels.
     ``.png`` and ``.npy`` keep only the pixels.
 
     Parameters
@@ -50,6 +53,8 @@ def write_image(
     axes : str, optional
         One letter of TCZYXS for each axis; default: those of the `Image`, or the last letters of
         TCZYX for an array.
+    compression : {"none", "zlib", "zstd"}, optional
+        Lossless compression; default: none in TIFF, zstd in OME-Zarr.
 
     Raises
     ------
@@ -76,14 +81,15 @@ def write_image(
         )
     path, image = Path(path), as_image(image, axes)
     if path.suffix.lower() == ".zarr":
-        with create_image(path, image, overwrite=overwrite) as out:
+        with create_image(path, image, overwrite=overwrite, compression=compression) as out:
             for index in plane_indices(image):
                 source, target = image.view(index), PlaneView(out, index)
                 for top in range(0, image.frame_shape[0], _BAND_ROWS):
                     band = slice(top, top + _BAND_ROWS), slice(None)
                     target[band] = source[band]
         return
-    write = _writer(path, image)
+    _check_compression(path, compression)
+    write = _writer(path, image, compression)
     with atomic_write(path, overwrite) as temporary:
         write(temporary)
 
@@ -97,27 +103,58 @@ def create_image(
     dtype: DTypeLike | None = None,
     chunk: tuple[int, int] | None = None,
     overwrite: bool = False,
+    compression: Compression | None = None,
 ) -> Iterator[WritablePixelArray]:
     """Create an image file (TIFF, OME-Zarr or .npy) of zeros, to be filled window by window.
 
     Axes and metadata are those of ``like``, and so are shape and type by default. ``chunk`` is
     the (height, width) of the windows, which OME-Zarr uses as chunks. The file appears when the
-    context ends; it may be larger than memory. Raises OutputError as `write_image` does.
+    context ends; it may be larger than memory. Until then, a compressed TIFF needs the space of an
+    uncompressed one, too. Raises OutputError as `write_image` does.
     """
     path, shape = Path(path), shape or like.data.shape
     dtype = np.dtype(like.data.dtype if dtype is None else dtype).newbyteorder("=")
     check_axes(like.axes, shape, str(path))
-    if path.suffix.lower() == ".zarr":
-        created = _create_zarr(path, like, shape, dtype, chunk, overwrite)
-    else:
-        created = _create_mapped(path, _memmap_creator(path, like, shape, dtype), overwrite)
-    with created as array:
+    _check_compression(path, compression)
+    with _created(path, like, shape, dtype, chunk, overwrite, compression) as array:
         yield array
+
+
+def _created(
+    path: Path,
+    like: Image,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    chunk: tuple[int, int] | None,
+    overwrite: bool,
+    compression: Compression | None,
+) -> AbstractContextManager[WritablePixelArray]:
+    """Context of a file of zeros, in the format of ``path``."""
+    match path.suffix.lower():
+        case ".zarr":
+            return _create_zarr(path, like, shape, dtype, chunk, overwrite, compression)
+        case ".npy":
+            create = partial(open_memmap, mode="w+", dtype=dtype, shape=shape)
+            return _create_mapped(path, create, overwrite)
+        case ".tif" | ".tiff" if dtype.kind != "b":
+            layout = tiff_layout(path, shape, dtype, like.axes, like.metadata, compression)
+            if "compression" in layout.options:
+                return _create_compressed(path, shape, dtype, layout, overwrite)
+            create = partial(create_tiff, shape=shape, dtype=dtype, layout=layout)
+            return _create_mapped(path, create, overwrite, partial(fill_levels, layout=layout))
+        case ".tif" | ".tiff" | ".png":
+            raise OutputError(
+                f"Cannot write {path} window by window: it packs {dtype.name} pixels; choose .npy."
+            )
+    raise _unknown_format(path)
 
 
 @contextmanager
 def _create_mapped(
-    path: Path, create: Callable[[Path], np.memmap[Any, Any]], overwrite: bool
+    path: Path,
+    create: Callable[[Path], np.memmap[Any, Any]],
+    overwrite: bool,
+    finish: Callable[[Path], object] = bool,
 ) -> Iterator[WritablePixelArray]:
     """Create a file as a memory map."""
     with atomic_write(path, overwrite) as temporary:
@@ -125,6 +162,18 @@ def _create_mapped(
         preallocate(temporary)
         yield array
         array.flush()
+        finish(temporary)
+
+
+@contextmanager
+def _create_compressed(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], layout: TiffLayout, overwrite: bool
+) -> Iterator[WritablePixelArray]:
+    """Create a compressed TIFF file, which is written from a scratch file at the end."""
+    with atomic_write(path, overwrite) as temporary:
+        array = scratch_array(temporary.parent, shape, dtype)
+        yield array
+        write_tiff(temporary, array, layout)
 
 
 @contextmanager
@@ -135,6 +184,7 @@ def _create_zarr(
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
     overwrite: bool,
+    compression: Compression | None,
 ) -> Iterator[WritablePixelArray]:
     """Create a zarr store."""
     layout = zarr_layout(path, dtype, like.axes)
@@ -142,11 +192,19 @@ def _create_zarr(
         raise OutputError(f"Cannot write {path}: it is a folder of other files; move it away.")
     with atomic_write(path, overwrite, folder=True) as temporary:
         check_disk_space(temporary, math.prod(shape) * dtype.itemsize)
-        with create_ome_zarr(temporary, shape, dtype, layout, like.metadata, chunk) as array:
+        with create_ome_zarr(
+            temporary, shape, dtype, layout, like.metadata, chunk, compression
+        ) as array:
             yield array
 
 
-def _writer(path: Path, image: Image) -> Callable[[Path], None]:
+def _check_compression(path: Path, compression: Compression | None) -> None:
+    """Raise OutputError if the format cannot be compressed."""
+    if path.suffix.lower() == ".npy" and compression not in (None, "none"):
+        raise OutputError(f"Cannot compress {path}; choose .tif or .ome.zarr.")
+
+
+def _writer(path: Path, image: Image, compression: Compression | None) -> Callable[[Path], None]:
     """Function that writes an image to a temporary file, in the format of ``path``."""
     match path.suffix.lower():
         case ".npy":
@@ -154,27 +212,9 @@ def _writer(path: Path, image: Image) -> Callable[[Path], None]:
         case ".png":
             return partial(to_png(path, image.pixels, image.axes).save, format="PNG")
         case ".tif" | ".tiff":
-            layout = tiff_layout(
-                path, image.data.shape, image.data.dtype, image.axes, image.metadata
-            )
+            shape, dtype = image.data.shape, image.data.dtype
+            layout = tiff_layout(path, shape, dtype, image.axes, image.metadata, compression)
             return partial(write_tiff, data=image.pixels, layout=layout)
-    raise _unknown_format(path)
-
-
-def _memmap_creator(
-    path: Path, like: Image, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> Callable[[Path], np.memmap[Any, Any]]:
-    """Function that creates a temporary file as a memory map, in the format of ``path``."""
-    match path.suffix.lower():
-        case ".npy":
-            return partial(open_memmap, mode="w+", dtype=dtype, shape=shape)
-        case ".tif" | ".tiff" if dtype.kind != "b":
-            layout = tiff_layout(path, shape, dtype, like.axes, like.metadata)
-            return partial(create_tiff, shape=shape, dtype=dtype, layout=layout)
-        case ".tif" | ".tiff" | ".png":
-            raise OutputError(
-                f"Cannot write {path} window by window: it packs {dtype.name} pixels; choose .npy."
-            )
     raise _unknown_format(path)
 
 
