@@ -22,6 +22,7 @@ from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.events import pluralize
 from napari_coordgate.io import IMAGE_SUFFIXES, Image, Scene, find_scenes, open_scene
 from napari_coordgate.io.tiff import coordgate_tiff_kind
+from napari_coordgate.io.zarr_stores import RemotePath, as_path, is_zip
 from napari_coordgate.model import Model, is_checkpoint, is_universal
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
@@ -31,6 +32,7 @@ Description = dict[str, Any]
 
 def file_info(path: Path) -> Description:
     """Contents of a file as plain JSON values, with its ``kind``."""
+    path = as_path(path)
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         return _model_info(path)
@@ -38,7 +40,7 @@ def file_info(path: Path) -> Description:
         return _settings_info(path)
     if suffix in (".tif", ".tiff"):
         return _tiff_info(path)
-    if suffix in IMAGE_SUFFIXES or path.is_dir():
+    if suffix in IMAGE_SUFFIXES or path.is_dir() or is_zip(path) or isinstance(path, RemotePath):
         return _image_info(path)
     if not path.exists():
         raise CoordGateError(f"{path} does not exist; check the name.")

@@ -28,6 +28,7 @@ from napari_coordgate.io.ome_zarr_attributes import (
 from napari_coordgate.io.optical_metadata import OpticalMetadata
 from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, unreadable_scene
+from napari_coordgate.io.zarr_stores import open_store, read_text
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NO_IMAGES = {"labels", "OME"}
@@ -55,10 +56,8 @@ def zarr_scenes(path: Path) -> list[Scene]:
     group of these, or a plain zarr array (no axes). Any exception other than ImageError means a
     damaged store.
     """
-    import zarr  # slow to import
-
-    node = zarr.open(path, mode="r")
-    if isinstance(node, zarr.Array):
+    node = open_store(path)
+    if not hasattr(node, "group_keys"):
         pixels = _ZarrArray(path, node)
         return [Scene("", lambda: (pixels, "", ImageMetadata()), path)]
     found = list(_scenes_of_group(path, node, ""))
@@ -91,12 +90,12 @@ def _children(folder: Path, group: Any, attributes: Mapping[str, Any]) -> list[s
         return [str(well["path"]) for well in attributes["plate"]["wells"]]
     if "well" in attributes:
         return [str(image["path"]) for image in attributes["well"]["images"]]
-    if is_zarr(folder / "OME") and (
-        series := ome_attributes(group["OME"].attrs.asdict()).get("series")
-    ):
+    if "OME" in group and (series := ome_attributes(group["OME"].attrs.asdict()).get("series")):
         return [str(name) for name in series]
-    names = [child.name for child in folder.iterdir() if is_zarr(child)]
-    images = set(names) - _NO_IMAGES
+    if folder.is_dir():
+        images = {child.name for child in folder.iterdir() if is_zarr(child)} - _NO_IMAGES
+    else:
+        images = set(group.group_keys()) - _NO_IMAGES
     return sorted(images, key=lambda name: (len(name), name))
 
 
@@ -129,8 +128,7 @@ def _read_ome_xml(path: Path) -> ImageMetadata:
 
 def _read_xml(store: Path) -> str:
     """OME-XML of a store that bioformats2raw wrote; empty if there is none."""
-    file = store / "OME" / _OME_XML
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return read_text(store / "OME" / _OME_XML)
 
 
 class _ZarrArray(LazyArray):

@@ -25,6 +25,7 @@ from napari_coordgate.io.ome_zarr import is_zarr, zarr_scenes
 from napari_coordgate.io.png_jpeg import PNG_JPEG_SUFFIXES, read_png_jpeg
 from napari_coordgate.io.scenes import Content, Scene, name_scenes
 from napari_coordgate.io.tiff import tiff_scenes
+from napari_coordgate.io.zarr_stores import RemotePath, as_path, is_zip
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".zarr", *PNG_JPEG_SUFFIXES, ".npy", *MICROSCOPE_SUFFIXES)
 """Suffixes of images that can be read; ``.zarr`` is a folder, all others are files."""
@@ -37,7 +38,8 @@ def is_image(path: str | Path) -> bool:
     path = Path(path)
     suffix = path.suffix.lower()
     exists = path.is_dir() if suffix == ".zarr" else path.is_file()
-    return suffix in IMAGE_SUFFIXES and not path.name.startswith(".") and exists
+    is_known = suffix in IMAGE_SUFFIXES or is_zip(path)
+    return is_known and not path.name.startswith(".") and exists
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -67,7 +69,9 @@ def read_image(
     ----------
     path : str or Path
         TIFF, OME-TIFF, ImageJ TIFF, OME-Zarr 0.4 or 0.5, PNG, JPEG, NumPy's .npy; CZI, ND2 and
-        LIF if the corresponding extra is installed. Missing zarr chunks have the fill value.
+        LIF if the corresponding extra is installed. OME-Zarr may be a folder, a ``.zarr.zip``, or
+        with the extra "remote" an address (``https://``, ``s3://``). Missing zarr chunks have the
+        fill value.
     axes : str, optional
         Axes that replace those of the file, letters of TCZYXS.
     scene : str or int, optional
@@ -101,7 +105,7 @@ def read_image(
     ...     print(image.axes, image.pixel_size_um, image.data[2, :3, :4].shape)
     ZYX (0.1, 0.1) (3, 4)
     """
-    path = Path(path)
+    path = as_path(path)
     scenes = find_scenes(path)
     if scene is None and len(scenes) > 1:
         warnings.warn(
@@ -159,7 +163,7 @@ def read_images(
     ...     print([image.scene for image in read_images(f"{folder}/positions.ome.tif")])
     ['left', 'right']
     """
-    path = Path(path)
+    path = as_path(path)
     found = find_scenes(path)
     chosen = select_scenes([scene.name for scene in found], scenes, path)
     missing = [scene.name for scene in found if scene.is_missing]
@@ -174,6 +178,7 @@ def read_images(
 
 def find_scenes(path: Path) -> list[Scene]:
     """Images of a file, at least one; opens the file, and reads no pixels."""
+    path = as_path(path)
     try:
         _check_file(path)
         return name_scenes(_scenes(path))
@@ -192,7 +197,7 @@ def select_scenes(names: Sequence[str], text: str | None, path: Path) -> Sequenc
 
 def open_scene(path: Path, scenes: Sequence[Scene], number: int, axes: str | None = None) -> Image:
     """Open the image with a number among the scenes of a file; reads no pixels."""
-    scene = scenes[number]
+    path, scene = as_path(path), scenes[number]
     try:
         data, letters, metadata = scene.read()
     except ImageError:
@@ -213,6 +218,8 @@ def _suffix_list() -> str:
 
 def _check_file(path: Path) -> None:
     """Raise ImageError unless there is a file of a format that can be read."""
+    if isinstance(path, RemotePath) or (is_zip(path) and path.is_file()):
+        return
     if path.is_dir():
         if not is_zarr(path):
             raise ImageError(f"{path} is a folder; use an image file.")
@@ -229,7 +236,7 @@ def _check_file(path: Path) -> None:
 
 def _scenes(path: Path) -> list[Scene]:
     """Images of a file, as its format has them."""
-    if path.is_dir():
+    if path.is_dir() or isinstance(path, RemotePath) or is_zip(path):
         return zarr_scenes(path)
     if path.suffix.lower() == ".npy":
         return [Scene("", partial(_read_npy, path), path)]

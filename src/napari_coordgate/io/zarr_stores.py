@@ -1,0 +1,102 @@
+"""Zarr stores: folders, zip files, and stores on servers by their address."""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, cast
+
+from napari_coordgate.errors import ImageError
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+(.+)", re.IGNORECASE)
+_METADATA = ("zarr.json", ".zgroup", ".zarray")
+
+
+_LocalPath: Any = type(Path())
+
+
+class RemotePath(_LocalPath):  # type: ignore[misc]  # of this system
+    """Address of a store on a server, such as ``https://HOST/image.zarr`` or ``s3://BUCKET/...``."""
+
+    def __str__(self) -> str:
+        return _ADDRESS.sub(r"\1://\2", super().__str__()).replace("\\", "/")
+
+
+def as_path(path: str | Path) -> Path:
+    """Path of a file, or address of a store; also of one that was made a `Path`."""
+    is_address = _ADDRESS.fullmatch(str(path)) and not Path(path).exists()
+    return cast("Path", RemotePath(path)) if is_address else Path(path)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zipped zarr store, by its name."""
+    return path.name.lower().endswith((".zarr.zip", ".ozx"))
+
+
+def open_store(path: Path) -> Any:
+    """Root of a store, or the group or array at a path in one; raises if there is none."""
+    import zarr  # slow to import
+    from zarr.storage import FsspecStore, ZipStore
+
+    if isinstance(path, RemotePath):
+        try:
+            store = FsspecStore.from_url(str(path), storage_options=_options(path), read_only=True)
+        except ImportError:
+            raise _not_installed(path) from None
+        try:
+            return zarr.open(store, mode="r")
+        except FileNotFoundError:
+            raise ImageError(f"{path} has no zarr store; check the address.") from None
+    if is_zip(path):
+        return zarr.open(ZipStore(path, mode="r"), path=_folder_in_zip(path), mode="r")
+    return zarr.open(path, mode="r")
+
+
+def read_text(file: Path) -> str:
+    """Text of a file in a store; empty if there is none."""
+    if isinstance(file, RemotePath):
+        return _read_remote(file)
+    for archive in file.parents:
+        if is_zip(archive) and archive.is_file():
+            inside = _folder_in_zip(archive), file.relative_to(archive).as_posix()
+            name = "/".join(filter(None, inside))
+            with zipfile.ZipFile(archive) as opened:
+                found = opened.read(name) if name in opened.namelist() else b""
+            return found.decode(errors="replace")
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _read_remote(file: Path) -> str:
+    import fsspec
+
+    try:
+        with fsspec.open(str(file), "rb", **_options(file)) as opened:
+            return bytes(opened.read()).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _options(path: Path) -> dict[str, Any]:
+    """Options of fsspec: buckets are read as by anyone, unless there are credentials."""
+    is_anonymous = str(path).startswith("s3:") and not any(
+        name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")
+    )
+    return {"anon": True} if is_anonymous else {}
+
+
+def _not_installed(path: Path) -> ImageError:
+    return ImageError(
+        f"{path} needs libraries that are not installed; run "
+        'python -m pip install "napari-coordgate[remote]".'
+    )
+
+
+def _folder_in_zip(path: Path) -> str:
+    """Folder of the store in a zip file, which may have been made of the folder as a whole."""
+    with zipfile.ZipFile(path) as opened:
+        folders = [
+            name.rpartition("/")[0]
+            for name in opened.namelist()
+            if name.rpartition("/")[2] in _METADATA
+        ]
+    return min(folders, key=len, default="")
