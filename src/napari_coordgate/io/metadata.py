@@ -70,7 +70,8 @@ class ImageMetadata(NamedTuple):
         """Metadata as a file states them, without sizes that are zero, negative or not finite.
 
         A z step may be negative, for a stack that was taken downwards. Of a pixel that has only
-        one size, it is that of both sides. White is what programs write for any channel.
+        one size, it is that of both sides. White and black are what programs write
+        where no color was chosen.
         """
         y, x = map(_positive, pixel_size_um)
         y, x = y or x, x or y
@@ -80,7 +81,7 @@ class ImageMetadata(NamedTuple):
             _positive(time_step_s),
             tuple(channel_names) if any(channel_names) else (),
             optics or OpticalMetadata(),
-            tuple(channel_colors) if set(channel_colors) - {"", "FFFFFF"} else (),
+            tuple(channel_colors) if set(channel_colors) - {"", "FFFFFF", "000000"} else (),
             processing or None,
         )
 

@@ -49,18 +49,18 @@ def write_czi(
         )
 
 
-def add_to_czi(path: Path, information: str) -> None:
-    """Replace the ``Information`` of a CZI file's XML, which the library cannot write in full."""
+def add_to_czi(path: Path, *parts: str) -> None:
+    """Replace parts of a CZI file's metadata, which the library cannot write in full."""
     content = bytearray(path.read_bytes())
     (position,) = struct.unpack_from("<q", content, _CZI_METADATA)
     (size,) = struct.unpack_from("<i", content, position + 32)
     xml = ElementTree.fromstring(content[position + 288 : position + 288 + size])
     metadata = xml.find("Metadata")
     assert metadata is not None
-    old = metadata.find("Information")
-    if old is not None:
-        metadata.remove(old)
-    metadata.append(ElementTree.fromstring(information))
+    for part in map(ElementTree.fromstring, parts):
+        for old in metadata.findall(part.tag):
+            metadata.remove(old)
+        metadata.append(part)
     text = ElementTree.tostring(xml, "utf-8")
     # A new segment at the end of the file: ID, allocated and used bytes, size of the XML.
     content += bytes(-len(content) % 32)

@@ -14,20 +14,23 @@ CHANNELS = np.zeros((1, 2, 1, 6, 7), "u2")
 CZI = """
 <Information>
  <Image>
+  <AcquisitionDateAndTime>2024-05-06T07:08:09.5Z</AcquisitionDateAndTime>
   <ObjectiveSettings><ObjectiveRef Id="Objective:2"/><Medium>Oil</Medium></ObjectiveSettings>
   <Dimensions><Channels>
    <Channel Id="Channel:0" Name="DAPI">
     <EmissionWavelength>465</EmissionWavelength><ExposureTime>50000000</ExposureTime>
     <DetectorSettings><Detector Id="Detector:1"/></DetectorSettings>
    </Channel>
-   <Channel Id="Channel:1" Name="GFP"><EmissionWavelength>-1</EmissionWavelength></Channel>
+   <Channel Id="Channel:1" Name="GFP">
+    <EmissionWavelength>-1</EmissionWavelength><ExcitationWavelength>488</ExcitationWavelength>
+   </Channel>
   </Channels></Dimensions>
  </Image>
  <Instrument>
   <Objectives>
    <Objective Id="Objective:1" Name="another"><LensNA>0.3</LensNA></Objective>
    <Objective Id="Objective:2" Name="Plan-Apochromat 63x/1.4 Oil">
-    <LensNA>1.4</LensNA><Immersion>Oil</Immersion>
+    <LensNA>1.4</LensNA><Immersion>Oil</Immersion><NominalMagnification>63</NominalMagnification>
    </Objective>
   </Objectives>
   <Detectors>
@@ -43,15 +46,21 @@ CZI = """
 
 def test_czi(tmp_path: Path) -> None:
     write_czi(tmp_path / "a.czi", [CHANNELS], pixel_um=0.1)
-    add_to_czi(tmp_path / "a.czi", CZI)
+    colors = (f'<Channel Id="Channel:{n}"><Color>#FF{n}0FF80</Color></Channel>' for n in (1, 0))
+    display = f"<DisplaySetting><Channels>{''.join(colors)}</Channels></DisplaySetting>"
+    add_to_czi(tmp_path / "a.czi", CZI, display)
     image = read_image(tmp_path / "a.czi")
+    assert image.channel_colors == ("00FF80", "10FF80")
     assert image.channel_names == ("DAPI", "GFP")
     assert image.optics == OpticalMetadata(
         na=Stated(1.4, "CZI Objective LensNA"),
         refractive_index=Stated(1.515, "CZI Objective Immersion"),
         objective=Stated("Plan-Apochromat 63x/1.4 Oil", "CZI Objective Name"),
+        magnification=Stated(63.0, "CZI Objective NominalMagnification"),
         wavelengths_nm=(Stated(465.0, "CZI Channel EmissionWavelength"), None),
+        excitations_nm=(None, Stated(488.0, "CZI Channel ExcitationWavelength")),
         camera=Stated("Axiocam 506", "CZI Detector Model"),
+        acquired=Stated("2024-05-06T07:08:09.5Z", "CZI Image AcquisitionDateAndTime"),
         exposures_s=(Stated(0.05, "CZI Channel ExposureTime"), None),
     )
 

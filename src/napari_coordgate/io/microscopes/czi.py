@@ -1,6 +1,7 @@
 """Zeiss CZI files, read by Zeiss's own library."""
 
 import contextlib
+import re
 import threading
 import weakref
 from collections.abc import Sequence
@@ -185,8 +186,25 @@ def _read_metadata(xml: ElementTree.Element) -> ImageMetadata:
     )
     dimensions = "./Metadata/Information/Image/Dimensions"
     interval = xml.findtext(f"{dimensions}/T/Positions/Interval/Increment")
-    names = [channel.get("Name", "") for channel in xml.findall(f"{dimensions}/Channels/Channel")]
-    return ImageMetadata.sanitized((y, x), z, seconds(interval, "s"), names, _optics(xml))
+    channels = xml.findall(f"{dimensions}/Channels/Channel")
+    shown = {
+        channel.get("Id"): channel.findtext("Color", "")
+        for channel in xml.findall("./Metadata/DisplaySetting/Channels/Channel")
+    }
+    return ImageMetadata.sanitized(
+        (y, x),
+        z,
+        seconds(interval, "s"),
+        [channel.get("Name", "") for channel in channels],
+        _optics(xml),
+        [_rrggbb(shown.get(channel.get("Id"), "")) for channel in channels],
+    )
+
+
+def _rrggbb(color: str) -> str:
+    """Color of "#AARRGGBB" or "#RRGGBB" as RRGGBB; empty if it is none."""
+    found = re.fullmatch(r"#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", color.strip())
+    return found[1].upper() if found else ""
 
 
 def _optics(xml: ElementTree.Element) -> OpticalMetadata:
@@ -215,9 +233,21 @@ def _optics(xml: ElementTree.Element) -> OpticalMetadata:
             "CZI Objective Immersion",
         ),
         objective=_name_of(objective, "CZI Objective"),
+        magnification=(
+            objective.findtext("NominalMagnification"),
+            "CZI Objective NominalMagnification",
+        ),
+        acquired=(
+            xml.findtext(f"{information}/Image/AcquisitionDateAndTime"),
+            "CZI Image AcquisitionDateAndTime",
+        ),
         camera=_name_of(camera, "CZI Detector"),
         wavelengths_nm=[
             (channel.findtext("EmissionWavelength"), "CZI Channel EmissionWavelength")
+            for channel in channels
+        ],
+        excitations_nm=[
+            (channel.findtext("ExcitationWavelength"), "CZI Channel ExcitationWavelength")
             for channel in channels
         ],
         exposures_s=[

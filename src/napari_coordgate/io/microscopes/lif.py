@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -23,6 +24,18 @@ from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 from napari_coordgate.io.optical_metadata import Found, OpticalMetadata, stated_optics
 from napari_coordgate.io.scenes import Content, Scene
 
+_COLORS = MappingProxyType(
+    {
+        "Red": "FF0000",
+        "Green": "00FF00",
+        "Blue": "0000FF",
+        "Cyan": "00FFFF",
+        "Magenta": "FF00FF",
+        "Yellow": "FFFF00",
+        "Gray": "FFFFFF",
+    }
+)
+"""Display colors by Leica's names."""
 _MAGIC = b"\x70\0\0\0"
 _TILE_AXIS = "M"
 _LETTERS = {1: "X", 2: "Y", 3: "Z", 4: "T", 10: _TILE_AXIS}
@@ -89,7 +102,12 @@ def _read_image(snapshot: FileSnapshot, description: ElementTree.Element, start:
     step = {letter: axis.step for letter, axis in axes.items()}
     pixel_size = step.get("Y"), step.get("X")
     metadata = ImageMetadata.sanitized(
-        pixel_size, step.get("Z"), step.get("T"), _channel_names(channels), _optics(description)
+        pixel_size,
+        step.get("Z"),
+        step.get("T"),
+        _channel_names(channels),
+        _optics(description),
+        [_COLORS.get(channel.get("LUTName", ""), "") for channel in channels],
     )
     return data, letters, metadata
 
@@ -237,6 +255,7 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
         na=(stated.get("NumericalAperture"), f"LIF {kind} NumericalAperture"),
         refractive_index=(stated.get("RefractionIndex"), f"LIF {kind} RefractionIndex"),
         objective=(stated.get("ObjectiveName"), f"LIF {kind} ObjectiveName"),
+        magnification=(stated.get("Magnification"), f"LIF {kind} Magnification"),
         camera=(
             cameras[0].get("CameraName") if cameras else None,
             "LIF WideFieldChannelConfigurator CameraName",

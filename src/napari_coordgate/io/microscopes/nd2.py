@@ -5,6 +5,7 @@ import math
 import re
 import threading
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def _read_position(path: Path, position: int) -> Content:
     with contextlib.ExitStack() as stack:
         nd2 = stack.enter_context(ND2File(path))
         axes = "".join(letter for letter in "TCZYXS" if letter in nd2.sizes or letter in "YX")
-        metadata = _read_metadata(nd2)
+        metadata = _read_metadata(nd2, position)
         data = _FramesArray(FileSnapshot(path), nd2, axes, position)
         weakref.finalize(data, stack.pop_all().close)
     return data, axes, metadata
@@ -100,7 +101,7 @@ class _FramesArray(PlaneStackArray):
             return frame[at.get("C", 0), rows, columns, samples[0] if samples else 0].copy()
 
 
-def _read_metadata(nd2: "ND2File") -> ImageMetadata:
+def _read_metadata(nd2: "ND2File", position: int) -> ImageMetadata:
     stated = nd2.metadata
     channels = (None if isinstance(stated, dict) else stated.channels) or []
     names = [channel.channel.name for channel in channels]
@@ -110,10 +111,26 @@ def _read_metadata(nd2: "ND2File") -> ImageMetadata:
         calibration = zip(volume.axesCalibration, volume.axesCalibrated, strict=True)
         sizes = [size if is_known else None for size, is_known in calibration]
     x, y, z = sizes
-    return ImageMetadata.sanitized((y, x), z, _time_step_s(nd2), names, _optics(nd2, channels))
+    colors = [channel.channel.color for channel in channels]
+    return ImageMetadata.sanitized(
+        (y, x),
+        z,
+        _time_step_s(nd2),
+        names,
+        _optics(nd2, channels, position),
+        [bytes((color.r, color.g, color.b)).hex().upper() for color in colors],
+    )
 
 
-def _optics(nd2: "ND2File", channels: "list[Channel]") -> OpticalMetadata:
+def _stage_um(nd2: "ND2File", position: int) -> Sequence[float | None]:
+    """Place of the stage (x, y, z) of a position, if positions are listed."""
+    for loop in nd2.experiment:
+        if loop.type == "XYPosLoop" and position < len(loop.parameters.points):
+            return loop.parameters.points[position].stagePositionUm
+    return (None, None, None)
+
+
+def _optics(nd2: "ND2File", channels: "list[Channel]", position: int) -> OpticalMetadata:
     """Optics of the first channel, and the camera that NIS-Elements names in its text."""
     if not channels:
         return OpticalMetadata()
@@ -121,7 +138,10 @@ def _optics(nd2: "ND2File", channels: "list[Channel]") -> OpticalMetadata:
     text = "\n".join(str(part) for part in nd2.text_info.values())
     camera = re.search(r"Camera Name: *(.+)", text)
     exposures = re.findall(r"Exposure: *([\d.]+) *(ms|s)\b", text)
+    stage = zip("xyz", _stage_um(nd2, position), strict=True)
     return stated_optics(
+        **{f"stage_{axis}_um": (place, "ND2 stagePositionUm") for axis, place in stage},
+        magnification=(microscope.objectiveMagnification, "ND2 objectiveMagnification"),
         na=(microscope.objectiveNumericalAperture, "ND2 objectiveNumericalAperture"),
         refractive_index=(microscope.immersionRefractiveIndex, "ND2 immersionRefractiveIndex"),
         objective=(microscope.objectiveName, "ND2 objectiveName"),
@@ -129,6 +149,9 @@ def _optics(nd2: "ND2File", channels: "list[Channel]") -> OpticalMetadata:
         exposures_s=[(seconds(*exposure), "ND2 text Exposure") for exposure in exposures],
         wavelengths_nm=[
             (channel.channel.emissionLambdaNm, "ND2 emissionLambdaNm") for channel in channels
+        ],
+        excitations_nm=[
+            (channel.channel.excitationLambdaNm, "ND2 excitationLambdaNm") for channel in channels
         ],
     )
 
