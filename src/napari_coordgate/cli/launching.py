@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -51,7 +51,7 @@ def run_on_each_device(devices: int, nodes: int) -> int:
         )
     with (
         cancel_on_signal() as cancel,
-        _local_rendezvous() if nodes == 1 else nullcontext({}) as variables,
+        _rendezvous(nodes) as variables,
         _started(devices, variables) as ranks,
     ):
         _wait(ranks, cancel)
@@ -75,12 +75,15 @@ def _exit_with_parent(launcher: int) -> None:
 
 
 @contextmanager
-def _local_rendezvous() -> Iterator[dict[str, str]]:
-    """Variables by which processes of this computer connect, unseen by other users and computers.
+def _rendezvous(nodes: int) -> Iterator[dict[str, str]]:
+    """Variables by which the processes connect, unseen by others if all are on this computer.
 
     They meet in a file of a private folder: PyTorch's default is a port of all interfaces, which
     asks for no password.
     """
+    if nodes > 1:
+        yield {}
+        return
     loopback = next(
         name
         for name, addresses in psutil.net_if_addrs().items()

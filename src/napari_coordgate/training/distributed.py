@@ -85,7 +85,7 @@ class ProcessGroup:
         """Form the process group without a port at which others could connect."""
         dist.init_process_group(
             "nccl" if self.device.type == "cuda" else "gloo",
-            store=dist.FileStore(path, self.size),
+            store=dist.FileStore(path, self.size),  # type: ignore[attr-defined]
             rank=int(os.environ["LOCAL_RANK"]),
             world_size=self.size,
         )
