@@ -52,6 +52,7 @@ def test_trust_does_not_change_the_result_but_is_added_to_earlier_ones(world: Wo
     before = _pixels(plain)
     summary = judged(world)
     assert len(summary.done) == 4 and not plain.done[0].verdict
+    assert len(judged(world, maps=True).done) == len(judged(world, maps=True).up_to_date) == 4
     for name, pixels in _pixels(summary).items():
         np.testing.assert_allclose(pixels, before[name], rtol=1e-5, atol=1e-3)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
-from napari_coordgate.batch.trust import TrustFigures
+from napari_coordgate.batch.trust import TrustFigures, wants_trust
 from napari_coordgate.batch.worker import Batch, Task
 from napari_coordgate.config import BatchConfig
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.events import FileStatus
 from napari_coordgate.inference import output_dtype
 from napari_coordgate.io import read_image
+from napari_coordgate.trust.files import MAPS, map_path
 
 SAMPLED_FILES = 16
 """Number of files from which the size of all results is estimated."""
@@ -108,7 +109,10 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
     # An interrupted run noted what existed before: if that is gone, the new result is complete.
     is_complete = is_unchanged if earlier.status == "done" else not is_unchanged
     same_source = (earlier.size, earlier.modified_ns) == (source.size, source.modified_ns)
-    if is_complete and same_source and earlier.config_hash == task.batch.config_hash:
+    is_same = is_complete and same_source and earlier.config_hash == task.batch.config_hash
+    if is_same and _lacks_trust(task, earlier):
+        return replace(task, replace=True)  # by the same result
+    if is_same:
         trust = TrustFigures(earlier.verdict, earlier.contradicted, earlier.expected_error)
         return task.result("up_to_date", **trust._asdict())
     if is_complete and earlier.config_hash != task.batch.config_hash:
@@ -121,6 +125,15 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
         message = f"{target} already exists and was changed after the batch wrote it; {advice}."
         return task.result("failed", message=message)
     return replace(task, replace=True)
+
+
+def _lacks_trust(task: Task, earlier: TaskResult) -> bool:
+    """Whether a result was not judged, or its maps not written, as is asked for now."""
+    config = task.batch.config
+    lacks_maps = config.trust_maps and not any(
+        map_path(task.target, name).exists() for name in MAPS.values()
+    )
+    return lacks_maps or (wants_trust(config) and not earlier.verdict)
 
 
 def _result_bytes(source: Source, config: BatchConfig) -> int:

@@ -169,8 +169,6 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     if weights := universal_weights(config):
         del values["deconvolution"]["weights"]  # their content counts
         files.append(weights)
-    if wants_trust(config):  # results of earlier batches without it stay up to date
-        values |= {"trust": True, "trust_maps": config.trust_maps}
     settings = json.dumps(values, sort_keys=True)
     content = " ".join(map(file_hash, files))
     return hashlib.sha256(f"{content} {settings}".encode()).hexdigest()[:16]
