@@ -279,3 +279,34 @@ def test_imagej_keeps_colors_and_info(tmp_path: Path) -> None:
         assert kept["Info"].startswith("Key = value\n")
         np.testing.assert_array_equal(kept["LUTs"][1], green)
     assert read_image(tmp_path / "b.tif").original.info.strip() == "Key = value"
+
+
+def test_references_without_an_id_remove_nothing() -> None:
+    text = OME.format(planes=PLANE.format(c=0, z=0, t=0, exposure=1))
+    text = text.replace('<StageLabel Name="second"/>', '<StageLabel Name="second"/><SiteRef/>')
+    root = parse_ome_xml(read_ome_xml(text, 0).original.ome)
+    assert root is not None
+    assert root.find("Image/Pixels/TiffData") is not None
+
+
+def test_names_that_xml_cannot_hold_leave_readable_metadata(tmp_path: Path) -> None:
+    image = Image(np.zeros((2, 16, 20), np.uint16), "CYX", channel_names=("DA\0PI", "G\x1bFP"))
+    assert result(tmp_path / "b.ome.tif", image).channel_names == ("DAPI", "GFP")
+
+
+@pytest.mark.parametrize("end", [".ome.tif", ".tif"])
+def test_colors_of_other_forms_cost_no_result(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("0", data=np.zeros((3, 16, 20), np.uint16))
+    axes = [{"name": "c", "type": "channel"}]
+    axes += [{"name": name, "type": "space"} for name in "yx"]
+    channels = [{"color": color} for color in ("#00ff00", "red", None)]
+    stored: Any = {
+        "multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}],
+        "omero": {"channels": channels},
+    }
+    group.attrs.update(stored)
+    assert read_image(path).channel_colors == ("00FF00", "", "")
+    after = result(tmp_path / f"b{end}", read_image(path), "u2")
+    assert after.channel_colors[0] == "00FF00"

@@ -1,6 +1,7 @@
 """Physical sizes, channel names and optics of an image, and the units of files."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from napari_coordgate.version import __version__
 PixelSize = tuple[float, float]
 """(y, x) size of a pixel in um."""
 
+_RRGGBB = re.compile("[0-9A-F]{6}")
 _MICROMETERS = {
     1e6: "m meter metre",
     1e4: "cm centimeter centimetre",
@@ -71,8 +73,9 @@ class ImageMetadata(NamedTuple):
 
         A z step may be negative, for a stack that was taken downwards. Of a pixel that has only
         one size, it is that of both sides. White and black are what programs write
-        where no color was chosen.
+        where no color was chosen; text that is not RRGGBB is an unknown color.
         """
+        colors = [color if _RRGGBB.fullmatch(color) else "" for color in channel_colors]
         y, x = map(_positive, pixel_size_um)
         y, x = y or x, x or y
         return cls(
@@ -81,7 +84,7 @@ class ImageMetadata(NamedTuple):
             _positive(time_step_s),
             tuple(channel_names) if any(channel_names) else (),
             optics or OpticalMetadata(),
-            tuple(channel_colors) if set(channel_colors) - {"", "FFFFFF", "000000"} else (),
+            tuple(colors) if set(colors) - {"", "FFFFFF", "000000"} else (),
             processing or None,
         )
 

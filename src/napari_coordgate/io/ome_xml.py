@@ -5,6 +5,8 @@ and refuses a document for one unknown element or size of 0, which many files ha
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from xml.etree import ElementTree
 
 from napari_coordgate.io.metadata import ImageMetadata, Original, micrometers, seconds
@@ -35,11 +37,11 @@ def parse_ome_xml(xml: str) -> Element | None:
 
 def read_ome_xml(xml: str, image: int = 0) -> ImageMetadata:
     """Metadata of an image of a document, with the part of it that is about this image."""
-    root = parse_ome_xml(xml)
-    if root is None or not _keep_image(root, image):
+    documents = _split_ome_xml(xml)
+    root = parse_ome_xml(documents[image]) if image < len(documents) else None
+    if root is None:
         return ImageMetadata()
-    metadata = stated_in_ome_xml(root)
-    return metadata._replace(original=Original(ome=ElementTree.tostring(root, "unicode")))
+    return stated_in_ome_xml(root)._replace(original=Original(ome=documents[image]))
 
 
 def ome_image_names(xml: str) -> list[str]:
@@ -85,19 +87,26 @@ def select_in_ome_xml(xml: str, subset: Mapping[str, Sequence[int]]) -> str:
     return ElementTree.tostring(root, "unicode")
 
 
-def _keep_image(root: Element, number: int) -> bool:
-    """Remove the other images and what only they refer to; returns whether there is this one."""
-    images = root.findall("Image")
-    if len(images) == 1:
-        return number == 0
-    before = _references(root)
-    for image in images[:number] + images[number + 1 :]:
-        root.remove(image)
-    known = {element.get("ID") for element in root.iter() if not _is_reference(element)}
-    _remove(root, lambda element: _is_reference(element) and element.get("ID") not in known)
-    orphans = before - _references(root)
-    _remove(root, lambda element: not _is_reference(element) and element.get("ID") in orphans)
-    return number < len(images)
+@lru_cache(maxsize=1)
+def _split_ome_xml(xml: str) -> tuple[str, ...]:
+    """Documents of one image each; cached, as the images of a file are read one after another."""
+    root = parse_ome_xml(xml)
+    images = [] if root is None else root.findall("Image")
+    if root is None or len(images) == 1:
+        return () if root is None else (ElementTree.tostring(root, "unicode"),)
+    references = _references(root)
+    return tuple(_document_of(root, image, references) for image in images)
+
+
+def _document_of(root: Element, image: Element, references: set[str]) -> str:
+    """Document without the other images and what only they refer to."""
+    part = Element(root.tag, root.attrib)
+    part.extend(deepcopy(child) for child in root if child.tag != "Image" or child is image)
+    known = {element.get("ID") for element in part.iter() if not _is_reference(element)}
+    _remove(part, lambda element: _is_reference(element) and element.get("ID") not in known)
+    orphans = references - _references(part)
+    _remove(part, lambda element: not _is_reference(element) and element.get("ID") in orphans)
+    return ElementTree.tostring(part, "unicode")
 
 
 def _remove(root: Element, is_wrong: Callable[[Element], bool]) -> None:
@@ -107,8 +116,8 @@ def _remove(root: Element, is_wrong: Callable[[Element], bool]) -> None:
                 parent.remove(child)
 
 
-def _references(root: Element) -> set[str | None]:
-    return {element.get("ID") for element in root.iter() if _is_reference(element)}
+def _references(root: Element) -> set[str]:
+    return {element.get("ID", "") for element in root.iter() if _is_reference(element)} - {""}
 
 
 def _is_reference(element: Element) -> bool:

@@ -1,5 +1,6 @@
 """OME-XML for an image: that of its source, with the pixels and what has changed."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,8 @@ _ORDER: Mapping[str, str] = MappingProxyType(
     }
 )
 """Order of the children of an element in the schema."""
+_NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters, as of names in other files, with which no program could parse the document."""
 _OF_CHANNELS = MappingProxyType(
     {"wavelengths_nm": "EmissionWavelength", "excitations_nm": "ExcitationWavelength"}
 )
@@ -74,7 +77,7 @@ def ome_xml_of(
     _insert(pixels, pixels_in)
     metadata = metadata.for_channels(lengths.get("C", 1))
     _set_changed(root, image, pixels, metadata, stated_in_ome_xml(root))
-    return ElementTree.tostring(root, "unicode", xml_declaration=True)
+    return _NOT_XML.sub("", ElementTree.tostring(root, "unicode", xml_declaration=True))
 
 
 def tiff_data(planes: int) -> Element:
@@ -133,7 +136,7 @@ def _sizes(metadata: ImageMetadata) -> tuple[float | None, ...]:
 
 
 def _changes(optics: OpticalMetadata, former: OpticalMetadata) -> dict[str, Any]:
-    """Values that differ, without where they stand."""
+    """Values that differ, without their sources."""
     new, old = optics.values(), former.values()
     return {name: value for name, value in new.items() if value != old.get(name)}
 

@@ -28,7 +28,7 @@ _OF_STORE = frozenset(
         "image-label",
     ]
 )
-"""Attributes that are written anew, or about other images and labels in a store."""
+"""Attributes that are not copied: they are rewritten, or about other images in a store."""
 _OF_LEVELS = ("axes", "datasets", "version", "type", "metadata", "coordinateTransformations")
 """Entries of a multiscale that are about its levels."""
 
@@ -66,7 +66,9 @@ def read_zarr_attributes(
         known.get("Z"),
         known.get("T"),
         [str(channel.get("label", "")) for channel in channels],
-        channel_colors=[str(channel.get("color", "")).upper()[:6] for channel in channels],
+        channel_colors=[
+            str(channel.get("color", "")).removeprefix("#").upper()[:6] for channel in channels
+        ],
         processing=attributes.get(_PROCESSING),
     )
     original = {
