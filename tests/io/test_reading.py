@@ -54,6 +54,7 @@ def test_more_unnamed_axes_must_be_stated(tmp_path: Path) -> None:
     [
         ("ZYX", "are 3 letters for 4 axes"),
         ("", "are 0 letters"),
+        ("TSZYXC", "are 6 letters for 4 axes"),
         ("QZYX", "have letters other than TCZYXS"),
         ("ZZYX", "name an axis twice"),
         ("TCZX", "do not contain Y and then X"),

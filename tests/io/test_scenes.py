@@ -175,3 +175,17 @@ def test_a_set_of_files_is_found_from_each_of_them(tmp_path: Path, root: str) ->
             found = read_images(tmp_path / f"{name}.ome.tif")
         assert [image.pixel_size_um for image in found] == [(0.5, 0.5), (0.25, 0.25)]
         np.testing.assert_array_equal([image.pixels for image in found], PLANES[:2])
+
+
+def test_an_integer_is_the_number_of_a_scene_even_if_another_one_has_it_as_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "series.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number in range(3):
+            file.write(PLANES[number], metadata={"axes": "YX", "Name": str(number + 1)})
+    for number in range(3):
+        np.testing.assert_array_equal(read_image(path, scene=number).pixels, PLANES[number])
+    np.testing.assert_array_equal(read_image(path, scene="1").pixels, PLANES[0])
+    with pytest.raises(ImageError, match='no scene "4"'):
+        read_image(path, scene=4)

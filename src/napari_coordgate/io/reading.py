@@ -15,6 +15,7 @@ from napari_coordgate.io.image import (
     AXES,
     Image,
     alpha_sample,
+    check_axes,
     plane_indices,
     selected_elements,
 )
@@ -114,8 +115,15 @@ def read_image(
             stacklevel=2,
         )
     names = [one.name for one in scenes]
-    number = 0 if scene is None else select_scenes(names, str(scene), path)[0]
+    number = 0 if scene is None else _scene_number(names, scene, path)
     return open_scene(path, scenes, number, axes)
+
+
+def _scene_number(names: Sequence[str], scene: str | int, path: Path) -> int:
+    """Number of a scene; an integer is a number even if it is the name of another one."""
+    if isinstance(scene, int) and 0 <= scene < len(names):
+        return scene
+    return select_scenes(names, str(scene), path)[0]
 
 
 def read_images(
@@ -206,7 +214,8 @@ def open_scene(path: Path, scenes: Sequence[Scene], number: int, axes: str | Non
         raise read_error(path, error) from error
     name = scene.name if len(scenes) > 1 else None
     letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
-    num_channels = data.shape[letters.find("C")] if "C" in letters else 1
+    check_axes(letters, data.shape, str(path))
+    num_channels = data.shape[letters.index("C")] if "C" in letters else 1
     stated = metadata.for_channels(num_channels)._asdict()
     return _drop_opaque_alpha(Image(data, letters, path=path, scene=name, **stated))
 
