@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -92,3 +93,15 @@ def test_wanted_scenes_of_one_file_are_deblurred_and_the_others_named(empty: Wor
     config = BatchConfig(selection=Selection(scenes="9"))
     failed = deblur_folder(path, empty.output, empty.model, config=config, device="cpu").failed
     assert 'no scene "9"; it has 3 scenes' in failed[0].message
+
+
+def test_images_of_a_zipped_store_are_deblurred(empty: World) -> None:
+    store = empty.folder.with_name("plate.ome.zarr")
+    write_plate_of_frames(store)
+    with ZipFile(empty.folder / "plate.ome.zarr.zip", "w") as archive:
+        for file in store.rglob("*"):
+            archive.write(file, file.relative_to(store))
+    summary = deblur_folder(empty.folder, empty.output, empty.model, device="cpu")
+    assert {file.scene for file in summary.done} == {"A/1/0", "A/1/1", "A/2/0"}
+    names = ["plate.A-1-0.ome.tif", "plate.A-1-1.ome.tif", "plate.A-2-0.ome.tif"]
+    assert sorted(path.name for path in empty.output.glob("*.tif")) == names

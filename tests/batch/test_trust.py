@@ -1,22 +1,25 @@
 """A batch says where its results can be trusted, if asked."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_coordgate.batch import BatchSummary, deblur_folder
 from napari_coordgate.batch.sources import REPORT_NAME
 from napari_coordgate.config import BatchConfig
+from napari_coordgate.events import Event, FileChanged
 from napari_coordgate.io import read_image
 from tests.batch.conftest import World
+
+METHOD: Any = {"method": "richardson-lucy", "num_iter": 5}
 
 
 def judged(world: World, maps: bool = False) -> BatchSummary:
     psf_field = world.write_psf_field(1.5)
-    config = BatchConfig(
-        trust=True, trust_maps=maps, deconvolution={"method": "richardson-lucy", "num_iter": 5}
-    )
+    config = BatchConfig(trust=True, trust_maps=maps, deconvolution=METHOD)
     return deblur_folder(world.folder, world.output, psf_field, config=config)
 
 
@@ -45,9 +48,26 @@ def test_maps_are_written_beside_the_results(world: World) -> None:
     assert len(list(world.output.rglob("*.detail_um.ome.tif"))) == 4
 
 
+def test_a_result_that_fails_at_the_end_leaves_no_maps(world: World) -> None:
+    psf_field = world.write_psf_field(1.5)
+    path = world.write("growing.tif", planes=20)
+    config = BatchConfig(pattern="growing.tif", trust=True, trust_maps=True, deconvolution=METHOD)
+
+    def touch_when_running(event: Event) -> None:
+        if isinstance(event, FileChanged) and event.status == "running":
+            os.utime(path, ns=(1, 1))
+
+    (failed,) = deblur_folder(
+        world.folder, world.output, psf_field, config=config, callback=touch_when_running
+    ).failed
+    assert "was changed while" in failed.message
+    assert not list(world.output.rglob("*.tif"))
+    assert len(deblur_folder(world.folder, world.output, psf_field, config=config).done) == 1
+
+
 def test_trust_does_not_change_the_result_but_is_added_to_earlier_ones(world: World) -> None:
     psf_field = world.write_psf_field(1.5)
-    config = BatchConfig(deconvolution={"method": "richardson-lucy", "num_iter": 5})
+    config = BatchConfig(deconvolution=METHOD)
     plain = deblur_folder(world.folder, world.output, psf_field, config=config)
     before = _pixels(plain)
     summary = judged(world)

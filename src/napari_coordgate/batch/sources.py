@@ -6,12 +6,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from napari_coordgate.config import OutputFormat
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import IMAGE_SUFFIXES, file_name_part, is_image
 from napari_coordgate.io.ome_zarr import is_zarr
+from napari_coordgate.io.zarr_stores import is_zip
 
 REPORT_NAME = "deblur-report.jsonl"
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
@@ -134,10 +135,14 @@ def _source(folder: Path, path: Path, name: str, problem: str) -> Source:
         problem = "the name is not valid UTF-8; rename it"
     try:
         path.stat()
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
+        is_image = _has_image_suffix(path) or is_zarr(path)
     except OSError as error:
         problem, is_image = f"it cannot be read ({(error.strerror or '').lower()})", True
     return Source(folder / readable, readable, *size_and_mtime(path), is_image, problem)
+
+
+def _has_image_suffix(path: PurePath) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_zip(path)
 
 
 def _walk(folder: Path, exclude: Path) -> Iterator[tuple[Path, str]]:
@@ -163,7 +168,7 @@ def _file_and_scene(key: str) -> tuple[str, str]:
     """File of a source, and its scene, which is empty if the file has only one image."""
     parts = key.split("/")
     for end, part in enumerate(parts[:-1], start=1):
-        if PurePosixPath(part).suffix.lower() in IMAGE_SUFFIXES:
+        if _has_image_suffix(PurePosixPath(part)):
             return "/".join(parts[:end]), "/".join(parts[end:])
     return key, ""
 
@@ -178,5 +183,6 @@ def _with_scene(stem: str, scene: str) -> str:
 def _without_suffixes(name: str) -> str:
     """``plate/a.ome.tif`` without its ``.ome.tif``; other dots are kept."""
     path = PurePosixPath(name)
+    path = path.with_suffix("") if path.suffix.lower() == ".zip" else path
     stem = path.stem[:-4] if path.stem.lower().endswith(".ome") else path.stem
     return str(path.with_name(stem or path.name))

@@ -158,12 +158,8 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     del values["selection"]["scenes"]  # each has a result of its own
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
-    for name in (
-        "intensity",
-        "dark_gray",
-        "bright_gray",
-        "whole_frame",
-    ):  # earlier results stay up to date
+    # Without newer settings at their defaults, so that earlier results stay up to date.
+    for name in ("intensity", "dark_gray", "bright_gray", "whole_frame"):
         if getattr(config, name) == FileConfig.model_fields[name].default:
             del values[name]
     if weights := universal_weights(config):
@@ -341,13 +337,13 @@ def _assess(
 ) -> _Done:
     """Deblur a file with its trust; its maps are written if that was asked for."""
     image, alignment, batch = opened.image, opened.alignment, task.batch
-    with ExitStack() as stack:
-        out = stack.enter_context(create_output(task, image, opened.tile_shape))
+    # The maps get their names after the result, and none if it gets none.
+    with ExitStack() as maps, create_output(task, image, opened.tile_shape) as out:
 
         def create_map(name: str) -> Any:
             path, kind = map_path(task.target, MAPS[name]), np.dtype(np.float32)
             file = create_image(path, image, dtype=kind, overwrite=task.replace)
-            return stack.enter_context(file)
+            return maps.enter_context(file)
 
         def show(event: Event) -> None:
             if isinstance(event, Progress):

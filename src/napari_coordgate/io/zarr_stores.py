@@ -3,12 +3,14 @@
 import os
 import re
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 from napari_coordgate.errors import ImageError
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+(.+)", re.IGNORECASE)
+_MAX_TEXT_BYTES = 2**30
+"""A zip file with a larger text is damaged, or malicious: a few MB expand to this."""
 _METADATA = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -28,7 +30,7 @@ def as_path(path: str | Path) -> Path:
     return cast("Path", RemotePath(path)) if is_address else Path(path)
 
 
-def is_zip(path: Path) -> bool:
+def is_zip(path: PurePath) -> bool:
     """Whether a file is a zipped zarr store, by its name."""
     return path.name.lower().endswith((".zarr.zip", ".ozx"))
 
@@ -61,7 +63,13 @@ def read_text(file: Path) -> str:
             inside = _folder_in_zip(archive), file.relative_to(archive).as_posix()
             name = "/".join(filter(None, inside))
             with zipfile.ZipFile(archive) as opened:
-                found = opened.read(name) if name in opened.namelist() else b""
+                if name not in opened.namelist():
+                    return ""
+                # The directory of a zip file may claim any size.
+                with opened.open(name) as entry:
+                    found = entry.read(_MAX_TEXT_BYTES + 1)
+            if len(found) > _MAX_TEXT_BYTES:
+                raise ImageError(f"{file} is too large; make the zip file again.")
             return found.decode(errors="replace")
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
