@@ -1,5 +1,7 @@
 """Laws of deblurring several channels in one run, each with its own blur or model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, Note
 from napari_coordgate.inference import deblur
 from napari_coordgate.inference.channels import lens_at
+from napari_coordgate.inference.mismatch import Mismatch
 from napari_coordgate.io import Image
 from napari_coordgate.io.optical_metadata import stated_optics
 from napari_coordgate.optics import PSFField
@@ -61,3 +64,18 @@ def test_one_blur_for_several_wavelengths_is_noted() -> None:
         deblur(two_channels(*waves), field_at(520), config=CONFIG, callback=events.append)
         notes = [event.text for event in events if isinstance(event, Note)]
         assert any("channels of 461, 670 nm" in note for note in notes) is is_noted
+
+
+def test_each_channel_is_checked_with_its_own_blur_even_if_names_are_other_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked = []
+
+    def record(image: Image, *_: object) -> Mismatch:
+        checked.append(image.channel_names)
+        return Mismatch()
+
+    monkeypatch.setattr("napari_coordgate.inference.channels.find_mismatch", record)
+    image = replace(two_channels(461, 670), channel_names=("1", "0"))
+    deblur(image, LENS, config=CONFIG)
+    assert checked == [("1",), ("0",)]

@@ -83,7 +83,12 @@ def find_mismatches(
         return found._replace(note=" ".join(filter(None, [found.note, _one_blur_note(image)])))
     all_found = [
         find_mismatch(
-            image.select(Selection(channels=str(channel))), reference, camera, window, runtime
+            # A range, as a number may be the name of another channel.
+            image.select(Selection(channels=f"{channel}:{channel + 1}")),
+            reference,
+            camera,
+            window,
+            runtime,
         )
         for channel, (reference, _) in enumerate(deblurrer.channels)
     ]
