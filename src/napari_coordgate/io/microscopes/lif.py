@@ -61,6 +61,8 @@ def lif_scenes(path: Path) -> list[Scene]:
         for image in images:
             description, offset = image.xml_element, image.memory_block.offset
             tiles = _tiles(description)
+            if tiles.length > snapshot.size:
+                raise ValueError("it has more tiles than bytes")
             for tile in range(tiles.length):
                 name = image.name if tiles.length == 1 else f"{image.name} tile {tile}"
                 start = offset + tile * tiles.stride
