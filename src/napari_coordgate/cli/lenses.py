@@ -59,7 +59,7 @@ def lens_for(image: Image, channel: int = 0) -> Lens:
 
 
 def optics_of(image: Image, channel: int = 0) -> Lens:
-    """Lens without aberrations as the file of an image states it, saying where each value stands.
+    """Lens without aberrations as the file of an image states it, with the source of each value.
 
     Raises SettingsError that lists what the file does not state.
     """

@@ -17,7 +17,7 @@ _WORDS = {
 
 
 def lens_from_metadata(image: Image, channel: int = 0) -> dict[str, Stated[float]]:
-    """Values of a `Lens` that the file of an image states for a channel, and where they stand.
+    """Values of a `Lens` that the file of an image states for a channel, and their sources.
 
     Parameters
     ----------

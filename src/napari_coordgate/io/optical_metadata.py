@@ -13,7 +13,7 @@ V = TypeVar("V", float, str)
 
 @dataclass(frozen=True)
 class Stated(Generic[V]):
-    """A value that a file states, and where it stands, such as "OME-XML Objective LensNA"."""
+    """A value that a file states, and its source, such as "OME-XML Objective LensNA"."""
 
     value: V
     source: str
@@ -89,7 +89,7 @@ class OpticalMetadata:
         return replace(kept, **wrong)
 
     def values(self) -> dict[str, Any]:
-        """Stated values by name, without where they stand; one for each channel in a tuple."""
+        """Stated values by name, without their sources; one for each channel in a tuple."""
         values: dict[str, Any] = {}
         for name in (field.name for field in fields(self)):
             stated = getattr(self, name)
@@ -100,7 +100,7 @@ class OpticalMetadata:
         return values
 
     def described(self) -> dict[str, str]:
-        """Text of each stated value, and where it stands, by name; one for all channels."""
+        """Text of each stated value with its source, by name; one for all channels."""
         texts = {}
         for field in fields(self):
             stated = [item for item in _listed(getattr(self, field.name)) if item is not None]
@@ -170,7 +170,7 @@ _NA_IN_NAME = re.compile(
 _MAX_TEXT = 200
 
 Found = tuple[Any, str]
-"""A value as a file has it, and where it stands."""
+"""A value as a file has it, and its source."""
 
 
 def stated_optics(

@@ -87,7 +87,7 @@ def info_with_ours(info: str, values: Mapping[str, Any]) -> str | None:
 def imagej_optics(info: str) -> OpticalMetadata:
     """Metadata in ImageJ's info: lines "key = value", or the JSON of Micro-Manager.
 
-    A key that stands there with several values, as of all objectives of a turret, is left out.
+    A key with several values, as of all objectives of a turret, is left out.
     """
     if info.lstrip().startswith("{"):
         try:

@@ -134,7 +134,7 @@ def stated_values(layer: ImageLayer, image: Image) -> dict[str, Stated[float]]:
 
 
 def stated_note(stated: dict[str, Stated[float]], others: str) -> str:
-    """Where values of an image stand; ``others`` says what all others are."""
+    """Sources of the values of an image; ``others`` says what all others are."""
     values = [
         f"{label_of(name)} {item.value:g} {unit_of(name)}".strip() + f" ({item.source})"
         for name, item in stated.items()

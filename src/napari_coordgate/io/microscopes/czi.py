@@ -258,7 +258,7 @@ def _optics(xml: ElementTree.Element) -> OpticalMetadata:
 
 
 def _name_of(device: ElementTree.Element, source: str) -> tuple[str | None, str]:
-    """Model of a device, else its name, and where it stands."""
+    """Model of a device, else its name, and the source."""
     if model := device.findtext("Manufacturer/Model"):
         return model, f"{source} Model"
     return device.get("Name"), f"{source} Name"
