@@ -77,5 +77,16 @@ def test_trust_does_not_change_the_result_but_is_added_to_earlier_ones(world: Wo
         np.testing.assert_allclose(pixels, before[name], rtol=1e-5, atol=1e-3)
 
 
+def test_a_lens_without_a_frame_is_for_the_frame_of_each_image(
+    world: World, tmp_path: Path
+) -> None:
+    lens = tmp_path / "lens.yaml"
+    lens.write_text("sigma_center_px: 0.8\nsigma_edge_px: 1.5\npixel_size_um: 0.5\n")
+    config = BatchConfig(trust=True, deconvolution={"method": "richardson-lucy", "num_iter": 5})
+    summary = deblur_folder(world.folder, world.output, lens, config=config)
+    assert len(summary.done) == 4, [file.message for file in summary.failed]
+    assert all(file.verdict for file in summary.done)
+
+
 def _pixels(summary: BatchSummary) -> dict[Path, np.ndarray]:
     return {f.source: read_image(f.output).pixels for f in summary.done if f.output is not None}

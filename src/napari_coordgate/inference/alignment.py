@@ -22,12 +22,13 @@ RESAMPLING_BYTES_PER_PIXEL = 16
 
 
 class FrameAlignment(NamedTuple):
-    """Window of the frame that an image shows, and a note for the user (may be empty).
+    """Window of the frame that an image shows, the frame, and a note for the user (may be empty).
 
     The window and the image differ in shape if the image shows the whole frame at another size.
     """
 
     window: Window
+    frame_shape: tuple[int, int]
     note: str = ""
 
 
@@ -59,16 +60,18 @@ def align_to_frame(
     is_known = image.pixel_size_um is not None and model.pixel_size_um is not None
     same_view = _is_same_view(image, model, window)
     if window.shape == shape and same_view:
-        return FrameAlignment(window)
+        return FrameAlignment(window, frame.shape)
     if window.shape == shape:
         return FrameAlignment(
             window,
+            frame.shape,
             f"{name} has a pixel size of {image.pixel_size_um} um, but the {what} is for "
             f"{model.pixel_size_um} um: the blur may differ.",
         )
     if same_view and (is_known or whole_frame):
         return FrameAlignment(
             window,
+            frame.shape,
             f"{name} is {format_shape(shape)} pixels and is assumed to show the whole frame of "
             f"{format_shape(frame.shape)} pixels: it is resampled to that size, deblurred and "
             "resampled back.",

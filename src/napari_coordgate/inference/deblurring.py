@@ -241,10 +241,10 @@ def window_of(
     """Window of the frame that an image shows; warns if it is resampled, or of other pixel size."""
     if isinstance(origin, FrameAlignment):
         return origin.window
-    window, note = align_to_frame(image, reference, origin, whole_frame=config.whole_frame)
-    if note:
-        warnings.warn(note, FrameMismatchWarning, stacklevel=3)
-    return window
+    alignment = align_to_frame(image, reference, origin, whole_frame=config.whole_frame)
+    if alignment.note:
+        warnings.warn(alignment.note, FrameMismatchWarning, stacklevel=3)
+    return alignment.window
 
 
 def output_dtype(image: PixelArray, config: DeblurConfig) -> np.dtype[Any]:

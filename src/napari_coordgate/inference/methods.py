@@ -20,6 +20,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.config.deconvolution import METHODS
 from napari_coordgate.errors import ModelError, PSFError, SettingsError
+from napari_coordgate.inference.alignment import FrameAlignment
 from napari_coordgate.inference.channels import (
     AnyDeblurrer,
     ChannelDeblurrer,
@@ -159,6 +160,8 @@ class DeblurMethod:
             return None
         if origin is None:
             return image.frame_shape
+        if isinstance(origin, FrameAlignment):
+            return origin.frame_shape
         calibration = getattr(self.source, "calibration", None)
         if calibration is None or calibration.frame_shape is None:
             raise SettingsError(
