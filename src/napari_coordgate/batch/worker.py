@@ -341,8 +341,13 @@ def _assess(
     with ExitStack() as maps, create_output(task, image, opened.tile_shape) as out:
 
         def create_map(name: str) -> Any:
-            path, kind = map_path(task.target, MAPS[name]), np.dtype(np.float32)
-            file = create_image(path, image, dtype=kind, overwrite=task.replace)
+            file = create_image(
+                map_path(task.target, MAPS[name]),
+                image,
+                dtype=np.float32,
+                overwrite=task.replace,
+                compression=batch.config.compression,
+            )
             return maps.enter_context(file)
 
         def show(event: Event) -> None:
