@@ -8,7 +8,7 @@ import pytest
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Lens, Selection
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, Note
-from napari_coordgate.inference import deblur
+from napari_coordgate.inference import assess, deblur
 from napari_coordgate.inference.channels import lens_at
 from napari_coordgate.inference.mismatch import Mismatch
 from napari_coordgate.io import Image
@@ -38,6 +38,17 @@ def test_a_lens_has_psfs_for_the_wavelength_of_each_channel() -> None:
         alone = deblur(image.data[channel, :1], field_at(wave), config=CONFIG, runtime=RUNTIME)
         np.testing.assert_allclose(result[channel, :1], alone, rtol=1e-5)
         assert not np.allclose(result[1 - channel, :1], alone, rtol=1e-3)
+
+
+def test_each_channel_is_judged_with_its_own_blur() -> None:
+    image = two_channels(461, 670)
+    judged = assess(image, LENS, config=CONFIG)
+    np.testing.assert_allclose(judged.image, deblur(image, LENS, config=CONFIG, runtime=RUNTIME))
+    assert judged.contradiction_map is not None
+    alone = assess(image.data[1, 2], field_at(670), config=CONFIG, runtime=RUNTIME)
+    np.testing.assert_allclose(judged.contradiction_map[1, 2], alone.contradiction_map, rtol=1e-3)
+    subjects = [finding.subject for finding in judged.verdict.findings]
+    assert len(subjects) == len(set(subjects))
 
 
 def test_aberrations_are_lengths_at_another_wavelength() -> None:

@@ -23,11 +23,12 @@ from napari_coordgate.config import (
 from napari_coordgate.events import Event, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, resample
+from napari_coordgate.inference.channels import ChannelDeblurrer, check_channels
 from napari_coordgate.inference.deblurrers import Deblurrer
 from napari_coordgate.inference.deblurring import memory_errors, output_dtype, window_of
 from napari_coordgate.inference.intensity import IntensityRanges
 from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
-from napari_coordgate.inference.mismatch import check_image, strict_error
+from napari_coordgate.inference.mismatch import strict_error
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.inference.universal import UNKNOWN_NOISE, Result, UniversalDeblurrer
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
@@ -225,19 +226,27 @@ def assess_events(
         config = config.replace(camera=as_settings(camera, Camera, "camera"))
     runtime = as_settings(runtime, DeblurRuntime, "runtime").on(device)
     method = DeblurMethod.of(model, psf_field, config, runtime)
-    reference, deblurrer = method.prepare(image, origin, cancel)
+    reference, deblurrer = method.prepare_channels(image, origin, cancel)
     window = window_of(image, reference, origin, config)
     with memory_errors(image):
-        checked = check_image(image, reference, config.camera, window, runtime)
-        assessor = _Assessor.of(reference, deblurrer, image, window, config)
-        result = _allocated(assessor, image, config, out, create_map)
+        checked = check_channels(image, reference, deblurrer, config.camera, window, runtime)
+        axis: int | None = None
+        if isinstance(deblurrer, ChannelDeblurrer):
+            channels, axis = deblurrer.channels, deblurrer.axis
+        else:
+            channels = [(reference, deblurrer)]
+        assessors = [_Assessor.of(*channel, image, window, config) for channel in channels]
+        result = _allocated(assessors[0], image, config, out, create_map)
     if runtime.strict and checked is not None and checked.verdict == "red":
         raise strict_error(f"{image.name}: {checked.message}")
     planes: list[PlaneSummary] = []
 
     def process(source: PlaneView, target: PlaneView, name: str, check: Check) -> Iterator[None]:
         with memory_errors(image):
-            planes.append((yield from assessor.process(source, target, result, name, check)))
+            number = 0 if axis is None else source.index[axis]
+            assert isinstance(number, int)
+            assessed = assessors[number].process(source, target, result, name, check)
+            planes.append((yield from assessed))
 
     steps = deblurrer.steps(window.shape)
     yield from with_warnings(
@@ -245,7 +254,8 @@ def assess_events(
             image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
         )
     )
-    notes = assessor.notes if checked is not None else (_NOT_CHECKED, *assessor.notes)
+    stated = dict.fromkeys(note for assessor in assessors for note in assessor.notes)
+    notes = tuple(stated) if checked is not None else (_NOT_CHECKED, *stated)
     is_measured = isinstance(reference, Model) or is_measured_blur(reference)
     return DeblurResult(*result, verdict_of(checked, planes, notes, is_measured=is_measured))
 

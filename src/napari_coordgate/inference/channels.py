@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from napari_coordgate.calibration.checking import Check, Finding
 from napari_coordgate.config import Camera, DeblurRuntime, Lens, Scaling, Selection
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.deblurrers import Deblurrer
-from napari_coordgate.inference.mismatch import Mismatch, find_mismatch
+from napari_coordgate.inference.mismatch import Mismatch, check_image, find_mismatch
 from napari_coordgate.io import Image, PlaneIndex
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -94,6 +95,35 @@ def find_mismatches(
     ]
     messages, notes = (dict.fromkeys(texts) for texts in zip(*all_found, strict=True))
     return Mismatch(" ".join(filter(None, messages)), " ".join(filter(None, notes)))
+
+
+def check_channels(
+    image: Image,
+    reference: Model | PSFField,
+    deblurrer: AnyDeblurrer,
+    camera: Camera,
+    window: Window,
+    runtime: DeblurRuntime,
+) -> Check | None:
+    """Check of an image, or the worst finding of each kind where channels have their own blur."""
+    if not isinstance(deblurrer, ChannelDeblurrer):
+        return check_image(image, reference, camera, window, runtime)
+    checks = [
+        check_image(
+            image.select(Selection(channels=str(channel))), reference, camera, window, runtime
+        )
+        for channel, (reference, _) in enumerate(deblurrer.channels)
+    ]
+    found = [check for check in checks if check is not None]
+    if not found:
+        return None
+    worst: dict[str, Finding] = {}
+    for verdict in ("red", "amber", "green"):
+        for finding in (one for check in found for one in check.findings):
+            if finding.verdict == verdict:
+                worst.setdefault(finding.subject, finding)
+    notes = dict.fromkeys(note for check in found for note in check.notes)
+    return Check(tuple(worst.values()), tuple(notes))
 
 
 def _one_blur_note(image: Image) -> str:
