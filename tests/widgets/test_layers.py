@@ -64,6 +64,16 @@ def test_the_pixel_size_is_converted_to_um(unit: tuple[str, float]) -> None:
     assert pixel_size_um(layer) == pytest.approx((0.5 * factor, 0.25 * factor))
 
 
+def test_the_pixel_size_is_that_of_the_whole_transform() -> None:
+    """Plugins put the size into the affine matrix, and a stage turns the camera."""
+    affine = np.diag([3.0, 0.4, 0.2, 1.0])
+    stack = ImageLayer(np.zeros((2, 4, 5)), affine=affine, units=("um",) * 3, rotate=(0, 0, 0))
+    assert pixel_size_um(stack) == pytest.approx((0.4, 0.2))
+    assert image_of(stack).z_step_um == pytest.approx(3.0)
+    turned = ImageLayer(np.zeros((4, 5)), scale=(0.5, 0.5), rotate=30, units=("um", "um"))
+    assert pixel_size_um(turned) == pytest.approx((0.5, 0.5))
+
+
 def test_without_units_there_is_no_pixel_size() -> None:
     assert pixel_size_um(ImageLayer(np.zeros((4, 5)), scale=(2, 2))) is None
 
@@ -88,6 +98,8 @@ def test_a_result_has_the_transform_and_appearance_of_its_source() -> None:
         axis_labels=("t", "y", "x"),
         contrast_limits=(0.2, 0.7),
         colormap="magma",
+        blending="additive",
+        opacity=0.6,
     )
     result = ImageLayer(np.ones((2, 4, 5)), **copy_transform(source), **copy_appearance(source))
     np.testing.assert_allclose(result.extent.world, source.extent.world)
@@ -96,6 +108,7 @@ def test_a_result_has_the_transform_and_appearance_of_its_source() -> None:
     assert result.axis_labels == source.axis_labels
     assert result.contrast_limits == source.contrast_limits
     assert result.colormap.name == "magma"
+    assert (result.blending, result.opacity) == ("additive", 0.6)
 
 
 def test_a_plane_has_the_transform_of_its_stack() -> None:

@@ -125,18 +125,40 @@ def guess_axes(layer: ImageLayer) -> str:
 
 def pixel_size_um(layer: ImageLayer) -> tuple[float, float] | None:
     """(y, x) pixel size of a layer in um; None where its units are pixels."""
-    sizes = []
-    for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
-        if "[length]" not in unit.dimensionality:
-            return None
-        sizes.append(float((scale * unit).to("micrometer").magnitude))
-    return sizes[0], sizes[1]
+    height, width = (step_of(layer, axis, "micrometer") for axis in (-2, -1))
+    return None if height is None or width is None else (height, width)
+
+
+def step_of(layer: ImageLayer, axis: int, unit: str) -> float | None:
+    """Distance of neighbors along an axis in a unit; None if the layer's units are of another kind.
+
+    It is that of the whole transform from pixels to the world, which may also turn the axis.
+    """
+    pixel = np.zeros((2, layer.ndim))
+    pixel[1, axis] = 1
+    start, end = (np.asarray(layer.data_to_world(point)) for point in pixel)
+    own = layer.units[axis]
+    if not own.is_compatible_with(unit):
+        return None
+    return float((np.linalg.norm(end - start) * own).to(unit).magnitude)
 
 
 def image_of(layer: ImageLayer, axes: str | None = None) -> Image:
-    """Layer as an image of the core, with its pixel size; lazy pixels stay lazy."""
+    """Layer as an image of the core, with its pixel size and steps; lazy pixels stay lazy."""
     axes = guess_axes(layer) if axes is None else axes
-    return Image(pixels_of(layer), axes, pixel_size_um(layer), title=layer.name)
+    units = {"Z": "micrometer", "T": "second"}
+    steps = {
+        letter: step_of(layer, axes.index(letter), unit) if letter in axes else None
+        for letter, unit in units.items()
+    }
+    return Image(
+        pixels_of(layer),
+        axes,
+        pixel_size_um(layer),
+        title=layer.name,
+        z_step_um=steps["Z"],
+        time_step_s=steps["T"],
+    )
 
 
 def plane_on_view(viewer: Viewer, layer: ImageLayer) -> tuple[int, ...]:
@@ -200,12 +222,14 @@ def copy_transform(layer: ImageLayer, ndim: int | None = None) -> dict[str, Any]
 
 
 def copy_appearance(layer: ImageLayer) -> dict[str, Any]:
-    """Layer options with the contrast and colors of another layer."""
+    """Layer options with the contrast, colors and blending of another layer."""
     return {
         "contrast_limits": tuple(layer.contrast_limits),
         "colormap": layer.colormap,
         "gamma": layer.gamma,
         "interpolation2d": layer.interpolation2d,
+        "blending": layer.blending,
+        "opacity": layer.opacity,
     }
 
 
