@@ -246,10 +246,10 @@ def test_an_unexpected_error_does_not_end_the_batch(
 ) -> None:
     from napari_coordgate.batch import worker
 
-    def stumbling(path: Path, axes: str | None = None) -> Any:
+    def stumbling(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == "a.tif":
             raise ZeroDivisionError("division by zero")
-        return read_image(path, axes)
+        return read_image(path, *args, **options)
 
     monkeypatch.setattr(worker, "read_image", stumbling)
     summary = run(world)

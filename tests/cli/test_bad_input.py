@@ -117,7 +117,7 @@ def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None
 
 def of_another_version(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
-        ((key, header),) = file.metadata().items()
+        key, header = next(iter(file.metadata().items()))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, path, {key: json.dumps({**json.loads(header), "version": 99})})
 

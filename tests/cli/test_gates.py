@@ -46,7 +46,7 @@ def test_a_pixel_of_a_coarser_gate_is_larger(run: Run, deep_model: Path, tmp_pat
 
 def test_the_file_can_be_read_as_an_image(run: Run, world: World, tmp_path: Path) -> None:
     run("gates", world.model, "-o", tmp_path / "gates.tif")
-    image = read_image(tmp_path / "gates.tif")
+    image = read_image(tmp_path / "gates.tif", scene=0)
     assert (image.axes, image.data.shape) == ("CYX", (4, 48, 48))
     assert image.pixel_size_um == pytest.approx((0.5, 0.5))
 

@@ -56,7 +56,7 @@ def test_the_uncertainty_of_the_lens_is_a_flag(
     assert np.abs(images[0] - images[1]).max() > 0
 
 
-def test_a_folder_is_deblurred_again_when_the_weights_change(
+def test_a_folder_is_deblurred_with_other_weights_if_that_is_asked_for(
     run: Run, world: World, weights: Path, tmp_path: Path
 ) -> None:
     own, output = tmp_path / "own.safetensors", tmp_path / "deblurred"
@@ -65,7 +65,8 @@ def test_a_folder_is_deblurred_again_when_the_weights_change(
     assert "Deblurred 4 files" in run(*batch).stdout
     assert "4 up to date" in run(*batch).stdout
     random_universal_model(seed=1).save(own, overwrite=True)
-    assert "Deblurred 4 files" in run(*batch).stdout
+    assert "4 failed" in run(*batch).stdout  # results of other weights are kept
+    assert "Deblurred 4 files" in run(*batch, "--overwrite").stdout
     report = (output / REPORT_NAME).read_text()
     assert '"method":"universal"' in report
     assert f'"weights":"{own}"' in report

@@ -344,7 +344,7 @@ def _write_processed(
     dtype: np.dtype[Any],
     process: Process,
     overwrite: bool,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> float:
     """Write the result of a job, of the image's shape and axes; returns the seconds it took."""
     start = time.perf_counter()

@@ -43,7 +43,7 @@ def image_output(
     dtype: np.dtype[Any],
     overwrite: bool,
     chunk: tuple[int, int] | None = None,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> Iterator[Any]:
     """Open an image for writing, with the metadata of another one; yields an array of zeros.
 

@@ -9,7 +9,7 @@ from napari_coordgate.config.deconvolution import Deconvolution
 from napari_coordgate.config.training import Camera
 
 OutputFormat = Literal["ome-tiff", "ome-zarr"]
-Compression = Literal["none", "zlib", "zstd"]
+Compression = Literal["auto", "none", "zlib", "zstd"]
 
 
 class DeblurConfig(Settings):
@@ -162,9 +162,9 @@ class BatchConfig(FileConfig):
         "several with commas.",
     )
     format: OutputFormat = Field("ome-tiff", description="File format of the results.")
-    compression: Compression | None = Field(
-        None,
-        description="Lossless compression of the results; default: none in TIFF, zstd in OME-Zarr.",
+    compression: Compression = Field(
+        "auto",
+        description="Lossless compression of the results; auto: none in TIFF, zstd in OME-Zarr.",
     )
     trust: bool = Field(
         False,

@@ -177,7 +177,7 @@ def create_ome_zarr(
     layout: ZarrLayout,
     metadata: ImageMetadata,
     chunk: tuple[int, int] | None,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> Iterator["_TransposedArray"]:
     """Create a store of zeros in an empty folder, to be filled window by window.
 
@@ -188,7 +188,8 @@ def create_ome_zarr(
     from zarr.codecs import GzipCodec, ZstdCodec
 
     # The checksum detects damaged chunks; Blosc would read a truncated chunk without an error.
-    codecs = {"none": None, "zlib": GzipCodec(level=6), "zstd": ZstdCodec(level=1, checksum=True)}
+    zstd = ZstdCodec(level=1, checksum=True)
+    codecs = {"none": None, "zlib": GzipCodec(level=6), "zstd": zstd, "auto": zstd}
     group = zarr.open_group(path, mode="a", zarr_format=3)
     levels: list[Any] = []
     for sides in level_shapes(tuple(shape[axis] for axis in layout.order)):
@@ -199,7 +200,7 @@ def create_ome_zarr(
                 shape=sides,
                 chunks=(*(1,) * (len(sides) - 2), *chunk_sides),
                 dtype=dtype,
-                compressors=codecs[compression or "zstd"],
+                compressors=codecs[compression],
                 dimension_names=layout.names,
             )
         )

@@ -612,7 +612,7 @@ def tiff_layout(
     dtype: np.dtype[Any],
     axes: str,
     metadata: ImageMetadata,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> TiffLayout:
     """Layout of an image: OME-TIFF if the name says so, ImageJ's if possible, else a plain TIFF.
 
@@ -620,8 +620,8 @@ def tiff_layout(
     """
     samples = shape[axes.index("S")] if "S" in axes else 0
     nbytes = math.prod(shape) * dtype.itemsize
-    compression = None if compression == "none" else compression
-    flavor = _choose_flavor(path, dtype, samples, nbytes, compression is not None)
+    is_compressed = compression in ("zlib", "zstd")
+    flavor = _choose_flavor(path, dtype, samples, nbytes, is_compressed)
     last = "TZCYXS" if flavor == "imagej" else "YXS"  # other axes come first, in their order
     order = sorted(range(len(axes)), key=lambda axis: last.find(axes[axis]))
     stored = "".join(axes[axis] for axis in order)
@@ -635,7 +635,7 @@ def tiff_layout(
     sides = tuple(shape[axes.index(axis)] for axis in "YX")
     options["photometric"] = "rgb" if samples in (3, 4) else "minisblack"
     options["planarconfig"] = "contig" if samples else None
-    if compression:
+    if is_compressed:
         options |= {"compression": compression, "predictor": dtype.kind != "b"}
         options |= {"tile": _TILE} if min(sides) >= min(_TILE) else {}
     is_pyramid = flavor == "ome" and dtype.kind != "b"

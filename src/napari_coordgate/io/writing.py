@@ -31,7 +31,7 @@ def write_image(
     overwrite: bool = False,
     *,
     axes: str | None = None,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> None:
     """Write an image in the format of the file name's suffix.
 
@@ -53,8 +53,8 @@ def write_image(
     axes : str, optional
         One letter of TCZYXS for each axis; default: those of the `Image`, or the last letters of
         TCZYX for an array.
-    compression : {"none", "zlib", "zstd"}, optional
-        Lossless compression; default: none in TIFF, zstd in OME-Zarr.
+    compression : {"auto", "none", "zlib", "zstd"}
+        Lossless compression; auto: none in TIFF, zstd in OME-Zarr.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def create_image(
     dtype: DTypeLike | None = None,
     chunk: tuple[int, int] | None = None,
     overwrite: bool = False,
-    compression: Compression | None = None,
+    compression: Compression = "auto",
 ) -> Iterator[WritablePixelArray]:
     """Create an image file (TIFF, OME-Zarr or .npy) of zeros, to be filled window by window.
 
@@ -127,7 +127,7 @@ def _created(
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
     overwrite: bool,
-    compression: Compression | None,
+    compression: Compression,
 ) -> AbstractContextManager[WritablePixelArray]:
     """Context of a file of zeros, in the format of ``path``."""
     match path.suffix.lower():
@@ -184,7 +184,7 @@ def _create_zarr(
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
     overwrite: bool,
-    compression: Compression | None,
+    compression: Compression,
 ) -> Iterator[WritablePixelArray]:
     """Create a zarr store."""
     layout = zarr_layout(path, dtype, like.axes)
@@ -198,13 +198,13 @@ def _create_zarr(
             yield array
 
 
-def _check_compression(path: Path, compression: Compression | None) -> None:
+def _check_compression(path: Path, compression: Compression) -> None:
     """Raise OutputError if the format cannot be compressed."""
-    if path.suffix.lower() == ".npy" and compression not in (None, "none"):
+    if path.suffix.lower() == ".npy" and compression not in ("auto", "none"):
         raise OutputError(f"Cannot compress {path}; choose .tif or .ome.zarr.")
 
 
-def _writer(path: Path, image: Image, compression: Compression | None) -> Callable[[Path], None]:
+def _writer(path: Path, image: Image, compression: Compression) -> Callable[[Path], None]:
     """Function that writes an image to a temporary file, in the format of ``path``."""
     match path.suffix.lower():
         case ".npy":
