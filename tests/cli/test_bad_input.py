@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.model import FORMAT
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -117,9 +118,9 @@ def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None
 
 def of_another_version(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
-        key, header = next(iter(file.metadata().items()))
+        header = file.metadata()[FORMAT]
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(tensors, path, {key: json.dumps({**json.loads(header), "version": 99})})
+    save_file(tensors, path, {FORMAT: json.dumps({**json.loads(header), "version": 99})})
 
 
 def folder(path: Path) -> None:
