@@ -90,3 +90,10 @@ def test_each_channel_is_checked_with_its_own_blur_even_if_names_are_other_numbe
     image = replace(two_channels(461, 670), channel_names=("1", "0"))
     deblur(image, LENS, config=CONFIG)
     assert checked == [("1",), ("0",)]
+
+    def note(image: Image, *_: object) -> None:
+        checked.append(image.channel_names)
+
+    monkeypatch.setattr("napari_coordgate.inference.channels.check_image", note)
+    assess(image, LENS, config=CONFIG)  # judges the check before deblurring, too
+    assert checked[2:] == [("1",), ("0",)]

@@ -1,6 +1,6 @@
 """What deblurs the channels of an image, if each has its own blur or model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from napari_coordgate.calibration.checking import Check, Finding
@@ -83,15 +83,8 @@ def find_mismatches(
         found = find_mismatch(image, reference, camera, window, runtime)
         return found._replace(note=" ".join(filter(None, [found.note, _one_blur_note(image)])))
     all_found = [
-        find_mismatch(
-            # A range, as a number may be the name of another channel.
-            image.select(Selection(channels=f"{channel}:{channel + 1}")),
-            reference,
-            camera,
-            window,
-            runtime,
-        )
-        for channel, (reference, _) in enumerate(deblurrer.channels)
+        find_mismatch(channel, own, camera, window, runtime)
+        for channel, own in _channels_with_blur(image, deblurrer)
     ]
     messages, notes = (dict.fromkeys(texts) for texts in zip(*all_found, strict=True))
     return Mismatch(" ".join(filter(None, messages)), " ".join(filter(None, notes)))
@@ -109,10 +102,8 @@ def check_channels(
     if not isinstance(deblurrer, ChannelDeblurrer):
         return check_image(image, reference, camera, window, runtime)
     checks = [
-        check_image(
-            image.select(Selection(channels=str(channel))), reference, camera, window, runtime
-        )
-        for channel, (reference, _) in enumerate(deblurrer.channels)
+        check_image(channel, own, camera, window, runtime)
+        for channel, own in _channels_with_blur(image, deblurrer)
     ]
     found = [check for check in checks if check is not None]
     if not found:
@@ -124,6 +115,15 @@ def check_channels(
                 worst.setdefault(finding.subject, finding)
     notes = dict.fromkeys(note for check in found for note in check.notes)
     return Check(tuple(worst.values()), tuple(notes))
+
+
+def _channels_with_blur(
+    image: Image, deblurrer: ChannelDeblurrer
+) -> Iterator[tuple[Image, Model | PSFField]]:
+    """Each channel of an image, with its model or PSF field."""
+    for number, (own, _) in enumerate(deblurrer.channels):
+        # A range, as a number may be the name of another channel.
+        yield image.select(Selection(channels=f"{number}:{number + 1}")), own
 
 
 def _one_blur_note(image: Image) -> str:
