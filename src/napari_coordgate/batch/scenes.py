@@ -85,8 +85,8 @@ def _split(
 
 def _source_of(source: Source, scene: _Scene) -> Source:
     """Source of a scene; one in a store that is not zipped is a folder of its own."""
-    problem = f"scene {scene.name} is missing: the acquisition was stopped" * scene.is_missing
     if scene.path != source.path and scene.path.is_dir():
         name = f"{source.name}/{scene.path.relative_to(source.path).as_posix()}"
         return Source(scene.path, name, *size_and_mtime(scene.path))
-    return replace(source, scene=scene.name, problem=problem)
+    missing = f"scene {scene.name} is missing: the acquisition was stopped"
+    return replace(source, scene=scene.name, problem=missing if scene.is_missing else "")

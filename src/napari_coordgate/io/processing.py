@@ -5,7 +5,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from napari_coordgate.io.image import (
     stack_index,
 )
 from napari_coordgate.normalization import STRIP_BYTES, convert_dtype
-
-R = TypeVar("R")
 
 FAR = 10.0
 """Pixels of a result are far outside if they exceed the image's range by so many ranges."""
@@ -113,14 +111,9 @@ def process_planes(
         yield Note(f"{image.name}: the alpha channel was copied.")
 
 
-def with_warnings(events: Generator[Event, None, R]) -> Generator[Event, None, R]:
+def with_warnings(events: Iterable[Event]) -> Generator[Event]:
     """Events of a job whose notes that are warnings are issued as a `ResultRangeWarning`."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: R = end.value
-            return result
+    for event in events:
         if isinstance(event, Note) and event.is_warning:
             warnings.warn(event.text, ResultRangeWarning, stacklevel=2)
         else:

@@ -37,7 +37,7 @@ ESTIMATING = "Estimate a flat field"
 LAYER_NAME = "flat field"
 MAX_OFFSET = 1_000_000
 UNKNOWN = -1
-"""Value of the offset's box that stands for no value."""
+"""Value of the offset's box that means no value."""
 GAIN_MEANS = (0.2, 5.0)
 """Range of the mean of an image of gains; counts of a camera are higher."""
 NO_OFFSET = "Give the offset of the camera: the mean of a frame without light."
