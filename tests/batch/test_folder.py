@@ -159,6 +159,18 @@ def test_results_of_another_model_or_setting_are_replaced_on_demand_only(world: 
     assert len(run(world, config=config, runtime=runtime).up_to_date) == 4
 
 
+def test_a_file_has_a_result_of_each_format_and_one_compression(world: World) -> None:
+    def counts(**values: str) -> tuple[int, int]:
+        config = FLOAT32.model_copy(update={"pattern": "a.tif", **values})
+        summary = run(world, config=config)
+        return len(summary.done), len(summary.up_to_date)
+
+    assert counts() == counts(format="ome-zarr") == (1, 0)
+    assert counts() == counts(format="ome-zarr") == (0, 1)
+    assert counts(compression="none") == counts(compression="zstd", format="ome-zarr") == (0, 1)
+    assert counts(compression="zlib") == (0, 0)  # refused: it was made with other settings
+
+
 def test_only_results_of_the_batch_are_overwritten(world: World) -> None:
     world.output.mkdir()
     mine = world.output / "a.ome.tif"

@@ -11,7 +11,7 @@ from napari_coordgate.batch.planning import plan_files
 from napari_coordgate.batch.report import Report, read_report
 from napari_coordgate.batch.scenes import split_scenes
 from napari_coordgate.batch.scheduling import BatchRun
-from napari_coordgate.batch.sources import REPORT_NAME, find_sources, is_one_image
+from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX, find_sources, is_one_image
 from napari_coordgate.batch.worker import Batch, config_hash, file_hash, universal_weights
 from napari_coordgate.config import (
     BatchConfig,
@@ -295,7 +295,7 @@ def deblur_folder_events(
     hashed = config_hash(file, config)
     batch = Batch(folder, output, file, config, runtime, hashed, thumbnails)
     with _locked(output):
-        history = read_report(output / REPORT_NAME)
+        history = read_report(output / REPORT_NAME, SUFFIX[config.format])
         remove_stale_temp_files(
             result.output for result in history.values() if result.output is not None
         )

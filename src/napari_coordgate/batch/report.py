@@ -46,11 +46,12 @@ class TaskResult(FileChanged):
 _RESULT = TypeAdapter(TaskResult)
 
 
-def read_report(path: Path) -> dict[str, TaskResult]:
+def read_report(path: Path, suffix: str = "") -> dict[str, TaskResult]:
     """Read the last known status of each file, by its path within the folder it was found in.
 
     Of a file with several images there is a status for each, by its `source_key`. Files that were
-    skipped are left out; a file with status "running" was interrupted.
+    skipped are left out; a file with status "running" was interrupted. Results without this
+    suffix are left out, too: a file has one of each format.
     """
     results: dict[str, TaskResult] = {}
     folder: str | None = None
@@ -63,7 +64,9 @@ def read_report(path: Path) -> dict[str, TaskResult]:
                 values = _parse(line)
                 if isinstance(values.get("run"), str):
                     folder = values["run"]
-                elif result := _read_result(values, folder or "", path.parent):
+                elif (result := _read_result(values, folder or "", path.parent)) and (
+                    result.output is None or result.output.name.endswith(suffix)
+                ):
                     _update(results, source_key(values["file"], result.scene), result)
     except FileNotFoundError:
         return {}

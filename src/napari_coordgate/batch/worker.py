@@ -66,6 +66,14 @@ Thumbnails = tuple[NDArray[np.float32], NDArray[np.float32]]
 THUMBNAIL_SIDE = 192
 """Longest side of a thumbnail, pixels."""
 
+FIRST_SETTINGS = {
+    *("precision", "keep_dtype", "selection", "axes", "origin"),
+    *("deconvolution", "camera"),
+}
+"""Settings that the hash of a result has had, whatever their values, since the first version."""
+AUTO_COMPRESSION = {"ome-tiff": "none", "ome-zarr": "zstd"}
+"""Compression that is chosen by default, by format."""
+
 _loading = threading.Lock()
 
 
@@ -158,10 +166,15 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     del values["selection"]["scenes"]  # each has a result of its own
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
-    # Without newer settings at their defaults, so that earlier results stay up to date.
-    for name in ("intensity", "dark_gray", "bright_gray", "whole_frame"):
-        if getattr(config, name) == FileConfig.model_fields[name].default:
-            del values[name]
+    # Without other settings at their defaults, so that results stay up to date when some are added.
+    defaults = {name: field.default for name, field in FileConfig.model_fields.items()}
+    values = {
+        n: value
+        for n, value in values.items()
+        if n in FIRST_SETTINGS or getattr(config, n) != defaults[n]
+    }
+    if config.compression not in ("auto", AUTO_COMPRESSION[config.format]):
+        values["compression"] = config.compression
     if weights := universal_weights(config):
         del values["deconvolution"]["weights"]  # their content counts
         files.append(weights)
