@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.layers import Image as ImageLayer
+from napari.layers._source import layer_source
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.layers import (
     copy_appearance,
@@ -78,6 +81,30 @@ def test_without_units_there_is_no_pixel_size() -> None:
     assert pixel_size_um(ImageLayer(np.zeros((4, 5)), scale=(2, 2))) is None
 
 
+def test_what_a_reader_left_out_is_taken_from_the_file_of_the_layer(tmp_path: Path) -> None:
+    """napari's own reader keeps only the pixels of a TIFF file."""
+    pixels = np.zeros((2, 3, 16, 20), np.uint16)
+    names = ("DAPI", "GFP")
+    image = Image(pixels, "CZYX", (0.3, 0.2), z_step_um=1.5, channel_names=names)
+    write_image(tmp_path / "a.ome.tif", image)
+    with layer_source(path=str(tmp_path / "a.ome.tif")):
+        whole = ImageLayer(pixels, name="a")
+        channel = ImageLayer(pixels[1], name="a GFP")
+        binned = ImageLayer(pixels[:, :, ::2, ::2], name="binned")
+    read = image_of(whole)
+    assert (read.axes, read.pixel_size_um, read.z_step_um) == ("CZYX", (0.3, 0.2), 1.5)
+    assert read.channel_names == names
+    assert (image_of(channel).axes, image_of(channel).channel_names) == ("ZYX", ("GFP",))
+    assert image_of(binned).pixel_size_um is None
+
+
+def test_a_mask_and_axes_that_are_not_those_on_view_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"^nuclei is a mask; choose"):
+        image_of(ImageLayer(np.zeros((4, 5), bool), name="nuclei"))
+    with pytest.raises(ImageError, match=r"must end with YX"):
+        image_of(ImageLayer(np.zeros((2, 2, 8, 8)), name="cells"), "YXTZ")
+
+
 def test_wrong_axes_are_an_error_that_names_the_layer() -> None:
     with pytest.raises(ImageError, match=r"^cells: .*TCYX"):
         image_of(ImageLayer(np.zeros((4, 5)), name="cells"), "ZYX")
@@ -115,6 +142,15 @@ def test_a_plane_has_the_transform_of_its_stack() -> None:
     source = ImageLayer(np.zeros((2, 4, 5)), scale=(3, 0.5, 0.25), translate=(1, 2, 3))
     plane = ImageLayer(np.ones((4, 5)), **copy_transform(source, 2))
     np.testing.assert_allclose(plane.extent.world, source.extent.world[:, 1:])
+    turned = ImageLayer(
+        np.zeros((2, 4, 5)), scale=(3, 0.5, 0.25), translate=(1, 2, 3), rotate=30, shear=(0, 0, 0.5)
+    )
+    window = copy_transform(turned, 2)
+    window["translate"] = window["translate"] + window["scale"] * (2, 1)
+    moved = ImageLayer(np.ones((2, 3)), **window)
+    for pixel in ((0, 0), (1, 2)):
+        expected = turned.data_to_world((0, pixel[0] + 2, pixel[1] + 1))[1:]
+        np.testing.assert_allclose(moved.data_to_world(pixel), expected)
 
 
 PIXELS = np.zeros((2, 3, 4, 5, 6), np.uint8)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image
+from napari_coordgate.config import Selection
+from napari_coordgate.errors import CoordGateError, ImageError
+from napari_coordgate.io import Image, find_scenes, is_image, open_scene
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -23,11 +26,14 @@ if TYPE_CHECKING:
 KEY = "napari_coordgate"
 """Key in a layer's metadata under which we write how the layer was made."""
 PSF_FIELD, LENS, GATES, PREVIEW = "psf field", "lens", "gating maps", "training preview"
-FLAT_FIELD, TRUST = "flat field", "trust map"
-VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST)
+FLAT_FIELD, TRUST, LENS_PREVIEW = "flat field", "trust map", "preview of a lens"
+VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST, LENS_PREVIEW)
 """Kinds of layers that visualize a lens, model or camera, and are no images to work on."""
-BLURRED, DEBLURRED = "blurred", "deblurred"
-"""Kinds of layers that are images made from others."""
+OPENED, BLURRED, DEBLURRED = "image", "blurred", "deblurred"
+"""Kinds of layers that are images: opened from a file, or made from others."""
+IMAGE = "image_of_file"
+"""Fact in a layer's metadata: the image that its pixels are of, or were made from."""
+NO_CHANNEL = -1
 MAX_MAP_SIDE = 512
 """Maximum side of gating maps that are shown, pixels: the maps are smooth, and there are many."""
 AXIS_LETTERS = {
@@ -107,8 +113,63 @@ def pixels_of(layer: ImageLayer) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def channel_of(layer: ImageLayer, image: Image) -> int:
+    """Channel of its file that a layer shows, as its name says; `NO_CHANNEL` if it is unclear."""
+    if "C" not in image.axes or image.data.shape[image.axes.index("C")] == 1:
+        return 0
+    named = [n for n, name in enumerate(image.channel_names) if name and name in layer.name]
+    return named[0] if len(named) == 1 else NO_CHANNEL
+
+
+def file_image(layer: ImageLayer) -> Image | None:
+    """Image in the file of a layer, or that it was made from; None without a readable file."""
+    carried: Image | None = provenance(layer.metadata).get(IMAGE)
+    if carried is not None:
+        return carried
+    if layer not in _files:
+        _files[layer] = _read_file(layer)
+    return _files[layer]
+
+
+_files: WeakKeyDictionary[ImageLayer, Image | None] = WeakKeyDictionary()
+
+
+def _read_file(layer: ImageLayer) -> Image | None:
+    path = layer.source.path
+    if path is None or not is_image(path):
+        return None
+    try:
+        return open_scene(Path(path), find_scenes(Path(path)), 0)
+    except CoordGateError:
+        return None
+
+
+def stated_image(layer: ImageLayer) -> Image | None:
+    """`file_image` if it has the shape of the layer, or has it where its channel is selected."""
+    image, shape = file_image(layer), tuple(pixels_of(layer).shape)
+    if image is None or image.data.shape == shape:
+        return image
+    number = channel_of(layer, image)
+    if "C" not in image.axes or number == NO_CHANNEL:
+        return None
+    one = image.select(Selection(channels=str(number)))
+    data = np.broadcast_to(np.zeros((), one.data.dtype), _without(one.data.shape, one.axes))
+    one = replace(one, data=data, axes=one.axes.replace("C", ""))
+    return one if data.shape == shape else None
+
+
+def _without(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Shape without the axis of channels."""
+    return tuple(length for length, letter in zip(shape, axes, strict=True) if letter != "C")
+
+
+def without_pixels(image: Image) -> Image:
+    """Image with the same metadata, whose pixels take no memory."""
+    return replace(image, data=np.broadcast_to(np.zeros((), image.data.dtype), image.data.shape))
+
+
 def guess_axes(layer: ImageLayer) -> str:
-    """Axes of a layer (TCZYX, S for color samples), from its axis labels or else their number."""
+    """Axes of a layer (TCZYX, S for color samples): axis labels, its file, or their number."""
     if layer.ndim > 5:
         raise ImageError(
             f"{layer.name} has {layer.ndim} axes; use an image, or a stack with up to three axes "
@@ -119,14 +180,23 @@ def guess_axes(layer: ImageLayer) -> str:
     samples = "S" if layer.rgb else ""
     if set(letters) <= set("TCZYX") and len(set(letters)) == layer.ndim and named.endswith("YX"):
         return named + samples
+    image = stated_image(layer)
+    if image is not None and image.axes.endswith("YX" + samples):
+        return image.axes
     # A single axis before the plane is a stack, as where a file leaves it unnamed.
     return {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}[layer.ndim] + samples
 
 
 def pixel_size_um(layer: ImageLayer) -> tuple[float, float] | None:
-    """(y, x) pixel size of a layer in um; None where its units are pixels."""
+    """(y, x) pixel size in um, of a layer with such units, else of its file; None if unknown."""
     height, width = (step_of(layer, axis, "micrometer") for axis in (-2, -1))
-    return None if height is None or width is None else (height, width)
+    if height is not None and width is not None:
+        return height, width
+    image, shape = file_image(layer), pixels_of(layer).shape
+    # The file says nothing about a layer that was scaled down, or is a part of it.
+    frame_shape = shape[-3:-1] if layer.rgb else shape[-2:]
+    is_whole = image is not None and image.frame_shape == tuple(frame_shape)
+    return image.pixel_size_um if image is not None and is_whole else None
 
 
 def step_of(layer: ImageLayer, axis: int, unit: str) -> float | None:
@@ -144,21 +214,25 @@ def step_of(layer: ImageLayer, axis: int, unit: str) -> float | None:
 
 
 def image_of(layer: ImageLayer, axes: str | None = None) -> Image:
-    """Layer as an image of the core, with its pixel size and steps; lazy pixels stay lazy."""
+    """Layer as an image of the core, with all that its file states; lazy pixels stay lazy."""
+    pixels = pixels_of(layer)
+    if pixels.dtype.kind == "b":
+        raise ImageError(f"{layer.name} is a mask; choose the image that it was made from.")
     axes = guess_axes(layer) if axes is None else axes
-    units = {"Z": "micrometer", "T": "second"}
-    steps = {
-        letter: step_of(layer, axes.index(letter), unit) if letter in axes else None
-        for letter, unit in units.items()
-    }
-    return Image(
-        pixels_of(layer),
-        axes,
-        pixel_size_um(layer),
-        title=layer.name,
-        z_step_um=steps["Z"],
-        time_step_s=steps["T"],
+    if set(axes) >= set("YX") and not axes.removesuffix("S").endswith("YX"):
+        raise ImageError(f'{layer.name}: the axes "{axes}" must end with YX, as napari shows them.')
+    stated = stated_image(layer) or Image(np.zeros((1, 1)), "YX")
+    units = {"Z": ("micrometer", stated.z_step_um), "T": ("second", stated.time_step_s)}
+    z_step_um, time_step_s = (
+        (step_of(layer, axes.index(letter), unit) or known) if letter in axes else None
+        for letter, (unit, known) in units.items()
     )
+    channels = pixels.shape[axes.index("C")] if "C" in axes[: pixels.ndim] else 1
+    known = stated.metadata.for_channels(channels)
+    known = known._replace(
+        pixel_size_um=pixel_size_um(layer), z_step_um=z_step_um, time_step_s=time_step_s
+    )
+    return Image(pixels, axes, title=layer.name, **known._asdict())
 
 
 def plane_on_view(viewer: Viewer, layer: ImageLayer) -> tuple[int, ...]:
@@ -191,34 +265,52 @@ def overlay_transform(
     layer: ImageLayer, options: dict[str, Any], frame: Model | PSFField
 ) -> dict[str, Any]:
     """Options of a layer aligned with a frame, changed to cover an image of that frame."""
-    scale = np.asarray(layer.scale)[-2:]
-    frame_pixel = scale * pixels_of(layer).shape[-2:] / frame.frame_shape
-    first_center = np.asarray(layer.translate)[-2:] + (frame_pixel - scale) / 2
+    own = copy_transform(layer, 2)
+    frame_pixel = own["scale"] * pixels_of(layer).shape[-2:] / frame.frame_shape
+    first_center = own["translate"] + (frame_pixel - own["scale"]) / 2
     pitch, offset = (
         np.asarray(options[name])[-2:] / (frame.pixel_size_um or 1.0)
         for name in ("scale", "translate")
     )
     # napari shows units only where all layers have the same ones along an axis.
     units = (*options["units"][:-2], *layer.units)[-len(options["units"]) :]
+    affine = np.eye(len(units) + 1)
+    affine[-3:, -3:] = own["affine"]
     return options | {
         "scale": (*options["scale"][:-2], *pitch * frame_pixel),
         "translate": (*options["translate"][:-2], *first_center + offset * frame_pixel),
+        "affine": affine,
         "units": units,
     }
 
 
 def copy_transform(layer: ImageLayer, ndim: int | None = None) -> dict[str, Any]:
-    """Layer options with the transform of another layer, or of its last ``ndim`` axes."""
-    last = slice(layer.ndim - (ndim or layer.ndim), None)
-    options = {
-        "scale": np.asarray(layer.scale)[last],
-        "translate": np.asarray(layer.translate)[last],
-        "units": tuple(layer.units)[last],
-        "axis_labels": tuple(layer.axis_labels)[last],
+    """Layer options with the transform of another layer, or of its last ``ndim`` axes.
+
+    For the latter, what is not scale and translation (rotation, shear) is an affine transform
+    after both, so that ``translate + scale * origin`` is that of a window.
+    """
+    if ndim is None:
+        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+        return {name: getattr(layer, name) for name in names}
+    zero, steps = np.zeros(layer.ndim), np.eye(layer.ndim)[-ndim:]
+    start = np.asarray(layer.data_to_world(zero))[-ndim:]
+    linear = (
+        np.stack([layer.data_to_world(step) for step in steps], axis=1)[-ndim:] - start[:, None]
+    )
+    scale = np.linalg.norm(linear, axis=0)
+    affine = np.eye(ndim + 1)
+    if np.allclose(linear, np.diag(scale)):
+        translate = start
+    else:
+        affine[:-1, :-1], affine[:-1, -1], translate = linear / scale, start, np.zeros(ndim)
+    return {
+        "scale": scale,
+        "translate": translate,
+        "affine": affine,
+        "units": tuple(layer.units)[-ndim:],
+        "axis_labels": tuple(layer.axis_labels)[-ndim:],
     }
-    if last.start == 0:  # rotation and shear are those of all axes
-        options |= {"rotate": layer.rotate, "shear": layer.shear, "affine": layer.affine}
-    return options
 
 
 def copy_appearance(layer: ImageLayer) -> dict[str, Any]:
@@ -310,7 +402,8 @@ class LiveLayer:
             return True
         if not self.is_removed:
             self.layer.data = pixels
-            for name in ("scale", "translate", "units", "metadata"):
+            options = {"affine": np.eye(self.layer.ndim + 1), **options}
+            for name in ("scale", "translate", "affine", "units", "metadata"):
                 if name in options:
                     setattr(self.layer, name, options[name])
         return False

@@ -34,6 +34,7 @@ from napari_coordgate.widgets.forms import (
 )
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
+    file_image,
     pixel_size_um,
     pixels_of,
     plane_on_view,
@@ -49,7 +50,6 @@ from napari_coordgate.widgets.lens_sources import (
     LensChoice,
     LensOption,
     calibrated_option,
-    file_image,
     lens_note,
     show_standard_errors,
     stated_note,
@@ -299,6 +299,7 @@ class LensPSFWidget(JobWidget):
         image = file_image(layer)
         if image is None:
             return
+        image = replace(image, pixel_size_um=pixel_size_um(layer))
         self.preset.refresh()
         if option := calibrated_option(layer, image):
             self._take_option(option)

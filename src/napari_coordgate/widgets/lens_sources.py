@@ -13,21 +13,11 @@ from napari_coordgate.config import (
     Lens,
     describe_calibration,
 )
-from napari_coordgate.errors import CoordGateError
-from napari_coordgate.io import (
-    Image,
-    Stated,
-    is_image,
-    kept_lens_for,
-    kept_lenses,
-    lens_from_metadata,
-    read_image,
-)
+from napari_coordgate.io import Image, Stated, kept_lens_for, kept_lenses, lens_from_metadata
 from napari_coordgate.widgets.forms import NumberEditor, SettingsForm, label_of, unit_of
-from napari_coordgate.widgets.layers import pixel_size_um
+from napari_coordgate.widgets.layers import channel_of, file_image
 
 GAUSSIAN_NOTE = "Assumed by the preset: both widths of the blur. Correct them."
-NO_CHANNEL = -1
 
 
 @dataclass(frozen=True)
@@ -91,30 +81,10 @@ def lens_note(name: str, lens: Lens | GaussianLens) -> str:
     return f"{text}."
 
 
-def file_image(layer: ImageLayer) -> Image | None:
-    """Image in the file of a layer, with the layer's pixel size; None without a readable file."""
-    path = layer.source.path
-    if path is None or not is_image(path):
-        return None
-    try:
-        image = read_image(path)
-    except CoordGateError:
-        return None
-    return replace(image, pixel_size_um=pixel_size_um(layer) or image.pixel_size_um)
-
-
 def with_file_optics(image: Image, layer: ImageLayer) -> Image:
     """Image of a layer with the objective and camera that the layer's file states."""
     stated = file_image(layer)
     return image if stated is None else replace(image, optics=stated.optics.select_channels(()))
-
-
-def channel_of(layer: ImageLayer, image: Image) -> int:
-    """Channel of its file that a layer shows, as its name says; `NO_CHANNEL` if it is unclear."""
-    if len(image.optics.wavelengths_nm) <= 1:
-        return 0
-    named = [n for n, name in enumerate(image.channel_names) if name and name in layer.name]
-    return named[0] if len(named) == 1 else NO_CHANNEL
 
 
 def calibrated_option(layer: ImageLayer, image: Image) -> LensOption | None:
