@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_coordgate.batch import deblur_folder
+from napari_coordgate.batch import deblur_folder, scenes, worker
 from napari_coordgate.config import BatchConfig, Selection
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, FileChanged
+from napari_coordgate.io import Scene, find_scenes
 from tests.io.micromanager import SITES, write_stack
 from tests.io.test_scenes import write_plate
 
@@ -70,6 +71,23 @@ def test_scenes_and_fields_of_a_stopped_batch_are_completed(empty: World) -> Non
         *(("cells.ome.tif", f"Pos {number}") for number in range(3)),
         *((f"plate.ome.zarr/{name}", None) for name in ("A/1/0", "A/1/1", "A/2/0")),
     }
+
+
+def test_a_file_is_opened_once_for_all_its_scenes(
+    empty: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty.folder / "cells.ome.tif"
+    write_positions(path)
+    opened: list[Path] = []
+
+    def count(path: Path) -> list[Scene]:
+        opened.append(path)
+        return find_scenes(path)
+
+    for module in (scenes, worker):
+        monkeypatch.setattr(module, "find_scenes", count)
+    deblur_folder(empty.folder, empty.output, empty.model, device="cpu")
+    assert len(opened) == 2  # once to list the scenes, and once by the only worker
 
 
 def test_each_position_of_a_set_of_files_is_deblurred_once(empty: World) -> None:

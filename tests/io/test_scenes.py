@@ -73,6 +73,19 @@ def test_series_of_unequal_shapes_and_pixel_sizes_are_read_without_the_thumbnail
         np.testing.assert_array_equal(read_image(path).pixels, PLANES)
 
 
+def test_volumes_in_tiles_are_loaded_when_they_are_accessed(tmp_path: Path) -> None:
+    path = tmp_path / "volumes.tif"
+    volume = np.random.default_rng(0).integers(0, 999, (16, 32, 48), np.uint16)
+    with tifffile.TiffWriter(path) as file:
+        for data in (volume, volume[::-1]):
+            file.write(data, tile=(16, 16, 16), volumetric=True, metadata={"axes": "ZYX"})
+    first, second = read_images(path)
+    np.testing.assert_array_equal(second.pixels, volume[::-1])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError, match="became shorter"):
+        first.plane((0, slice(None), slice(None)))
+
+
 def test_fields_of_a_plate_are_read_and_a_missing_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "plate.zarr"
     write_plate(path, {"A/1": ["0", "1"], "B/12": ["0"]})

@@ -1,6 +1,7 @@
 """Deblur all images of a folder."""
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -293,7 +294,7 @@ def deblur_folder_events(
     sources = find_sources(given, config.pattern, exclude=output)
     sources = split_scenes(sources, config.selection.scenes, cancel)
     hashed = config_hash(file, config)
-    batch = Batch(folder, output, file, config, runtime, hashed, thumbnails)
+    batch = Batch(folder, output, file, config, runtime, hashed, thumbnails, time.time_ns())
     with _locked(output):
         history = read_report(output / REPORT_NAME, SUFFIX[config.format])
         remove_stale_temp_files(

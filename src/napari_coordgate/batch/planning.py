@@ -9,12 +9,10 @@ from pathlib import Path
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
 from napari_coordgate.batch.trust import TrustFigures, wants_trust
-from napari_coordgate.batch.worker import Batch, Task
-from napari_coordgate.config import BatchConfig
+from napari_coordgate.batch.worker import Batch, Task, read_source
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.events import FileStatus
 from napari_coordgate.inference import output_dtype
-from napari_coordgate.io import read_image
 from napari_coordgate.trust.files import MAPS, map_path
 
 SAMPLED_FILES = 16
@@ -72,7 +70,7 @@ def check_disk_space(tasks: Sequence[Task]) -> None:
     batch, sources = tasks[0].batch, [task.source for task in tasks]
     step = max(1, len(sources) // SAMPLED_FILES)
     samples = [source for source in sources[::step] if source.size]
-    sizes = [_result_bytes(source, batch.config) for source in samples]
+    sizes = [_result_bytes(source, batch) for source in samples]
     known = [(size, source.size) for size, source in zip(sizes, samples, strict=True) if size]
     if not known:
         return
@@ -136,10 +134,10 @@ def _lacks_trust(task: Task, earlier: TaskResult) -> bool:
     return lacks_maps or (wants_trust(config) and not earlier.verdict)
 
 
-def _result_bytes(source: Source, config: BatchConfig) -> int:
+def _result_bytes(source: Source, batch: Batch) -> int:
     """Size of the pixels of a result; 0 if the source cannot be read."""
     try:
-        image = read_image(source.path, config.axes, scene=source.scene).select(config.selection)
+        image = read_source(source, batch)
     except ImageError:
         return 0
-    return math.prod(image.data.shape) * output_dtype(image.data, config).itemsize
+    return math.prod(image.data.shape) * output_dtype(image.data, batch.config).itemsize

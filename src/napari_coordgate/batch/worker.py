@@ -43,10 +43,12 @@ from napari_coordgate.inference import (
 )
 from napari_coordgate.io import (
     Image,
+    Scene,
     create_image,
+    find_scenes,
     middle_plane_index,
+    open_scene,
     plane_indices,
-    read_image,
     subsample,
 )
 from napari_coordgate.io.files import temporary_path
@@ -81,7 +83,8 @@ _loading = threading.Lock()
 class Batch:
     """What all files of a batch share; paths are absolute, so that other computers find them.
 
-    `method` is the file of a model, PSF field or lens.
+    `method` is the file of a model, PSF field or lens. `started_ns` is the time of the start: files
+    that were opened for an earlier run are opened again.
     """
 
     folder: Path
@@ -91,6 +94,7 @@ class Batch:
     runtime: BatchRuntime
     config_hash: str
     thumbnails: bool = False
+    started_ns: int = 0
 
     def load_method(self, device: Device | None = None) -> DeblurMethod:
         """Load the files of the method, for the device of the runtime or another one."""
@@ -242,6 +246,18 @@ class OpenSource(NamedTuple):
         return self.deblurrer.tile_shape(self.alignment.window.shape)
 
 
+def read_source(source: Source, batch: Batch) -> Image:
+    """Wanted part of an image of a batch; its file is opened once for all its scenes."""
+    scenes = _scenes(source.path, batch.started_ns)
+    image = open_scene(source.path, scenes, source.scene or 0, batch.config.axes)
+    return image.select(batch.config.selection)
+
+
+@lru_cache(maxsize=1)
+def _scenes(path: Path, started_ns: int) -> list[Scene]:
+    return find_scenes(path)
+
+
 def open_source(
     task: Task, method: DeblurMethod, cancel: threading.Event | None = None
 ) -> OpenSource:
@@ -250,7 +266,7 @@ def open_source(
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
-    image = read_image(path, config.axes, scene=task.source.scene).select(config.selection)
+    image = read_source(task.source, task.batch)
     reference, deblurrer = method.prepare_channels(image, config.origin, cancel)
     alignment = align_to_frame(image, reference, config.origin, whole_frame=config.whole_frame)
     color = color_warning(image) if config.axes is None else ""
@@ -389,7 +405,7 @@ def _method(task: Task) -> DeblurMethod:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         assign_gpu(task.batch.runtime.device)
-        return _load_method(replace(task.batch, thumbnails=False))
+        return _load_method(replace(task.batch, thumbnails=False, started_ns=0))
 
 
 @lru_cache(maxsize=1)

@@ -329,7 +329,7 @@ def deblur(
 
     if (output is None) == (target is None):
         raise SettingsError("Give one output: deblur IMAGE OUTPUT, or --output OUTPUT.")
-    from napari_coordgate.cli.deblur import MethodFiles, deblur_image, deblur_scenes
+    from napari_coordgate.cli.deblur import ImageSource, MethodFiles, deblur_image, deblur_scenes
 
     files = MethodFiles.from_flags(model, psf, lens)
     window_origin, path = _parse_origin(origin), output or target
@@ -349,11 +349,11 @@ def deblur(
         raise typer.Exit(deblur_images(image, files.method, path, settings, overwrite))
     settings = files.settings(given)
 
-    def deblur_scene(scene: str | None, output: Path) -> None:
+    def deblur_scene(source: ImageSource, output: Path) -> None:
         from napari_coordgate.cli.trust import assess_image
 
         run = assess_image if settings.trust else deblur_image
-        run(image, scene, files, output, axes, window_origin, given, overwrite)
+        run(source, files, output, axes, window_origin, given, overwrite)
 
     wanted = settings.selection.scenes
     if deblur_scenes(image, path, wanted, overwrite, deblur_scene):

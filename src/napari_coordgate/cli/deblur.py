@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import typer
@@ -32,8 +32,10 @@ from napari_coordgate.events import Event, pluralize
 from napari_coordgate.inference import deblur_events, output_dtype
 from napari_coordgate.io import (
     Image,
+    Scene,
     file_name_part,
     find_scenes,
+    open_scene,
     plane_indices,
     read_image,
     select_scenes,
@@ -56,6 +58,14 @@ TILES = {"tile", "memory_gb"}
 
 Process = Callable[[Any, threading.Event], Generator[Event, None, NDArray[Any]]]
 """Starts a job that fills an array and can be canceled."""
+
+
+class ImageSource(NamedTuple):
+    """A file with its scenes, which are found once, and the name of one of them."""
+
+    path: Path
+    scenes: Sequence[Scene]
+    scene: str
 
 
 @dataclass(frozen=True)
@@ -180,26 +190,28 @@ def deblur_scenes(
     output: Path,
     wanted: str | None,
     overwrite: bool,
-    deblur_scene: Callable[[str | None, Path], None],
+    deblur_scene: Callable[[ImageSource, Path], None],
 ) -> int:
-    """Deblur the wanted images of a file one by one; the function gets the scene and its output.
+    """Deblur the wanted images of a file one by one; the function gets one and its output.
 
     Returns 1 if an image could not be deblurred while others could be tried, else 0.
     """
-    outputs = scene_outputs(path, output, wanted)
+    scenes = find_scenes(path)
+    outputs = scene_outputs(path, scenes, output, wanted)
     if len(outputs) == 1:
-        deblur_scene(*next(iter(outputs.items())))
+        scene, target = next(iter(outputs.items()))
+        deblur_scene(ImageSource(path, scenes, scene), target)
         return 0
     written = (file for target in outputs.values() for file in (target, settings_path(target)))
     check_not_exists(written, overwrite)
     failed = 0
     for scene, target in outputs.items():
         try:
-            deblur_scene(scene, target)
+            deblur_scene(ImageSource(path, scenes, scene), target)
         except CanceledError:
             raise
         except CoordGateError as error:  # one bad image must not cost the others
-            text = str(error) if str(scene) in str(error) else f"scene {scene}: {error}"
+            text = str(error) if scene in str(error) else f"scene {scene}: {error}"
             typer.echo(f"failed: {text}", err=True)
             failed += 1
     done = f"{len(outputs) - failed} of {pluralize(len(outputs), 'image')}"
@@ -207,16 +219,16 @@ def deblur_scenes(
     return int(failed > 0)
 
 
-def scene_outputs(path: Path, output: Path, wanted: str | None) -> dict[str | None, Path]:
-    """Wanted images of a file, and the file for the result of each; None is its only image."""
-    names = [scene.name for scene in find_scenes(path)]
+def scene_outputs(
+    path: Path, scenes: Sequence[Scene], output: Path, wanted: str | None
+) -> dict[str, Path]:
+    """Wanted images of a file by name, and the file for the result of each."""
+    names = [scene.name for scene in scenes]
     chosen = [names[number] for number in select_scenes(names, wanted, path)]
-    if len(names) == 1:
-        return {None: output}
     if len(chosen) == 1:
         return {chosen[0]: output}
     end = "".join(output.suffixes[-2:]) if ".ome." in output.name.lower() else output.suffix
-    targets: dict[str | None, Path] = {}
+    targets: dict[str, Path] = {}
     taken: set[str] = set()
     for name in chosen:
         stem = f"{output.name.removesuffix(end)}.{file_name_part(name)}"
@@ -228,8 +240,7 @@ def scene_outputs(path: Path, output: Path, wanted: str | None) -> dict[str | No
 
 
 def deblur_image(
-    path: Path,
-    scene: str | None,
+    source: ImageSource,
     files: MethodFiles,
     output: Path,
     axes: str | None,
@@ -238,7 +249,7 @@ def deblur_image(
     overwrite: bool,
 ) -> None:
     """Deblur an image of a file; axes and pixel size are kept."""
-    image, settings = open_image(path, scene, files, [output], axes, given, overwrite)
+    image, settings = open_image(source, files, [output], axes, given, overwrite)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
@@ -258,8 +269,7 @@ def deblur_image(
 
 
 def open_image(
-    path: Path,
-    scene: str | None,
+    source: ImageSource,
     files: MethodFiles,
     outputs: Sequence[Path],
     axes: str | None,
@@ -271,13 +281,13 @@ def open_image(
     folder_flags = given.flags.keys() - IMAGE_SETTINGS
     if folder_flags:
         raise SettingsError(
-            f"--{min(folder_flags)} is for folders, but {path} is an image; omit it."
+            f"--{min(folder_flags)} is for folders, but {source.path} is an image; omit it."
         )
     for output in outputs:
-        check_not_source(path, output)
+        check_not_source(source.path, output)
     check_not_exists([*outputs, settings_path(outputs[0])], overwrite)
     files.check()
-    image = read_image(path, axes, scene=scene)
+    image = open_scene(*source, axes)
     if axes is None and (warning := color_warning(image)):
         warnings.warn(warning, stacklevel=2)
     processing = processing_facts(_settings_text(files, settings, given), command=command_line())

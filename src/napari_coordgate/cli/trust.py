@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import typer
 
-from napari_coordgate.cli.deblur import MethodFiles, open_image, summary, write_image_settings
+from napari_coordgate.cli.deblur import (
+    ImageSource,
+    MethodFiles,
+    open_image,
+    summary,
+    write_image_settings,
+)
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import image_output
 from napari_coordgate.cli.settings_flags import CliSettings
@@ -20,8 +26,7 @@ from napari_coordgate.trust.files import MAPS, map_path
 
 
 def assess_image(
-    path: Path,
-    scene: str | None,
+    source: ImageSource,
     files: MethodFiles,
     output: Path,
     axes: str | None,
@@ -32,7 +37,7 @@ def assess_image(
     """Deblur an image file, write its maps beside the result, and print the verdict."""
     paths = {name: map_path(output, word) for name, word in MAPS.items()}
     outputs = [output, *paths.values()]
-    image, settings = open_image(path, scene, files, outputs, axes, given, overwrite)
+    image, settings = open_image(source, files, outputs, axes, given, overwrite)
     start = time.perf_counter()
     result = _write_result(image, files, output, paths, origin, settings, overwrite)
     write_image_settings(output, files, settings, given, overwrite)

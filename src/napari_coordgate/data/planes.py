@@ -19,6 +19,7 @@ from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.io import (
     Image,
     PixelArray,
+    Scene,
     as_pixel_array,
     find_images,
     find_scenes,
@@ -116,7 +117,13 @@ _cache = _ArrayCache()
 @lru_cache(maxsize=1)
 def _opened(path: Path, changed_ns: int, scene: int) -> Image:
     """Image of the last used file, if unchanged: opening a long stack takes time."""
-    return open_scene(path, find_scenes(path), scene)
+    return open_scene(path, _scenes(path, changed_ns), scene)
+
+
+@lru_cache(maxsize=1)
+def _scenes(path: Path, changed_ns: int) -> list[Scene]:
+    """Scenes of the last used file, if unchanged."""
+    return find_scenes(path)
 
 
 def find_planes(images: Images | Sequence[Plane]) -> list[Plane]:

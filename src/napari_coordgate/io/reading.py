@@ -114,9 +114,7 @@ def read_image(
             f"{scenes[0].name} (scene=, or read_images for all)",
             stacklevel=2,
         )
-    names = [one.name for one in scenes]
-    number = 0 if scene is None else _scene_number(names, scene, path)
-    return open_scene(path, scenes, number, axes)
+    return open_scene(path, scenes, scene or 0, axes)
 
 
 def _scene_number(names: Sequence[str], scene: str | int, path: Path) -> int:
@@ -203,16 +201,19 @@ def select_scenes(names: Sequence[str], text: str | None, path: Path) -> Sequenc
     return selected_elements(text, "scene", len(names), names, str(path))
 
 
-def open_scene(path: Path, scenes: Sequence[Scene], number: int, axes: str | None = None) -> Image:
-    """Open the image with a number among the scenes of a file; reads no pixels."""
-    path, scene = as_path(path), scenes[number]
+def open_scene(
+    path: Path, scenes: Sequence[Scene], scene: str | int, axes: str | None = None
+) -> Image:
+    """Open the image with a name or number among the scenes of a file; reads no pixels."""
+    path = as_path(path)
+    found = scenes[_scene_number([one.name for one in scenes], scene, path)]
     try:
-        data, letters, metadata = scene.read()
+        data, letters, metadata = found.read()
     except ImageError:
         raise
     except Exception as error:  # a damaged file can make a reader fail in any way
         raise read_error(path, error) from error
-    name = scene.name if len(scenes) > 1 else None
+    name = found.name if len(scenes) > 1 else None
     letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
     check_axes(letters, data.shape, str(path))
     num_channels = data.shape[letters.index("C")] if "C" in letters else 1

@@ -1,12 +1,13 @@
 """TIFF files of microscopes: OME-TIFF, ImageJ's and plain ones."""
 
+import contextlib
 import itertools
 import math
 import mmap
 import re
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -78,8 +79,8 @@ _UNITS_UM = {_CENTIMETER: 1e4, 4: 1e3, 5: 1.0}
 def tiff_scenes(path: Path) -> list[Scene]:
     """Images of a file, and of the other files of its set: series, and positions of stacks.
 
-    Pixels are loaded lazily, but volumes in tiles, which are rare, at once. Any exception means a
-    damaged file; reading an image raises ValueError if all its pages or pixels are missing. Of a
+    Pixels are loaded lazily, but volumes in tiles, which are rare, as a whole. Any exception means
+    a damaged file; reading an image raises ValueError if all its pages or pixels are missing. Of a
     stack whose acquisition was stopped, the planes that are there can be loaded.
     """
     mute_logger("tifffile")
@@ -94,7 +95,7 @@ def tiff_scenes(path: Path) -> list[Scene]:
         return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def _open_set(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a file; or that with the OME-XML, if the file refers to another one of its set."""
     with tifffile.TiffFile(path) as tiff:
@@ -212,9 +213,29 @@ def _series_pixels(
     if len(present) < len(whole) and not (is_stack and key.imagedepth == 1):
         raise ValueError("pages are missing")
     if key.imagedepth > 1 or not is_stack:
-        volume = np.asarray(series.asarray())
-        return volume[tuple(fixed.get(axis, slice(None)) for axis in range(volume.ndim))]
+        volume = _VolumeArray(path, series)
+        return PartArray(volume, fixed, path) if fixed else volume
     return _PagesArray(path, shape, whole)
+
+
+class _VolumeArray(LazyArray):
+    """Volume in tiles, or pages that are not planes: loaded as a whole at the first access."""
+
+    def __init__(self, path: Path, series: tifffile.TiffPageSeries) -> None:
+        super().__init__(path, series.shape, np.dtype(series.dtype))
+        self._series = series
+        self._file = FileSnapshot(Path(series.keyframe.parent.filehandle.path))
+        self._pixels: NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
+        with self._lock:
+            if self._pixels is None:
+                handle = self._series.keyframe.parent.filehandle
+                with self._file.open(), contextlib.closing(handle):
+                    handle.open()
+                    self._pixels = np.asarray(self._series.asarray())
+        return self._pixels[tuple(map(as_index, indices))].copy()
 
 
 def _black_is_zero(
