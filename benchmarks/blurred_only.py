@@ -5,8 +5,9 @@ Run: ``python -m benchmarks.blurred_only FOLDER RUNS.jsonl [--lenses 1] [--steps
 FOLDER has the folders ``train`` and ``val`` with sharp images of nuclei. For each lens and number
 of photons, the universal model is adapted to the lens, from the same weights and with the same
 number of steps: on sharp images; on blurred images of the same scenes alone; and on their sharp
-parts only, without photons held out. A small CG U-Net is trained from scratch in the same ways
-(``--network``). The PSNR is that of unseen images. Finished runs are kept in RUNS.jsonl.
+parts only, without photons held out or moved results. A small CG U-Net is trained from scratch on
+sharp images, on blurred images alone, and on these without moved results (``--network``). The PSNR
+is that of unseen images. Finished runs are kept in RUNS.jsonl.
 """
 
 import argparse
@@ -41,7 +42,12 @@ SIDE, SCALE, READ_NOISE = 128, 1000.0, 3.0
 TRAINING_IMAGES, IMAGES = 24, 8
 PHOTONS = 1000, 200
 WAYS = "start", "sharp", "blurred_only", "sources_only"
-NETWORK_WAYS = "network_sharp", "network_blurred_only"
+NETWORK_WAYS = "network_sharp", "network_blurred_only", "network_no_equivariance"
+CHANGES: dict[str, dict[str, float]] = {
+    "sources_only": {"held_out_weight": 0.0, "equivariance_weight": 0.0},
+    "network_no_equivariance": {"equivariance_weight": 0.0},
+}
+"""Settings of ways of training that differ from the defaults."""
 NETWORK = CGUNetConfig(depth=3, base_channels=16)
 NETWORK_STEPS = 6
 """Steps of the small network for each step of the universal model: they are shorter."""
@@ -94,23 +100,17 @@ def measure(folder: Path, index: int, photons: float, way: str, steps: int) -> R
     sharp, unseen = nuclei(folder / "train", TRAINING_IMAGES), nuclei(folder / "val", IMAGES)
     blurred = record(sharp, field, camera, 0)
     start = time.perf_counter()
-    if way.startswith("network"):
-        config = TrainingConfig(
-            network=NETWORK, steps=NETWORK_STEPS * steps, camera=camera, validate_every=10**6
-        )
-        model: Any = (
-            train(sharp, field, config=config)
-            if way == "network_sharp"
-            else train(blurred_only=np.stack(blurred), psf_field=field, config=config)
-        )
-    elif way == "start":
-        model = UniversalModel.load()
+    given: dict[str, Any] = {"sharp": sharp}
+    if not way.endswith("sharp"):
+        given = {"blurred_only": np.stack(blurred)}
+    if way == "start":
+        model: Any = UniversalModel.load()
+    elif way.startswith("network"):
+        recipe = TrainingConfig(network=NETWORK, steps=NETWORK_STEPS * steps, camera=camera)
+        recipe = recipe.model_copy(update={"validate_every": 10**6, **CHANGES.get(way, {})})
+        model = train(psf_field=field, config=recipe, **given)
     else:
-        weight = 0.0 if way == "sources_only" else AdaptConfig().held_out_weight
-        adaptation = AdaptConfig(steps=steps, held_out_weight=weight)
-        given: dict[str, Any] = {"sharp": sharp}
-        if way != "sharp":
-            given = {"blurred_only": np.stack(blurred)}
+        adaptation = AdaptConfig(steps=steps, **CHANGES.get(way, {}))
         model = adapt(psf_field=field, camera=camera, config=adaptation, **given)
     seconds = time.perf_counter() - start
     pairs = list(zip(unseen, record(unseen, field, camera, 1000), strict=True))

@@ -68,15 +68,16 @@ def test_noise_is_measured_where_the_camera_is_unknown() -> None:
     assert own.camera.photons == pytest.approx(1000, rel=0.7)
 
 
-def test_adapting_to_blurred_images_repeats_and_uses_both_losses() -> None:
+def test_adapting_to_blurred_images_repeats_and_uses_all_losses() -> None:
     def adapted(**changes: float) -> UniversalModel:
         config = AdaptConfig(steps=2, batch_size=1, **changes)
         return adapt(blurred_only=BLURRED, psf_field=FIELD, model=model(), config=config)
 
-    one, same, sources_only = adapted(), adapted(), adapted(held_out_weight=0.0)
+    one, same = adapted(), adapted()
     name = next(iter(one.weights))
     assert torch.equal(one.weights[name], same.weights[name])
-    assert not torch.equal(one.weights[name], sources_only.weights[name])
+    for other in (adapted(held_out_weight=0.0), adapted(equivariance_weight=0.0)):
+        assert not torch.equal(one.weights[name], other.weights[name])
 
 
 SMALL = PSFField.from_lens(GaussianLens(sigma_center_px=0.8, sigma_edge_px=2), (24, 24), 0.02)

@@ -12,7 +12,11 @@ Border = Literal["scene", "mirror"]
 
 HELD_OUT_DESCRIPTION = (
     "Training on blurred images alone: weight of the loss on photons that were held out of them; "
-    "0: train on their sharpest parts only."
+    "0: do without."
+)
+EQUIVARIANCE_DESCRIPTION = (
+    "Training on blurred images alone: weight of the error with which deblurred images, moved, "
+    "turned and shrunk, are recovered from their blur elsewhere in the frame; 0: do without."
 )
 
 
@@ -194,6 +198,7 @@ class TrainingConfig(TrainingLength, BlurConfig):
     )
     validation_images: int = Field(32, ge=1, description="Maximum number of validation images.")
     held_out_weight: float = Field(0.5, ge=0, description=HELD_OUT_DESCRIPTION)
+    equivariance_weight: float = Field(0.1, ge=0, description=EQUIVARIANCE_DESCRIPTION)
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from napari_coordgate.config.base import Settings
 from napari_coordgate.config.networks import UnrolledConfig
-from napari_coordgate.config.training import HELD_OUT_DESCRIPTION
+from napari_coordgate.config.training import EQUIVARIANCE_DESCRIPTION, HELD_OUT_DESCRIPTION
 
 
 class LensLibraryConfig(Settings):
@@ -88,6 +88,7 @@ class AdaptConfig(Settings):
         "deblurring; default: by its calibration, else 0.1.",
     )
     held_out_weight: float = Field(0.5, ge=0, description=HELD_OUT_DESCRIPTION)
+    equivariance_weight: float = Field(0.1, ge=0, description=EQUIVARIANCE_DESCRIPTION)
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the random numbers.")
 
 

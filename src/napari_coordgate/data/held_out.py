@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_coordgate.config import Camera
 from napari_coordgate.data.planes import Plane
-from napari_coordgate.geometry import Window, frame_coordinates
+from napari_coordgate.geometry import Window
 from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import BlurOperator, PSFField
 
@@ -41,6 +41,9 @@ class HeldOut(NamedTuple):
     window: Window
     camera: Camera
     """Noise of the part that is kept."""
+    elsewhere: Window
+    """Another window of the frame, of the same shape."""
+    seed: int
 
     def error(self, deblurred: Tensor, psf_field: PSFField) -> Tensor:
         """Mean squared error of the blurred result (..., h, w) against the photons held out."""
@@ -74,35 +77,19 @@ def kept_camera(camera: Camera, share: float = HELD_OUT_SHARE) -> Camera:
     )
 
 
-def inner_operator(psf_field: PSFField, window: Window, device: torch.device) -> BlurOperator:
-    """Blur of a scene on a window onto the part inside, whose light is all from the window.
-
-    If the window is too small for that, the scene is mirrored at its border.
-    """
+def inner_window(psf_field: PSFField, window: Window) -> Window:
+    """Part of a window whose light is all from the window; all of it if it is too small."""
     radius = psf_field.radius
-    inner = window
-    if min(window.shape) >= 2 * radius + MIN_INSIDE:
-        height, width = (n - 2 * radius for n in window.shape)
-        inner = Window(window.y0 + radius, window.x0 + radius, height, width)
+    if min(window.shape) < 2 * radius + MIN_INSIDE:
+        return window
+    height, width = (n - 2 * radius for n in window.shape)
+    return Window(window.y0 + radius, window.x0 + radius, height, width)
+
+
+def inner_operator(psf_field: PSFField, window: Window, device: torch.device) -> BlurOperator:
+    """Blur of a scene on a window, mirrored at its border, onto the part inside."""
+    inner = inner_window(psf_field, window)
     return psf_field.operator(inner, scene_window=window, device=device)
-
-
-class HeldOutBatch(NamedTuple):
-    """Windows without some of their photons, on the training device, and their weighted error."""
-
-    kept: Tensor  # (B, 1, h, w)
-    coordinates: Tensor  # (B, 2, h, w)
-    windows: Sequence[HeldOut]
-    psf_field: PSFField
-    weight: float
-
-    def loss(self, deblurred: Tensor) -> Tensor:
-        """Weighted sum of the errors of deblurred windows (B, 1, h, w)."""
-        errors = [
-            window.error(image[0], self.psf_field)
-            for window, image in zip(self.windows, deblurred, strict=True)
-        ]
-        return self.weight * torch.stack(errors).sum()
 
 
 class BlurredWindows:
@@ -124,28 +111,23 @@ class BlurredWindows:
         height, width = (min(side, n) for n in psf_field.frame_shape)
         self.shape = height, width
 
-    def batch(self, indices: Sequence[int], device: torch.device, weight: float) -> HeldOutBatch:
-        """Windows of some indices, for a network of position alone."""
-        windows = [self.sample(index) for index in indices]
-        frame = self.psf_field.frame_shape
-        coordinates = np.stack([frame_coordinates(frame, each.window) for each in windows])
-        kept = torch.from_numpy(np.stack([each.kept for each in windows])).to(device)
-        return HeldOutBatch(
-            kept[:, None], torch.from_numpy(coordinates).to(device), windows, self.psf_field, weight
-        )
-
     def sample(self, index: int) -> HeldOut:
         """Random window of a random image."""
         rng = np.random.default_rng([self.seed, 6, index])
         chosen = int(rng.integers(len(self.planes)))
+        window = self._window(rng)
+        inside = window.within(Window.whole(self.psf_field.frame_shape))
+        scaled = self.ranges[chosen].normalize(self.planes[chosen].read()[inside])
+        kept, held = split_photons(scaled, self.cameras[chosen], rng)
+        elsewhere, seed = self._window(rng), int(rng.integers(2**31))
+        return HeldOut(kept, held, window, kept_camera(self.cameras[chosen]), elsewhere, seed)
+
+    def _window(self, rng: np.random.Generator) -> Window:
+        """Random window of the frame."""
         y0, x0 = (
             int(rng.integers(n - m + 1)) // MULTIPLE * MULTIPLE
             if rng.random() < 0.9
             else n - m  # else the last pixels of some frames would be in no window
             for n, m in zip(self.psf_field.frame_shape, self.shape, strict=True)
         )
-        window = Window(y0, x0, *self.shape)
-        inside = window.within(Window.whole(self.psf_field.frame_shape))
-        scaled = self.ranges[chosen].normalize(self.planes[chosen].read()[inside])
-        kept, held = split_photons(scaled, self.cameras[chosen], rng)
-        return HeldOut(kept, held, window, kept_camera(self.cameras[chosen]))
+        return Window(y0, x0, *self.shape)

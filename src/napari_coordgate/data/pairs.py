@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_coordgate.config import Camera, TrainingConfig
-from napari_coordgate.data.held_out import BlurredWindows, HeldOutBatch
+from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.pairing import describe_pairs, find_pairs
 from napari_coordgate.data.planes import (
     Images,
@@ -25,6 +25,7 @@ from napari_coordgate.data.planes import (
 )
 from napari_coordgate.data.sampling import Batch, RngStream, Sample, WindowSampler, random_stream
 from napari_coordgate.data.sources import Source, remaining_noise
+from napari_coordgate.data.unpaired import UnpairedBatch, Weights, unpaired_batch
 from napari_coordgate.errors import SettingsError, TrainingImagesWarning
 from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window, mirror_indices
@@ -36,8 +37,8 @@ Float32 = NDArray[np.float32]
 Pair = tuple[Tensor, Tensor, Tensor]
 
 DEFAULTS = TrainingConfig()
-HELD_OUT_EVERY = 4
-"""Samples beside each window of which some photons are held out; these windows are large."""
+UNPAIRED_EVERY = 4
+"""Samples beside each window of a blurred image; these windows are large."""
 ONE_IMAGE = (
     "Only 1 image can be trained on: it has to validate itself, so the validation says nothing "
     "about other images; give more images, or others to validate on (validation, --validation)."
@@ -198,15 +199,19 @@ class SimulatedPairs(Pairs):
         height, width = windows[0].shape
         sharp = scenes[:, radius : radius + height, radius : radius + width]
         batch = self.sampler.batch(sharp, blurred, windows)
-        return batch._replace(held_out=self._held_out(len(samples), device, index))
+        return batch._replace(unpaired=self._unpaired(len(samples), device, index))
 
-    def _held_out(self, samples: int, device: torch.device, index: int) -> HeldOutBatch | None:
+    def _unpaired(self, samples: int, device: torch.device, index: int) -> UnpairedBatch | None:
         """Windows of blurred images beside every few samples."""
-        indices = [i for i in range(index, index + samples) if i % HELD_OUT_EVERY == 0]
-        if self.windows is None or not self.config.held_out_weight or not indices:
+        indices = [i for i in range(index, index + samples) if i % UNPAIRED_EVERY == 0]
+        config = self.config
+        if self.windows is None or not indices:
             return None
-        weight = self.config.held_out_weight * HELD_OUT_EVERY / samples
-        return self.windows.batch(indices, device, weight)
+        if not config.held_out_weight and not config.equivariance_weight:
+            return None
+        each = UNPAIRED_EVERY / samples
+        weights = Weights(config.held_out_weight * each, config.equivariance_weight * each)
+        return unpaired_batch(self.windows, indices, device, weights)
 
     def _noise_seed(self, index: int) -> int:
         stream = RngStream.VALIDATION_NOISE if self.validation else RngStream.NOISE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_coordgate.config import Camera, TrainingConfig
-from napari_coordgate.data.held_out import HeldOutBatch
+from napari_coordgate.data.unpaired import UnpairedBatch
 from napari_coordgate.geometry import Window, frame_coordinates
 
 Float32 = NDArray[np.float32]
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     blurred: Tensor  # (B, 1, h, w)
     coordinates: Tensor  # (B, 2, h, w)
     weights: Tensor  # (B, 1, h, w)
-    held_out: HeldOutBatch | None = None
+    unpaired: UnpairedBatch | None = None
     """Windows of blurred images to judge the network by without sharp ones."""
 
 

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_coordgate.config import Camera, UniversalTrainingConfig
-from napari_coordgate.data.held_out import HeldOut
+from napari_coordgate.config import Camera, UniversalTrainingConfig, UnrolledConfig
 from napari_coordgate.data.lens_library import LensSample
 from napari_coordgate.data.procedural import procedural_image
 from napari_coordgate.data.sources import remaining_noise
@@ -140,17 +139,20 @@ def simulated_sample(
     )
 
 
-def held_out_sample(
-    held_out: HeldOut, psf_field: PSFField, uncertainty: float, config: UniversalTrainingConfig
-) -> UniversalSample:
-    """Sample of the photons that are kept; ``sharp`` is the image itself, not a sharp one."""
-    camera = held_out.camera
+def network_inputs(
+    blurred: Tensor,
+    window: Window,
+    camera: Camera,
+    psf_field: PSFField,
+    uncertainty: float,
+    config: UnrolledConfig,
+) -> tuple[Tensor, Tensor, BlurOperator, Noise]:
+    """Arguments of the network for a blurred image (h, w) at a window of the frame."""
     assert camera.photons is not None
     noise = Noise.of(camera.photons, camera.read_noise)
-    operator = scene_operator(psf_field, held_out.window)
-    coordinates = scene_coordinates(config.network, noise, uncertainty, psf_field, operator)
-    kept = torch.from_numpy(held_out.kept)[None, None]
-    return UniversalSample(kept, kept, coordinates, operator, noise)
+    operator = scene_operator(psf_field, window)
+    coordinates = scene_coordinates(config, noise, uncertainty, psf_field, operator)
+    return blurred[None, None], coordinates, operator, noise
 
 
 def random_crop(rng: np.random.Generator, image: Float32, shape: tuple[int, int]) -> Float32:

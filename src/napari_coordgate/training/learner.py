@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_coordgate.config import TrainingConfig
 from napari_coordgate.data import Batch, Sample
+from napari_coordgate.data.unpaired import UnpairedBatch
 from napari_coordgate.devices import is_out_of_memory, to_device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.networks import Network, build_network
@@ -67,12 +68,25 @@ class Learner:
             predicted = self._module(batch.blurred, batch.coordinates)
             loss: Tensor = (batch.weights * (predicted.float() - batch.sharp).square()).mean()
             self.group.fabric.backward(loss)
-            if batch.held_out is not None:  # by itself, in the memory of the other
-                deblurred = self._module(batch.held_out.kept, batch.held_out.coordinates)
-                held_out_loss = batch.held_out.loss(deblurred.float())
-                self.group.fabric.backward(held_out_loss)
-                loss = loss.detach() + held_out_loss
-        return loss.detach()
+            loss = loss.detach()
+            if batch.unpaired is not None:
+                loss += self._backward_unpaired(batch.unpaired)
+        return loss
+
+    def _backward_unpaired(self, batch: UnpairedBatch) -> Tensor:
+        """Backpropagate the losses of blurred windows, each in the memory of the one before."""
+        total = torch.zeros((), device=batch.device)
+        deblurred = self._module(*batch.inputs()).float()
+        if batch.weights.held_out:
+            loss = batch.held_out_loss(deblurred)
+            self.group.fabric.backward(loss)
+            total += loss.detach()
+        if batch.weights.equivariance:
+            moved = batch.moved(deblurred.detach())
+            loss = moved.loss(self._module(*moved.inputs()).float())
+            self.group.fabric.backward(loss)
+            total += loss.detach()
+        return total
 
     def step(self, loss: Tensor) -> float:
         """Take an optimizer step, given this rank's loss; returns the loss of the whole batch."""

@@ -16,11 +16,11 @@ from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.pairs import Pairs, source_pairs
 from napari_coordgate.data.planes import Images, Plane, usable_planes, warn_of_unused
 from napari_coordgate.data.sources import Source, check_enough, sharp_window
-from napari_coordgate.data.universal import scene_operator
+from napari_coordgate.data.universal import network_inputs
 from napari_coordgate.errors import FrameMismatchError, ImageError, SettingsError
 from napari_coordgate.events import Event, Stopwatch, raise_if_canceled
 from napari_coordgate.geometry import Window, format_shape
-from napari_coordgate.networks import Noise, scene_coordinates, uncertainty_of
+from napari_coordgate.networks import uncertainty_of
 from napari_coordgate.normalization import Normalizer, above_offset
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
@@ -72,14 +72,11 @@ def universal_cleaner(
 
     @torch.inference_mode()
     def clean(scaled: Float32, window: Window, camera: Camera) -> Float32:
-        assert camera.photons is not None
-        operator = scene_operator(psf_field, window)
-        noise = Noise.of(camera.photons, camera.read_noise)
-        coordinates = scene_coordinates(
-            model.config.network, noise, relative_error, psf_field, operator
+        blurred = torch.from_numpy(np.ascontiguousarray(scaled, np.float32))
+        inputs = network_inputs(
+            blurred, window, camera, psf_field, relative_error, model.config.network
         )
-        blurred = torch.from_numpy(np.ascontiguousarray(scaled, np.float32))[None, None]
-        image: Float32 = model.network(blurred, coordinates, operator, noise).image[0, 0].numpy()
+        image: Float32 = model.network(*inputs).image[0, 0].numpy()
         return image
 
     return clean

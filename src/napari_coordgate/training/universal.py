@@ -23,19 +23,22 @@ from napari_coordgate.config import (
     UniversalTrainingConfig,
     UnrolledConfig,
 )
+from napari_coordgate.data.equivariance import moved
 from napari_coordgate.data.held_out import BlurredWindows
 from napari_coordgate.data.lens_library import LensSample, lens_sample
 from napari_coordgate.data.planes import Images, usable_planes
 from napari_coordgate.data.universal import (
     UniversalSample,
     UniversalSamples,
-    held_out_sample,
+    network_inputs,
     random_crop,
     scene_operator,
     simulated_sample,
 )
+from napari_coordgate.data.unpaired import Weights
 from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.events import Event, Progress, Stopwatch, raise_if_canceled, run
+from napari_coordgate.geometry import Window
 from napari_coordgate.io.files import check_not_exists, check_writable, last_checkpoint_path
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import (
@@ -98,21 +101,38 @@ def learning_rate_factor(step: int, config: UniversalTrainingConfig) -> float:
 
 
 @dataclass(frozen=True)
-class HeldOutLoss:
-    """Weighted loss on photons that were held out of a window of the user's own images."""
+class UnpairedLoss:
+    """Weighted losses of a window of the user's own blurred images, without sharp ones."""
 
     windows: BlurredWindows
     lens_uncertainty: float
     config: UniversalTrainingConfig
-    weight: float
+    weights: Weights
 
-    def __call__(self, network: UnrolledNetwork, index: int) -> Tensor:
-        """Loss of one window."""
+    def backward(self, network: UnrolledNetwork, index: int) -> None:
+        """Backpropagate the losses of one window one by one."""
         held_out, psf_field = self.windows.sample(index), self.windows.psf_field
-        sample = held_out_sample(held_out, psf_field, self.lens_uncertainty, self.config)
-        error = held_out.error(network(*sample.inputs).image[0, 0], psf_field)
-        loss: Tensor = error if self.config.loss == "mse" else (error + MIN_SQUARED_ERROR).log()
-        return self.weight * loss
+
+        def result(image: Tensor, window: Window) -> Tensor:
+            camera, uncertainty = held_out.camera, self.lens_uncertainty
+            inputs = network_inputs(
+                image, window, camera, psf_field, uncertainty, self.config.network
+            )
+            deblurred: Tensor = network(*inputs).image[0, 0]
+            return deblurred
+
+        image = result(torch.from_numpy(held_out.kept), held_out.window)
+        if self.weights.held_out:
+            error = held_out.error(image, psf_field)
+            (self.weights.held_out * self._loss(error)).backward()
+        if self.weights.equivariance:
+            scene = moved(image, held_out, psf_field)
+            error = scene.error(result(scene.blurred, scene.window))
+            (self.weights.equivariance * self._loss(error)).backward()
+
+    def _loss(self, error: Tensor) -> Tensor:
+        """Loss of a mean squared error."""
+        return error if self.config.loss == "mse" else (error + MIN_SQUARED_ERROR).log()
 
 
 class UniversalTrainer:
@@ -127,11 +147,11 @@ class UniversalTrainer:
         weights: Mapping[str, Tensor] | None = None,
         *,
         variances: Sequence[float] | None = None,
-        held_out: HeldOutLoss | None = None,
+        unpaired: UnpairedLoss | None = None,
     ) -> None:
         self.config, self.lenses, self.validation = config, lenses, validation
         self.samples = UniversalSamples(config, lenses, images, variances)
-        self.held_out = held_out
+        self.unpaired = unpaired
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = UnrolledNetwork(config.network)
@@ -151,8 +171,8 @@ class UniversalTrainer:
             loss = sample_loss(self.network.all_stages(*sample.inputs), sample.sharp, config)
             (loss / config.batch_size).backward()
             total += loss.item() / config.batch_size
-        if self.held_out is not None:
-            self.held_out(self.network, self.done).backward()
+        if self.unpaired is not None:
+            self.unpaired.backward(self.network, self.done)
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         rate = config.learning_rate * learning_rate_factor(self.done, config)
         self.optimizer.param_groups[0]["lr"] = rate
@@ -445,10 +465,11 @@ def _own_trainer(
     clean = universal_cleaner(origin, lens.given, lens.uncertainty)
     own = yield from own_images_events(blurred, lens.given, camera, clean, cancel=cancel)
     recipe = _adapted_recipe(origin.config, config, own.camera)
-    held_out = None
-    if config.held_out_weight:
+    unpaired = None
+    weights = Weights(config.held_out_weight, config.equivariance_weight)
+    if any(weights):
         windows = own.windows(max(recipe.library.window_sizes), config.seed)
-        held_out = HeldOutLoss(windows, lens.uncertainty, recipe, config.held_out_weight)
+        unpaired = UnpairedLoss(windows, lens.uncertainty, recipe, weights)
     return UniversalTrainer(
         recipe,
         [lens],
@@ -456,7 +477,7 @@ def _own_trainer(
         [],
         origin.weights,
         variances=[source.variance for source in own.sources],
-        held_out=held_out,
+        unpaired=unpaired,
     )
 
 
