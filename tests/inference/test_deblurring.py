@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from skimage.transform import resize
 
-from napari_coordgate.config import DeblurConfig, DeblurRuntime
+from napari_coordgate.config import DeblurConfig, DeblurRuntime, GaussianLens, RichardsonLucyConfig
+from napari_coordgate.deconvolution import deconvolve
 from napari_coordgate.errors import (
     CanceledError,
     FrameMismatchError,
@@ -21,6 +23,7 @@ from napari_coordgate.events import Event, PlaneDone, Progress, run
 from napari_coordgate.geometry import Window, frame_coordinates
 from napari_coordgate.inference import Predictor, deblur, deblur_events, gating_maps
 from napari_coordgate.io import Image
+from napari_coordgate.optics import PSFField
 from tests.inference.making import (
     Pixels,
     deblur_stack,
@@ -235,6 +238,26 @@ def test_another_pixel_size_than_that_of_the_model_gives_a_warning() -> None:
         deblur(Image(noise((32, 32)), "YX", (1.3, 1.3)), model)
     with pytest.warns(FrameMismatchWarning, match=r"1\.3"):
         deblur(Image(noise((24, 16)), "YX", (1.3, 1.3)), model, origin=(0, 4))
+
+
+def test_pixels_that_are_not_square_are_resampled_for_a_lens_and_else_refused() -> None:
+    lens = GaussianLens(sigma_center_px=1.5, sigma_edge_px=1.5, pixel_size_um=0.2)
+    method = RichardsonLucyConfig(num_iter=5, discrepancy=False, total_variation=0)
+    config = DeblurConfig(deconvolution=method)
+    y, x = np.mgrid[0:66, 0:96] * np.array([0.3, 0.2])[:, None, None]
+    spot = 5 + 500 * np.exp(-((y - 10) ** 2 + (x - 10) ** 2) / 2)
+    spot = np.random.default_rng(0).poisson(spot).astype(np.float32)
+    image = Image(spot, "YX", (0.3, 0.2))
+    with pytest.warns(FrameMismatchWarning, match="resampled"):
+        deblurred = deblur(image, lens, config=config)
+    square = Image(resize(spot, (99, 96), order=3, mode="symmetric"), "YX", (0.2, 0.2))
+    expected = resize(deblur(square, lens, config=config), (66, 96), order=3, mode="symmetric")
+    np.testing.assert_allclose(deblurred, expected, rtol=1e-3)
+    field = PSFField.from_lens(lens, (66, 96))
+    with pytest.raises(FrameMismatchError, match=r"0\.3 x 0\.2 um.*square"):
+        deblur(image, field, config=config)
+    with pytest.raises(FrameMismatchError, match=r"0\.3 x 0\.2 um.*square"):
+        deconvolve(image, field, config=method)
 
 
 def test_given_axes_override_those_of_the_image() -> None:

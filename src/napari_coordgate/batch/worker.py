@@ -248,13 +248,14 @@ class OpenSource(NamedTuple):
 
 def read_source(source: Source, batch: Batch) -> Image:
     """Wanted part of an image of a batch; its file is opened once for all its scenes."""
-    scenes = _scenes(source.path, batch.started_ns)
+    changed_ns = source.path.stat().st_mtime_ns if source.path.exists() else 0
+    scenes = _scenes(source.path, changed_ns, batch.started_ns)
     image = open_scene(source.path, scenes, source.scene or 0, batch.config.axes)
     return image.select(batch.config.selection)
 
 
 @lru_cache(maxsize=1)
-def _scenes(path: Path, started_ns: int) -> list[Scene]:
+def _scenes(path: Path, changed_ns: int, started_ns: int) -> list[Scene]:
     return find_scenes(path)
 
 

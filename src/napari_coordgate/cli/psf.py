@@ -108,8 +108,9 @@ def _measured_field(
 
 def _pixel_size(stack: Path, image: Image, given: float | None) -> float | None:
     """Pixel size in um that is given, or that of the file; a warning if it is unknown."""
-    stated = image.pixel_size_um and image.pixel_size_um[0]
-    if given is None and stated is None:
+    y, x = image.pixel_size_um or (None, None)
+    stated = y if y == x else None  # PSFs on other pixels are for images of the same
+    if given is None and y is None:
         warnings.warn(
             f"{stack} does not state its pixel size; give it as --pixel-size, so that images of "
             "another pixel size are noticed.",

@@ -38,6 +38,7 @@ from napari_coordgate.errors import (
 from napari_coordgate.events import Event, Note, pluralize, raise_if_canceled, run
 from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image, PlaneView, as_image, process_planes
+from napari_coordgate.io.image import check_square_pixels
 from napari_coordgate.io.processing import Check, with_warnings
 from napari_coordgate.normalization import Normalizer, above_offset, fit_normalizer
 from napari_coordgate.optics import BlurOperator, PSFField, as_psf_field
@@ -526,6 +527,7 @@ def _check_frame(image: Image, psf_field: PSFField, origin: tuple[int, int] | No
             f"is {format_shape(frame.shape)}; {advice}create a PSF field for its size."
         )
     own_um, field_um = image.pixel_size_um, psf_field.pixel_size_um
+    check_square_pixels(image, field_um, "PSF field")
     if own_um and field_um and not np.allclose(own_um, field_um, rtol=PIXEL_SIZE_TOLERANCE, atol=0):
         warnings.warn(
             f"{image.name} has a pixel size of {own_um} um, but the PSF field has {field_um} um: "

@@ -10,12 +10,16 @@ from skimage.transform import resize
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchError
 from napari_coordgate.geometry import Window, as_origin, format_shape
 from napari_coordgate.io import Image
+from napari_coordgate.io.image import check_square_pixels
 from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
 FIELD_OF_VIEW_TOLERANCE = 0.02
 """Relative difference up to which two fields of view are considered the same."""
+
+MAX_RESAMPLING = 4.0
+"""Ratio of pixel sizes up to which an image is resampled to that of a lens."""
 
 RESAMPLING_BYTES_PER_PIXEL = 16
 """Measured peak memory of resampling, per input and output pixel."""
@@ -62,6 +66,7 @@ def align_to_frame(
     if window.shape == shape and same_view:
         return FrameAlignment(window, frame.shape)
     if window.shape == shape:
+        check_square_pixels(image, model.pixel_size_um, what)
         return FrameAlignment(
             window,
             frame.shape,
@@ -77,6 +82,26 @@ def align_to_frame(
             "resampled back.",
         )
     raise _mismatch(image, model, can_be_whole=same_view)
+
+
+def lens_frame(image: Image, pixel_size_um: float | None) -> tuple[int, int]:
+    """Frame (height, width) that an image shows, in the pixels of a lens, if both are known.
+
+    FrameMismatchError if they differ too much for the image to be resampled.
+    """
+    if image.pixel_size_um is None or pixel_size_um is None:
+        return image.frame_shape
+    ratio = np.divide(image.pixel_size_um, pixel_size_um)
+    if np.all(np.abs(ratio - 1) < FIELD_OF_VIEW_TOLERANCE):
+        return image.frame_shape
+    if ratio.max() > MAX_RESAMPLING or ratio.min() < 1 / MAX_RESAMPLING:
+        y, x = image.pixel_size_um
+        raise FrameMismatchError(
+            f"{image.name} has pixels of {y:g} x {x:g} um, but the lens is for {pixel_size_um:g} "
+            "um; correct the one that is wrong, or describe the lens for these pixels."
+        )
+    height, width = (round(n * r) for n, r in zip(image.frame_shape, ratio.tolist(), strict=True))
+    return max(1, height), max(1, width)
 
 
 def _fits(shape: tuple[int, int], frame: Window) -> bool:
@@ -102,14 +127,14 @@ def _mismatch(
 
 def _is_same_view(image: Image, model: Model | PSFField, window: Window) -> bool:
     """Whether an image can show this window of the frame, by its shape and pixel size."""
-    scales = np.divide(image.frame_shape, window.shape)
+    views = np.divide(image.frame_shape, window.shape)
     rounding = 1 / min(*image.frame_shape, *window.shape)
-    if abs(scales[0] / scales[1] - 1) > rounding:
-        return False
-    if image.pixel_size_um is None or model.pixel_size_um is None:
-        return True
-    pixel_ratio = np.divide(image.pixel_size_um, model.pixel_size_um)
-    return bool(np.all(np.abs(scales * pixel_ratio - 1) < FIELD_OF_VIEW_TOLERANCE))
+    tolerance = math.inf
+    if image.pixel_size_um is not None and model.pixel_size_um is not None:
+        views *= np.divide(image.pixel_size_um, model.pixel_size_um)
+        tolerance = FIELD_OF_VIEW_TOLERANCE
+    is_alike = abs(views[0] / views[1] - 1) <= rounding
+    return bool(is_alike and np.all(np.abs(views - 1) < tolerance))
 
 
 def resample(plane: NDArray[Any], shape: tuple[int, int], name: str) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.config.deconvolution import METHODS
 from napari_coordgate.errors import ModelError, PSFError, SettingsError
-from napari_coordgate.inference.alignment import FrameAlignment
+from napari_coordgate.inference.alignment import FrameAlignment, lens_frame
 from napari_coordgate.inference.channels import (
     AnyDeblurrer,
     ChannelDeblurrer,
@@ -159,7 +159,7 @@ class DeblurMethod:
         if not isinstance(self.source, Lens | GaussianLens):
             return None
         if origin is None:
-            return image.frame_shape
+            return lens_frame(image, self.source.pixel_size_um)
         if isinstance(origin, FrameAlignment):
             return origin.frame_shape
         calibration = getattr(self.source, "calibration", None)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Selection
-from napari_coordgate.errors import ImageError
+from napari_coordgate.errors import FrameMismatchError, ImageError
 from napari_coordgate.io.lazy import SubsetArray
 from napari_coordgate.io.metadata import ImageMetadata, Original, PixelSize
 from napari_coordgate.io.ome_xml import read_ome_xml, select_in_ome_xml
@@ -32,6 +32,8 @@ StackIndex = tuple[int, ...]
 _SELECTABLE_AXES = {"C": "channel", "T": "time", "Z": "plane"}
 """Words for the elements of axes."""
 _MAX_LISTED_NAMES = 20
+_SQUARE_TOLERANCE = 0.02
+"""Relative difference up to which the sides of a pixel are considered the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +269,19 @@ def as_image(image: PixelArray | Image, axes: str | None = None) -> Image:
             )
         axes = "TCZYX"[-array.ndim :]
     return Image(array, axes)
+
+
+def check_square_pixels(image: Image, square_um: float | None, what: str) -> None:
+    """Raise FrameMismatchError if pixels are not square, as those of a blur of known size are."""
+    if image.pixel_size_um is None or square_um is None:
+        return
+    y, x = image.pixel_size_um
+    if not math.isclose(y, x, rel_tol=_SQUARE_TOLERANCE):
+        raise FrameMismatchError(
+            f"{image.name} has pixels of {y:g} x {x:g} um, but the {what} is for square ones of "
+            f"{square_um:g} um; resample the image, or give the lens (psf_field, --lens) without "
+            "an origin, for which that is done."
+        )
 
 
 def alpha_sample(image: Image) -> int | None:
