@@ -17,8 +17,8 @@ from typing import Any, Self
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_coordgate.arrays import PixelArray
@@ -37,6 +37,7 @@ from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.networks import Network, PSFSamples, build_network
+from napari_coordgate.opening import read_file, regular
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
@@ -49,6 +50,9 @@ MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
 CHECKSUM = "checksum"
 """Key of the hash of header and arrays."""
+
+_MAX_HEADER_BYTES = 100_000_000
+"""Limit of the format."""
 
 DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
 MIN_GAIN_DB = 0.05
@@ -313,10 +317,28 @@ def is_checkpoint(path: str | Path) -> bool:
 def is_universal(path: str | Path) -> bool:
     """Whether a file is that of a universal model; False if it cannot be read."""
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return UNIVERSAL_FORMAT in (file.metadata() or {})
-    except (SafetensorError, OSError):
+        return UNIVERSAL_FORMAT in read_metadata(path)
+    except (OSError, ValueError):
         return False
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Texts in the header of a safetensors file; ValueError or OSError if it has no header."""
+    with open(path, "rb", opener=regular) as file:
+        return _metadata(file.read(8) + file.read(_MAX_HEADER_BYTES))
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Texts in the header with which a safetensors file begins."""
+    length = int.from_bytes(data[:8], "little")
+    if not 0 < length <= min(len(data) - 8, _MAX_HEADER_BYTES):
+        raise ValueError("it has no header")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except RecursionError as error:
+        raise ValueError("its header is nested too deeply") from error
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 class _Header(BaseModel):
@@ -366,14 +388,12 @@ def read_tensors(
     ``formats`` are the accepted keys of the header, each with its version.
     """
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            key = next((name for name in formats if name in metadata), None)
-            if key is None:
-                raise ModelError(f"{path}: {_other_kind(metadata)}")
-            header = json.loads(metadata[key])
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+        data = read_file(path)
+        tensors, metadata = load(data), _metadata(data)  # first checked by the library
+        key = next((name for name in formats if name in metadata), None)
+        if key is None:
+            raise ModelError(f"{path}: {_other_kind(metadata)}")
+        header = json.loads(metadata[key])
         _check_contents(metadata, metadata[key], tensors)
     except FileNotFoundError:
         raise ModelError(

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, NonNegativeInt, ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from napari_coordgate.config import UniversalTrainingConfig
@@ -181,15 +180,6 @@ class UniversalModel:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
         return model
-
-
-def is_universal_model(path: str | Path) -> bool:
-    """Whether a file is a universal model; False if it cannot be read."""
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return UNIVERSAL_FORMAT in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False
 
 
 class _Header(BaseModel):

@@ -112,7 +112,7 @@ def test_a_store_that_claims_terabytes_allocates_nothing(tmp_path: Path) -> None
     tracemalloc.stop()
     assert (window.shape, window.max()) == ((9, 5), 0)  # missing chunks have the fill value
     array.write_text(json.dumps(stored | {"chunks": [1, 1, 1, 10**6, 10**6]}))
-    with pytest.raises(ImageError, match="its chunks claim 2000 GB each"):
+    with pytest.raises(ImageError, match="its chunks claim 2000"):
         read_image(tmp_path / "image.zarr")
 
 

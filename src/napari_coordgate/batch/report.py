@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from napari_coordgate.batch.sources import source_key
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import FileChanged
+from napari_coordgate.opening import regular
 
 MAX_LINE_BYTES = 1_000_000
 FIRST_BYTES = b'{"time":"'
@@ -58,7 +59,7 @@ def read_report(path: Path, suffix: str = "") -> dict[str, TaskResult]:
     first = b""
     _check_not_linked(path)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
                 first = first or line
                 values = _parse(line)
@@ -89,7 +90,9 @@ class Report:
         self.path = path
         _check_not_linked(path)
         try:
-            self._file: TextIO = path.open("a+", encoding="utf-8", newline="\n")
+            self._file: TextIO = open(  # noqa: SIM115 - closed by `close`
+                path, "a+", encoding="utf-8", newline="\n", opener=regular
+            )
         except OSError as error:
             raise _cannot_write(path, error) from error
         if self._file.tell() and not _ends_with_newline(path):

@@ -57,6 +57,7 @@ from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.io.ome_xml_writing import OME_TYPES
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
+from napari_coordgate.opening import regular
 from napari_coordgate.optics import PSFField
 from napari_coordgate.trust.files import MAPS, map_path
 from napari_coordgate.universal_model import shipped_path
@@ -189,7 +190,7 @@ def config_hash(method: Path, config: BatchConfig) -> str:
 
 def file_hash(path: Path) -> str:
     """Hash of the content of a file."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

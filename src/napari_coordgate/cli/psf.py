@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import io
 import math
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from napari_coordgate.config import PSFFieldConfig
 from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError
 from napari_coordgate.io import Image, read_image
 from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.opening import read_file
 from napari_coordgate.optics import PSFField
 
 
@@ -129,10 +131,10 @@ def _pixel_size(stack: Path, image: Image, given: float | None) -> float | None:
 def _read_positions(path: Path) -> NDArray[np.float64]:
     """Frame pixels (row, column), shape (N, 2), from a CSV file with these columns."""
     try:
-        start = path.read_bytes()[:2]
-        encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        with path.open(encoding=encoding, newline="") as file:
-            header, *rows = (row for row in csv.reader(file, _dialect(file)) if any(row))
+        data = read_file(path)
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        table = io.StringIO(data.decode("utf-16" if is_wide else "utf-8-sig"), newline="")
+        header, *rows = (row for row in csv.reader(table, _dialect(table)) if any(row))
         names = [name.strip().lower() for name in header]
         at = [_find_column(names, column) for column in _COLUMNS]
         return np.array([[float(row[index]) for index in at] for row in rows])

@@ -30,7 +30,7 @@ from napari_coordgate.io.files import (
     last_checkpoint_path,
     remove_stale_temp_files,
 )
-from napari_coordgate.model import Model
+from napari_coordgate.model import Model, is_universal
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import (
     OUTPUT_EXISTS_HINT,
@@ -38,7 +38,6 @@ from napari_coordgate.training import (
     distributed,
     train_events,
 )
-from napari_coordgate.universal_model import is_universal_model
 
 UNIVERSAL = "universal"
 TRAINING_STAGES = "training", "validating"
@@ -130,7 +129,7 @@ def train_network(
 
 def _is_universal(init: Path) -> bool:
     """Whether a model to start from is the shipped universal one, or the file of another."""
-    return str(init) == UNIVERSAL or is_universal_model(init)
+    return str(init) == UNIVERSAL or is_universal(init)
 
 
 def adapt_universal(

@@ -17,6 +17,7 @@ from napari_coordgate.config import ComparisonConfig, Method
 from napari_coordgate.errors import OutputError, format_validation_error
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.files import atomic_write, check_writable
+from napari_coordgate.opening import read_file
 from napari_coordgate.version import __version__
 
 BLURRED = "blurred"
@@ -152,7 +153,7 @@ class Comparison(BaseModel):
         """
         path = Path(folder) / SUMMARY
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_file(path))
             if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
                 raise OutputError(
                     f"{path}: was written by another version of napari-coordgate "
@@ -212,7 +213,7 @@ def check_folder(folder: Path) -> None:
 def read_record(path: Path, model: type[R]) -> R | None:
     """Read a record; None if there is no such file."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(read_file(path))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -27,6 +27,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.events import Event
+from napari_coordgate.opening import regular
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate, estimate_resources_events
 from napari_coordgate.universal_model import UniversalModel
@@ -138,7 +139,7 @@ def _identity(method: Method, psf_field: PSFField) -> dict[str, Any]:
     if not isinstance(method, ModelMethod):
         return method.model_dump(mode="json", exclude={"name"}, exclude_none=True)
     load_model(method.model, psf_field)  # raises what is wrong with it
-    with method.model.open("rb") as file:
+    with open(method.model, "rb", opener=regular) as file:
         return {"model": hashlib.file_digest(file, hashlib.blake2b).hexdigest()[:32]}
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_coordgate.config.base import Settings
 from napari_coordgate.config.lenses import AnyLens, GaussianLens, Lens
 from napari_coordgate.errors import SettingsError, format_validation_error
+from napari_coordgate.opening import regular
 
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def load_lens(source: str | Path) -> Lens | GaussianLens:
 def load_mapping(source: str | Path) -> dict[Any, Any]:
     """Read a YAML file of plain values; raises SettingsError if it is no mapping or too large."""
     try:
-        with Path(source).open(encoding="utf-8") as file:
+        with open(source, encoding="utf-8", opener=regular) as file:
             text = file.read(MAX_CHARACTERS + 1)
         if len(text) > MAX_CHARACTERS:
             raise SettingsError(f"{source}: too large for a settings file; check the name.")

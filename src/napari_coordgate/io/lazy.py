@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
+from napari_coordgate.opening import check_regular, regular
 
 AxisIndex = int | range
 """Index along one axis: a number, which drops the axis, or a range with a positive step."""
@@ -152,6 +153,7 @@ class FileSnapshot:
     """File as it was when first opened; reading raises ImageError if it has changed since."""
 
     def __init__(self, path: Path) -> None:
+        check_regular(path)
         self.path = path
         self._status = path.stat()
 
@@ -175,10 +177,15 @@ class FileSnapshot:
                     begin += count
         return blocks
 
+    def check(self) -> None:
+        """Raise ImageError if the file has changed."""
+        with self.open():
+            pass
+
     @contextmanager
     def open(self) -> Iterator[FileIO]:
         """Open the file unbuffered, after a check that it has not changed."""
-        with self.path.open("rb", buffering=0) as file:
+        with open(self.path, "rb", buffering=0, opener=regular) as file:
             now, then = os.fstat(file.fileno()), self._status
             if now.st_size < then.st_size:
                 raise self._truncated()

@@ -29,13 +29,12 @@ from napari_coordgate.io.optical_metadata import OpticalMetadata
 from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, unreadable_scene
 from napari_coordgate.io.zarr_stores import open_store, read_text
+from napari_coordgate.opening import check_claim
 
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NO_IMAGES = {"labels", "OME"}
 """Groups that are not images: masks, and metadata."""
 _OME_XML = "METADATA.ome.xml"
-_MAX_CHUNK_BYTES = 2**32
-"""A store that claims larger chunks is damaged."""
 
 _ORDER = "TCSZYX"
 _DEFAULT_CHUNK = (1024, 1024)
@@ -135,11 +134,15 @@ class _ZarrArray(LazyArray):
     """Zarr array as a `LazyArray`, for its error messages."""
 
     def __init__(self, path: Path, array: Any) -> None:
+        from napari_coordgate.io.zarr_decoding import limit_decoding  # imports zarr
+
         super().__init__(path, array.shape, np.dtype(array.dtype))
         self._array = array
-        nbytes = math.prod(array.chunks) * self.dtype.itemsize
-        if nbytes > _MAX_CHUNK_BYTES:
-            raise ValueError(f"its chunks claim {nbytes / 1e9:.0f} GB each")
+        check_claim(math.prod(array.chunks) * self.dtype.itemsize, "its chunks claim")
+        shards = array.shards or array.chunks
+        index = [-(-shard // chunk) for shard, chunk in zip(shards, array.chunks, strict=True)]
+        check_claim(16 * math.prod(index), "the index of its shards claims")
+        limit_decoding(array)
 
     def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         return np.asarray(self._array[tuple(map(as_index, indices))])

@@ -12,6 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.opening import check_claim, read_file
 
 # Opened by format, not by `PIL.Image.open`, which warns of large images.
 _READERS: Mapping[str, type[PngImageFile | JpegImageFile]] = MappingProxyType(
@@ -21,6 +22,8 @@ PNG_JPEG_SUFFIXES = tuple(_READERS)
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _MAX_PIXELS = 178_956_970
 """Pillow's limit, against decompression bombs."""
+_MAX_SCANNED_BYTES = 2**33
+"""Limit for progressive JPEG, of which each scan may take as long as all pixels."""
 
 
 def read_png_jpeg(path: Path) -> NDArray[Any]:
@@ -40,7 +43,16 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
             )
         if picture.mode not in _MODES:
             raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
+        copies = 2 * picture.width * picture.height * max(2, len(picture.getbands()))
+        check_claim(copies, "its pixels need")
+        if path.suffix.lower() != ".png" and _scans(path) * copies > _MAX_SCANNED_BYTES:
+            raise ImageError(f"{path} has too many scans for its size; save it again.")
         return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
+
+
+def _scans(path: Path) -> int:
+    """Number of scans of a JPEG file, some of them perhaps of a thumbnail in it."""
+    return read_file(path).count(b"\xff\xda")
 
 
 def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:

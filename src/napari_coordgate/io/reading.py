@@ -1,5 +1,6 @@
 """Reading images from disk."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 
 from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import ImageError
@@ -27,6 +28,7 @@ from napari_coordgate.io.png_jpeg import PNG_JPEG_SUFFIXES, read_png_jpeg
 from napari_coordgate.io.scenes import Content, Scene, name_scenes
 from napari_coordgate.io.tiff import tiff_scenes
 from napari_coordgate.io.zarr_stores import RemotePath, as_path, is_zip
+from napari_coordgate.opening import check_claim, check_regular, regular
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".zarr", *PNG_JPEG_SUFFIXES, ".npy", *MICROSCOPE_SUFFIXES)
 """Suffixes of images that can be read; ``.zarr`` is a folder, all others are files."""
@@ -236,6 +238,7 @@ def _check_file(path: Path) -> None:
         return
     if not path.exists():
         raise ImageError(f"{path} does not exist; check the name.")
+    check_regular(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(f"{path} is not a supported image file; use {_suffix_list()}.")
     if path.suffix.lower() == ".zarr":
@@ -267,11 +270,20 @@ def _read_npy(path: Path) -> Content:
 
 
 def _npy_pixels(path: Path) -> PixelArray:
-    # NumPy's memory map parses the header, and refuses a file that is shorter than it claims.
-    mapped: np.memmap[tuple[int, ...], np.dtype[np.generic]] = open_memmap(path, mode="r")
-    if not mapped.flags.c_contiguous:
-        return np.array(mapped)
-    return RawFileArray(FileSnapshot(path), mapped.offset, mapped.shape, mapped.dtype)
+    with open(path, "rb", opener=regular) as file:
+        version = npy.read_magic(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise ValueError("it has Python objects instead of numbers")
+    stored = RawFileArray(FileSnapshot(path), offset, shape[::-1] if is_fortran else shape, dtype)
+    if not is_fortran:
+        return stored
+    check_claim(
+        math.prod(shape) * dtype.itemsize, "as its axes are in reverse order, it is read at once:"
+    )
+    return stored[...].T
 
 
 def _complete_axes(letters: str, shape: tuple[int, ...], path: Path) -> str:

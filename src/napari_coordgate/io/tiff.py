@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_coordgate.config import Compression
 from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.io.expansion import check_expansion
 from napari_coordgate.io.files import scratch_array
 from napari_coordgate.io.lazy import (
     AxisIndex,
@@ -45,6 +47,7 @@ from napari_coordgate.io.optics_in_files import (
 )
 from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, read_now
+from napari_coordgate.opening import check_claim, check_regular, read_file
 
 PSF_FIELD_KEY = "napari-coordgate psf field"
 """Key of a PSF field in the description of the first page."""
@@ -56,8 +59,10 @@ _Page = tifffile.TiffPage | tifffile.TiffFrame
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _MAX_CLASSIC_BYTES = 2**32 - 2**25
-_MAX_SEGMENT_BYTES = 2**32
-"""A file that claims larger tiles or strips is damaged."""
+_CODECS = {7: "jpeg", 8: "zlib", 32946: "zlib", 34925: "lzma", 34926: "zstd", 50000: "zstd"}
+"""Codecs by number, of which is known what data expand to."""
+_MAX_PLANES, _MIN_PLANES = 10_000_000, 100_000
+"""Planes that OME-XML may claim: not more than the file has bytes, within these limits."""
 _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
@@ -86,6 +91,7 @@ def tiff_scenes(path: Path) -> list[Scene]:
     mute_logger("tifffile")
     with _open_set(path) as tiff:
         _check_page_chain(tiff)
+        _check_set(tiff)
         found: list[Scene] = []
         for number, name, series in _numbered_series(tiff):
             if series is None:
@@ -98,19 +104,24 @@ def tiff_scenes(path: Path) -> list[Scene]:
 @contextlib.contextmanager
 def _open_set(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a file; or that with the OME-XML, if the file refers to another one of its set."""
-    with tifffile.TiffFile(path) as tiff:
+    with _open(path) as tiff:
         named = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile="([^"]+)"', _ome_xml(tiff))
         other = None if named is None else path.with_name(Path(named[1]).name)
         if tiff.is_mmstack or other is None or not other.is_file():
             yield tiff
             return
     if other.suffix.lower() in (".tif", ".tiff"):
-        with tifffile.TiffFile(other) as tiff:
+        with _open(other) as tiff:
             yield tiff
         return
-    text = other.read_text(encoding="utf-8", errors="replace")
-    with tifffile.TiffFile(path, omexml=text) as tiff:
+    text = read_file(other).decode(errors="replace")
+    with _open(path, omexml=text) as tiff:
         yield tiff
+
+
+def _open(path: str | Path, **options: Any) -> tifffile.TiffFile:
+    check_regular(path)
+    return tifffile.TiffFile(path, **options)
 
 
 def _ome_xml(tiff: tifffile.TiffFile) -> str:
@@ -255,7 +266,7 @@ def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | Non
     """Kind of a TIFF file that this package wrote and that is not an image, else None."""
     mute_logger("tifffile")
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with _open(path) as tiff:
             description = tiff.pages.first.description
     except Exception:  # a damaged or foreign file can fail anywhere
         return None
@@ -277,6 +288,23 @@ def _check_page_chain(tiff: tifffile.TiffFile) -> None:
         (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
         file.seek(offset + layout.tagnosize + tags * layout.tagsize)
         (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+
+
+def _check_set(tiff: tifffile.TiffFile) -> None:
+    """Raise an error if tifffile would list planes beyond number, or open a pipe of the set."""
+    folder, others = Path(tiff.filehandle.dirname), ["NDTiff.index"]
+    if tiff.is_mmstack or tiff.is_ndtiff:
+        others += [file.name for file in folder.glob("*.tif")]
+    if xml := _ome_xml(tiff):
+        limit = min(max(tiff.filehandle.size, _MIN_PLANES), _MAX_PLANES)
+        for element in ElementTree.fromstring(xml).iter():
+            planes = [abs(int(element.get(f"Size{axis}", 1))) for axis in "TCZ"]
+            if math.prod(planes) > limit:
+                raise ValueError(f"it claims {math.prod(planes)} planes")
+            others += [element.get("FileName", "")]
+    for file in {folder / name for name in others}:
+        if file.exists():
+            check_regular(file)
 
 
 def _is_whole(page: _Page) -> bool:
@@ -314,8 +342,8 @@ class _PagesArray(PlaneStackArray):
         # Uncompressed pages in one piece are read without a decoder.
         self._raw_dtype = self.dtype.newbyteorder(key.parent.byteorder) if key.is_final else None
         nbytes = math.prod(self._segments.shape) * self.dtype.itemsize
-        if self._raw_dtype is None and nbytes > _MAX_SEGMENT_BYTES:
-            raise ValueError(f"its tiles or strips claim {nbytes / 1e9:.0f} GB each")
+        if self._raw_dtype is None:
+            check_claim(nbytes, "its tiles or strips claim")
         self._decoded = lru_cache(max(1, _CACHE_BYTES // max(1, nbytes)))(self._segments.decode)
 
     def _load_plane(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
@@ -380,6 +408,7 @@ class _SegmentReader:
         is_jpeg = key.jpegtables is not None or key.jpegheader is not None
         self._jpeg_tables = [page.jpegtables for page in pages] if is_jpeg else None
         self._jpeg_header = key.jpegheader
+        self._codec = _CODECS.get(key.compression, "")
         self._decode = key.decode
         self._fill_value = key.nodata
 
@@ -396,6 +425,8 @@ class _SegmentReader:
             tables = {}
             if self._jpeg_tables is not None:
                 tables = {"jpegtables": self._jpeg_tables[page], "jpegheader": self._jpeg_header}
+            claimed = math.prod(self.shape) * self._dtype.itemsize
+            check_expansion(self._codec, data.tobytes(), claimed)
             decoded = self._decode(data.tobytes(), segment, **tables)[0]
         if decoded is None:  # a sparse file
             return np.full(self.shape, self._fill_value, self._dtype)
@@ -421,7 +452,7 @@ def _read_metadata(
         return metadata
     if summary := _micromanager_summary(tiff):
         metadata = metadata.completed_by(_micromanager_sizes(summary))
-    with tifffile.TiffFile(page.parent.filehandle.path) as own:  # it may be another file
+    with _open(page.parent.filehandle.path) as own:  # it may be another file
         own.filehandle.seek(page.offset)
         stated = tifffile.TiffPage(own, page.index).tags.valueof(_MICROMANAGER_TAG)
     if isinstance(stated, dict):

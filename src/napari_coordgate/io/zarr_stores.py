@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from napari_coordgate.errors import ImageError
+from napari_coordgate.opening import read_file
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+(.+)", re.IGNORECASE)
 _MAX_TEXT_BYTES = 2**30
@@ -38,7 +39,9 @@ def is_zip(path: PurePath) -> bool:
 def open_store(path: Path) -> Any:
     """Root of a store, or the group or array at a path in one; raises if there is none."""
     import zarr  # slow to import
-    from zarr.storage import FsspecStore, ZipStore
+    from zarr.storage import FsspecStore
+
+    from napari_coordgate.io.zarr_decoding import LocalFiles, ZippedFiles
 
     if isinstance(path, RemotePath):
         try:
@@ -50,8 +53,8 @@ def open_store(path: Path) -> Any:
         except FileNotFoundError:
             raise ImageError(f"{path} has no zarr store; check the address.") from None
     if is_zip(path):
-        return zarr.open(ZipStore(path, mode="r"), path=_folder_in_zip(path), mode="r")
-    return zarr.open(path, mode="r")
+        return zarr.open(ZippedFiles(path, mode="r"), path=_folder_in_zip(path), mode="r")
+    return zarr.open(LocalFiles(path, read_only=True), mode="r")
 
 
 def read_text(file: Path) -> str:
@@ -71,7 +74,7 @@ def read_text(file: Path) -> str:
             if len(found) > _MAX_TEXT_BYTES:
                 raise ImageError(f"{file} is too large; make the zip file again.")
             return found.decode(errors="replace")
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return read_file(file).decode(errors="replace") if file.is_file() else ""
 
 
 def _read_remote(file: Path) -> str:

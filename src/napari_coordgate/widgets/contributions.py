@@ -104,14 +104,11 @@ def _files(path: Paths) -> list[Path]:
 
 def _is_foreign(file: Path) -> bool:
     """Whether a file is intact, and contains tensors of another program."""
-    from safetensors import SafetensorError, safe_open
-
-    from napari_coordgate.model import FORMAT, FORMER_FORMAT  # imports torch
+    from napari_coordgate.model import MODEL_FORMATS, read_metadata  # imports torch
 
     try:
-        with safe_open(file, framework="numpy") as opened:
-            return {FORMAT, FORMER_FORMAT}.isdisjoint(opened.metadata() or {})
-    except (SafetensorError, OSError):
+        return MODEL_FORMATS.keys().isdisjoint(read_metadata(file))
+    except (OSError, ValueError):
         return False
 
 

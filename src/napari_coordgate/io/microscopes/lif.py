@@ -23,6 +23,7 @@ from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, b
 from napari_coordgate.io.metadata import ImageMetadata, micrometers, seconds
 from napari_coordgate.io.optical_metadata import Found, OpticalMetadata, stated_optics
 from napari_coordgate.io.scenes import Content, Scene
+from napari_coordgate.opening import regular
 
 _COLORS = MappingProxyType(
     {
@@ -49,7 +50,7 @@ def lif_scenes(path: Path) -> list[Scene]:
 
     mute_logger("liffile")
     snapshot = FileSnapshot(path)
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ValueError("it has no LIF header")
         file.seek(0)

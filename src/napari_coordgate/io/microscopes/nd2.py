@@ -5,8 +5,9 @@ import math
 import re
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from io import FileIO, UnsupportedOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from napari_coordgate.io.lazy import AxisIndex, FileSnapshot, PlaneStackArray, a
 from napari_coordgate.io.metadata import ImageMetadata, seconds
 from napari_coordgate.io.optical_metadata import OpticalMetadata, stated_optics
 from napari_coordgate.io.scenes import Content, Scene
+from napari_coordgate.opening import regular
 
 if TYPE_CHECKING:
     from nd2 import ND2File
@@ -29,9 +31,7 @@ _MAX_COMPRESSION = 1032
 
 def nd2_scenes(path: Path) -> list[Scene]:
     """Positions of a file; ImageError if it has axes other than TCZYX and positions."""
-    from nd2 import ND2File
-
-    with ND2File(path) as nd2:
+    with _open(path) as nd2:
         if other := nd2.sizes.keys() - set("PTCZYXS"):
             raise ImageError(
                 f"{path} has axes other than T, C, Z and positions ({', '.join(sorted(other))}); "
@@ -45,6 +45,21 @@ def nd2_scenes(path: Path) -> list[Scene]:
         ]
 
 
+@contextlib.contextmanager
+def _open(path: Path) -> "Iterator[ND2File]":
+    from nd2 import ND2File
+
+    with _UnmappedFile(path, opener=regular) as file, ND2File(file) as nd2:
+        yield nd2
+
+
+class _UnmappedFile(FileIO):
+    """File that the library cannot map into memory, where cutting it off would kill the process."""
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation("fileno")
+
+
 def _position_names(nd2: "ND2File") -> list[str]:
     """Names of the positions, empty where there is none; no names if they are not listed."""
     for loop in nd2.experiment:
@@ -55,10 +70,8 @@ def _position_names(nd2: "ND2File") -> list[str]:
 
 def _read_position(path: Path, position: int) -> Content:
     """Read a position: lazy pixels, axes without those of length 1, and metadata."""
-    from nd2 import ND2File
-
     with contextlib.ExitStack() as stack:
-        nd2 = stack.enter_context(ND2File(path))
+        nd2 = stack.enter_context(_open(path))
         axes = "".join(letter for letter in "TCZYXS" if letter in nd2.sizes or letter in "YX")
         metadata = _read_metadata(nd2, position)
         data = _FramesArray(FileSnapshot(path), nd2, axes, position)
@@ -94,11 +107,11 @@ class _FramesArray(PlaneStackArray):
         shape = tuple(self._loops.values())
         number = int(np.ravel_multi_index(loop_indices, shape)) if shape else 0
         rows, columns, *samples = map(as_index, indices[len(self._outer) :])
-        # The library maps the file into memory: check first that it was not truncated.
-        with self._lock, self._file.open():
+        with self._lock:
             # The library drops axes of length 1.
             frame = self._nd2.read_frame(number).reshape(self._frame_shape)
-            return frame[at.get("C", 0), rows, columns, samples[0] if samples else 0].copy()
+        self._file.check()  # the library reads what is not there as 0
+        return frame[at.get("C", 0), rows, columns, samples[0] if samples else 0].copy()
 
 
 def _read_metadata(nd2: "ND2File", position: int) -> ImageMetadata:
