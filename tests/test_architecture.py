@@ -14,6 +14,7 @@ import napari_coordgate
 PACKAGE = "napari_coordgate"
 TORCH_FREE = (
     "arrays",
+    "cli.info",
     "config",
     "devices",
     "errors",
@@ -38,7 +39,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_by_importing(PACKAGE) & {"numpy", "pydantic", "scipy", "torch"}
 
 
-def test_the_lowest_layer_needs_no_torch() -> None:
+def test_the_lowest_layer_and_descriptions_of_images_need_no_torch() -> None:
     assert "torch" not in loaded_by_importing(*(f"{PACKAGE}.{name}" for name in TORCH_FREE))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
+
 from napari_coordgate.config import Device, check_device
 from napari_coordgate.errors import DeviceMemoryError, SettingsError
 from napari_coordgate.io.locks import acquire_slot
@@ -34,6 +36,12 @@ def resolve_device(device: Device) -> torch.device:
             "install a PyTorch build that supports it."
         )
     return torch.device(device)
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, of those of the computer."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # not on a Mac
+    return len(affinity()) if affinity else psutil.cpu_count() or 1
 
 
 def bfloat16_is_faster(device: torch.device) -> bool:

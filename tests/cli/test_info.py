@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
+import torch
 import yaml
 
+from napari_coordgate.cli.info import info_text
+from napari_coordgate.cli.info_system import system_info
 from napari_coordgate.config import GaussianLens, TrainingConfig, load_lens
+from napari_coordgate.devices import resolve_device
+from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.model import Model
 
@@ -130,3 +136,18 @@ def test_a_missing_file_or_a_folder_gets_one_clear_line(
 
 def test_a_missing_file_without_a_suffix_is_said_to_be_missing(run: Run, tmp_path: Path) -> None:
     assert f"{tmp_path / 'x'} does not exist" in run("info", tmp_path / "x").stderr
+
+
+def test_info_on_the_system_names_the_device_and_why() -> None:
+    described = system_info()
+    assert described["device"] == resolve_device("auto").type
+    assert described["why"].endswith(".")
+    assert 1 <= described["cores"] <= psutil.cpu_count()
+    assert described["packages"]["torch"] == torch.__version__
+    assert yaml.safe_load(info_text(None, system=True, json=False)).keys() == described.keys()
+
+
+@pytest.mark.parametrize(("file", "system"), [(None, False), (Path("lens.yaml"), True)])
+def test_info_wants_either_a_file_or_the_system(file: Path | None, system: bool) -> None:
+    with pytest.raises(SettingsError, match="--system"):
+        info_text(file, system=system, json=False)

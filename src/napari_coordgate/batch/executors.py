@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import threading
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.worker import Task, deblur_file
 from napari_coordgate.config import BatchRuntime
+from napari_coordgate.devices import usable_cores
 from napari_coordgate.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _local_processes(count: int) -> Iterator[_DaskExecutor]:
     with cluster, Client(cluster, set_as_default=False) as client:
         try:
             client.register_plugin(_ignore_signals())
-            yield _DaskExecutor(client, threads=max(1, (os.cpu_count() or 1) // count))
+            yield _DaskExecutor(client, threads=max(1, usable_cores() // count))
         finally:
             cluster.sync(_close_workers, cluster)
 

@@ -31,7 +31,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     help="Deblur microscopy images that are sharp in the middle and soft at the edge.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -525,13 +525,18 @@ def gates(
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="Model, PSF field, settings or image.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Model, PSF field, settings or image.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    system: Annotated[
+        bool, typer.Option("--system", help="Show the versions and the device that is used.")
+    ] = False,
 ) -> None:
-    """Show what a file contains."""
-    from napari_coordgate.cli.info import file_info, to_json, to_text
+    """Show what a file contains, or what the program runs on."""
+    from napari_coordgate.cli.info import info_text
 
-    typer.echo((to_json if json else to_text)(file_info(file)))
+    typer.echo(info_text(file, system=system, json=json))
 
 
 @app.command()

@@ -23,11 +23,21 @@ from napari_coordgate.events import pluralize
 from napari_coordgate.io import IMAGE_SUFFIXES, Image, Scene, find_scenes, open_scene
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.io.zarr_stores import RemotePath, as_path, is_zip
-from napari_coordgate.model import Model, is_checkpoint, is_universal
-from napari_coordgate.optics import PSFField
-from napari_coordgate.universal_model import UniversalModel
 
 Description = dict[str, Any]
+
+
+def info_text(file: Path | None, *, system: bool, json: bool) -> str:
+    """Description of a file, or of the system, as readable text or JSON."""
+    if (file is None) != system:
+        raise SettingsError("Name a file to describe, or give --system.")
+    if file is None:
+        from napari_coordgate.cli.info_system import system_info  # loads torch
+
+        description = system_info()
+    else:
+        description = file_info(file)
+    return to_json(description) if json else to_text(description)
 
 
 def file_info(path: Path) -> Description:
@@ -35,7 +45,9 @@ def file_info(path: Path) -> Description:
     path = as_path(path)
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
-        return _model_info(path)
+        from napari_coordgate.cli.info_models import model_info  # loads torch
+
+        return model_info(path)
     if suffix in (".yaml", ".yml"):
         return _settings_info(path)
     if suffix in (".tif", ".tiff"):
@@ -64,64 +76,6 @@ def to_text(description: Description) -> str:
     return str(text).rstrip()
 
 
-def psf_field_info(field: PSFField) -> Description:
-    """Summary of a PSF field."""
-    rows, columns = ((0, (side - 1) / 2, side - 1) for side in field.frame_shape)
-    corners = [field.fwhm_px(row, column) for row in rows[::2] for column in columns[::2]]
-    return {
-        "kind": "PSF field",
-        "frame_shape": list(field.frame_shape),
-        "pixel_size_um": field.pixel_size_um,
-        "psf_size_px": field.size,
-        "rank": field.rank,
-        **_flat_field_info(field),
-        "fwhm_px": {"middle": field.fwhm_px(rows[1], columns[1]), "corners": corners},
-        "source": field.source,
-    }
-
-
-def _flat_field_info(field: PSFField) -> Description:
-    """Range of the gain, if there is a flat field."""
-    if field.gain is None:
-        return {}
-    return {"flat_field": {"min": float(field.gain.min()), "max": float(field.gain.max())}}
-
-
-def _model_info(path: Path) -> Description:
-    if is_universal(path):
-        return _universal_info(path)
-    checkpoint = Model.load(path)
-    field = checkpoint.psf_field
-    return {
-        "file": str(path),
-        "kind": "checkpoint" if is_checkpoint(path) else "model",
-        "frame_shape": list(checkpoint.frame_shape),
-        "pixel_size_um": checkpoint.pixel_size_um,
-        "parameters": sum(p.numel() for p in checkpoint.network.parameters()),
-        "step": checkpoint.step,
-        "metrics": checkpoint.metrics,
-        "camera": checkpoint.camera.model_dump(mode="json", exclude_none=True),
-        "psf_field": None if field is None else psf_field_info(field),
-        "settings": checkpoint.config.model_dump(mode="json"),
-        "history": list(checkpoint.history),
-    }
-
-
-def _universal_info(path: Path) -> Description:
-    """Card, training and settings of a universal model."""
-    model = UniversalModel.load(path)
-    return {
-        "file": str(path),
-        "kind": "universal model",
-        "step": model.step,
-        "parameters": sum(weights.numel() for weights in model.weights.values()),
-        "weights": model.digest,
-        "card": model.card,
-        "settings": model.config.model_dump(mode="json"),
-        "history": list(model.history),
-    }
-
-
 def _settings_info(path: Path) -> Description:
     """Settings of the class that has most of the file's keys, with defaults filled in."""
     try:
@@ -145,7 +99,9 @@ def _settings_info(path: Path) -> Description:
 def _tiff_info(path: Path) -> Description:
     kind = coordgate_tiff_kind(path)
     if kind == "PSF field":
-        return {"file": str(path), **psf_field_info(PSFField.load(path))}
+        from napari_coordgate.cli.info_models import psf_field_file_info  # loads torch
+
+        return psf_field_file_info(path)
     if kind == "gating maps":
         with tifffile.TiffFile(path) as tiff:
             gates = {series.name: list(series.shape) for series in tiff.series}

@@ -13,7 +13,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from napari_coordgate.cli.info import psf_field_info, to_text
+from napari_coordgate.cli.info import to_text
+from napari_coordgate.cli.info_models import psf_field_info
 from napari_coordgate.cli.lenses import LensSource
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings

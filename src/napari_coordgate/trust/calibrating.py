@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import TrainingError
-from napari_coordgate.trust.calibrated import TrustCalibration
 from napari_coordgate.trust.contradiction import Residual, contradiction_map
+from napari_coordgate.trust.trust_calibration import TrustCalibration
 from napari_coordgate.trust.verdict import AMBER_SHARE
 
 COVERED = 0.9
