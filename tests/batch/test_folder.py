@@ -35,6 +35,7 @@ from napari_coordgate.errors import (
 from napari_coordgate.events import Event, FileChanged, Progress, run as run_events
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.io.files import file_hash
 from napari_coordgate.optics import PSFField
 from tests.calibration.scenes import LENS, photographed, texture
 
@@ -169,6 +170,30 @@ def test_a_file_has_a_result_of_each_format_and_one_compression(world: World) ->
     assert counts() == counts(format="ome-zarr") == (0, 1)
     assert counts(compression="none") == counts(compression="zstd", format="ome-zarr") == (0, 1)
     assert counts(compression="zlib") == (0, 0)  # refused: it was made with other settings
+
+
+def test_channels_of_a_folder_have_their_own_methods(world: World) -> None:
+    for path in [path for path in world.folder.rglob("*") if path.is_file()]:
+        path.unlink()
+    pixels = np.random.default_rng(0).poisson(100, (2, 48, 64)).astype(np.uint16)
+    stack = Image(pixels, "CYX", (0.5, 0.5), channel_names=("DAPI", "GFP"))
+    write_image(world.folder / "stack.ome.tif", stack)
+    models = {"GFP": world.model, "DAPI": world.write_psf_field(2.0)}
+    options = dict[str, Any](config=FLOAT32, device="cpu")
+    (done,) = deblur_folder(world.folder, world.output, models, **options).done
+    assert done.output is not None
+    result = read_image(done.output)
+    np.testing.assert_array_equal(result.pixels, deblur(stack, models, **options))
+    assert result.processing is not None
+    assert file_hash(world.model) in result.processing["method of GFP"]
+    assert deblur_folder(world.folder, world.output, models, **options).up_to_date
+    models["DAPI"] = world.write_psf_field(3.0)
+    assert deblur_folder(world.folder, world.output, models, **options).failed
+    config = FLOAT32.replace(selection=Selection(channels="GFP"), trust=True)
+    output = world.output.with_name("GFP")
+    (done,) = deblur_folder(world.folder, output, models, config=config, device="cpu").done
+    assert done.output is not None
+    np.testing.assert_array_equal(read_image(done.output).pixels, result.pixels[1])
 
 
 def test_only_results_of_the_batch_are_overwritten(world: World) -> None:
@@ -320,11 +345,11 @@ def test_an_empty_or_missing_folder_is_an_error(world: World, tmp_path: Path) ->
 
 
 def test_the_config_hash_depends_on_the_recipe_alone(world: World) -> None:
-    recipe = config_hash(world.model, FLOAT32)
-    assert config_hash(world.model, FLOAT32.model_copy(update={"pattern": "a.tif"})) == recipe
+    recipe = config_hash({"": world.model}, FLOAT32)
+    assert config_hash({"": world.model}, FLOAT32.model_copy(update={"pattern": "a.tif"})) == recipe
     for name, value in {"precision": "bfloat16", "keep_dtype": True, "origin": (0, 0)}.items():
         changed = FLOAT32.model_copy(update={name: value})
-        assert config_hash(world.model, changed) != recipe
+        assert config_hash({"": world.model}, changed) != recipe
     assert not set(FileConfig.model_fields) & set(BatchRuntime.model_fields)
 
 

@@ -8,12 +8,13 @@ import pytest
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, Lens, Selection
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, Note
-from napari_coordgate.inference import assess, deblur
+from napari_coordgate.inference import assess, deblur, selected_methods
 from napari_coordgate.inference.channels import lens_at
 from napari_coordgate.inference.mismatch import Mismatch
 from napari_coordgate.io import Image
 from napari_coordgate.io.optical_metadata import stated_optics
 from napari_coordgate.optics import PSFField
+from tests.inference.making import identity_model
 
 LENS = Lens(na=0.3, wavelength_nm=520, pixel_size_um=1, field_curvature_um=2, coma_waves=0.1)
 SHAPE = (48, 56)
@@ -67,6 +68,34 @@ def test_each_named_channel_has_its_model() -> None:
     assert not np.allclose(result[0], deblur(image, models["Cy5"], config=CONFIG)[0], rtol=1e-3)
     with pytest.raises(SettingsError, match=r"no model or PSF field for channel DAPI; .*s Cy5"):
         deblur(image, {"Cy5": models["Cy5"]}, config=CONFIG)
+
+
+def test_a_selected_channel_keeps_its_method_and_its_wavelength() -> None:
+    image = two_channels(461, 670)
+    for number, name in enumerate(image.channel_names):
+        only = image.select(Selection(channels=name))
+        alone = deblur(only, LENS, config=CONFIG, runtime=RUNTIME)
+        np.testing.assert_array_equal(
+            alone, deblur(image, LENS, config=CONFIG, runtime=RUNTIME)[number : number + 1]
+        )
+    models = {"0": "a", "Cy5": "b"}
+    assert selected_methods(models, image, None) == models
+    assert list(selected_methods(models, image, "1,0").values()) == ["b", "a"]
+    assert selected_methods(models, image, "1") == {"0:1": "b"}
+    with pytest.raises(SettingsError, match="no model or PSF field for channel Cy5"):
+        selected_methods({"DAPI": "a"}, image, "Cy5")
+
+
+def test_a_model_and_a_lens_deblur_their_channels_and_are_judged() -> None:
+    image = two_channels(461, 670)
+    model = identity_model(SHAPE)
+    judged = assess(image, {"DAPI": model, "Cy5": LENS}, config=CONFIG, runtime=RUNTIME)
+    plain = deblur(image.pixels[0], model, runtime=RUNTIME)
+    np.testing.assert_allclose(judged.image[0], plain, rtol=1e-5)
+    lens = deblur(image.pixels[1], LENS, config=CONFIG, runtime=RUNTIME)
+    np.testing.assert_allclose(judged.image[1], lens, rtol=1e-5)
+    assert judged.contradiction_map is not None
+    assert judged.contradiction_map[1].any() and not judged.contradiction_map[0].any()
 
 
 def test_one_blur_for_several_wavelengths_is_noted() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from napari_coordgate.batch.report import Report, read_report
 from napari_coordgate.batch.scenes import split_scenes
 from napari_coordgate.batch.scheduling import BatchRun
 from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX, find_sources, is_one_image
-from napari_coordgate.batch.worker import Batch, config_hash, file_hash, universal_weights
+from napari_coordgate.batch.worker import Batch, config_hash, method_files, universal_weights
 from napari_coordgate.config import (
     BatchConfig,
     BatchRuntime,
@@ -28,7 +28,12 @@ from napari_coordgate.config import (
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.events import Event, FileChanged, FileStatus, Stopwatch, pluralize, run
 from napari_coordgate.inference import DeblurMethod
-from napari_coordgate.io.files import check_writable, remove_stale_temp_files
+from napari_coordgate.io.files import (
+    check_writable,
+    file_hash,
+    name_and_hash,
+    remove_stale_temp_files,
+)
 from napari_coordgate.io.locks import acquire_lock
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -120,7 +125,7 @@ class BatchSummary:
 def deblur_folder(
     folder: str | Path,
     output: str | Path,
-    model: str | Path,
+    model: str | Path | Mapping[str, str | Path],
     *,
     psf_field: str | Path | None = None,
     camera: Camera | None = None,
@@ -150,7 +155,8 @@ def deblur_folder(
     model : str or Path
         ``"universal"``, ``"richardson-lucy"``, ``"wiener"`` or the file of another universal
         model, together with ``psf_field``; or the file of a model trained for this lens; or the
-        file of the blur of the lens alone, for the default method.
+        file of the blur of the lens alone, for the default method. For images of several channels,
+        a mapping of the names or numbers of channels to these files.
     psf_field : str or Path, optional
         File of the PSF field of the lens, or of the lens, of which a PSF field is made for the
         frame of each image.
@@ -231,7 +237,7 @@ def deblur_folder(
 def deblur_folder_events(
     folder: str | Path,
     output: str | Path,
-    model: str | Path,
+    model: str | Path | Mapping[str, str | Path],
     *,
     psf_field: str | Path | None = None,
     camera: Camera | None = None,
@@ -240,6 +246,7 @@ def deblur_folder_events(
     device: Device | None = None,
     overwrite: bool = False,
     thumbnails: bool = False,
+    command: str = "",
     cancel: threading.Event | None = None,
 ) -> Generator[Event, None, BatchSummary]:
     """Deblur all images of a folder, as a generator of events.
@@ -251,6 +258,8 @@ def deblur_folder_events(
     thumbnails : bool
         Add thumbnails of the blurred and the deblurred image to the events of files that
         are done.
+    command : str
+        Command line of the run, which its results state inside their files.
 
     Yields
     ------
@@ -282,19 +291,26 @@ def deblur_folder_events(
     runtime = as_settings(runtime, BatchRuntime, "runtime").on(device)
     if camera is not None:
         config = config.replace(camera=as_settings(camera, Camera, "camera"))
-    for method_file in (model, psf_field):
-        _check_is_file(method_file)
+    methods = _files_by_channel(model, psf_field)
     stopwatch = Stopwatch("deblurring", 0)
     given, output = Path(folder).resolve(), Path(output).resolve()
     folder = given.parent if is_one_image(given) else given
     _check_apart(output, folder)
     method = DeblurMethod.of(model, psf_field, config, runtime.on("cpu"))  # before all is written
-    file = Path(model if psf_field is None else psf_field).resolve()
     config = config.replace(deconvolution=_absolute(method.config.deconvolution))
     sources = find_sources(given, config.pattern, exclude=output)
     sources = split_scenes(sources, config.selection.scenes, cancel)
-    hashed = config_hash(file, config)
-    batch = Batch(folder, output, file, config, runtime, hashed, thumbnails, time.time_ns())
+    batch = Batch(
+        folder,
+        output,
+        tuple(methods.items()),
+        config,
+        runtime,
+        config_hash(methods, config),
+        thumbnails,
+        time.time_ns(),
+        _facts(methods, config, command),
+    )
     with _locked(output):
         history = read_report(output / REPORT_NAME, SUFFIX[config.format])
         remove_stale_temp_files(
@@ -302,7 +318,7 @@ def deblur_folder_events(
         )
         plan = plan_files(batch, sources, history, overwrite)
         with closing(Report(output / REPORT_NAME)) as report:
-            files = _files_of(method, batch)
+            files = _files_of(method, methods, config)
             report.append_run(folder, files, _given_settings(config, runtime), __version__)
             batch_run = BatchRun(batch, report, cancel)
             yield from batch_run.events(plan)
@@ -319,6 +335,23 @@ def _check_apart(output: Path, folder: Path) -> None:
             raise OutputError(
                 f"{output} {kind} the folder of the images; choose another for results."
             )
+
+
+def _files_by_channel(model: Any, psf_field: Any) -> dict[str, Path]:
+    """Files of the methods of channels, or that of all channels by the name ""."""
+    named = model if isinstance(model, Mapping) else {"": model if psf_field is None else psf_field}
+    for one in (model, *named.values()):
+        _check_is_file(one)
+    return {name: Path(one).resolve() for name, one in named.items()}
+
+
+def _facts(
+    methods: Mapping[str, Path], config: BatchConfig, command: str
+) -> tuple[tuple[str, str], ...]:
+    """Command of a batch, if there is one, and what identifies the files of its method."""
+    files = method_files(methods, config).items()
+    facts = [(name, name_and_hash(path)) for name, path in files]
+    return (*([("command", command)] if command else []), *facts)
 
 
 def _check_is_file(model: object) -> None:
@@ -343,11 +376,15 @@ def _absolute(deconvolution: Any) -> Any:
     return deconvolution
 
 
-def _files_of(method: DeblurMethod, batch: Batch) -> dict[str, str]:
+def _files_of(
+    method: DeblurMethod, methods: Mapping[str, Path], config: BatchConfig
+) -> dict[str, str]:
     """Files of a method by what they contain, and the hash of weights, which may change."""
-    kinds = {Model: "model", PSFField: "psf_field"}
-    files = {kinds.get(type(method.source), "lens"): str(batch.method)}
-    if weights := universal_weights(batch.config):
+    kinds, files = {Model: "model", PSFField: "psf_field"}, {}
+    for name, path in methods.items():
+        kind = kinds.get(type((method.channels[name] if name else method).source), "lens")
+        files[f"{kind} of {name}" if name else kind] = str(path)
+    if weights := universal_weights(config):
         files |= {"weights": str(weights), "weights_sha256": file_hash(weights)}
     return files
 

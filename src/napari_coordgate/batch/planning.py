@@ -137,7 +137,7 @@ def _lacks_trust(task: Task, earlier: TaskResult) -> bool:
 def _result_bytes(source: Source, batch: Batch) -> int:
     """Size of the pixels of a result; 0 if the source cannot be read."""
     try:
-        image = read_source(source, batch)
+        image = read_source(source, batch).select(batch.config.selection)
     except ImageError:
         return 0
     return math.prod(image.data.shape) * output_dtype(image.data, batch.config).itemsize

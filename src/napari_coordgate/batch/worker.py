@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -51,13 +51,12 @@ from napari_coordgate.io import (
     plane_indices,
     subsample,
 )
-from napari_coordgate.io.files import temporary_path
+from napari_coordgate.io.files import file_hash, temporary_path
 from napari_coordgate.io.image import color_warning
 from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.io.ome_xml_writing import OME_TYPES
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.model import Model
-from napari_coordgate.opening import regular
 from napari_coordgate.optics import PSFField
 from napari_coordgate.trust.files import MAPS, map_path
 from napari_coordgate.universal_model import shipped_path
@@ -84,28 +83,31 @@ _loading = threading.Lock()
 class Batch:
     """What all files of a batch share; paths are absolute, so that other computers find them.
 
-    `method` is the file of a model, PSF field or lens. `started_ns` is the time of the start: files
-    that were opened for an earlier run are opened again.
+    `methods` are files of models, PSF fields or lenses by channel; by "", that of all channels.
+    `facts` is what each result states about how it was made. `started_ns` is the time of the
+    start: files that were opened for an earlier run are opened again.
     """
 
     folder: Path
     output: Path
-    method: Path
+    methods: tuple[tuple[str, Path], ...]
     config: BatchConfig
     runtime: BatchRuntime
     config_hash: str
     thumbnails: bool = False
     started_ns: int = 0
+    facts: tuple[tuple[str, str], ...] = ()
 
     def load_method(self, device: Device | None = None) -> DeblurMethod:
         """Load the files of the method, for the device of the runtime or another one."""
-        return DeblurMethod.of(self.method, None, self.config, self.runtime.on(device))
+        methods: Any = dict(self.methods)
+        method = methods.get("", methods)
+        return DeblurMethod.of(method, None, self.config, self.runtime.on(device))
 
     @property
     def files(self) -> str:
         """Names of the files of the method."""
-        weights = universal_weights(self.config)
-        return f"{self.method} or {weights}" if weights else str(self.method)
+        return " or ".join(map(str, method_files(dict(self.methods), self.config).values()))
 
     def result(
         self, source: Source, target: Path | None, status: FileStatus, **values: Any
@@ -165,9 +167,16 @@ class Task:
         )
 
 
-def config_hash(method: Path, config: BatchConfig) -> str:
+def method_files(methods: Mapping[str, Path], config: BatchConfig) -> dict[str, Path]:
+    """Files of methods by channel, and of the universal model, by what they are for."""
+    files = {f"method of {name}" if name else "method": path for name, path in methods.items()}
+    weights = universal_weights(config)
+    return files if weights is None else {**files, "weights": weights}
+
+
+def config_hash(methods: Mapping[str, Path], config: BatchConfig) -> str:
     """Hash of what a result depends on besides its source: settings and the files of the method."""
-    values, files = config.select(FileConfig).model_dump(mode="json"), [method]
+    values = config.select(FileConfig).model_dump(mode="json")
     del values["selection"]["scenes"]  # each has a result of its own
     if config.deconvolution is None:  # as before there was deconvolution
         values = {n: value for n, value in values.items() if n not in ("deconvolution", "camera")}
@@ -180,18 +189,13 @@ def config_hash(method: Path, config: BatchConfig) -> str:
     }
     if config.compression not in ("auto", AUTO_COMPRESSION[config.format]):
         values["compression"] = config.compression
-    if weights := universal_weights(config):
+    if universal_weights(config):
         del values["deconvolution"]["weights"]  # their content counts
-        files.append(weights)
+    if channels := list(filter(None, methods)):
+        values["channels"] = channels
     settings = json.dumps(values, sort_keys=True)
-    content = " ".join(map(file_hash, files))
+    content = " ".join(map(file_hash, method_files(methods, config).values()))
     return hashlib.sha256(f"{content} {settings}".encode()).hexdigest()[:16]
-
-
-def file_hash(path: Path) -> str:
-    """Hash of the content of a file."""
-    with open(path, "rb", opener=regular) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def universal_weights(config: BatchConfig) -> Path | None:
@@ -235,6 +239,8 @@ class OpenSource(NamedTuple):
     """Image of a task, the window of the frame that it shows, and what deblurs it."""
 
     image: Image
+    method: DeblurMethod
+    """Method of the selected channels."""
     alignment: FrameAlignment
     reference: Model | PSFField
     deblurrer: AnyDeblurrer
@@ -248,11 +254,10 @@ class OpenSource(NamedTuple):
 
 
 def read_source(source: Source, batch: Batch) -> Image:
-    """Wanted part of an image of a batch; its file is opened once for all its scenes."""
+    """Image of a batch; its file is opened once for all its scenes."""
     changed_ns = source.path.stat().st_mtime_ns if source.path.exists() else 0
     scenes = _scenes(source.path, changed_ns, batch.started_ns)
-    image = open_scene(source.path, scenes, source.scene or 0, batch.config.axes)
-    return image.select(batch.config.selection)
+    return open_scene(source.path, scenes, source.scene or 0, batch.config.axes)
 
 
 @lru_cache(maxsize=1)
@@ -268,12 +273,16 @@ def open_source(
     kind = coordgate_tiff_kind(path)
     if kind is not None:
         raise ImageError(f"{path} contains a {kind}, not an image; move it to another folder.")
-    image = read_source(task.source, task.batch)
+    whole = read_source(task.source, task.batch)
+    image, method = (
+        whole.select(config.selection),
+        method.of_selected(whole, config.selection.channels),
+    )
     reference, deblurrer = method.prepare_channels(image, config.origin, cancel)
     alignment = align_to_frame(image, reference, config.origin, whole_frame=config.whole_frame)
     color = color_warning(image) if config.axes is None else ""
     warning = " ".join(filter(None, [color, alignment.note]))
-    return OpenSource(image, alignment, reference, deblurrer, warning)
+    return OpenSource(image, method, alignment, reference, deblurrer, warning)
 
 
 @contextmanager
@@ -286,7 +295,7 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
     dtype = output_dtype(image.data, config)
     _check_storable(task, dtype)
     settings = config.to_yaml(set(FileConfig.model_fields))
-    image = replace(image, processing=processing_facts(settings, method=task.batch.method.name))
+    image = replace(image, processing=processing_facts(settings, **dict(task.batch.facts)))
     file = create_image(
         task.target,
         image,
@@ -333,7 +342,7 @@ def _deblur(task: Task, on_progress: OnProgress, cancel: threading.Event) -> _Do
     opened = open_source(task, _method(task), cancel)
     if wants_trust(task.batch.config):
         return _assess(task, opened, on_progress, cancel)
-    image, alignment, reference, deblurrer, warning = opened
+    image, _, alignment, reference, deblurrer, warning = opened
     config, mismatch = task.batch.config, Mismatch()
     if task.part == 0:
         runtime = task.batch.runtime
@@ -386,7 +395,7 @@ def _assess(
                 on_progress(event.done / event.total)
 
         files = create_map if batch.config.trust_maps else None
-        arguments = (image, _method(task), alignment, batch.config, batch.runtime, out, files)
+        arguments = (image, opened.method, alignment, batch.config, batch.runtime, out, files)
         figures, verdict = run(assess_file(*arguments, cancel), show)
         thumbnails = _thumbnails(task, image, out)
     red = (finding.message for finding in verdict.findings if finding.color == "red")
@@ -407,13 +416,13 @@ def _method(task: Task) -> DeblurMethod:
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         assign_gpu(task.batch.runtime.device)
-        return _load_method(replace(task.batch, thumbnails=False, started_ns=0))
+        return _load_method(replace(task.batch, thumbnails=False, started_ns=0, facts=()))
 
 
 @lru_cache(maxsize=1)
 def _load_method(batch: Batch) -> DeblurMethod:
     method = batch.load_method()
-    if config_hash(batch.method, batch.config) != batch.config_hash:
+    if config_hash(dict(batch.methods), batch.config) != batch.config_hash:
         raise ModelError(f"{batch.files} was changed while the batch ran; start the batch again.")
     return method
 

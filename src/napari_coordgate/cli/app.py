@@ -346,7 +346,7 @@ def deblur(
             raise SettingsError(f"{image} is a folder; give a folder for its results, not {path}.")
         files.check()  # a file of the wrong kind is an error before the work
         settings = files.settings(given, axes=axes, origin=window_origin)
-        raise typer.Exit(deblur_images(image, files.method, path, settings, overwrite))
+        raise typer.Exit(deblur_images(image, files.methods, path, settings, overwrite))
     settings = files.settings(given)
 
     def deblur_scene(source: ImageSource, output: Path) -> None:

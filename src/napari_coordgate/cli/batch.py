@@ -1,12 +1,13 @@
 """Deblur a folder of images from the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 
 from napari_coordgate.batch import deblur_folder_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.output import command_line
 from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.events import FileChanged
 
@@ -15,7 +16,11 @@ MAX_LISTED = 10
 
 
 def deblur_images(
-    folder: Path, method: Path, output: Path, settings: BatchSettings, overwrite: bool
+    folder: Path,
+    method: Path | Mapping[str, Path],
+    output: Path,
+    settings: BatchSettings,
+    overwrite: bool,
 ) -> int:
     """Deblur a folder and print failures and warnings.
 
@@ -30,6 +35,7 @@ def deblur_images(
                 config=settings.select(BatchConfig),
                 runtime=settings.select(BatchRuntime),
                 overwrite=overwrite,
+                command=command_line(),
                 cancel=cancel,
             )
         )

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from napari_coordgate.batch.worker import method_files
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.output import command_line, image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings, flag_of
@@ -29,7 +30,7 @@ from napari_coordgate.config import (
 from napari_coordgate.deconvolution import deconvolve_events
 from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 from napari_coordgate.events import Event, pluralize
-from napari_coordgate.inference import deblur_events, output_dtype
+from napari_coordgate.inference import deblur_events, output_dtype, selected_methods
 from napari_coordgate.io import (
     Image,
     Scene,
@@ -40,7 +41,7 @@ from napari_coordgate.io import (
     read_image,
     select_scenes,
 )
-from napari_coordgate.io.files import check_not_exists, check_not_source
+from napari_coordgate.io.files import check_not_exists, check_not_source, name_and_hash
 from napari_coordgate.io.image import color_warning
 from napari_coordgate.io.lens_library import LENS_SUFFIXES, find_lens, kept_lens_files
 from napari_coordgate.io.metadata import processing_facts
@@ -76,7 +77,7 @@ class MethodFiles:
     blur: Path | None
     """PSF field or lens."""
     channels: Mapping[str, Path] = field(default_factory=dict)
-    """Model, PSF field or lens of each channel, in place of the others; all are of one kind."""
+    """Model, PSF field or lens of each channel, in place of the others."""
 
     @classmethod
     def from_flags(cls, models: Sequence[str] | None, psf: Path | None, lens: Path | None) -> Self:
@@ -88,9 +89,9 @@ class MethodFiles:
                 "--lens."
             )
         if channels:
+            blurs = [file for file in channels.values() if is_blur(file)]
             first = next(iter(channels.values()))
-            is_model = first.suffix.lower() not in (".tif", ".tiff", *LENS_SUFFIXES)
-            return cls(first if is_model else None, None if is_model else first, channels)
+            return cls(None if blurs else first, blurs[0] if blurs else None, channels)
         model = Path(models[0]) if models else None
         if psf is not None and lens is not None:
             raise SettingsError("Give either a PSF field (--psf) or a lens (--lens).")
@@ -103,7 +104,7 @@ class MethodFiles:
     def check(self) -> None:
         """Raise what is wrong with the kinds and contents of the files."""
         for path in self.channels.values() or [self.method]:
-            if self.blur is None:
+            if not is_blur(path) and self.blur != path:
                 Model.load(path)
             elif path.suffix.lower() in LENS_SUFFIXES:
                 load_lens(path)
@@ -115,17 +116,18 @@ class MethodFiles:
         """Method, or that of each channel."""
         return self.channels or self.method
 
+    def selected(self, image: Image, settings: BatchSettings) -> Path | Mapping[str, Path]:
+        """Method, or that of each selected channel of an image."""
+        return selected_methods(self.channels, image, settings.selection.channels) or self.method
+
+    def facts(self, settings: BatchSettings) -> dict[str, str]:
+        """Names and checksums of the files by what they are for."""
+        files = method_files(self.channels or {"": self.method}, settings)
+        return {name: name_and_hash(path) for name, path in files.items()}
+
     @property
     def method(self) -> Path:
-        """File that is passed alone where the settings name the universal model.
-
-        Raises SettingsError if each channel has its own.
-        """
-        if self.channels:
-            raise SettingsError(
-                "A model for each channel (-m DAPI=FILE) is for one image, without --trust; give "
-                "one model, PSF field or lens."
-            )
+        """File that is passed alone where the settings name the universal model."""
         path = self.model if self.blur is None else self.blur
         assert path is not None
         return path
@@ -177,6 +179,11 @@ def _channel_files(models: Sequence[str]) -> dict[str, Path]:
             "-m DAPI=a.safetensors -m GFP=b.safetensors."
         )
     return {name: Path(file) for name, _, file in named}
+
+
+def is_blur(file: Path) -> bool:
+    """Whether a file is a PSF field or a lens, and not a model, by its suffix."""
+    return file.suffix.lower() in (".tif", ".tiff", *LENS_SUFFIXES)
 
 
 def find_lens_file(lens: Path) -> Path:
@@ -249,12 +256,12 @@ def deblur_image(
     overwrite: bool,
 ) -> None:
     """Deblur an image of a file; axes and pixel size are kept."""
-    image, settings = open_image(source, files, [output], axes, given, overwrite)
+    image, methods, settings = open_image(source, files, [output], axes, given, overwrite)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:
         return deblur_events(
             image,
-            files.methods,
+            methods,
             origin=origin,
             config=settings.select(DeblurConfig),
             runtime=settings.select(DeblurRuntime),
@@ -275,8 +282,11 @@ def open_image(
     axes: str | None,
     given: CliSettings[BatchSettings],
     overwrite: bool,
-) -> tuple[Image, BatchSettings]:
-    """Selected part of an image file, and the settings; raises what is wrong before the work."""
+) -> tuple[Image, Path | Mapping[str, Path], BatchSettings]:
+    """Selected part of an image file, its method, and the settings.
+
+    Raises what is wrong before the work.
+    """
     settings = files.settings(given)
     folder_flags = given.flags.keys() - IMAGE_SETTINGS
     if folder_flags:
@@ -290,8 +300,11 @@ def open_image(
     image = open_scene(*source, axes)
     if axes is None and (warning := color_warning(image)):
         warnings.warn(warning, stacklevel=2)
-    processing = processing_facts(_settings_text(files, settings, given), command=command_line())
-    return replace(image.select(settings.selection), processing=processing), settings
+    selected, methods = image.select(settings.selection), files.selected(image, settings)
+    processing = processing_facts(
+        _settings_text(files, settings, given), command=command_line(), **files.facts(settings)
+    )
+    return replace(selected, processing=processing), methods, settings
 
 
 def write_image_settings(
@@ -328,7 +341,9 @@ def deconvolve_image(
     check_not_source(path, output)
     check_not_exists([output, settings_path(output)], overwrite)
     psf_field = PSFField.load(psf)
-    processing = processing_facts(config.to_yaml(), command=command_line())
+    processing = processing_facts(
+        config.to_yaml(), command=command_line(), method=name_and_hash(psf)
+    )
     image = replace(read_image(path, axes), processing=processing)
 
     def process(out: Any, cancel: threading.Event) -> Generator[Event, None, NDArray[Any]]:

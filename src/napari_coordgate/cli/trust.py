@@ -1,6 +1,7 @@
 """Flag ``deblur --trust``: deblur an image, and say where the result can be trusted."""
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ def assess_image(
     """Deblur an image file, write its maps beside the result, and print the verdict."""
     paths = {name: map_path(output, word) for name, word in MAPS.items()}
     outputs = [output, *paths.values()]
-    image, settings = open_image(source, files, outputs, axes, given, overwrite)
+    image, methods, settings = open_image(source, files, outputs, axes, given, overwrite)
     start = time.perf_counter()
-    result = _write_result(image, files, output, paths, origin, settings, overwrite)
+    result = _write_result(image, methods, output, paths, origin, settings, overwrite)
     write_image_settings(output, files, settings, given, overwrite)
     typer.echo(f"{output}: Deblurred {summary(image, time.perf_counter() - start)}.")
     for name, map_file in paths.items():
@@ -50,7 +51,7 @@ def assess_image(
 
 def _write_result(
     image: Image,
-    files: MethodFiles,
+    methods: Path | Mapping[str, Path],
     output: Path,
     paths: dict[str, Path],
     origin: tuple[int, int] | None,
@@ -71,7 +72,7 @@ def _write_result(
         return follow(
             assess_events(
                 image,
-                files.method,
+                methods,
                 origin=origin,
                 config=settings.select(DeblurConfig),
                 runtime=settings.select(DeblurRuntime),

@@ -8,7 +8,7 @@ from napari_coordgate.inference.deblurring import deblur, deblur_events, deblur_
 from napari_coordgate.inference.effective_kernel import effective_kernel
 from napari_coordgate.inference.gating_maps import by_variance, gating_maps, plot_gating_maps
 from napari_coordgate.inference.intensity import IntensityRanges
-from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod
+from napari_coordgate.inference.methods import AnyBlur, AnyMethod, DeblurMethod, selected_methods
 from napari_coordgate.inference.mismatch import Mismatch, find_mismatch
 from napari_coordgate.inference.noise_gates import (
     PHOTONS,
@@ -50,5 +50,6 @@ __all__ = [
     "output_dtype",
     "plot_gating_maps",
     "plot_noise_gates",
+    "selected_methods",
     "universal_gating_maps",
 ]

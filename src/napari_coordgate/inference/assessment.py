@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -112,7 +112,7 @@ class TrustArrays(NamedTuple):
 
 def assess(
     image: PixelArray | Image,
-    model: AnyMethod = "universal",
+    model: AnyMethod | Mapping[str, AnyMethod] = "universal",
     *,
     psf_field: AnyBlur | None = None,
     camera: Camera | None = None,
@@ -180,7 +180,7 @@ def assess(
 
 def assess_events(
     image: PixelArray | Image,
-    model: AnyMethod | DeblurMethod = "universal",
+    model: AnyMethod | Mapping[str, AnyMethod] | DeblurMethod = "universal",
     *,
     psf_field: AnyBlur | None = None,
     camera: Camera | None = None,
@@ -236,7 +236,7 @@ def assess_events(
         else:
             channels = [(reference, deblurrer)]
         assessors = [_Assessor.of(*channel, image, window, config) for channel in channels]
-        result = _allocated(assessors[0], image, config, out, create_map)
+        result = _allocated(assessors, image, config, out, create_map)
     if runtime.strict and checked is not None and checked.verdict == "red":
         raise strict_error(f"{image.name}: {checked.message}")
     planes: list[PlaneSummary] = []
@@ -267,18 +267,20 @@ def is_measured_blur(psf_field: PSFField) -> bool:
 
 
 def _allocated(
-    assessor: _Assessor,
+    assessors: Sequence[_Assessor],
     image: Image,
     config: DeblurConfig,
     out: Pixels | None,
     create_map: Callable[[str], Any] | None,
 ) -> TrustArrays:
-    """Arrays for the result and the maps that there will be."""
+    """Arrays for the result, and for the maps that there will be of any channel."""
     shape = image.data.shape
     if out is None:
         out = np.empty(shape, output_dtype(image.data, config))
     create = create_map or (lambda name: np.zeros(shape, np.float32))  # of copied planes 0
-    return TrustArrays(out, *(create(name) if has else None for name, has in assessor.maps.items()))
+    wanted = {name for assessor in assessors for name, has in assessor.maps.items() if has}
+    names = TrustArrays._fields[1:]
+    return TrustArrays(out, *(create(name) if name in wanted else None for name in names))
 
 
 @dataclass(frozen=True, eq=False)

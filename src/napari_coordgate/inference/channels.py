@@ -53,9 +53,12 @@ def deblurrer_of_plane(deblurrer: AnyDeblurrer, index: PlaneIndex) -> Deblurrer:
 
 
 def stated_wavelengths_nm(image: Image) -> tuple[float | None, ...]:
-    """Emission wavelength of each channel; none if the stated ones are equal, or there is one."""
+    """Emission wavelength of each channel; none if there is no axis of channels, or none is stated.
+
+    One channel selected from several has the wavelength that it has among these.
+    """
     stated = tuple(None if wave is None else wave.value for wave in image.optics.wavelengths_nm)
-    return stated if "C" in image.axes and len(set(stated) - {None}) > 1 else ()
+    return stated if "C" in image.axes and any(stated) else ()
 
 
 def lens_at(lens: Lens, wavelength_nm: float) -> Lens:
@@ -128,10 +131,10 @@ def _channels_with_blur(
 
 def _one_blur_note(image: Image) -> str:
     """Note that channels of several wavelengths have one blur; empty if they have not."""
-    waves = stated_wavelengths_nm(image)
-    if not waves:
+    waves = [wave for wave in dict.fromkeys(stated_wavelengths_nm(image)) if wave]
+    if len(waves) < 2:
         return ""
-    listed = ", ".join(f"{wave:g}" for wave in dict.fromkeys(waves) if wave)
+    listed = ", ".join(f"{wave:g}" for wave in waves)
     return (
         f"{image.name}: one PSF field or model for channels of {listed} nm; give a lens described "
         "by its pupil, whose PSFs are made for each wavelength, or a model or PSF field for each "

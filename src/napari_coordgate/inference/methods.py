@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_coordgate.config import (
     DeblurConfig,
@@ -40,6 +40,9 @@ AnyBlur = PSFField | Lens | GaussianLens | str | Path
 AnyMethod = Model | UniversalModel | AnyBlur
 """What deblurs: a model, the name of a method or its universal model, or a blur alone."""
 
+AnyOf = TypeVar("AnyOf")
+"""Method of a channel, loaded or not."""
+
 _TIFF, _YAML = (".tif", ".tiff"), LENS_SUFFIXES
 _BLUR_NEEDED = "pass psf_field: a PSF field, a lens, or the file of either."
 
@@ -72,8 +75,7 @@ class DeblurMethod:
         if isinstance(model, Mapping):
             if psf_field is not None or not model:
                 raise SettingsError("Give each channel its model, PSF field or lens, and no other.")
-            methods = {name: cls.of(one, None, config, runtime) for name, one in model.items()}
-            return replace(next(iter(methods.values())), channels=methods)
+            return cls._of_channels(model, config, runtime)
         universal = None
         if psf_field is None and not _is_method(model):
             source = _load(model)
@@ -92,6 +94,27 @@ class DeblurMethod:
         if isinstance(deconvolution, UniversalConfig) and universal is None:
             universal = UniversalModel.load(deconvolution.weights)
         return cls(source, config, runtime, universal)
+
+    @classmethod
+    def _of_channels(
+        cls, given: Mapping[str, AnyMethod], config: DeblurConfig, runtime: DeblurRuntime
+    ) -> DeblurMethod:
+        """Method with that of each channel; only those with a blur have a deconvolution."""
+        loaded = {name: m if _is_method(m) else _load(m) for name, m in given.items()}
+        plain = config.replace(deconvolution=None)
+        is_mixed = len({isinstance(one, Model) for one in loaded.values()}) > 1
+        methods = {
+            name: cls.of(
+                one, None, plain if is_mixed and isinstance(one, Model) else config, runtime
+            )
+            for name, one in loaded.items()
+        }
+        shared = max(methods.values(), key=lambda method: method.config.deconvolution is not None)
+        return replace(shared, channels=methods)
+
+    def of_selected(self, image: Image, channels: str | None) -> DeblurMethod:
+        """Method for the selected channels of an image."""
+        return replace(self, channels=selected_methods(self.channels, image, channels))
 
     def prepare(
         self,
@@ -172,22 +195,36 @@ class DeblurMethod:
         return frame_shape
 
 
-def _in_order(methods: Mapping[str, DeblurMethod], image: Image) -> list[DeblurMethod]:
-    """Methods in the order of an image's channels; SettingsError if a channel has none."""
+def selected_methods(
+    methods: Mapping[str, AnyOf], image: Image, channels: str | None
+) -> Mapping[str, AnyOf]:
+    """Methods of the selected channels of an image, by ranges of their numbers among these."""
+    if channels is None or not methods:
+        return methods
+    # Ranges, as a number may be the name of another channel.
+    chosen = enumerate(_in_order(methods, image, channels))
+    return {f"{number}:{number + 1}": method for number, method in chosen}
+
+
+def _in_order(
+    methods: Mapping[str, AnyOf], image: Image, channels: str | None = None
+) -> list[AnyOf]:
+    """Methods in the order of the selected channels; SettingsError if a channel has none."""
     names = image.channel_names
     count = image.data.shape[image.axes.index("C")] if "C" in image.axes else 0
     if not count:
         raise SettingsError(f"{image.name} has one channel; give one model or PSF field.")
-    found: dict[int, DeblurMethod] = {}
+    found: dict[int, AnyOf] = {}
     for name, method in methods.items():
         found |= dict.fromkeys(selected_elements(name, "channel", count, names, image.name), method)
-    if missing := [n for n in range(count) if n not in found]:
+    chosen = selected_elements(channels or ":", "channel", count, names, image.name)
+    if missing := [n for n in chosen if n not in found]:
         listed = ", ".join(names[n] if names else str(n) for n in missing)
         raise SettingsError(
             f"{image.name}: no model or PSF field for channel {listed}; give one, or select the "
             f"other channels (--channels {','.join(methods)})."
         )
-    return [found[n] for n in range(count)]
+    return [found[n] for n in chosen]
 
 
 def _is_method(model: AnyMethod) -> bool:

@@ -1,6 +1,7 @@
 """Atomic writing of files and folders, and well-known paths."""
 
 import errno
+import hashlib
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from napari_coordgate.errors import CoordGateError, OutputError
+from napari_coordgate.opening import regular
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -122,6 +124,17 @@ def atomic_write(
         raise _write_error(path, error) from error
     finally:
         _remove(temporary)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the content of a file."""
+    with open(path, "rb", opener=regular) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def name_and_hash(path: Path) -> str:
+    """Name of a file, and the SHA-256 that identifies its content."""
+    return f"{path.name} (sha256 {file_hash(path)})"
 
 
 def temporary_path(target: Path, token: str) -> Path:
