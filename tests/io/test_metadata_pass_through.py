@@ -14,7 +14,7 @@ import yaozarrs
 import zarr
 
 from napari_coordgate import Selection
-from napari_coordgate.io import Image, create_image, plane_indices, read_image
+from napari_coordgate.io import Image, create_image, plane_indices, read_image, write_image
 from napari_coordgate.io.metadata import ImageMetadata
 from napari_coordgate.io.ome_xml import Element, parse_ome_xml, read_ome_xml
 from napari_coordgate.io.optical_metadata import stated_optics
@@ -279,6 +279,27 @@ def test_imagej_keeps_colors_and_info(tmp_path: Path) -> None:
         assert kept["Info"].startswith("Key = value\n")
         np.testing.assert_array_equal(kept["LUTs"][1], green)
     assert read_image(tmp_path / "b.tif").original.info.strip() == "Key = value"
+
+
+def test_imagej_keeps_labels_ranges_and_mode(tmp_path: Path) -> None:
+    labels = [f"z:{z} c:{c}" for z in range(3) for c in range(2)]
+    stated: Any = {"axes": "ZCYX", "Labels": labels, "mode": "color"}
+    stated |= {"Ranges": (10.0, 200.0, 30.0, 300.0), "min": 10.0, "max": 200.0}
+    pixels = np.zeros((3, 2, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata=stated)
+    image = read_image(tmp_path / "a.tif")
+
+    def written(image: Image) -> dict[str, Any]:
+        write_image(tmp_path / "b.tif", replace(image, data=np.asarray(image.data, "f4")), True)
+        with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+            return tiff.imagej_metadata or {}
+
+    assert {name: written(image).get(name) for name in stated if name != "axes"} == {
+        name: value for name, value in stated.items() if name != "axes"
+    }
+    part = written(image.select(Selection(channels="1", planes="1:")))
+    assert (part["Labels"], part["Ranges"]) == (["z:1 c:1", "z:2 c:1"], (30.0, 300.0))
+    assert (part["min"], part["max"]) == (30.0, 300.0)
 
 
 def test_references_without_an_id_remove_nothing() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_coordgate.arrays import PixelArray, WritablePixelArray
 from napari_coordgate.config import Selection
 from napari_coordgate.errors import FrameMismatchError, ImageError
+from napari_coordgate.io.imagej_display import select_display
 from napari_coordgate.io.lazy import SubsetArray
 from napari_coordgate.io.metadata import ImageMetadata, Original, PixelSize
 from napari_coordgate.io.ome_xml import read_ome_xml, select_in_ome_xml
@@ -181,6 +182,10 @@ class Image:
             optics = optics.at_planes_of(read_ome_xml(original.ome).optics)
         if original.zarr:
             original = original._replace(zarr=select_in_zarr(original.zarr, subset))
+        if original.imagej:
+            lengths = {axis: self._length(axis) for axis in "TZC"}
+            display = select_display(original.imagej, subset, lengths)
+            original = original._replace(imagej=display)
         return replace(
             self,
             data=SubsetArray(self.data, by_axis, self.path),

@@ -40,10 +40,13 @@ class Original(NamedTuple):
     """Attributes of an OME-Zarr image, as `ome_zarr_attributes` sorts them."""
     info: str = ""
     """Info of ImageJ."""
+    imagej: Mapping[str, Any] | None = None
+    """Display in ImageJ, as `imagej_display` sorts it."""
 
     def completed_by(self, other: "Original") -> "Original":
         """These metadata, and those of another source where there are none."""
-        return Original(self.ome or other.ome, self.zarr or other.zarr, self.info or other.info)
+        own = {name: value for name, value in self._asdict().items() if value}
+        return other._replace(**own)
 
 
 class ImageMetadata(NamedTuple):

@@ -21,6 +21,7 @@ from napari_coordgate.config import Compression
 from napari_coordgate.errors import ImageError, OutputError
 from napari_coordgate.io.expansion import check_expansion
 from napari_coordgate.io.files import scratch_array
+from napari_coordgate.io.imagej_display import display_of, display_options
 from napari_coordgate.io.lazy import (
     AxisIndex,
     FileSnapshot,
@@ -555,12 +556,14 @@ def _imagej_metadata(
         imagej_optics(info).completed_by(ours.pop("optics")),
         **{**ours, "channel_colors": _colors_of_luts(stated.get("LUTs"))},
     )
-    return metadata._replace(original=Original(info=info_without_ours(info)))
+    original = Original(info=info_without_ours(info), imagej=display_of(stated))
+    return metadata._replace(original=original)
 
 
 def _colors_of_luts(tables: object) -> list[str]:
     """Color of the brightest pixel in each lookup table (3, 256)."""
-    tables = tables if isinstance(tables, list) else []
+    if not isinstance(tables, list):  # tifffile returns one as such
+        tables = [] if tables is None else [tables]
     return [bytes(np.asarray(table, np.uint8)[:3, -1]).hex().upper() for table in tables]
 
 
@@ -602,12 +605,16 @@ def _metadata_options(
     stored: dict[str, Any]
     match flavor:
         case "imagej":
-            labels = [names[n] for n in _plane_channels(axes, shape)] if names else None
+            lengths = dict.fromkeys("TZC", 1) | dict(zip(axes, shape, strict=True))
+            planes = lengths["T"] * lengths["Z"]
             info = info_with_ours(metadata.original.info, _ours(metadata))
-            stored = {"spacing": z_step, "finterval": time_step, "Labels": labels, "Info": info}
+            stored = {"spacing": z_step, "finterval": time_step, "Info": info}
             if metadata.channel_colors:
                 stored |= {"LUTs": [_lut(color) for color in metadata.channel_colors]}
                 stored |= {"mode": "composite"} if "C" in axes else {}
+            stored |= display_options(metadata.original.imagej or {}, lengths)
+            if names:  # channels vary fastest
+                stored["Labels"] = list(names) * planes
             if z_step is not None:
                 stored["unit"] = "um"
                 # tifffile would write 1 pixel per unit; ImageJ and `_resolution_um` ignore 0.
@@ -628,14 +635,6 @@ def _lut(color: str) -> NDArray[np.uint8]:
     """Lookup table (3, 256) from black to a color, white where it is unknown."""
     brightest = np.frombuffer(bytes.fromhex(color or "FFFFFF"), np.uint8)
     return np.linspace(0, brightest, 256).round().astype(np.uint8).T
-
-
-def _plane_channels(axes: str, shape: tuple[int, ...]) -> Iterator[int]:
-    """Channel of each plane of an ImageJ file, whose channels vary fastest."""
-    lengths = dict(zip(axes, shape, strict=True))
-    channels = lengths.get("C", 1)
-    for plane in range(lengths.get("T", 1) * lengths.get("Z", 1) * channels):
-        yield plane % channels
 
 
 # Writing
