@@ -10,7 +10,9 @@ import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from numpy.typing import DTypeLike, NDArray
-from qtpy.QtWidgets import QCheckBox, QLineEdit
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QPushButton
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
 from napari_coordgate.errors import (
@@ -25,6 +27,7 @@ from napari_coordgate.io import Image
 from napari_coordgate.io.files import allocate
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSection
+from napari_coordgate.widgets.checking import CheckLine, CheckRequest
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
@@ -32,15 +35,14 @@ from napari_coordgate.widgets.layers import (
     DEBLURRED,
     LiveLayer,
     copy_appearance,
-    copy_transform,
     guess_axes,
     image_of,
     metadata,
     method_facts,
-    plane_on_view,
 )
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
-from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
+from napari_coordgate.widgets.panel import JobWidget, scrolled, word_wrapped_label
+from napari_coordgate.widgets.parts import Part, rectangle_part
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, verdict_text
 
@@ -55,6 +57,11 @@ TRUST_TOOLTIP = (
     "Add layers with the expected error, the finest detail that survives, and a mask of pixels "
     "that the image contradicts; and say whether the result can be trusted."
 )
+RECTANGLE_TOOLTIP = "Deblur the visible plane in a rectangle of a Shapes layer, to try settings."
+MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try on rectangle again."
+NO_PART = "The image is resampled to the frame, so that no part of it can be tried: deblur it all."
+CHECK_LINES = 3
+"""Lines of the check that are seen without scrolling."""
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 """Size of a result above which it is kept in a temporary file."""
 
@@ -72,6 +79,7 @@ class DeblurRequest:
     settings: DeblurSettings
     alignment: "FrameAlignment"
     out: NDArray[Any]
+    part: Part
     first_plane: Callable[[], tuple[int, ...]]
     is_confirmed: bool = False
     maps: dict[str, NDArray[Any]] | None = None
@@ -114,8 +122,16 @@ class DeblurRequest:
 class DeblurWidget(JobWidget):
     """Deblur an image layer: the visible plane first, then the rest."""
 
+    judged = Signal()
+    """An image is deblurred, and `verdict` says whether it can be trusted."""
+    checked = Signal()
+    """The form changed, and `problem` says why it cannot be started; empty if it can."""
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Deblur")
+        self.problem = ""
+        self.verdict: TrustVerdict | None = None
+        self.result: DeblurredLayer | None = None
         self._started: tuple[object, ...] = ()
         self._refused: tuple[object, ...] | None = None
         self.image = Choice(lambda: image_layers(viewer, color=True))
@@ -141,10 +157,16 @@ class DeblurWidget(JobWidget):
         self.body.addWidget(self.adaptation.section)
         self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
+        self.fit = CheckLine(self, self.session.start)
+        self.foot.addWidget(scrolled(CHECK_LINES, self.fit.label))
+        self.rectangle = QPushButton("Try on rectangle")
+        self.rectangle.setToolTip(RECTANGLE_TOOLTIP)
+        self.bar.row.insertWidget(0, self.rectangle)
         self.foot.addWidget(self.bar)
         self.image.changed.connect(self._guess_axes)
         self.axes.textChanged.connect(self.check)
         self.adaptation.clicked.connect(self._adapt)
+        self.rectangle.clicked.connect(self._try)
         for part in (self.method, self.origin, self.form):
             part.changed.connect(self.check)
         self._guess_axes()
@@ -162,13 +184,33 @@ class DeblurWidget(JobWidget):
 
     def check(self, *_: object) -> None:
         """Allow the start if the image fits the model or PSF field, and show how it fits."""
+        alignment: FrameAlignment | None = None
         try:
-            note, problem = self._alignment().note, ""
+            alignment, problem = self._alignment(), ""
         except CoordGateError as error:
-            note, problem = "", str(error)
+            problem = str(error)
+        note = "" if alignment is None else alignment.note
+        self.problem = problem
+        self._check_lens(alignment)
         self.note.setText(note)
         self.note.setVisible(bool(note))
         self.bar.set_problem(problem)
+        self.rectangle.setEnabled(self.bar.run.isEnabled())
+        self.checked.emit()
+
+    def _check_lens(self, alignment: "FrameAlignment | None") -> None:
+        """Check in the background whether the image fits the lens, once it is seen."""
+        if alignment is None or not self.isVisible():
+            self.fit.ask((), None)
+            return
+        camera = self.method.settings()["camera"]
+        request = CheckRequest(self._image(), self.method.require(), camera, alignment)
+        self.fit.ask(self._chosen(), lambda: request)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Check the image once the widget is visible."""
+        super().showEvent(event)
+        self.check()
 
     def _alignment(self) -> "FrameAlignment":
         """How the image fits the frame; raises a CoordGateError if it does not."""
@@ -188,7 +230,14 @@ class DeblurWidget(JobWidget):
 
     def request(self) -> DeblurRequest:
         """Snapshot of the form, with an array for the result."""
-        image, alignment = self._image(), self._alignment()
+        return self.request_for(Part(self.image.value))
+
+    def request_for(self, part: Part) -> DeblurRequest:
+        """Snapshot of the form for a part of the image, with an array for its result."""
+        image, alignment = part.image(self._image()), self._alignment()
+        if part.window is not None and alignment.window.shape != self._image().frame_shape:
+            raise SettingsError(NO_PART)
+        alignment = alignment._replace(window=part.window_in(alignment.window))
         settings = self.form.settings.replace(**self.method.settings())
         dtype = image.data.dtype if settings.keep_dtype else np.float32
         return DeblurRequest(
@@ -197,24 +246,37 @@ class DeblurWidget(JobWidget):
             settings=settings,
             alignment=alignment,
             out=result_array(image.data.shape, dtype),
-            first_plane=VisiblePlane(self.viewer, self.image.value),
-            is_confirmed=self._refused == self._chosen(),
+            part=part,
+            first_plane=VisiblePlane(self.viewer, part),
+            is_confirmed=self._refused == self._chosen() or self.fit.is_red(self._chosen()),
             maps={} if self.trust.isChecked() else None,
         )
 
+    def _try(self) -> None:
+        """Deblur the rectangle that is drawn, or draw one."""
+        try:
+            part = rectangle_part(self.viewer, self.image.value)
+            if part is None:
+                self.bar.show_message(MOVE_RECTANGLE)
+            else:
+                self.start(self.request_for(part))
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+
     def _chosen(self) -> tuple[object, ...]:
         """What a person who deblurs in spite of a warning has seen it for."""
-        return self.image.value, self.method.name, self.origin.value
+        camera = self.method.camera.settings
+        return self.image.value, self.method.value, self.origin.value, self.axes.text(), camera
 
     def start(self, request: DeblurRequest) -> None:
         """Deblur in the background, into a new layer."""
-        shown = DeblurredLayer(self.viewer, self.image.value, request, self.method.name)
+        shown = DeblurredLayer(self.viewer, request, self.method.name)
         name = request.image.name
         job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
         job.happened.connect(shown.show)
         job.happened.connect(self._show_note)
         job.finished.connect(shown.end)
-        self._started = self._chosen()
+        self._started, self.result = self._chosen(), shown
         self.start_job(job)
 
     def _adapt(self) -> None:
@@ -239,6 +301,9 @@ class DeblurWidget(JobWidget):
             self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])
             self.note.setText(" ".join(verdict.notes))
             self.note.setVisible(bool(verdict.notes))
+        if self.bar.job is not None and self.bar.job.title == DEBLURRING:
+            self.verdict = verdict
+            self.judged.emit()
 
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""
@@ -277,8 +342,8 @@ class VisiblePlane:
     The main thread updates it; if the layer is removed, the last plane stays.
     """
 
-    def __init__(self, viewer: Viewer, layer: ImageLayer) -> None:
-        self.viewer, self.layer = viewer, layer
+    def __init__(self, viewer: Viewer, part: Part) -> None:
+        self.viewer, self.part = viewer, part
         self._update()
         viewer.dims.events.point.connect(self._update)
 
@@ -287,9 +352,9 @@ class VisiblePlane:
         return self.index
 
     def _update(self, _: object = None) -> None:
-        if self.layer in self.viewer.layers:
-            samples = (0,) if self.layer.rgb else ()
-            self.index = (*plane_on_view(self.viewer, self.layer), *samples)
+        if self.part.layer in self.viewer.layers:
+            samples = (0,) if self.part.layer.rgb else ()
+            self.index = (*self.part.plane_on_view(self.viewer), *samples)
 
 
 class DeblurredLayer:
@@ -298,14 +363,13 @@ class DeblurredLayer:
     Planes that are not deblurred yet are dark. The metadata say how the layer was made.
     """
 
-    def __init__(
-        self, viewer: Viewer, blurred: ImageLayer, request: DeblurRequest, method_name: str
-    ) -> None:
-        self.layer = LiveLayer(viewer)
+    def __init__(self, viewer: Viewer, request: DeblurRequest, method_name: str) -> None:
+        part, blurred = request.part, request.part.layer
+        self.layer, self.of = LiveLayer(viewer), blurred
         self.request = request
-        self.trust = None if request.maps is None else TrustLayers(viewer, blurred, request.maps)
+        self.trust = None if request.maps is None else TrustLayers(viewer, part, request.maps)
         self.options: dict[str, Any] = {
-            **copy_transform(blurred),
+            **part.transform(),
             **copy_appearance(blurred),
             "name": f"{blurred.name} deblurred",
             "rgb": blurred.rgb,
@@ -319,6 +383,14 @@ class DeblurredLayer:
                 version=__version__,
             ),
         }
+
+    def map_layer(self, kind: str) -> ImageLayer | None:
+        """Layer of a map that shows where the result can be trusted, if it exists."""
+        return None if self.trust is None else self.trust.layer_of(kind)
+
+    def before(self, pixels: Any) -> Any:
+        """Those pixels of the blurred layer that were deblurred."""
+        return self.request.part.of(pixels)
 
     def show(self, event: Event) -> None:
         """Show the planes that are done."""

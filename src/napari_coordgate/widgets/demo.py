@@ -1,40 +1,146 @@
-"""The demonstration in a window: blurred nuclei, deblurred, and all widgets beside them.
+"""The demonstration in a window: an image of an unknown lens, its lens estimated, and deblurred.
 
 Run: ``python -m napari_coordgate.widgets.demo``, or ``napari-coordgate demo``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
 import napari
+import numpy as np
+from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject
 
-from napari_coordgate.io.files import sample_data_folder
-from napari_coordgate.widgets.contributions import nuclei_blurred
-from napari_coordgate.widgets.deblur import DeblurWidget
-from napari_coordgate.widgets.jobs import JobEnd
-from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.config import Camera, Lens, RichardsonLucyConfig
+from napari_coordgate.events import Event, Progress, raise_if_canceled
+from napari_coordgate.widgets.contributions import nuclei_sharp
+from napari_coordgate.widgets.deblur import DEBLURRING, DeblurredLayer
+from napari_coordgate.widgets.jobs import Job, weak_connect
+from napari_coordgate.widgets.layers import frame_transform, metadata
+from napari_coordgate.widgets.lens_psf import COMPUTING
+from napari_coordgate.widgets.menu import PLUGIN
+from napari_coordgate.widgets.methods import RICHARDSON_LUCY
+from napari_coordgate.widgets.parts import Part
+from napari_coordgate.widgets.road import LENS, TRUST, CoordGateWidget
 
-PLUGIN = "napari-coordgate"
-OTHERS = ("Lens PSF", "Train", "Gating maps", "Batch deblur", "Compare")
+RECORDING, REFERENCE = "Record the sample", "Deblur by Richardson-Lucy"
+NAME = "nuclei of an unknown lens"
+DEMO_LENS = Lens(
+    na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=7, tilt_um=(1.5, -1)
+)
+"""Another lens than that of the starter model; nothing of the demonstration is told it."""
+CAMERA = Camera(photons=2000, read_noise=3)
+SIDE = 256
+TOLERANCE, ENCLOSED = 0.05, 0.95
+CORNER_ZOOM = 2.2
+SEED = 5
 
 
-def show_demo(viewer: Viewer) -> DeblurWidget:
-    """Fill an empty viewer with the demonstration; deblurring runs in the background."""
-    for pixels, options, _ in nuclei_blurred():
-        viewer.add_image(pixels, **options)
-    for name in OTHERS:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-        if isinstance(widget, LensPSFWidget):
-            widget.show_blurred.setChecked(False)  # this image is blurred already
-            widget.show_psfs.setChecked(False)
-    _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
-    assert isinstance(deblur, DeblurWidget)
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Sharp planes (N, H, W), recorded through the lens of the demonstration."""
 
-    def start(end: JobEnd[object]) -> None:
-        if end.reason == "completed":
-            deblur.run()
+    sharp: NDArray[Any]
 
-    starter = sample_data_folder() / "starter.safetensors"
-    deblur.session.load_model(starter).finished.connect(start)
-    return deblur
+    def events(self, job: Job) -> Generator[Event, None, NDArray[np.float32]]:
+        """Events of the simulation, for the background thread."""
+        from napari_coordgate.optics import PSFField  # imports torch
+        from napari_coordgate.simulation import simulate
+
+        shape, cancel = self.sharp.shape[-2:], job.cancel_requested
+        field = PSFField.from_lens(DEMO_LENS, shape, TOLERANCE, ENCLOSED, cancel=cancel)
+        planes = []
+        for number, plane in enumerate(self.sharp):
+            raise_if_canceled(cancel, "Stopped.")
+            planes.append(simulate(plane, field, CAMERA, rng=SEED + number))
+            yield Progress("recording", number + 1, len(self.sharp), 0.0)
+        return np.stack(planes)
+
+
+class Demo(QObject):
+    """Goes along the CoordGate dock; each step starts when the one before has ended."""
+
+    def __init__(self, viewer: Viewer, sharp: NDArray[Any]) -> None:
+        _, road = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
+        assert isinstance(road, CoordGateWidget)
+        super().__init__(road)
+        self.viewer, self.road, self.reference = viewer, road, cast("ImageLayer | None", None)
+        self._shown: DeblurredLayer | None = None
+        weak_connect(road.session.job_ended, self._go_on)
+        road.session.start(Job(RECORDING, Recording(sharp).events))
+
+    def _go_on(self, job: Job) -> None:
+        """Start the next step."""
+        end = job.end
+        if end is None or end.result is None:
+            return
+        if job.title == RECORDING:
+            self._add_image(end.result)
+            self.road.go(LENS)
+            self.road.lens.estimate.click()
+        elif job.title == COMPUTING:
+            self.road.deblur.run()
+        elif job.title == DEBLURRING:
+            self._deblur_by_reference()
+        elif job.title == REFERENCE:
+            self._show_side_by_side()
+
+    def _add_image(self, pixels: NDArray[np.float32]) -> None:
+        self.viewer.add_image(
+            pixels,
+            **frame_transform(("plane",), DEMO_LENS.pixel_size_um),
+            name=NAME,
+            contrast_limits=(float(pixels.min()), float(np.percentile(pixels, 99.8))),
+            metadata=metadata("sample", source="simulated"),
+        )
+
+    def _deblur_by_reference(self) -> None:
+        """Deblur the visible plane by Richardson-Lucy with the same lens."""
+        deblur = self.road.deblur
+        layer = deblur.image.value
+        settings = deblur.method.settings() | {"deconvolution": RichardsonLucyConfig()}
+        request = deblur.request_for(Part(layer))
+        request = replace(
+            request, settings=request.settings.replace(**settings), maps=None, is_confirmed=True
+        )
+        self._shown = DeblurredLayer(self.viewer, request, RICHARDSON_LUCY)
+        self._shown.options["name"] = f"{layer.name} {RICHARDSON_LUCY}"
+        job = Job(REFERENCE, request.events)
+        job.happened.connect(self._shown.show)
+        job.finished.connect(self._shown.end)
+        deblur.bar.follow(job)
+        self.road.session.start(job)
+
+    def _show_side_by_side(self) -> None:
+        """Enlarge a corner of the image, the result, its expected error and Richardson-Lucy."""
+        result = self.road.deblur.result
+        error = None if result is None else result.map_layer("error_map")
+        shown = [layer for layer in (error, result and result.layer.layer) if layer is not None]
+        for layer in self.viewer.layers:
+            layer.visible = layer in shown or (layer.name.startswith(NAME) and not _is_map(layer))
+        for layer in shown:
+            layer.visible = True
+        self.viewer.canvas.grid.enabled = True
+        self.viewer.reset_view()
+        self.viewer.scene.camera.zoom *= CORNER_ZOOM
+        self.road.go(TRUST)
+
+
+def _is_map(layer: ImageLayer) -> bool:
+    from napari_coordgate.widgets.layers import is_visualization
+
+    return is_visualization(layer.metadata)
+
+
+def show_demo(viewer: Viewer) -> Demo:
+    """Run the demonstration in a viewer; its steps run in the background."""
+    ((sharp, _, _),) = nuclei_sharp()
+    return Demo(viewer, np.asarray(sharp))
 
 
 def main() -> None:

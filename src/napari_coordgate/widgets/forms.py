@@ -44,7 +44,7 @@ WORDS = {
 }
 """Words of labels by those of settings' names, where they differ."""
 BAD_COLOR = "#e5534b"
-LABEL_WIDTH = 126
+LABEL_WIDTH = 96
 """Minimum width of labels, pixels, so that forms below each other align."""
 EDITOR_WIDTH = 150
 """Minimum width of a row's editor, pixels."""
@@ -527,6 +527,7 @@ def form_rows() -> QFormLayout:
     rows = QFormLayout()
     rows.setContentsMargins(0, 0, 0, 0)
     rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # docks may be narrow
     return rows
 
 

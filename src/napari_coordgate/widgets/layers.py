@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 KEY = "napari_coordgate"
 """Key in a layer's metadata under which we write how the layer was made."""
 PSF_FIELD, LENS, GATES, PREVIEW = "psf field", "lens", "gating maps", "training preview"
-FLAT_FIELD, TRUST, LENS_PREVIEW = "flat field", "trust map", "preview of a lens"
-VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST, LENS_PREVIEW)
+FLAT_FIELD, TRUST, BEFORE = "flat field", "trust map", "before"
+LENS_PREVIEW = "preview of a lens"
+VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST, BEFORE, LENS_PREVIEW)
 """Kinds of layers that visualize a lens, model or camera, and are no images to work on."""
 OPENED, BLURRED, DEBLURRED = "image", "blurred", "deblurred"
 """Kinds of layers that are images: opened from a file, or made from others."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_error
@@ -32,7 +32,8 @@ from napari_coordgate.widgets.forms import (
     collapsible,
     problems_of,
 )
-from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
+from napari_coordgate.widgets.hosting import show_widget
+from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     file_image,
     pixel_size_um,
@@ -58,16 +59,17 @@ from napari_coordgate.widgets.lens_sources import (
 from napari_coordgate.widgets.measure import MeasureSection, image_to_deblur
 from napari_coordgate.widgets.measure_request import FlatField
 from napari_coordgate.widgets.methods import UNIVERSAL
-from napari_coordgate.widgets.panel import JobWidget
+from napari_coordgate.widgets.panel import COLORS, JobWidget
 from napari_coordgate.widgets.plots import Plot
-from napari_coordgate.widgets.preferences import PLUGIN
 from napari_coordgate.widgets.session import store_file, store_result
 
 if TYPE_CHECKING:
-    from napari_coordgate.calibration import LensFit
+    from napari_coordgate.calibration import ImagesFit, LensFit
     from napari_coordgate.calibration.beads_residual import Residual
     from napari_coordgate.optics import PSFField
+    from napari_coordgate.widgets.deblur import DeblurWidget
 
+COMPUTING = "Compute a PSF field"
 FIRST_PRESET = "20x 0.5 air"
 _FIRST_LENS = LENS_PRESETS[FIRST_PRESET]
 _MORE = {
@@ -80,6 +82,14 @@ FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
 SAME_PIXEL_SIZE = 0.01
 """Relative difference of pixel sizes that are the same up to rounding."""
+ESTIMATE_TOOLTIP = (
+    "Estimate the focus of the lens over the frame from the chosen image, and use it. NA, "
+    "wavelength and pixel size must be right; beads measure the lens better."
+)
+INCONCLUSIVE = (
+    "This image has too little detail to tell the focus of the lens: measure it with beads, or "
+    "with more images."
+)
 FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
 
 
@@ -126,7 +136,7 @@ class LensPSFWidget(JobWidget):
     """Describe a lens, see how it blurs, and compute its PSF field."""
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer, "Use for training")
+        super().__init__(viewer, "Use this lens")
         self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
         self.preset = LensChoice()
         self.preset.setCurrentText(FIRST_PRESET)
@@ -194,6 +204,9 @@ class LensPSFWidget(JobWidget):
             files.addWidget(part)
         self.foot.addLayout(shown)
         self.foot.addLayout(files)
+        self.estimate = QPushButton("Estimate it")
+        self.estimate.setToolTip(ESTIMATE_TOOLTIP)
+        self.bar.row.insertWidget(1, self.estimate)
         self.foot.addWidget(self.bar)
 
     def _connect(self) -> None:
@@ -210,6 +223,7 @@ class LensPSFWidget(JobWidget):
         self.load.clicked.connect(self._ask_what_to_load)
         self.save.clicked.connect(self._ask_where_to_save)
         self.keep.clicked.connect(self._keep)
+        self.estimate.clicked.connect(self._estimate)
         self.preview.happened.connect(self._show_preview)
         self.preview.finished.connect(self._end_preview)
         self.viewer.dims.events.point.connect(self._show_another_plane)
@@ -354,6 +368,22 @@ class LensPSFWidget(JobWidget):
         self._origin = lens_note(name, lens)
         self.source.setText(self._origin)
 
+    def _estimate(self) -> None:
+        """Estimate the focus of the lens from the chosen image, and use the lens if it is clear."""
+        try:
+            job = self.measure.measure_images([self.image.value])
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+            return
+        self.bar.follow(job)
+        weak_connect(job.finished, self._use_estimate)  # after the form has taken the lens
+
+    def _use_estimate(self, end: JobEnd["ImagesFit"]) -> None:
+        if end.result is not None and end.result.is_conclusive:
+            self.run()
+        elif end.result is not None:
+            self.bar.show_message(INCONCLUSIVE, COLORS["canceled"])
+
     def _deblur(self) -> None:
         """Compute the PSF field of the lens, and choose it in Deblur."""
         self.run()
@@ -387,6 +417,7 @@ class LensPSFWidget(JobWidget):
     def _check_start(self) -> None:
         """Allow what can be computed or saved."""
         self.check()
+        self.estimate.setEnabled(self.image.value is not None and self.bar.run.isEnabled())
         self.measure.check()
         self.save.setEnabled(self.bar.run.isEnabled())
 
@@ -445,7 +476,7 @@ class LensPSFWidget(JobWidget):
         """Compute the PSF field in the background, and offer it in the other widgets."""
         layers = self.layers
         job = Job.from_function(
-            "Compute a PSF field", request.compute, request, done_message=request.done_message
+            COMPUTING, request.compute, request, done_message=request.done_message
         )
         if request.path is None:
             store_result(job, self.session.psf_fields, request.name)
@@ -483,7 +514,7 @@ def _open_deblur(
     """Open Deblur with the universal network and this PSF field chosen."""
     if end.result is None:
         return
-    _, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur", tabify=True)
+    deblur = cast("DeblurWidget", show_widget(viewer, "Deblur", "deblur:DeblurWidget"))
     image = image_to_deblur(viewer, frame_shape, sample)
     if image is not None:
         deblur.image.set_value(image)

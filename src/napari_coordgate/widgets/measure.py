@@ -250,7 +250,13 @@ class MeasureSection(QWidget):
     def _toggle_beads(self) -> None:
         self.beads.toggle_selected()
 
-    def _measure(self) -> None:
+    def measure_images(self, layers: list[ImageLayer]) -> Job[LensFit]:
+        """Measure the lens from these images; raises a CoordGateError if that is not possible."""
+        self.source.setCurrentText(IMAGES)
+        self.image_layers.tick(*layers)
+        return self._measure()
+
+    def _measure(self, *_: object) -> Job[LensFit]:
         """Fit the lens in the background."""
         request, layers = self.request(), self._layers()
         images = tuple(map(with_file_optics, request.images, layers))
@@ -259,6 +265,7 @@ class MeasureSection(QWidget):
         self.session.last_jobs[MEASURING] = job
         self._follow(job)
         self.session.start(job)
+        return job
 
     def _follow(self, job: Job[LensFit]) -> None:
         weak_connect(job.finished, self._end)

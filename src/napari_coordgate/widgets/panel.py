@@ -1,19 +1,25 @@
 """Base of all dock widgets: a form that scrolls, and below it the controls of a job."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, cast
+from weakref import ReferenceType, ref
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QResizeEvent
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -25,24 +31,82 @@ from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
 
-MIN_WIDTH = 396
+MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
+MESSAGE_LINES = 4
+"""Lines of a message that are seen without scrolling."""
+LINK_COLOR = "#4f9dde"
+"""Color that is read on the dark and on the light theme."""
 MAX_COUNT = 2**31 - 1
 """Largest number of Qt's progress bars."""
 END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
 COLORS = {"completed": "#3fa45b", "canceled": "#d8a200", "failed": BAD_COLOR}
 
 
-class Panel(QWidget):
-    """A dock widget of one viewer: `rows` on top of a `body` that scrolls, above a fixed `foot`."""
+class DockWidget(QWidget):
+    """A widget of one viewer that outlives the dock it is in: closed, it waits to be opened again.
+
+    napari removes a dock's widget from the window when the dock is closed, which would delete it.
+    """
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self.session = session_of(viewer)
+        self._home: ReferenceType[QWidget] | None = None
+
+    @abstractmethod
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists now; napari calls this when layers are added or removed."""
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Note the window, which keeps the widget when its dock is closed."""
+        super().showEvent(event)
+        parent = self.parentWidget()
+        while parent is not None and not isinstance(parent, QMainWindow):
+            parent = parent.parentWidget()
+        self._home = None if parent is None else ref(parent)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Give a widget whose dock was closed to the window."""
+        super().changeEvent(event)
+        is_moved = event is not None and event.type() == QEvent.Type.ParentChange
+        home = None if self._home is None else self._home()
+        if is_moved and self.parentWidget() is None and home is not None:
+            QTimer.singleShot(0, partial(_keep, self, home))
+
+
+def _keep(widget: QWidget, home: QWidget) -> None:
+    """Make a window own a widget that nothing else owns."""
+    if isalive(widget) and isalive(home) and widget.parentWidget() is None:
+        widget.hide()
+        widget.setParent(home)
+
+
+W = TypeVar("W", bound=DockWidget)
+
+
+def widget_of(viewer: Viewer, kind: type[W]) -> W:
+    """The one widget of this class in a viewer; it is made where there is none yet."""
+    widgets = session_of(viewer).widgets
+    widget = widgets.get(kind)
+    if widget is None or not isalive(widget):
+        widgets[kind] = made = kind(viewer)
+        return made
+    found = cast(W, widget)
+    found.reset_choices()
+    return found
+
+
+class Panel(DockWidget):
+    """A dock widget of one viewer: `rows` on top of a `body` that scrolls, above a fixed `foot`."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
         self._choices: list[Choice] = []
         inner = QWidget()
         self.body, self.rows, self.foot = QVBoxLayout(inner), form_rows(), QVBoxLayout()
+        self.body.setContentsMargins(0, 0, 2, 0)
         self.body.addLayout(self.rows)
         self.area = QScrollArea()
         self.area.setWidgetResizable(True)
@@ -91,22 +155,34 @@ class JobBar(QWidget):
         self._problem, self._shows_problem = "", True
         self.run, self.pause = QPushButton(verb), QPushButton("Pause")
         self.stop, self.cancel = QPushButton("Stop and keep"), QPushButton("Cancel")
-        self.bar, self.message = QProgressBar(), word_wrapped_label()
+        self.bar, self.message, self.next = QProgressBar(), word_wrapped_label(), Links()
         self.bar.setTextVisible(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        layout, row = QVBoxLayout(self), QHBoxLayout()
-        layout.setContentsMargins(0, 0, 0, 0)
+        self._layout, self.row = QVBoxLayout(self), QHBoxLayout()
+        self._layout.setContentsMargins(0, 0, 0, 0)
         for button in (self.run, self.pause, self.stop, self.cancel):
-            row.addWidget(button)
-        layout.addLayout(row)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.message)
+            self.row.addWidget(button)
+        self._layout.addLayout(self.row)
+        self._layout.addWidget(self.bar)
+        self._layout.addWidget(self.message)
+        self._layout.addWidget(self.next)
         self._while_running = [self.cancel, *[self.pause] * can_pause, *[self.stop] * can_stop]
         self.run.clicked.connect(self.run_clicked)
         self.pause.clicked.connect(self._toggle_pause)
         self.stop.clicked.connect(self._stop)
         self.cancel.clicked.connect(self._cancel)
         self._refresh()
+
+    def keep_in_place(self) -> None:
+        """Keep the buttons where they are when the message grows: long ones scroll."""
+        for part in (self.message, self.next):
+            self._layout.removeWidget(part)
+        self._layout.addWidget(scrolled(MESSAGE_LINES, self.message, self.next))
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(policy)
+        for button in (self.run, self.cancel):
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def set_problem(self, problem: str) -> None:
         """Show why the job cannot start; empty where it can."""
@@ -125,6 +201,7 @@ class JobBar(QWidget):
     def show_message(self, text: str, color: str = "") -> None:
         """Show a sentence below the buttons."""
         self._shows_problem = False
+        self.next.clear()
         self.message.setText(text)
         self.message.setStyleSheet(f"color: {color};" if color else "")
         self.message.setVisible(bool(text))
@@ -148,12 +225,11 @@ class JobBar(QWidget):
         running = job is not None and job.end is None
         canceling = job is not None and job.cancel_requested.is_set()
         stopping = canceling or (job is not None and job.stop_requested.is_set())
-        self.run.setVisible(not running)
-        self.run.setEnabled(not self._problem)
+        self.run.setEnabled(not running and not self._problem)
         self.run.setToolTip(self._problem)
         for button in (self.pause, self.stop, self.cancel):
-            button.setVisible(running and button in self._while_running)
-            button.setEnabled(not (canceling if button is self.cancel else stopping))
+            button.setVisible(button in self._while_running)
+            button.setEnabled(running and not (canceling if button is self.cancel else stopping))
         paused = job is not None and job.is_paused
         self.pause.setText("Resume" if paused else "Pause")
         self.bar.setVisible(running)
@@ -166,6 +242,7 @@ class JobBar(QWidget):
             self.bar.setRange(0, event.total // unit)
             self.bar.setValue(event.done // unit)
             self.bar.setFormat(progress_text(event))
+            self._refresh()  # a step that ends after a click on Pause does not hide that it pauses
 
     def _end(self, end: JobEnd) -> None:
         self._refresh()
@@ -200,6 +277,7 @@ class JobWidget(Panel):
     def __init__(self, viewer: Viewer, verb: str, **bar_options: bool) -> None:
         super().__init__(viewer)
         self.bar = JobBar(verb, **bar_options)
+        self.bar.keep_in_place()
         self.bar.run_clicked.connect(self.run)
 
     @abstractmethod
@@ -242,6 +320,52 @@ class JobWidget(Panel):
 
     def on_end(self, end: JobEnd) -> None:
         """Show the end of the job, before the bar does."""
+
+
+class Links(QLabel):
+    """Next steps as links, which Tab reaches; a click on one calls its function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._actions: list[Callable[[], object]] = []
+        flags = Qt.TextInteractionFlag
+        self.setTextInteractionFlags(flags.LinksAccessibleByMouse | flags.LinksAccessibleByKeyboard)
+        self.setWordWrap(True)
+        self.linkActivated.connect(self._follow)
+        self.hide()
+
+    def offer(self, actions: Mapping[str, Callable[[], object]]) -> None:
+        """Offer next steps by their words, instead of those before."""
+        self._actions = list(actions.values())
+        links = [
+            f'<a style="color: {LINK_COLOR};" href="{n}">{words}</a>'
+            for n, words in enumerate(actions)
+        ]
+        self.setText(" &nbsp; ".join(links))
+        self.setVisible(bool(links))
+
+    def clear(self) -> None:
+        """Offer nothing."""
+        self.offer({})
+
+    def _follow(self, link: str) -> None:
+        self._actions[int(link)]()
+
+
+def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
+    """Area of a fixed height, in lines of text, in which parts below each other scroll."""
+    area, content = QScrollArea(), QWidget()
+    layout = QVBoxLayout(content)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    layout.addStretch(1)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(content)
+    area.setFixedHeight(lines * area.fontMetrics().lineSpacing() + 2)
+    return area
 
 
 class _WrappedLabel(QLabel):

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from napari.layers import Layer
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 from psygnal import Signal
 from psygnal.containers import EventedDict
+from qtpy.QtWidgets import QWidget
 
 from napari_coordgate.config import Camera
 from napari_coordgate.widgets.jobs import Job, JobEnd
@@ -28,6 +29,8 @@ class Session:
 
     changed = Signal()
     """A PSF field or model was added, replaced or removed."""
+    job_ended = Signal(Job)
+    """A job that a person waits for has ended."""
 
     def __init__(self) -> None:
         self.psf_fields: EventedDict[str, PSFField] = EventedDict()
@@ -36,6 +39,7 @@ class Session:
         self.files: WeakKeyDictionary[AnyModel | PSFField, Path] = WeakKeyDictionary()
         self.camera: Camera | None = None  # as it was measured
         self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
+        self.widgets: WeakValueDictionary[type[QWidget], QWidget] = WeakValueDictionary()
         self._opened: set[Path] = set()
         self._adopts_layers = False
         self._jobs: list[Job] = []
@@ -58,7 +62,10 @@ class Session:
         return (job for job in self._jobs if job.title == title and job.is_running)
 
     def _forget_ended(self) -> None:
+        ended = [job for job in self._jobs if not job.is_running and not job.is_quiet]
         self._jobs[:] = [job for job in self._jobs if job.is_running]
+        for job in ended:
+            self.job_ended.emit(job)
 
     def load_model(self, path: Path) -> "Job[AnyModel]":
         """Load a model in the background; every widget offers it once it is loaded."""

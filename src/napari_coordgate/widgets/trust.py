@@ -13,14 +13,9 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
-from napari_coordgate.widgets.layers import (
-    TRUST,
-    LiveLayer,
-    copy_transform,
-    metadata,
-    plane_on_view,
-)
+from napari_coordgate.widgets.layers import TRUST, LiveLayer, metadata
 from napari_coordgate.widgets.panel import COLORS
+from napari_coordgate.widgets.parts import Part
 
 if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
@@ -76,12 +71,16 @@ STYLES = {
 class TrustLayers:
     """Layers of the maps of one job, above the layer of its result."""
 
-    def __init__(self, viewer: Viewer, blurred: ImageLayer, maps: dict[str, Any]) -> None:
-        self.viewer, self.maps = viewer, maps
-        self._blurred, self._is_color = blurred, blurred.rgb
-        self._index = plane_on_view(viewer, blurred)
-        self._transform, self._name = copy_transform(blurred), blurred.name
+    def __init__(self, viewer: Viewer, part: Part, maps: dict[str, Any]) -> None:
+        self.viewer, self.maps, self._part = viewer, maps, part
+        self._is_color, self._name = part.layer.rgb, part.layer.name
+        self._index, self._transform = part.plane_on_view(viewer), part.transform()
         self._layers: dict[str, LiveLayer] = {}
+
+    def layer_of(self, kind: str) -> ImageLayer | None:
+        """Layer of a map, if it exists."""
+        live = self._layers.get(kind)
+        return None if live is None or live.is_removed else live.layer
 
     def show(self) -> None:
         """Show what is done of the maps."""
@@ -134,14 +133,19 @@ class TrustLayers:
 
     def _plane(self) -> tuple[int, ...]:
         """Index of the visible plane."""
-        if self._blurred in self.viewer.layers:
-            self._index = plane_on_view(self.viewer, self._blurred)
+        if self._part.layer in self.viewer.layers:
+            self._index = self._part.plane_on_view(self.viewer)
         return self._index
 
 
 def verdict_text(verdict: TrustVerdict) -> str:
     """Verdict in words: what is doubtful or wrong and what to do, or else what was found."""
+    lines = f"{VERDICT_WORDS[verdict.color]}.", findings_text(verdict, "\n")
+    return "\n".join(line for line in lines if line)
+
+
+def findings_text(verdict: TrustVerdict, between: str = " ") -> str:
+    """Messages of the findings that make the verdict, before the other doubtful ones."""
     findings = [f for f in verdict.findings if f.color == verdict.color]
     others = [f for f in verdict.findings if f.color not in (verdict.color, "green")]
-    messages = [finding.message for finding in (*findings, *others)]
-    return "\n".join([f"{VERDICT_WORDS[verdict.color]}.", *messages])
+    return between.join(finding.message for finding in (*findings, *others))

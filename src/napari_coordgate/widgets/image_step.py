@@ -1,0 +1,199 @@
+"""The first step of the road: the image to deblur, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as ImageLayer
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_coordgate.errors import CoordGateError
+from napari_coordgate.geometry import format_shape
+from napari_coordgate.widgets.checking import NEUTRAL, dotted
+from napari_coordgate.widgets.choices import Choice, image_layers, recorded_layers
+from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
+from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
+from napari_coordgate.widgets.layers import guess_axes, pixel_size_um, pixels_of, plane_on_view
+from napari_coordgate.widgets.lens_sources import channel_of, file_image
+from napari_coordgate.widgets.panel import Links, Panel
+from napari_coordgate.widgets.trust import VERDICT_COLORS
+
+if TYPE_CHECKING:
+    from napari_coordgate.config import Camera
+
+MAX_UM, MAX_NM = 1000.0, 2000.0
+SAMPLE = ("napari-coordgate", "nuclei_blurred")
+AXIS_WORDS = {"T": "times", "C": "channels", "Z": "planes"}
+FEW_PHOTONS = 200
+"""Photons of a bright pixel below which noise decides what can be deblurred."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseOfPlane:
+    """A plane (h, w), whose noise is measured."""
+
+    pixels: Any
+    name: str
+
+    def compute(self, _: object) -> Camera | None:
+        """Noise relative to a bright pixel, for the background thread; None: it cannot be told."""
+        from napari_coordgate.calibration.plane_noise import estimate_plane_camera, middle_of
+        from napari_coordgate.config import Scaling
+        from napari_coordgate.normalization import fit_normalizer
+
+        plane = np.asarray(self.pixels[middle_of(self.pixels.shape)])
+        return estimate_plane_camera(fit_normalizer(plane, Scaling(), self.name).normalize(plane))
+
+
+class ImageStep(Panel):
+    """Choice of the image to deblur; frame, pixel size, wavelength and noise in one line each."""
+
+    chosen = Signal()
+    """Another image or pixel size."""
+    wavelength_typed = Signal(float)
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.wavelength_nm: float | None = None
+        self.image = Choice(self._options, takes_newest=True)
+        self.add_choice("Image", self.image, "The blurred image or stack.")
+        self.facts, self.noise = self.add_note(), self.add_note()
+        self.links = Links()
+        self.body.addWidget(self.links)
+        self.pixel_size = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")
+        self.wavelength = NumberEditor(float, (0, MAX_NM), "nm", none_text="unknown")
+        self.corrections, rows = QWidget(), form_rows()
+        self.corrections.setLayout(rows)
+        add_row(rows, "Pixel size", self.pixel_size, "Width of a pixel in the sample.")
+        add_row(rows, "Emission wavelength", self.wavelength, "Of the light that the camera saw.")
+        self.corrections.hide()
+        self.body.addWidget(self.corrections)
+        self.body.addStretch(1)
+        self._noise_job = DebouncedJob(self.session.start, self)
+        self._noise_job.finished.connect(self._show_noise)
+        self.image.changed.connect(self._take_image)
+        self.pixel_size.changed.connect(self._set_pixel_size)
+        self.wavelength.changed.connect(self._set_wavelength)
+        self._take_image()
+
+    @property
+    def layer(self) -> ImageLayer | None:
+        """The chosen image."""
+        layer: ImageLayer | None = self.image.value
+        return layer
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an image of a known pixel size."""
+        return self.layer is not None and _mean_size(self.layer) is not None
+
+    def _options(self) -> list[tuple[str, Any]]:
+        """Recorded images first, then results that may be deblurred again."""
+        recorded = recorded_layers(self.viewer, color=True)
+        return [*recorded, *(o for o in image_layers(self.viewer, color=True) if o not in recorded)]
+
+    def _take_image(self) -> None:
+        """Show what is known of another image, and measure its noise."""
+        layer = self.layer
+        self.wavelength_nm = None if layer is None else _wavelength_nm(layer)
+        self.pixel_size.set_value(None if layer is None else _mean_size(layer))
+        self.wavelength.set_value(self.wavelength_nm)
+        self.noise.setText("")
+        self._noise_job.cancel()
+        if layer is not None and pixels_of(layer).size:
+            plane = pixels_of(layer)[plane_on_view(self.viewer, layer)]
+            plane = plane[..., 0] if layer.rgb else plane
+            self.noise.setText(dotted("Measuring the noise…", NEUTRAL))
+            request = NoiseOfPlane(plane, layer.name)
+            self._noise_job.request(
+                Job.from_function("Measure the noise of an image", request.compute, is_quiet=True)
+            )
+        self._show_facts()
+        self.chosen.emit()
+
+    def _show_facts(self) -> None:
+        layer = self.layer
+        if layer is None:
+            self.facts.setText("Open the image that you want to deblur, or try a sample.")
+            self.links.offer({"Open a sample": self.open_sample})
+            return
+        size = _mean_size(layer)
+        if size is None:
+            text, color = f"{_shape_text(layer)}. Its pixel size is not known: enter it.", "amber"
+        else:
+            wavelength = self.wavelength_nm
+            light = "wavelength not stated" if wavelength is None else f"{wavelength:g} nm"
+            text, color = f"{_shape_text(layer)}, {size:.4g} µm, {light}.", "green"
+        self.facts.setText(dotted(text, VERDICT_COLORS[color]))
+        self.links.offer({"Correct these": self._toggle_corrections})
+        if size is None:
+            self.corrections.show()
+
+    def open_sample(self) -> None:
+        """Open a sample image."""
+        self.viewer.open_sample(*SAMPLE)
+
+    def _toggle_corrections(self) -> None:
+        self.corrections.setVisible(self.corrections.isHidden())
+
+    def _set_pixel_size(self) -> None:
+        """Give the layer the pixel size that was typed."""
+        layer, size = self.layer, self.pixel_size.value()
+        if layer is None or size is None:
+            return
+        layer.scale = (*layer.scale[:-2], size, size)
+        layer.units = (*layer.units[:-2], "um", "um")
+        self._show_facts()
+        self.chosen.emit()
+
+    def _set_wavelength(self) -> None:
+        self.wavelength_nm = self.wavelength.value()
+        self._show_facts()
+        if self.wavelength_nm is not None:
+            self.wavelength_typed.emit(self.wavelength_nm)
+
+    def _show_noise(self, end: JobEnd[Camera | None]) -> None:
+        camera = end.result
+        if camera is None or camera.photons is None:
+            text, color = "The noise cannot be measured in this image.", NEUTRAL
+        elif camera.photons < FEW_PHOTONS:
+            text = (
+                f"Little light: a bright pixel has about {camera.photons:,.0f} photons. Noise "
+                "limits what can be deblurred; a longer exposure helps."
+            )
+            color = VERDICT_COLORS["amber"]
+        else:
+            text = f"Noise measured: a bright pixel has about {camera.photons:,.0f} photons."
+            color = VERDICT_COLORS["green"]
+        self.noise.setText(dotted(text, color))
+
+
+def _mean_size(layer: ImageLayer) -> float | None:
+    """Pixel size of a layer, um; None where it is not known."""
+    size = pixel_size_um(layer)
+    return None if size is None else sum(size) / 2
+
+
+def _wavelength_nm(layer: ImageLayer) -> float | None:
+    """Emission wavelength that the file of a layer states."""
+    image = file_image(layer)
+    stated = None if image is None else image.optics.wavelength_nm(channel_of(layer, image))
+    return None if stated is None else stated.value
+
+
+def _shape_text(layer: ImageLayer) -> str:
+    """Frame and planes of a layer in words."""
+    try:
+        axes = guess_axes(layer)
+    except CoordGateError as error:
+        return str(error).rstrip(".")
+    shape = pixels_of(layer).shape
+    counts = [
+        f"{n} {AXIS_WORDS[axis]}" for axis, n in zip(axes, shape, strict=True) if axis in AXIS_WORDS
+    ]
+    frame = shape[axes.index("Y")], shape[axes.index("X")]
+    return ", ".join([f"Whole frame, {format_shape(frame)} pixels", *counts])

@@ -1,0 +1,74 @@
+"""What napari's menu opens: the widget that a viewer has already, or else a new one."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from napari.viewer import Viewer
+
+if TYPE_CHECKING:
+    from napari_coordgate.widgets.panel import DockWidget
+
+PLUGIN = "napari-coordgate"
+
+
+class _Entry:
+    """Makes or finds the widget that ``path`` names, when napari calls the class."""
+
+    path: ClassVar[str]
+
+    def __init__(self, viewer: Viewer) -> None:
+        """Napari looks here for what to pass."""
+
+    def __new__(cls, viewer: Viewer) -> Any:
+        """Widget of this viewer, which may be another one than of this class."""
+        return open_widget(viewer, cls.path)
+
+
+class CoordGate(_Entry):
+    """From an image to a result that can be trusted."""
+
+    path = "road:CoordGateWidget"
+
+
+class LensPSF(_Entry):
+    """Describe or measure a lens."""
+
+    path = "lens_psf:LensPSFWidget"
+
+
+class Train(_Entry):
+    """Train a model."""
+
+    path = "train:TrainWidget"
+
+
+class GatingMaps(_Entry):
+    """See what a model learned."""
+
+    path = "gating_maps:GatingMapsWidget"
+
+
+class Deblur(_Entry):
+    """Deblur images."""
+
+    path = "deblur:DeblurWidget"
+
+
+class Batch(_Entry):
+    """Deblur a folder of images."""
+
+    path = "batch:BatchWidget"
+
+
+class Compare(_Entry):
+    """Compare methods."""
+
+    path = "compare:CompareWidget"
+
+
+def open_widget(viewer: Viewer, path: str) -> "DockWidget":
+    """The viewer's widget of the class that ``path`` names (module of this package, and class)."""
+    from napari_coordgate.widgets.panel import widget_of
+
+    module, _, name = path.partition(":")
+    return widget_of(viewer, getattr(import_module(f"{__package__}.{module}"), name))

@@ -1,0 +1,231 @@
+"""The CoordGate dock: from an image to a result that can be trusted, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
+
+from napari_coordgate.config import Lens
+from napari_coordgate.geometry import format_shape
+from napari_coordgate.widgets.hosting import Host, show_widget
+from napari_coordgate.widgets.image_step import ImageStep
+from napari_coordgate.widgets.jobs import Job, weak_connect
+from napari_coordgate.widgets.layers import pixels_of
+from napari_coordgate.widgets.methods import UNIVERSAL
+from napari_coordgate.widgets.panel import DockWidget, Links, scrolled, word_wrapped_label
+from napari_coordgate.widgets.trust_step import TrustStep
+
+if TYPE_CHECKING:
+    from napari_coordgate.widgets.deblur import DeblurWidget
+    from napari_coordgate.widgets.lens_psf import LensPSFWidget
+
+IMAGE, LENS, DEBLUR, TRUST, MORE = range(5)
+NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
+DONE = "✓"
+WIDTH = 294
+"""Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
+TAB_STYLE = "QTabBar::tab { padding: 4px 6px; min-width: 0; }"
+MORE_WIDGETS = {
+    "Train": ("train:TrainWidget", "Train a model for your lens; worth it for many images."),
+    "Gating maps": ("gating_maps:GatingMapsWidget", "See what a model learned of its lens."),
+    "Compare": ("compare:CompareWidget", "Compare methods on one image."),
+    "Batch deblur": ("batch:BatchWidget", "Deblur a folder of images."),
+}
+"""Widgets that few need at once: their class, and what they are for."""
+
+
+class CoordGateWidget(DockWidget):
+    """Tabs for the steps from an image to a trusted result, each with what it lacks and *Next*."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.image = ImageStep(viewer)
+        self.lens_page = Host(viewer, "Lens PSF", "lens_psf:LensPSFWidget")
+        self.deblur_page = Host(viewer, "Deblur", "deblur:DeblurWidget")
+        self.trust = TrustStep(viewer)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setStyleSheet(TAB_STYLE)
+        pages = (self.image, self.lens_page, self.deblur_page, self.trust, self._more_page())
+        for page, name in zip(pages, NAMES, strict=True):
+            self.tabs.addTab(page, name)
+        self.missing, self.links = word_wrapped_label(), Links()
+        self.next = QPushButton("Next ▸")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.tabs, 1)
+        foot = QHBoxLayout()
+        foot.addWidget(scrolled(2, self.missing, self.links), 1)
+        foot.addWidget(self.next, alignment=Qt.AlignmentFlag.AlignBottom)
+        layout.addLayout(foot)
+        self._connect()
+        self.reset_choices()
+        QTimer.singleShot(0, self._begin)  # the next step is made in a turn of its own
+
+    def _begin(self) -> None:
+        """Show the step after the image where that is known."""
+        if self.image.is_known and self.tabs.currentIndex() == IMAGE:
+            self.go(LENS)
+
+    def _connect(self) -> None:
+        self.image.chosen.connect(self._take_image)
+        self.image.wavelength_typed.connect(self._take_wavelength)
+        self.lens_page.arrived.connect(self._adopt_lens)
+        self.deblur_page.arrived.connect(self._adopt_deblur)
+        self.lens_page.reveal.connect(lambda: self.go(LENS))
+        self.deblur_page.reveal.connect(lambda: self.go(DEBLUR))
+        self.trust.advice.connect(lambda: self.go(LENS))
+        self.tabs.currentChanged.connect(self.refresh)
+        self.next.clicked.connect(self._go_on)
+        weak_connect(self.session.job_ended, self._note_end)
+
+    @property
+    def deblur(self) -> DeblurWidget:
+        """The Deblur widget."""
+        return cast("DeblurWidget", self.deblur_page.widget)
+
+    @property
+    def lens(self) -> LensPSFWidget:
+        """The Lens PSF widget."""
+        return cast("LensPSFWidget", self.lens_page.widget)
+
+    def _more_page(self) -> QWidget:
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        for name, (path, words) in MORE_WIDGETS.items():
+            button = QPushButton(name)
+            button.clicked.connect(lambda _, n=name, p=path: show_widget(self.viewer, n, p))
+            layout.addWidget(button)
+            layout.addWidget(word_wrapped_label(words))
+        layout.addStretch(1)
+        return page
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer what exists now; napari calls this when layers are added or removed."""
+        for page in (self.image, self.trust):
+            page.reset_choices()
+        for kind, widget in list(self.session.widgets.items()):
+            if isinstance(widget, DockWidget) and kind is not CoordGateWidget:
+                widget.reset_choices()
+        self.refresh()
+
+    def go(self, step: int) -> None:
+        """Show a step."""
+        self.tabs.setCurrentIndex(step)
+
+    def _adopt_lens(self) -> None:
+        """Show no layers of the lens unasked, and use the image that is to be deblurred."""
+        self.lens.show_blurred.setChecked(False)
+        self.lens.show_psfs.setChecked(False)
+        self._pass_image()
+
+    def _adopt_deblur(self) -> None:
+        """Judge every result, and deblur the image that was chosen first."""
+        deblur = self.deblur
+        deblur.trust.setChecked(True)
+        deblur.judged.connect(self._show_verdict)
+        deblur.checked.connect(self.refresh)
+        deblur.image.changed.connect(self._note_image)
+        self._pass_image()
+
+    def _pass_image(self) -> None:
+        """Give the chosen image to the steps that exist."""
+        layer = self.image.layer
+        for name in ("LensPSFWidget", "DeblurWidget"):
+            for kind, widget in self.session.widgets.items():
+                if kind.__name__ == name and layer is not None:
+                    widget.reset_choices()
+                    widget.image.set_value(layer)
+
+    def _take_image(self) -> None:
+        self._pass_image()
+        self.refresh()
+
+    def _take_wavelength(self, wavelength_nm: float) -> None:
+        """Describe the lens for light of this wavelength."""
+        lens = self.lens.lens
+        if isinstance(lens, Lens):
+            changes = {"wavelength_nm": wavelength_nm, "calibration": None}
+            self.lens.set_lens(lens.model_copy(update=changes))
+
+    def _note_image(self) -> None:
+        """Follow an image that was chosen in Deblur."""
+        layer = self.deblur.image.value
+        if layer is not None and layer is not self.image.layer:
+            self.image.image.set_value(layer)
+
+    def _note_end(self, job: Job) -> None:
+        """Go on to Deblur with a lens that was computed here."""
+        from napari_coordgate.widgets.lens_psf import PSFFieldRequest
+
+        end = job.end
+        if end is None or end.result is None or not isinstance(job.context, PSFFieldRequest):
+            return
+        if self.isVisible() and self.tabs.currentIndex() == LENS:
+            self.deblur.method.choose(UNIVERSAL, end.result)
+            self.deblur.method.take_camera()
+            self.go(DEBLUR)
+
+    def _show_verdict(self) -> None:
+        self.trust.show_result(self.deblur.result, self.deblur.verdict)
+        self.refresh()
+
+    def _go_on(self) -> None:
+        """Show the first step that is not done, or the one after this."""
+        step = self.tabs.currentIndex()
+        self.go(min(step + 1, TRUST))
+
+    @property
+    def is_done(self) -> tuple[bool, bool, bool, bool]:
+        """Which steps are done."""
+        has_image = self.image.layer is not None
+        has_lens = has_image and self._deblur_exists and not self.deblur.problem
+        result = self.deblur.result if self._deblur_exists else None
+        is_deblurred = result is not None and result.of is self.image.layer
+        return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
+
+    @property
+    def _deblur_exists(self) -> bool:
+        return any(kind.__name__ == "DeblurWidget" for kind in self.session.widgets)
+
+    def refresh(self, *_: object) -> None:
+        """Tick what is done, and say what the shown step lacks."""
+        done = self.is_done
+        for step, name in enumerate(NAMES[:MORE]):
+            self.tabs.setTabText(step, f"{name} {DONE}" if done[step] else name)
+        step = self.tabs.currentIndex()
+        text, actions = self._missing(step, done)
+        self.missing.setText(text)
+        self.missing.setVisible(bool(text))
+        self.links.offer(actions)
+        self.next.setEnabled(step < TRUST and done[step])
+
+    def _missing(
+        self, step: int, done: tuple[bool, ...]
+    ) -> tuple[str, Mapping[str, Callable[[], object]]]:
+        """What a step lacks in one line, and the actions that get it."""
+        if step in (IMAGE, MORE):
+            return "", {}
+        if not done[IMAGE]:
+            return "No image yet.", {"Open a sample": self.image.open_sample}
+        if step == LENS or done[step]:
+            return "", {}
+        if not done[LENS]:
+            return self._lens_text(), {"Choose the lens": lambda: self.go(LENS)}
+        if step == TRUST:
+            return "Nothing deblurred yet.", {"Deblur": lambda: self.go(DEBLUR)}
+        return "", {}
+
+    def _lens_text(self) -> str:
+        """Why there is no lens for the image."""
+        layer, method = self.image.layer, self.deblur.method.value
+        if method is None or layer is None:
+            return "No lens for this image yet."
+        return (
+            f"The lens is for frames of {format_shape(method.frame_shape)} pixels, not "
+            f"{format_shape(pixels_of(layer).shape[-2:])}."
+        )

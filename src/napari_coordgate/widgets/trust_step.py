@@ -1,0 +1,91 @@
+"""The last step of the road: whether the result can be trusted, and what was changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QPushButton, QSlider
+
+from napari_coordgate.widgets.checking import dotted
+from napari_coordgate.widgets.panel import Links, Panel
+from napari_coordgate.widgets.swipe import Swipe
+from napari_coordgate.widgets.trust import STYLES, VERDICT_COLORS, VERDICT_WORDS
+
+if TYPE_CHECKING:
+    from napari_coordgate.trust import TrustVerdict
+    from napari_coordgate.widgets.deblur import DeblurredLayer
+
+NOT_YET = "Deblur an image first; then it is said here where the result can be trusted."
+STEPS = 100
+
+
+class TrustStep(Panel):
+    """The verdict with its reasons, the maps behind it, and before against after."""
+
+    advice = Signal()
+    """The lens is to be measured."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.result: DeblurredLayer | None = None
+        self.verdict = self.add_note()
+        self.links = Links()
+        self.body.addWidget(self.links)
+        self.swipe = Swipe(viewer)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, STEPS)
+        self.slider.setToolTip("Left of it the image before, right of it the result.")
+        self.blink = QPushButton("Before (hold, or key B)")
+        self.add_row("Before | after", self.slider, self.slider.toolTip())
+        self.body.addWidget(self.blink)
+        self.maps = {kind: QCheckBox(_capital(style.name)) for kind, style in STYLES.items()}
+        for kind, box in reversed(self.maps.items()):
+            self.body.addWidget(box)
+            box.toggled.connect(lambda shown, k=kind: self._show_map(k, shown))
+        self.body.addStretch(1)
+        self.slider.valueChanged.connect(self._swipe)
+        self.blink.pressed.connect(self.swipe.hide_after)
+        self.blink.released.connect(self.swipe.show_after)
+        self.show_result(None, None)
+
+    def show_result(self, result: DeblurredLayer | None, verdict: TrustVerdict | None) -> None:
+        """Show the verdict on a result."""
+        self.result = result
+        self.verdict.setText(NOT_YET if verdict is None else _verdict_lines(verdict))
+        is_doubtful = verdict is not None and verdict.color != "green"
+        self.links.offer({"Measure the lens": self.advice.emit} if is_doubtful else {})
+        self.swipe.take(result)
+        self.slider.setValue(0)
+        self.reset_choices()
+
+    def reset_choices(self, *_: object) -> None:
+        """Offer the maps and layers that exist now."""
+        super().reset_choices()
+        for part in (self.slider, self.blink):
+            part.setEnabled(self.swipe.is_possible)
+        for kind, box in self.maps.items():
+            layer = None if self.result is None else self.result.map_layer(kind)
+            box.setEnabled(layer is not None)
+            if layer is not None:
+                box.setChecked(layer.visible)
+
+    def _swipe(self, value: int) -> None:
+        self.swipe.show_before(value / STEPS)
+
+    def _show_map(self, kind: str, shown: bool) -> None:
+        layer = None if self.result is None else self.result.map_layer(kind)
+        if layer is not None:
+            layer.visible = shown
+
+
+def _verdict_lines(verdict: TrustVerdict) -> str:
+    """Verdict in color, and each finding behind a dot of its color."""
+    worst = dotted(f"<b>{VERDICT_WORDS[verdict.color]}.</b>", VERDICT_COLORS[verdict.color])
+    findings = [dotted(f.message, VERDICT_COLORS[f.color]) for f in verdict.findings]
+    return "<br>".join([worst, *findings, *verdict.notes])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,98 @@
+"""The CoordGate dock, from an image to a verdict, clicked as a person would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_coordgate.optics import PSFField
+from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
+from tests.widgets.acting import WAIT_MS, choose, click
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
+
+PLUGIN = "napari-coordgate"
+GAUSSIAN = "Gaussian, blur width only"
+
+
+def open_road(viewer: Viewer) -> CoordGateWidget:
+    _, road = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
+    assert isinstance(road, CoordGateWidget)
+    QApplication.processEvents()
+    return road
+
+
+def add_image(viewer: Viewer, pixels: NDArray[np.float32], name: str) -> None:
+    viewer.add_image(pixels, name=name, scale=(0.5, 0.5), units=("um", "um"))
+
+
+def test_an_image_is_deblurred_in_three_clicks_and_judged(
+    qtbot: QtBot, viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]
+) -> None:
+    blurred = psf_field.blur(sharp[0].astype(np.float32))
+    add_image(viewer, blurred, "cells")
+    road = open_road(viewer)  # the first click
+    assert "48x48" in road.image.facts.text() and "0.5 µm" in road.image.facts.text()
+    qtbot.waitUntil(lambda: road.tabs.currentIndex() == LENS, timeout=WAIT_MS)
+    choose(road.lens.preset, GAUSSIAN)
+    click(road.lens.bar.run)
+    qtbot.waitUntil(lambda: road.tabs.currentIndex() == DEBLUR, timeout=WAIT_MS)
+    place = road.deblur.bar.run.mapToGlobal(road.deblur.bar.run.rect().center())
+    click(road.deblur.bar.run)
+    qtbot.waitUntil(lambda: road.deblur.verdict is not None, timeout=WAIT_MS)
+    assert road.deblur.bar.run.mapToGlobal(road.deblur.bar.run.rect().center()) == place
+    assert [road.tabs.tabText(step)[-1] for step in range(4)] == ["✓"] * 4
+    assert road.deblur.verdict is not None and road.deblur.verdict.color != "green"  # a guess
+    click(road.next)
+    assert road.tabs.currentIndex() == TRUST
+    assert "●" in road.trust.verdict.text()
+
+    road.trust.slider.setValue(50)
+    before = viewer.layers["cells before"]
+    np.testing.assert_array_equal(before.data, blurred[:, :24])
+    QTest.mousePress(road.trust.blink, Qt.MouseButton.LeftButton)
+    assert not viewer.layers["cells deblurred"].visible
+    QTest.mouseRelease(road.trust.blink, Qt.MouseButton.LeftButton)
+    assert viewer.layers["cells deblurred"].visible
+
+
+def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
+    qtbot: QtBot, viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]
+) -> None:
+    road = open_road(viewer)
+    road.session.psf_fields["mine"] = psf_field
+    add_image(viewer, sharp[0].astype(np.float32), "cells")
+    road.go(DEBLUR)
+    assert road.is_done[LENS] and not road.missing.isVisible()
+    add_image(viewer, sharp[1, :40, :40].astype(np.float32), "other")
+    assert road.image.layer is viewer.layers["other"]
+    assert not road.is_done[LENS]
+    assert "40x40" in road.missing.text()
+    road.links.setFocus()
+    QTest.keyClick(road.links, Qt.Key.Key_Tab)
+    road.links.linkActivated.emit("0")
+    assert road.tabs.currentIndex() == LENS
+
+
+def test_a_widget_that_was_closed_shows_what_it_showed(viewer: Viewer) -> None:
+    dock, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
+    deblur.axes.setText("TYX")
+    dock.destroyOnClose()
+    _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
+    assert again is deblur
+    assert again.axes.text() == "TYX"
+
+    road = open_road(viewer)
+    road.go(DEBLUR)
+    click(road.deblur_page.bring)
+    assert isinstance(road.deblur, DeblurWidget) and road.deblur is deblur
+    QApplication.processEvents()
+    assert deblur.isVisible() and not road.deblur_page.bring.isVisible()
