@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qtpy.QtCore import QSettings
 
 from napari_coordgate.config import CGUNetConfig, GaussianLens, TrainingConfig
 from napari_coordgate.model import Model
@@ -30,6 +31,13 @@ TINY = TrainingConfig(
     ema_decay=0.9,
 )
 LENS = GaussianLens(sigma_center_px=0.8, sigma_edge_px=2.0, pixel_size_um=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms start with their defaults, whoever runs the tests."""
+    file, ini = str(tmp_path / "window.ini"), QSettings.Format.IniFormat
+    monkeypatch.setattr("napari_coordgate.widgets.remembering.store", lambda: QSettings(file, ini))
 
 
 @pytest.fixture

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from napari.utils import progress
 
+from napari_coordgate.events import Event, Progress
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.choices import Choice, psf_field_choice
@@ -113,3 +117,24 @@ def test_a_model_is_built_without_drawing_random_numbers(model: Model) -> None:
     before = torch.random.get_rng_state()
     assert rebuilt.network.state_dict().keys() == model.weights.keys()
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_job_is_shown_in_the_activity_dock_until_it_ends(qtbot: QtBot, viewer: Viewer) -> None:
+    going_on = threading.Event()
+
+    def work(_: Job) -> Generator[Event, None, None]:
+        yield Progress("counting", 1, 3, 0.1)
+        going_on.wait(WAIT_MS / 1000)
+        yield Progress("counting", 2, 3, 0.2)
+
+    job = Job("Slow", work)
+    session_of(viewer).start(job)
+    bars = progress._all_instances  # noqa: SLF001 - napari's activity dock shows these
+    qtbot.waitUntil(lambda: [bar.n for bar in bars] == [1], timeout=WAIT_MS)
+    (bar,) = bars
+    assert "Slow: counting" in bar.desc
+    job.pause()
+    assert "paused" in bar.desc
+    going_on.set()
+    job.resume()
+    qtbot.waitUntil(lambda: not bars, timeout=WAIT_MS)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,8 @@ class DeblurWidget(JobWidget):
         self.axes.textChanged.connect(self.check)
         self.adaptation.clicked.connect(self._adapt)
         self.rectangle.clicked.connect(self._try)
+        self.method.box.activated.connect(self.kept_changed)
+        self.trust.clicked.connect(self.kept_changed)
         for part in (self.method, self.origin, self.form):
             part.changed.connect(self.check)
         self._guess_axes()
@@ -206,6 +208,17 @@ class DeblurWidget(JobWidget):
         camera = self.method.settings()["camera"]
         request = CheckRequest(self._image(), self.method.require(), camera, alignment)
         self.fit.ask(self._chosen(), lambda: request)
+
+    def others_to_keep(self) -> dict[str, Any]:
+        """Method, and whether results are judged."""
+        return {"method": self.method.box.currentText(), "trust": self.trust.isChecked()}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Show the method that was chosen last."""
+        if kept:
+            self.trust.setChecked(bool(kept.get("trust")))
+            self.method.box.setCurrentText(str(kept.get("method")))
+        super().recall(kept)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Check the image once the widget is visible."""

@@ -17,8 +17,14 @@ from napari_coordgate.widgets.checking import NEUTRAL, dotted
 from napari_coordgate.widgets.choices import Choice, image_layers, recorded_layers
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
-from napari_coordgate.widgets.layers import guess_axes, pixel_size_um, pixels_of, plane_on_view
-from napari_coordgate.widgets.lens_sources import channel_of, file_image
+from napari_coordgate.widgets.layers import (
+    channel_of,
+    file_image,
+    guess_axes,
+    pixel_size_um,
+    pixels_of,
+    plane_on_view,
+)
 from napari_coordgate.widgets.panel import Links, Panel
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 

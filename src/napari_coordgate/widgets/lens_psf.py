@@ -1,9 +1,10 @@
 """The Lens PSF widget: describe or load a lens, see how it blurs, and use it for training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_error
@@ -367,6 +368,19 @@ class LensPSFWidget(JobWidget):
         self.preset.show_index(-1)
         self._origin = lens_note(name, lens)
         self.source.setText(self._origin)
+
+    def others_to_keep(self) -> dict[str, Any]:
+        """Kind and name of the lens, whose values are those of a form."""
+        return {"kind": self.form.settings.kind, "name": self.name.text()}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Show the lens that was described last, with the pixel size of the image."""
+        lens = self.forms["gaussian" if kept.get("kind") == "gaussian" else "pupil"].settings
+        if kept and lens is not None:
+            self.name.setText(str(kept["name"]))
+            self._show_lens(lens, f"{kept['name']}, as you left it")
+            self._take_image()
+        super().recall(kept)
 
     def _estimate(self) -> None:
         """Estimate the focus of the lens from the chosen image, and use the lens if it is clear."""

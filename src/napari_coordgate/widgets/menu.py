@@ -67,8 +67,16 @@ class Compare(_Entry):
 
 
 def open_widget(viewer: Viewer, path: str) -> "DockWidget":
-    """The viewer's widget of the class that ``path`` names (module of this package, and class)."""
-    from napari_coordgate.widgets.panel import widget_of
+    """The viewer's widget of the class that ``path`` names (module of this package, and class).
+
+    Where it is new, its forms are as they were left.
+    """
+    from napari_coordgate.widgets.panel import Panel, widget_of
+    from napari_coordgate.widgets.remembering import Memory
 
     module, _, name = path.partition(":")
-    return widget_of(viewer, getattr(import_module(f"{__package__}.{module}"), name))
+    kind: type[DockWidget] = getattr(import_module(f"{__package__}.{module}"), name)
+    widget = widget_of(viewer, kind)
+    if isinstance(widget, Panel) and widget.memory is None:
+        widget.memory = Memory(widget)
+    return widget

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.errors import CoordGateError
 from napari_coordgate.events import Progress, format_count
+from napari_coordgate.widgets.activity import MAX_COUNT
 from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
@@ -37,8 +38,6 @@ MESSAGE_LINES = 4
 """Lines of a message that are seen without scrolling."""
 LINK_COLOR = "#4f9dde"
 """Color that is read on the dark and on the light theme."""
-MAX_COUNT = 2**31 - 1
-"""Largest number of Qt's progress bars."""
 END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
 COLORS = {"completed": "#3fa45b", "canceled": "#d8a200", "failed": BAD_COLOR}
 
@@ -101,8 +100,12 @@ def widget_of(viewer: Viewer, kind: type[W]) -> W:
 class Panel(DockWidget):
     """A dock widget of one viewer: `rows` on top of a `body` that scrolls, above a fixed `foot`."""
 
+    kept_changed = Signal()
+    """What `others_to_keep` returns has changed."""
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
+        self.memory: object = None  # where its forms are kept between starts, if they are
         self._choices: list[Choice] = []
         inner = QWidget()
         self.body, self.rows, self.foot = QVBoxLayout(inner), form_rows(), QVBoxLayout()
@@ -142,6 +145,13 @@ class Panel(DockWidget):
         """Offer what exists now; napari calls this when layers are added or removed."""
         for choice in self._choices:
             choice.refresh()
+
+    def others_to_keep(self) -> dict[str, Any]:
+        """What is kept between starts besides the settings of forms, as JSON values."""
+        return {}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Show what was kept; the settings of forms are shown already."""
 
 
 class JobBar(QWidget):
@@ -287,6 +297,11 @@ class JobWidget(Panel):
     @abstractmethod
     def start(self, request: Any) -> None:
         """Start what was requested, see `start_job`."""
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Check the form with the settings that were kept."""
+        super().recall(kept)
+        self.check()
 
     def check(self, *_: object) -> None:
         """Allow the start, or show what is missing or wrong."""

@@ -28,7 +28,7 @@ NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
 DONE = "✓"
 WIDTH = 294
 """Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
-TAB_STYLE = "QTabBar::tab { padding: 4px 6px; min-width: 0; }"
+TAB_STYLE = "QTabBar::tab { padding: 4px 6px; min-width: 0; height: 18px; }"
 MORE_WIDGETS = {
     "Train": ("train:TrainWidget", "Train a model for your lens; worth it for many images."),
     "Gating maps": ("gating_maps:GatingMapsWidget", "See what a model learned of its lens."),

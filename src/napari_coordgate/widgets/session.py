@@ -13,6 +13,7 @@ from psygnal.containers import EventedDict
 from qtpy.QtWidgets import QWidget
 
 from napari_coordgate.config import Camera
+from napari_coordgate.widgets.activity import show_activity
 from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import model_path_of, psf_field_of
 
@@ -55,6 +56,8 @@ class Session:
         self._jobs.append(job)
         job.siblings = self._jobs
         job.finished.connect(self._forget_ended)
+        if not job.is_quiet:
+            show_activity(job)
         job.start()
 
     def running(self, title: str) -> Iterator[Job]:
