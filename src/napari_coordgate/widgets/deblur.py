@@ -30,6 +30,7 @@ from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSecti
 from napari_coordgate.widgets.checking import CheckLine, CheckRequest
 from napari_coordgate.widgets.choices import Choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.hosting import show_widget
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
@@ -317,6 +318,19 @@ class DeblurWidget(JobWidget):
         if self.bar.job is not None and self.bar.job.title == DEBLURRING:
             self.verdict = verdict
             self.judged.emit()
+
+    def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
+        """Measure a lens that is in doubt; else see what was changed."""
+        verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
+        steps: dict[str, Callable[[], object]] = {}
+        if verdict is not None and verdict.color != "green":
+            steps["Measure the lens"] = self._measure_lens
+        if isinstance(end.result, Adaptation) and end.result.gain.is_better:
+            steps["Deblur with it"] = self.run
+        return steps
+
+    def _measure_lens(self) -> None:
+        show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
 
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import napari
 import numpy as np
-from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 
 from napari_coordgate.config import Camera, Lens, RichardsonLucyConfig
 from napari_coordgate.events import Event, Progress, raise_if_canceled
+from napari_coordgate.geometry import Window
 from napari_coordgate.widgets.contributions import nuclei_sharp
 from napari_coordgate.widgets.deblur import DEBLURRING, DeblurredLayer
 from napari_coordgate.widgets.jobs import Job, weak_connect
-from napari_coordgate.widgets.layers import frame_transform, metadata
+from napari_coordgate.widgets.layers import frame_transform, metadata, plane_on_view
 from napari_coordgate.widgets.lens_psf import COMPUTING
 from napari_coordgate.widgets.menu import PLUGIN
 from napari_coordgate.widgets.methods import RICHARDSON_LUCY
@@ -69,8 +69,8 @@ class Demo(QObject):
         _, road = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
         assert isinstance(road, CoordGateWidget)
         super().__init__(road)
-        self.viewer, self.road, self.reference = viewer, road, cast("ImageLayer | None", None)
-        self._shown: DeblurredLayer | None = None
+        self.viewer, self.road = viewer, road
+        self._reference: DeblurredLayer | None = None
         weak_connect(road.session.job_ended, self._go_on)
         road.session.start(Job(RECORDING, Recording(sharp).events))
 
@@ -104,37 +104,35 @@ class Demo(QObject):
         deblur = self.road.deblur
         layer = deblur.image.value
         settings = deblur.method.settings() | {"deconvolution": RichardsonLucyConfig()}
-        request = deblur.request_for(Part(layer))
+        height, width = layer.data.shape[-2:]
+        plane = plane_on_view(self.viewer, layer)
+        request = deblur.request_for(Part(layer, plane, Window(0, 0, height, width)))
         request = replace(
             request, settings=request.settings.replace(**settings), maps=None, is_confirmed=True
         )
-        self._shown = DeblurredLayer(self.viewer, request, RICHARDSON_LUCY)
-        self._shown.options["name"] = f"{layer.name} {RICHARDSON_LUCY}"
+        self._reference = shown = DeblurredLayer(self.viewer, request, RICHARDSON_LUCY)
+        shown.options["name"] = f"{layer.name} {RICHARDSON_LUCY}"
         job = Job(REFERENCE, request.events)
-        job.happened.connect(self._shown.show)
-        job.finished.connect(self._shown.end)
+        job.happened.connect(shown.show)
+        job.finished.connect(shown.end)
         deblur.bar.follow(job)
         self.road.session.start(job)
 
     def _show_side_by_side(self) -> None:
-        """Enlarge a corner of the image, the result, its expected error and Richardson-Lucy."""
+        """Enlarge a corner of the image, Richardson-Lucy, the result, and its expected error."""
         result = self.road.deblur.result
-        error = None if result is None else result.map_layer("error_map")
-        shown = [layer for layer in (error, result and result.layer.layer) if layer is not None]
+        assert result is not None and self._reference is not None
+        layers = (result.of, self._reference.layer.layer, result.layer.layer)
+        shown = [*layers, result.map_layer("error_map")]
         for layer in self.viewer.layers:
-            layer.visible = layer in shown or (layer.name.startswith(NAME) and not _is_map(layer))
-        for layer in shown:
-            layer.visible = True
+            layer.visible = layer in shown
         self.viewer.canvas.grid.enabled = True
         self.viewer.reset_view()
-        self.viewer.scene.camera.zoom *= CORNER_ZOOM
+        corner = np.asarray(result.of.extent.world)[1, -2:]
+        camera = self.viewer.scene.camera
+        camera.zoom *= CORNER_ZOOM
+        camera.center = (*camera.center[:-2], *(corner * (1 - 0.5 / CORNER_ZOOM)))
         self.road.go(TRUST)
-
-
-def _is_map(layer: ImageLayer) -> bool:
-    from napari_coordgate.widgets.layers import is_visualization
-
-    return is_visualization(layer.metadata)
 
 
 def show_demo(viewer: Viewer) -> Demo:

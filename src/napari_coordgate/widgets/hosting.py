@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QChildEvent, Qt, QTimer, Signal
@@ -11,6 +12,9 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_coordgate.widgets.menu import PLUGIN, open_widget
 from napari_coordgate.widgets.panel import DockWidget, word_wrapped_label
+
+if TYPE_CHECKING:
+    from napari_coordgate.widgets.deblur import DeblurWidget
 
 
 class Host(QWidget):
@@ -73,6 +77,12 @@ class Host(QWidget):
         if isinstance(dock, QDockWidget):
             self.viewer.window.remove_dock_widget(dock)
         self._take(widget)
+
+
+def deblur_with(viewer: Viewer, method: str, value: object) -> None:
+    """Show Deblur with this method, by its name in the window, and its model or PSF field."""
+    deblur = cast("DeblurWidget", show_widget(viewer, "Deblur", "deblur:DeblurWidget"))
+    deblur.method.choose(method, value)
 
 
 def show_widget(viewer: Viewer, name: str, path: str) -> DockWidget:

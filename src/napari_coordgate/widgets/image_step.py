@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_coordgate.errors import CoordGateError
@@ -106,8 +106,9 @@ class ImageStep(Panel):
         """Show what is known of another image, and measure its noise."""
         layer = self.layer
         self.wavelength_nm = None if layer is None else _wavelength_nm(layer)
-        self.pixel_size.set_value(None if layer is None else _mean_size(layer))
-        self.wavelength.set_value(self.wavelength_nm)
+        with QSignalBlocker(self.pixel_size), QSignalBlocker(self.wavelength):
+            self.pixel_size.set_value(None if layer is None else _mean_size(layer))
+            self.wavelength.set_value(self.wavelength_nm)
         self.noise.setText("")
         self._noise_job.cancel()
         if layer is not None and pixels_of(layer).size:

@@ -1,6 +1,6 @@
 """The Lens PSF widget: describe or load a lens, see how it blurs, and use it for training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -498,6 +498,13 @@ class LensPSFWidget(JobWidget):
             store_file(job, self.session, self.session.psf_fields, request.name, request.path)
         job.finished.connect(lambda end: layers.attach_psf_field(end.result, request.lens))
         self.start_job(job)
+
+    def next_steps(self, end: JobEnd["PSFField"]) -> Mapping[str, Callable[[], object]]:
+        """Deblur with the lens."""
+        if end.result is None:
+            return {}
+        sample, shape = self.measure.sample, self.frame_shape
+        return {"Deblur with it": partial(_open_deblur, self.viewer, shape, sample, end)}
 
     def _ask_where_to_save(self) -> None:
         name, endings = f"{self.name.text()}.psf.tif", (".psf.tif", ".tif", ".tiff")

@@ -194,6 +194,11 @@ class JobBar(QWidget):
         for button in (self.run, self.cancel):
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Give the hidden progress bar the height that it will have."""
+        super().showEvent(event)
+        self.bar.ensurePolished()
+
     def set_problem(self, problem: str) -> None:
         """Show why the job cannot start; empty where it can."""
         self._problem = problem
@@ -211,7 +216,8 @@ class JobBar(QWidget):
     def show_message(self, text: str, color: str = "") -> None:
         """Show a sentence below the buttons."""
         self._shows_problem = False
-        self.next.clear()
+        if not text:
+            self.next.clear()
         self.message.setText(text)
         self.message.setStyleSheet(f"color: {color};" if color else "")
         self.message.setVisible(bool(text))
@@ -328,7 +334,15 @@ class JobWidget(Panel):
         """Show a job from now on: this widget's own, or one that was started before."""
         weak_connect(job.happened, self.on_event)
         weak_connect(job.finished, self.on_end)
-        self.bar.follow(job)  # last: its message about the end stays
+        self.bar.follow(job)  # later: its message about the end stays
+        weak_connect(job.finished, self._offer_next)
+
+    def _offer_next(self, end: JobEnd) -> None:
+        self.bar.next.offer(self.next_steps(end))
+
+    def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
+        """What to do after this end, by the words of its links."""
+        return {}
 
     def on_event(self, event: Any) -> None:
         """Show an event of the job."""

@@ -101,8 +101,17 @@ class CoordGateWidget(DockWidget):
             button.clicked.connect(lambda _, n=name, p=path: show_widget(self.viewer, n, p))
             layout.addWidget(button)
             layout.addWidget(word_wrapped_label(words))
+        self.demo = QPushButton("Demonstration")
+        self.demo.clicked.connect(self._show_demo)
+        layout.addWidget(self.demo)
+        layout.addWidget(word_wrapped_label("An image of an unknown lens, deblurred by itself."))
         layout.addStretch(1)
         return page
+
+    def _show_demo(self) -> None:
+        from napari_coordgate.widgets.demo import show_demo  # which opens this dock
+
+        show_demo(self.viewer)
 
     def reset_choices(self, *_: object) -> None:
         """Offer what exists now; napari calls this when layers are added or removed."""

@@ -1,6 +1,6 @@
 """The Train widget: train a model on sharp images, and watch how it learns."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ from napari_coordgate.widgets.forms import (
     form_rows,
     problems_of,
 )
+from napari_coordgate.widgets.hosting import deblur_with
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     PREVIEW,
@@ -52,6 +53,7 @@ from napari_coordgate.widgets.layers import (
     image_of,
     metadata,
 )
+from napari_coordgate.widgets.methods import MODEL
 from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.preferences import load_preferences
@@ -387,6 +389,13 @@ class TrainWidget(JobWidget):
             self.resume.setChecked(False)
             self.output.value = free_name(output.parent, output.stem)
         self.check()
+
+    def next_steps(self, end: JobEnd["Model"]) -> Mapping[str, Callable[[], object]]:
+        """Deblur with the trained model."""
+        model = end.result
+        if model is None:
+            return {}
+        return {"Deblur with it": lambda: deblur_with(self.viewer, MODEL, model)}
 
 
 def _done_message(model: "Model", stopped: bool) -> str:

@@ -1,0 +1,190 @@
+"""Drive the CoordGate dock by clicks and keys, from each bundled sample, and photograph it.
+
+Run: ``python -m benchmarks.road FOLDER`` on a screen, or under ``xvfb-run -a -s "-screen 0
+1440x900x24"``. Every sample is opened from the menu while those before are open; each must end in a
+result with a verdict, three clicks after it was opened where there is no lens for it yet. The order
+of the samples is drawn from ``--seed``. The docs use ``docs/images``.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from napari.viewer import Viewer
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
+
+from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
+
+SAMPLES = (
+    "Nuclei behind the demo lens",
+    "Nuclei, sharp",
+    "Beads behind the demo lens",
+    "Nuclei to train on, sharp",
+)
+SIZES = {"1280": (1280, 800), "1440": (1440, 900)}
+THEMES = ("dark", "light")
+MOST_CLICKS = 3
+LEAST_SHARE = 0.5
+"""Least part of the window's width that is left to the image."""
+TIMEOUT_S = 600
+
+
+class Person:
+    """Clicks and types in a window, and counts the clicks."""
+
+    def __init__(self, viewer: Viewer, folder: Path) -> None:
+        self.viewer, self.folder, self.clicks = viewer, folder, 0
+        self.road: CoordGateWidget | None = None
+
+    def wait(self, seconds: float = 0.3) -> None:
+        """Let the window work for a while."""
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition holds."""
+        end = time.perf_counter() + TIMEOUT_S
+        while not condition():
+            if time.perf_counter() > end:
+                raise TimeoutError(f"waited {TIMEOUT_S} s for {what}")
+            self.wait(0.05)
+
+    def click(self, button: QPushButton) -> None:
+        """Click a button that is seen and enabled."""
+        self.wait()
+        assert button.isVisible() and button.isEnabled(), f"{button.text()}: {button.toolTip()}"
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        self.clicks += 1
+
+    def choose(self, *names: str) -> None:
+        """Choose an item of the menus, given by the words that its path contains."""
+        window = self.viewer.window._qt_window  # noqa: SLF001 - napari has no other way to it
+        menu: QWidget = window.menuBar()
+        for name in names:
+            action = next(a for a in menu.actions() if name in a.text().replace("&", ""))
+            if (inner := action.menu()) is not None:
+                assert isinstance(inner, QMenu)
+                inner.popup(window.mapToGlobal(QPoint(40, 40)))
+                self.wait(0.1)
+                menu = inner
+                continue
+            assert isinstance(menu, QMenu)
+            QTest.mouseClick(
+                menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center()
+            )
+        for opened in window.menuBar().findChildren(QMenu):
+            opened.close()
+        self.clicks += 1
+        self.wait(0.5)
+
+    def show_step(self, step: int) -> None:
+        """Click the tab of a step."""
+        assert self.road is not None
+        bar = self.road.tabs.tabBar()
+        QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
+        self.clicks += 1
+
+    def photograph(self, name: str) -> None:
+        """Take a picture of the window."""
+        self.wait(0.8)
+        path = self.folder / f"road-{name}.png"
+        self.viewer.window.screenshot(str(path), canvas_only=False)
+
+    def share_of_image(self) -> float:
+        """Part of the window's width that the image has."""
+        canvas = self.viewer.window._qt_viewer.canvas.native  # noqa: SLF001 - as above
+        return float(canvas.width() / self.viewer.window._qt_window.width())  # noqa: SLF001
+
+
+def go_along(person: Person, sample: str, pictures: str = "") -> str:
+    """Open a sample, and deblur it along the road; returns the color of its verdict."""
+    person.choose("File", "Open Sample", "CoordGate", sample)
+    person.clicks = 0
+    if person.road is None:
+        person.choose("Plugins", "CoordGate", "CoordGate")
+        found = person.viewer.window.dock_widgets.values()
+        person.road = next(w for w in found if isinstance(w, CoordGateWidget))
+    road = person.road
+    person.wait(1)
+    if not road.is_done[LENS]:
+        if road.tabs.currentIndex() != LENS:
+            person.show_step(LENS)
+        if pictures:
+            person.photograph(f"lens-{pictures}")
+        person.click(road.lens.bar.run)
+        person.wait_for(lambda: road.tabs.currentIndex() == DEBLUR, f"the lens of {sample}")
+    deblur = road.deblur
+    job = deblur.bar.job
+    person.click(deblur.bar.run)
+    assert person.clicks <= MOST_CLICKS, f"{sample}: {person.clicks} clicks"
+    if pictures:
+        person.wait_for(lambda: len(person.viewer.layers) > 1, "a first plane")
+        person.photograph(f"deblur-{pictures}")
+    person.wait_for(
+        lambda: deblur.bar.job is not job and deblur.bar.job and deblur.bar.job.end, sample
+    )
+    end = deblur.bar.job.end if deblur.bar.job is not None else None
+    assert end is not None and end.reason == "completed", f"{sample}: {end and end.message}"
+    assert deblur.verdict is not None
+    return deblur.verdict.color
+
+
+def photograph_trust(person: Person, pictures: str) -> None:
+    """Look at the verdict, and at the image before over half of the result, by keys."""
+    road = person.road
+    assert road is not None
+    person.click(road.next)
+    assert road.tabs.currentIndex() == TRUST
+    road.trust.slider.setFocus()
+    for _ in range(5):
+        QTest.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
+    person.photograph(f"trust-{pictures}")
+
+
+def drive(folder: Path, size: str, theme: str, samples: list[str]) -> dict[str, str]:
+    """Drive the road from each sample in turn; returns the colors of their verdicts."""
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    viewer.window.resize(*SIZES[size])
+    person, colors = Person(viewer, folder), {}
+    for number, sample in enumerate(samples):
+        pictures = f"{theme}-{size}" if number == 0 else ""
+        colors[sample] = go_along(person, sample, pictures)
+        if pictures:
+            photograph_trust(person, pictures)
+            person.show_step(DEBLUR)
+        share = person.share_of_image()
+        assert share >= LEAST_SHARE, f"the image has {share:.0%} of the window"
+        sys.stdout.write(f"{theme} {size} {sample}: {colors[sample]}\n")
+    viewer.close()
+    return colors
+
+
+def main() -> None:
+    """Drive the road in each size and theme."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.road", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--themes", nargs="+", choices=THEMES, default=list(THEMES))
+    parser.add_argument("--samples", type=int, default=len(SAMPLES), help="how many of them")
+    parser.add_argument("--seed", type=int, default=0, help="draws the order of the samples")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for size in options.sizes:
+        for theme in options.themes:
+            order = list(SAMPLES)
+            if options.seed:
+                random.Random(options.seed).shuffle(order)
+            drive(options.folder, size, theme, order[: options.samples])
+
+
+if __name__ == "__main__":
+    main()
