@@ -15,8 +15,8 @@ from pathlib import Path
 
 import napari
 from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 
 from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
@@ -61,7 +61,7 @@ class Person:
         """Click a button that is seen and enabled."""
         self.wait()
         assert button.isVisible() and button.isEnabled(), f"{button.text()}: {button.toolTip()}"
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        QtBot.mouseClick(button, Qt.MouseButton.LeftButton)
         self.clicks += 1
 
     def choose(self, *names: str) -> None:
@@ -77,7 +77,7 @@ class Person:
                 menu = inner
                 continue
             assert isinstance(menu, QMenu)
-            QTest.mouseClick(
+            QtBot.mouseClick(
                 menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center()
             )
         for opened in window.menuBar().findChildren(QMenu):
@@ -89,7 +89,8 @@ class Person:
         """Click the tab of a step."""
         assert self.road is not None
         bar = self.road.tabs.tabBar()
-        QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
+        assert bar is not None
+        QtBot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
         self.clicks += 1
 
     def photograph(self, name: str) -> None:
@@ -145,7 +146,7 @@ def photograph_trust(person: Person, pictures: str) -> None:
     assert road.tabs.currentIndex() == TRUST
     road.trust.slider.setFocus()
     for _ in range(5):
-        QTest.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
+        QtBot.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
     person.photograph(f"trust-{pictures}")
 
 

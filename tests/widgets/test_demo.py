@@ -26,7 +26,7 @@ def test_it_goes_along_the_road_and_shows_richardson_lucy_beside_the_result(
 ) -> None:
     # An image this small does not tell its lens: the one of the form is used.
     monkeypatch.setattr(LensPSFWidget, "_estimate", LensPSFWidget.run)
-    demo = Demo(viewer, sharp[:2])
+    demo = Demo(viewer, np.tile(sharp[:2], (1, 2, 2)))
     qtbot.waitUntil(lambda: viewer.canvas.grid.enabled, timeout=WAIT_MS)
     shown = [layer.name for layer in viewer.layers if layer.visible]
     ends = ("", " deblurred", " expected error", " Richardson-Lucy")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.optics import PSFField
@@ -45,10 +44,12 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     choose(road.lens.preset, GAUSSIAN)
     click(road.lens.bar.run)
     qtbot.waitUntil(lambda: road.tabs.currentIndex() == DEBLUR, timeout=WAIT_MS)
-    place = road.deblur.bar.run.mapToGlobal(road.deblur.bar.run.rect().center())
+    run = road.deblur.bar.run
+    place = run.mapToGlobal(run.rect().center())
     click(road.deblur.bar.run)
     qtbot.waitUntil(lambda: road.deblur.verdict is not None, timeout=WAIT_MS)
-    assert road.deblur.bar.run.mapToGlobal(road.deblur.bar.run.rect().center()) == place
+    moved = run.mapToGlobal(run.rect().center()) - place
+    assert moved.manhattanLength() <= 1  # the message has grown meanwhile
     assert [road.tabs.tabText(step)[-1] for step in range(4)] == ["✓"] * 4
     assert road.deblur.verdict is not None and road.deblur.verdict.color != "green"  # a guess
     click(road.next)
@@ -58,9 +59,9 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     road.trust.slider.setValue(50)
     before = viewer.layers["cells before"]
     np.testing.assert_array_equal(before.data, blurred[:, :24])
-    QTest.mousePress(road.trust.blink, Qt.MouseButton.LeftButton)
+    qtbot.mousePress(road.trust.blink, Qt.MouseButton.LeftButton)
     assert not viewer.layers["cells deblurred"].visible
-    QTest.mouseRelease(road.trust.blink, Qt.MouseButton.LeftButton)
+    qtbot.mouseRelease(road.trust.blink, Qt.MouseButton.LeftButton)
     assert viewer.layers["cells deblurred"].visible
 
 
@@ -77,7 +78,7 @@ def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     assert not road.is_done[LENS]
     assert "40x40" in road.missing.text()
     road.links.setFocus()
-    QTest.keyClick(road.links, Qt.Key.Key_Tab)
+    qtbot.keyClick(road.links, Qt.Key.Key_Tab)
     road.links.linkActivated.emit("0")
     assert road.tabs.currentIndex() == LENS
 

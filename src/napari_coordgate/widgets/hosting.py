@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QChildEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -39,11 +40,16 @@ class Host(QWidget):
         self._show_here(False)
 
     @property
+    def is_made(self) -> bool:
+        """Whether the widget was asked for."""
+        return self._seen is not None
+
+    @property
     def widget(self) -> DockWidget:
         """The widget; it is made, and taken here if it is nowhere else."""
-        widget = open_widget(self.viewer, self._path)
-        if widget is not self._seen:
-            self._seen = widget
+        widget = self._seen
+        if widget is None or not isalive(widget):
+            self._seen = widget = open_widget(self.viewer, self._path)
             self.arrived.emit()
         if not isinstance(widget.parentWidget(), Host | QDockWidget):
             self._take(widget)

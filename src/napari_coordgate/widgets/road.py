@@ -144,11 +144,10 @@ class CoordGateWidget(DockWidget):
     def _pass_image(self) -> None:
         """Give the chosen image to the steps that exist."""
         layer = self.image.layer
-        for name in ("LensPSFWidget", "DeblurWidget"):
-            for kind, widget in self.session.widgets.items():
-                if kind.__name__ == name and layer is not None:
-                    widget.reset_choices()
-                    widget.image.set_value(layer)
+        if layer is not None and self.lens_page.is_made:
+            self.lens.image.set_value(layer)
+        if layer is not None and self.deblur_page.is_made:
+            self.deblur.image.set_value(layer)
 
     def _take_image(self) -> None:
         self._pass_image()
@@ -192,14 +191,10 @@ class CoordGateWidget(DockWidget):
     def is_done(self) -> tuple[bool, bool, bool, bool]:
         """Which steps are done."""
         has_image = self.image.layer is not None
-        has_lens = has_image and self._deblur_exists and not self.deblur.problem
-        result = self.deblur.result if self._deblur_exists else None
+        has_lens = has_image and self.deblur_page.is_made and not self.deblur.problem
+        result = self.deblur.result if self.deblur_page.is_made else None
         is_deblurred = result is not None and result.of is self.image.layer
         return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
-
-    @property
-    def _deblur_exists(self) -> bool:
-        return any(kind.__name__ == "DeblurWidget" for kind in self.session.widgets)
 
     def refresh(self, *_: object) -> None:
         """Tick what is done, and say what the shown step lacks."""
