@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
@@ -13,9 +13,6 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_coordgate.widgets.menu import PLUGIN, open_widget
 from napari_coordgate.widgets.panel import DockWidget, word_wrapped_label
-
-if TYPE_CHECKING:
-    from napari_coordgate.widgets.deblur import DeblurWidget
 
 
 class Host(QWidget):
@@ -87,7 +84,7 @@ class Host(QWidget):
 
 def deblur_with(viewer: Viewer, method: str, value: object) -> None:
     """Show Deblur with this method, by its name in the window, and its model or PSF field."""
-    deblur = cast("DeblurWidget", show_widget(viewer, "Deblur", "deblur:DeblurWidget"))
+    deblur: Any = show_widget(viewer, "Deblur", "deblur:DeblurWidget")
     deblur.method.choose(method, value)
 
 

@@ -80,3 +80,8 @@ def open_widget(viewer: Viewer, path: str) -> "DockWidget":
     if isinstance(widget, Panel) and widget.memory is None:
         widget.memory = Memory(widget)
     return widget
+
+
+def run_demo(viewer: Viewer) -> None:
+    """Run the demonstration in a viewer."""
+    import_module(f"{__package__}.demo").show_demo(viewer)

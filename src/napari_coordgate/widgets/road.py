@@ -15,6 +15,7 @@ from napari_coordgate.widgets.hosting import Host, show_widget
 from napari_coordgate.widgets.image_step import ImageStep
 from napari_coordgate.widgets.jobs import Job, weak_connect
 from napari_coordgate.widgets.layers import pixels_of
+from napari_coordgate.widgets.menu import run_demo
 from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import DockWidget, Links, scrolled, word_wrapped_label
 from napari_coordgate.widgets.trust_step import TrustStep
@@ -102,16 +103,11 @@ class CoordGateWidget(DockWidget):
             layout.addWidget(button)
             layout.addWidget(word_wrapped_label(words))
         self.demo = QPushButton("Demonstration")
-        self.demo.clicked.connect(self._show_demo)
+        self.demo.clicked.connect(lambda: run_demo(self.viewer))
         layout.addWidget(self.demo)
         layout.addWidget(word_wrapped_label("An image of an unknown lens, deblurred by itself."))
         layout.addStretch(1)
         return page
-
-    def _show_demo(self) -> None:
-        from napari_coordgate.widgets.demo import show_demo  # which opens this dock
-
-        show_demo(self.viewer)
 
     def reset_choices(self, *_: object) -> None:
         """Offer what exists now; napari calls this when layers are added or removed."""
