@@ -1,5 +1,6 @@
 """Tests of files with several images: every one is found by its name, and none is dropped."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,26 @@ def test_a_set_of_files_is_found_from_each_of_them(tmp_path: Path, root: str) ->
             found = read_images(tmp_path / f"{name}.ome.tif")
         assert [image.pixel_size_um for image in found] == [(0.5, 0.5), (0.25, 0.25)]
         np.testing.assert_array_equal([image.pixels for image in found], PLANES[:2])
+
+
+def test_images_of_one_name_are_told_apart_by_their_files_and_pages(tmp_path: Path) -> None:
+    images = "".join(ome_image(name, size) for name, size in zip("abc", (1, 2, 3), strict=True))
+    images = images.replace('Name="b"', 'Name="a"').replace('Name="c"', 'Name="a"')
+    for number, name in ((0, "a"), (2, "c")):
+        path, text = tmp_path / f"{name}.ome.tif", OME.format(name, images)
+        tifffile.imwrite(path, PLANES[number], description=text, metadata=None)
+    images = re.sub(r"<UUID.*?</UUID>", "", images)
+    for page in (0, 9, 1):  # of the second image there is none
+        images = images.replace('IFD="0"', f'IFD="+{page}"', 1)
+    with tifffile.TiffWriter(tmp_path / "single.ome.tif") as file:
+        text = OME.format("single", images.replace("+", ""))
+        file.write(PLANES[0], description=text.encode(), metadata=None)
+        file.write(PLANES[2], metadata=None)
+    for name in ("a", "c", "single"):
+        with pytest.warns(UserWarning, match="the pixels of a-1 are missing"):
+            found = read_images(tmp_path / f"{name}.ome.tif")
+        assert [image.pixel_size_um for image in found] == [(1, 1), (3, 3)]
+        np.testing.assert_array_equal([image.pixels for image in found], PLANES[[0, 2]])
 
 
 def test_an_integer_is_the_number_of_a_scene_even_if_another_one_has_it_as_name(

@@ -36,7 +36,8 @@ from napari_coordgate.io.lazy import (
     relative_index,
 )
 from napari_coordgate.io.metadata import ImageMetadata, Original, PixelSize, micrometers, seconds
-from napari_coordgate.io.ome_xml import ome_image_names, read_ome_xml
+from napari_coordgate.io.ome_series import numbered_series
+from napari_coordgate.io.ome_xml import read_ome_xml
 from napari_coordgate.io.ome_xml_writing import OME_TYPES, ome_xml_of, tiff_data
 from napari_coordgate.io.optical_metadata import optics_of_values
 from napari_coordgate.io.optics_in_files import (
@@ -94,7 +95,7 @@ def tiff_scenes(path: Path) -> list[Scene]:
         _check_page_chain(tiff)
         _check_set(tiff)
         found: list[Scene] = []
-        for number, name, series in _numbered_series(tiff):
+        for number, name, series in numbered_series(tiff, _ome_xml(tiff)):
             if series is None:
                 found.append(missing_scene(name, path))
             else:
@@ -127,25 +128,6 @@ def _open(path: str | Path, **options: Any) -> tifffile.TiffFile:
 
 def _ome_xml(tiff: tifffile.TiffFile) -> str:
     return (tiff.ome_metadata or "") if tiff.is_ome else ""
-
-
-def _numbered_series(
-    tiff: tifffile.TiffFile,
-) -> Iterator[tuple[int, str, tifffile.TiffPageSeries | None]]:
-    """Number and name of each image, and its series; None if it has no pixels.
-
-    tifffile leaves out images of OME-XML of which no plane is in the file.
-    """
-    # Smaller versions of an image, as far as tifffile has not recognized them as its levels.
-    numbered = enumerate(tiff.series)
-    found = [(n, one) for n, one in numbered if n == 0 or not one.keyframe.is_reduced]
-    names = ome_image_names(_ome_xml(tiff))
-    if found[0][1].kind != "ome" or len(names) <= len(found):
-        yield from ((number, series.name or "", series) for number, series in found)
-        return
-    for number, name in enumerate(names):
-        is_there = bool(found) and found[0][1].name in (name, "", "Baseline")
-        yield number, name or str(number), found.pop(0)[1] if is_there else None
 
 
 def _scenes_of_series(
