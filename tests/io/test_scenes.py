@@ -10,6 +10,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from napari_coordgate.cli.info import file_info
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import Image, read_image, read_images, write_image
 from tests.io.examples import numbers
@@ -157,6 +158,7 @@ def test_what_is_whole_of_a_stopped_acquisition_of_micro_manager_is_read(tmp_pat
     first, second = read_images(path)
     assert (first.scene, second.scene) == ("right", "third")
     np.testing.assert_array_equal(first.pixels, PLANES[:2])
+    assert [info.get("missing_planes") for info in file_info(path)["scenes"]] == [None, "1 of 2"]
     with pytest.raises(ImageError, match="plane 1 is missing, 1 of 2 are there"):
         second.plane((1, slice(None), slice(None)))
 

@@ -11,6 +11,7 @@ from napari_coordgate.errors import CoordGateError, ImageError
 from napari_coordgate.events import raise_if_canceled
 from napari_coordgate.io import find_scenes, select_scenes
 from napari_coordgate.io.png_jpeg import PNG_JPEG_SUFFIXES
+from napari_coordgate.io.scenes import missing_text
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 
 _ONE_IMAGE = (".npy", *PNG_JPEG_SUFFIXES)
@@ -88,5 +89,5 @@ def _source_of(source: Source, scene: _Scene) -> Source:
     if scene.path != source.path and scene.path.is_dir():
         name = f"{source.name}/{scene.path.relative_to(source.path).as_posix()}"
         return Source(scene.path, name, *size_and_mtime(scene.path))
-    missing = f"scene {scene.name} is missing: the acquisition was stopped"
-    return replace(source, scene=scene.name, problem=missing if scene.is_missing else "")
+    problem = missing_text(scene.name, source.path) if scene.is_missing else ""
+    return replace(source, scene=scene.name, problem=problem)

@@ -20,7 +20,15 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.events import pluralize
-from napari_coordgate.io import IMAGE_SUFFIXES, Image, Scene, find_scenes, open_scene
+from napari_coordgate.io import (
+    IMAGE_SUFFIXES,
+    Image,
+    Scene,
+    find_scenes,
+    open_scene,
+    plane_indices,
+)
+from napari_coordgate.io.lazy import LazyArray
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.io.zarr_stores import RemotePath, as_path, is_zip
 
@@ -127,7 +135,9 @@ def _scene_info(path: Path, scenes: Sequence[Scene], number: int) -> Description
 
 
 def _describe(image: Image) -> Description:
+    missing = image.data.missing_planes if isinstance(image.data, LazyArray) else 0
     known = {
+        "missing_planes": missing and f"{missing} of {sum(1 for _ in plane_indices(image))}",
         "z_step_um": image.z_step_um,
         "time_step_s": image.time_step_s,
         "channels": list(image.channel_names),

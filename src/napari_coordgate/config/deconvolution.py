@@ -139,9 +139,9 @@ def _method_tag(value: Any) -> str:
 
 
 Deconvolution = Annotated[
-    Annotated[RichardsonLucyConfig, Tag("<richardson-lucy>")]
-    | Annotated[WienerConfig, Tag("<wiener>")]
-    | Annotated[UniversalConfig, Tag("<universal>")],
+    Annotated[UniversalConfig, Tag("<universal>")]  # first the default, as flags show it
+    | Annotated[RichardsonLucyConfig, Tag("<richardson-lucy>")]
+    | Annotated[WienerConfig, Tag("<wiener>")],
     Discriminator(_method_tag),
     BeforeValidator(_named_method),
 ]

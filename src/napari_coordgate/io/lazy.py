@@ -45,6 +45,11 @@ class LazyArray(ABC):
         """Number of axes."""
         return len(self.shape)
 
+    @property
+    def missing_planes(self) -> int:
+        """Number of planes that were planned and never recorded."""
+        return 0
+
     def __getitem__(self, index: Any) -> NDArray[Any]:
         indices = _axis_indices(index, self.shape)
         lengths = [len(item) for item in indices if isinstance(item, range)]

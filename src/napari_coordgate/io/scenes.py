@@ -48,11 +48,15 @@ def name_scenes(scenes: Iterable[Scene]) -> list[Scene]:
 
 def missing_scene(name: str, path: Path) -> Scene:
     """Scene that a file names, and of which it has no pixels."""
-    error = ImageError(
+    return Scene(name, _raise(ImageError(missing_text(name, path))), path, is_missing=True)
+
+
+def missing_text(name: str, path: Path) -> str:
+    """What is missing of a scene, and what to do."""
+    return (
         f"{path}, scene {name}: its pixels are missing; the acquisition was stopped, or not all "
         "files were copied. Select the scenes that are there (scenes, --scenes)."
     )
-    return Scene(name, _raise(error), path, is_missing=True)
 
 
 def unreadable_scene(name: str, path: Path, error: Exception) -> Scene:

@@ -329,6 +329,11 @@ class _PagesArray(PlaneStackArray):
             check_claim(nbytes, "its tiles or strips claim")
         self._decoded = lru_cache(max(1, _CACHE_BYTES // max(1, nbytes)))(self._segments.decode)
 
+    @property
+    def missing_planes(self) -> int:
+        """Number of planes that were planned and never recorded."""
+        return self._present.count(None)
+
     def _load_plane(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         stack_ndim = len(self.shape) - len(self._page_shape)
         page = 0
