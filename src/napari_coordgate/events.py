@@ -174,9 +174,13 @@ class Stopwatch:
 
 
 def format_count(event: Progress) -> str:
-    """``3/100``; of files with their bytes: ``1/20 files, 5.0 MB of 1.2 GB``."""
+    """``3/100``; of files with their bytes: ``1/20 files, 5.0 MB of 1.2 GB``.
+
+    Steps of a training that is continued are counted from its first one.
+    """
     if "files" not in event.metrics:
-        return f"{event.done}/{event.total}"
+        before = round(event.metrics.get("step", event.done)) - event.done
+        return f"{event.done + before}/{event.total + before}"
     files, of = (event.metrics[name] for name in ("files", "of"))
     return f"{files:.0f}/{of:.0f} files, {decimal(event.done)} of {decimal(event.total)}"
 

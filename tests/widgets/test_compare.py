@@ -283,6 +283,7 @@ def test_the_table_is_sorted_by_a_click_and_its_rows_show_their_layers(
     line = column(widget, 0).index("Wiener, mean PSF")
     click(widget.side_by_side)
     assert not viewer.canvas.grid.enabled
+    assert sum(layer.visible for layer in viewer.layers if layer.name != "cells") == 1
     click_cell(widget, line)
     chosen = viewer.layers["cells: Wiener, mean PSF"]
     assert viewer.layers.selection.active is chosen

@@ -16,8 +16,18 @@ from napari_coordgate.inference import gating_maps
 from napari_coordgate.model import Model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions import get_model_reader, get_psf_field_reader
-from napari_coordgate.widgets.layers import LayerData, gate_layers, provenance, psf_field_of
+from napari_coordgate.widgets.contributions import (
+    get_image_reader,
+    get_model_reader,
+    get_psf_field_reader,
+)
+from napari_coordgate.widgets.layers import (
+    LayerData,
+    gate_layers,
+    image_of,
+    provenance,
+    psf_field_of,
+)
 
 FRAME = (48, 64)
 
@@ -85,6 +95,21 @@ def test_other_tiff_files_are_left_to_napari(tmp_path: Path, content: bytes | No
         path.write_bytes(content)
     assert get_psf_field_reader(str(path)) is None
     assert get_psf_field_reader(str(tmp_path / "missing.psf.tif")) is None
+
+
+def test_each_scene_of_a_file_is_a_layer_that_is_read_when_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "positions.ome.tif"
+    facts = {"axes": "CYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.3}
+    with tifffile.TiffWriter(path) as file:
+        for name in ("left", "right"):
+            file.write(np.zeros((2, 16, 12), "uint8"), metadata={**facts, "Name": name})
+    layers = get_image_reader(str(path))(str(path))
+    assert [options["name"] for _, options, _ in layers] == ["positions left", "positions right"]
+    for pixels, options, _ in layers:
+        assert not isinstance(pixels, np.ndarray)
+        layer = Image(pixels, **options)
+        assert layer.axis_labels == ("c", "y", "x")
+        assert image_of(layer).pixel_size_um == (0.3, 0.2)
 
 
 def test_a_model_opens_as_one_layer_per_gate(tmp_path: Path) -> None:

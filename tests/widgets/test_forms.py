@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import Field
 from qtpy.QtCore import QLocale, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
 
 from napari_coordgate.config import (
     LENS_PRESETS,
@@ -28,7 +28,7 @@ from napari_coordgate.config import (
     UNetConfig,
     WienerConfig,
 )
-from napari_coordgate.widgets.forms import SettingsForm, UnionForm
+from napari_coordgate.widgets.forms import ComboBox, SettingsForm, UnionForm, collapsible
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -226,6 +226,36 @@ def test_the_wheel_over_an_editor_without_focus_changes_nothing(qtbot: QtBot) ->
         )
         QApplication.sendEvent(part, wheel)
     assert form.settings == TrainingConfig()
+    box = ComboBox()  # of the other rows: also after a click, when it has the focus
+    qtbot.addWidget(box)
+    box.addItems(["a", "b"])
+    box.show()
+    box.setFocus()
+    QApplication.sendEvent(box, wheel)
+    assert box.currentText() == "a"
+
+
+def test_tab_passes_a_folded_section(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    layout = QVBoxLayout(window)
+    first, inside, last = (QPushButton(name) for name in ("first", "inside", "last"))
+    section = collapsible("More", inside)
+    for part in (first, section, last):
+        layout.addWidget(part)
+    window.show()
+    qtbot.waitExposed(window)
+    header = section.toggleButton()
+    for folded in (True, False, True):
+        (section.collapse if folded else section.expand)(animate=False)
+        first.setFocus()
+        seen = []
+        for _ in range(3):
+            window.focusNextPrevChild(True)
+            seen.append(window.focusWidget())
+        assert (inside in seen) != folded
+        assert inside.isVisible() != folded
+        assert header in seen
 
 
 def test_another_architecture_has_its_own_settings(qtbot: QtBot) -> None:

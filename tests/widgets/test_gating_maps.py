@@ -20,6 +20,7 @@ from napari_coordgate.config import (
 )
 from napari_coordgate.inference import (
     PHOTONS,
+    by_variance,
     effective_kernel,
     gating_maps,
     noise_gates,
@@ -30,7 +31,7 @@ from napari_coordgate.networks import UNet, UnrolledNetwork
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
 from napari_coordgate.widgets.gating_maps import GatingMapsWidget, around_center, gate_values
-from napari_coordgate.widgets.layers import gate_layers, map_pitch_px
+from napari_coordgate.widgets.layers import gate_layers, map_pitch_px, plane_on_view
 from napari_coordgate.widgets.session import session_of
 from tests.widgets.acting import WAIT_MS, choose, click
 
@@ -105,7 +106,8 @@ def test_gates_that_depend_on_the_lens_are_shown_over_its_frame(
         np.testing.assert_allclose(layer.extent.world[:, 1:], image.extent.world)
     widget.inspect(3, 44)
     choose(widget.gate, "stage 1 up 1")
-    np.testing.assert_allclose(bars_of(widget), maps["stage 1 up 1"][:, 3, 44], rtol=1e-6)
+    gate = maps["stage 1 up 1"]
+    np.testing.assert_allclose(bars_of(widget), gate[by_variance(gate)][:, 3, 44], rtol=1e-6)
     assert not widget.kernels.isVisible() and not widget.curves.isVisible()
 
 
@@ -129,6 +131,24 @@ def test_each_gate_becomes_a_layer_over_the_image(
         np.testing.assert_allclose(layer.extent.world[:, 1:], image.extent.world)
 
 
+def test_maps_over_a_stack_have_a_slider_of_their_own_that_counts_as_the_bars(
+    viewer: Viewer, filled: GatingMapsWidget, model: Model
+) -> None:
+    stack = viewer.add_image(np.ones((4, 48, 48)), scale=(3, 0.5, 0.5), rotate=(0, 0, 30))
+    click(filled.show_maps)
+    name, gate = next(iter(gating_maps(model).items()))
+    layer = next(layer for layer in viewer.layers if name in layer.name)
+    assert viewer.dims.ndim == 4
+    assert layer.data.shape == (len(gate), 4, 48, 48)
+    np.testing.assert_allclose(
+        layer.data_to_world((0, 1, 2, 3))[1:], stack.data_to_world((1, 2, 3))
+    )
+    viewer.dims.set_current_step(0, len(gate) - 1)
+    assert plane_on_view(viewer, stack) == (2,)  # the plane that was visible before
+    filled.inspect(3, 44)
+    np.testing.assert_allclose(bars_of(filled), layer.data[:, 0, 3, 44], rtol=1e-6)
+
+
 def test_maps_are_sorted_by_their_variation_or_kept_in_order(
     viewer: Viewer, filled: GatingMapsWidget, model: Model
 ) -> None:
@@ -146,7 +166,10 @@ def test_the_bars_are_the_values_of_the_gate_at_the_pixel(
 ) -> None:
     filled.inspect(3, 44)
     filled.gate.setCurrentText("up 1")
-    np.testing.assert_allclose(bars_of(filled), gating_maps(model)["up 1"][:, 3, 44])
+    gate = gating_maps(model)["up 1"]
+    np.testing.assert_allclose(bars_of(filled), gate[by_variance(gate)][:, 3, 44])
+    filled.order.setCurrentText("as in the network")
+    np.testing.assert_allclose(bars_of(filled), gate[:, 3, 44])
 
 
 def test_the_kernel_and_the_psf_of_the_pixel_are_shown(
@@ -155,9 +178,9 @@ def test_the_kernel_and_the_psf_of_the_pixel_are_shown(
     filled.inspect(40, 5)
     qtbot.waitUntil(lambda: not filled.inspection.is_busy, timeout=WAIT_MS)
     kernel = around_center(effective_kernel(model, 40, 5), 12)
-    np.testing.assert_allclose(filled.kernels.kernel.item.image, kernel, atol=1e-6)
+    np.testing.assert_allclose(filled.kernels.pictures[0].item.image, kernel, atol=1e-6)
     psf = around_center(psf_field.psf_at(40, 5), 12)
-    np.testing.assert_allclose(filled.kernels.psf.item.image, psf, atol=1e-6)
+    np.testing.assert_allclose(filled.kernels.pictures[1].item.image, psf, atol=1e-6)
 
 
 def test_the_cursor_over_the_image_selects_the_pixel(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_coordgate.config import GaussianLens, Lens
+from napari_coordgate.config import GaussianLens, Lens, load_lens
 from napari_coordgate.optics import PSFField, PSFGrid
 from napari_coordgate.widgets.layers import psf_field_of
 from napari_coordgate.widgets.lens_psf import LensPSFWidget
@@ -31,6 +31,7 @@ def widget(qtbot: QtBot, viewer: Viewer) -> LensPSFWidget:
     for box in widget.frame.boxes:
         box.setValue(48)
     widget.set_lens(LENS)
+    widget.show_blurred.setChecked(True)
     rest(qtbot, widget)
     return widget
 
@@ -126,6 +127,10 @@ def test_a_psf_field_is_saved_and_loaded_again(
     qtbot.waitUntil(lambda: bool(widget.session.psf_fields), timeout=WAIT_MS)
     (loaded,) = widget.session.psf_fields.values()
     np.testing.assert_array_equal(loaded.kernels, saved.kernels)
+    assert "camera images of 48x48 pixels" in widget.bar.message.text()
+    path = tmp_path / "mine.yaml"
+    click(widget.save)
+    assert load_lens(path) == widget.lens
 
 
 def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
@@ -217,3 +222,67 @@ def test_a_layer_that_the_user_removed_returns_only_on_request(
     widget.show_psfs.setChecked(True)
     rest(qtbot, widget)
     assert [layer.name for layer in viewer.layers] == ["lens PSFs"]
+
+
+def test_psfs_follow_the_image_and_come_back_with_another_one(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    pixels = np.random.default_rng(0).random((48, 48))
+    viewer.add_image(pixels, name="plain")
+    rest(qtbot, widget)
+    turned = viewer.add_image(pixels, name="turned", rotate=30, scale=(0.5, 0.5))
+    widget.image.set_value(turned)
+    rest(qtbot, widget)
+    for name in ("lens PSFs", "turned blurred"):
+        for pixel in ((0, 0), (47, 11)):
+            world = viewer.layers[name].data_to_world(pixel)
+            np.testing.assert_allclose(world, turned.data_to_world(pixel))
+    # Previews are not offered as images.
+    assert [widget.image.box.itemText(n) for n in range(3)] == ["turned", "plain", "no image"]
+    small = viewer.add_image(pixels[:9, :9], name="small")
+    widget.image.set_value(small)
+    for box in widget.frame.boxes:
+        box.setValue(48)
+    rest(qtbot, widget)
+    assert "small" in widget.note.text()
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    rest(qtbot, widget)
+    assert "small" not in widget.note.text()
+    viewer.add_image(pixels, name="another")
+    rest(qtbot, widget)
+    assert {"lens PSFs", "another blurred"} <= {layer.name for layer in viewer.layers}
+
+
+def test_what_is_doubtful_about_pixels_and_values_is_said(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    widget.preset.setCurrentText("60x 1.4 oil")
+    assert widget.lens is not None and widget.lens.pixel_size_um == pytest.approx(0.1083)
+    um = {"units": ("um", "um")}
+    viewer.add_image(np.ones((48, 48)), name="coarse", scale=(0.325, 0.325), **um)
+    assert "too large for an NA of 1.4" in widget.image_note.text()
+    widget.image.set_value(
+        viewer.add_image(np.ones((48, 48)), name="flat", scale=(0.1, 0.07), **um)
+    )
+    assert "not square (0.1 x 0.07" in widget.image_note.text()
+    widget.image.set_value(viewer.add_image(np.ones((48, 48)), name="unknown"))
+    assert widget.lens.pixel_size_um == pytest.approx(0.1083)  # not that of the image before
+    assert "does not state its pixel size; 0.1083" in widget.image_note.text()
+    rest(qtbot, widget)
+    assert widget.note.text()
+    widget.forms["pupil"].editors["na"].boxes[0].setValue(1.6)  # type: ignore[attr-defined]
+    assert widget.preset.currentText() == ""  # no longer that objective
+    assert not widget.note.text() and not widget.plot.listDataItems()
+    assert "NA" in widget.bar.message.text()
+
+
+def test_another_lens_under_the_name_of_one_replaces_nothing(
+    qtbot: QtBot, widget: LensPSFWidget
+) -> None:
+    for sigma in (2.0, 2.0, 3.0):
+        widget.set_lens(LENS.model_copy(update={"sigma_edge_px": sigma}))
+        click(widget.bar.run)
+        assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert list(widget.session.psf_fields) == ["lens", "lens-2"]
+    assert widget.bar.message.text().startswith("Completed: lens-2 can be chosen")

@@ -91,7 +91,7 @@ def test_the_wavelength_is_left_where_the_channel_is_unclear(
     add_file(viewer, ome_tiff(folder / "a.ome.tif", ome_xml()), "a")
     assert isinstance(widget.lens, Lens)
     assert (widget.lens.na, widget.lens.wavelength_nm) == (0.8, 520)
-    assert "Not stated: Wavelength, Field curvature" in widget.source.text()
+    assert "Not stated: Emission wavelength, Field curvature" in widget.source.text()
 
 
 def test_a_calibrated_lens_is_chosen_for_images_of_its_objective(

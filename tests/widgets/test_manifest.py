@@ -79,11 +79,16 @@ def test_our_own_files_find_our_reader(plugins: PluginManager, name: str) -> Non
     assert PLUGIN in {reader.plugin_name for reader in plugins.iter_compatible_readers([name])}
 
 
-@pytest.mark.parametrize("name", ["cells", "cells.tif"])
-def test_images_are_saved_by_napari_itself(plugins: PluginManager, name: str) -> None:
+@pytest.mark.parametrize("name", ["cells.czi", "cells.ND2", "cells.lif"])
+def test_files_of_a_microscope_find_our_reader(plugins: PluginManager, name: str) -> None:
+    readers = {reader.plugin_name for reader in plugins.iter_compatible_readers([name])}
+    assert readers == {PLUGIN}
+
+
+@pytest.mark.parametrize("name", ["cells", "cells.tif", "cells.ome.tif", "cells.ome.zarr"])
+def test_images_are_saved_by_our_writer(plugins: PluginManager, name: str) -> None:
     writer, _ = plugins.get_writer(name, ["image"])
-    assert writer is not None and writer.plugin_name == "napari"
-    assert next(plugins.iter_compatible_writers(["image"])).plugin_name == "napari"
+    assert writer is not None and writer.command == "napari-coordgate.write_image"
 
 
 def test_a_name_of_a_psf_field_finds_our_writer(plugins: PluginManager) -> None:

@@ -21,6 +21,24 @@ def test_a_progress_bar_counts_more_bytes_than_a_32_bit_integer(qtbot: QtBot) ->
     assert bar.bar.text() == "1/4 files, 2.0 TB of 8.0 TB, 0:03:00 left"
 
 
+def test_a_resumed_run_counts_from_its_first_step(qtbot: QtBot) -> None:
+    bar = JobBar("Train")
+    qtbot.addWidget(bar)
+    bar._show(Progress("training", 3, 281, 1.0, {"step": 22}))  # noqa: SLF001
+    assert bar.bar.text().startswith("training 22/300")
+
+
+def test_messages_have_the_words_of_the_window(qtbot: QtBot) -> None:
+    bar = JobBar("Train")
+    qtbot.addWidget(bar)
+    bar.set_problem("enlarge pixel_size_um, or lower enclosed_energy")
+    assert bar.message.text() == "enlarge pixel size, or lower enclosed energy"
+    bar.set_problem(
+        "a has pixels of (0.1, 0.1) um, b of (0.2, 0.1) um; give the origin (origin, --origin)"
+    )
+    assert '0.1 µm, b of 0.2 x 0.1 µm; give the origin ("Top left pixel")' in bar.message.text()
+
+
 def test_a_note_is_as_high_as_its_text(qtbot: QtBot) -> None:
     label = word_wrapped_label("one two three " * 30)
     qtbot.addWidget(label)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from napari.utils import progress
 
+from napari_coordgate.config import GaussianLens
 from napari_coordgate.events import Event, Progress
+from napari_coordgate.io import save_lens
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.choices import Choice, psf_field_choice
@@ -56,6 +58,9 @@ def test_files_opened_by_readers_are_offered_in_the_widgets(
     models = session_of(viewer).models
     qtbot.waitUntil(lambda: "tiny" in models, timeout=WAIT_MS)
     assert len(models) == 1
+    save_lens(GaussianLens(), tmp_path / "described.yaml")
+    viewer.open(tmp_path / "described.yaml", plugin=PLUGIN)
+    qtbot.waitUntil(lambda: widget.inputs.psf_field.name == "described", timeout=WAIT_MS)
     assert widget.inputs.layers.count() == 0  # pictures of lens and network are no images
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QFileDialog
 
 from napari_coordgate.config import PRESETS, Camera, RuntimeConfig
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
@@ -20,9 +21,10 @@ from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import free_name, path_of
+from napari_coordgate.widgets.layers import DEBLURRED, metadata
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.train import BLURRED_ONLY, MEASURED, TRAINING, TrainWidget
-from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
+from tests.widgets.acting import WAIT_MS, choose, click, unfold, wait_for_end
 from tests.widgets.conftest import TINY
 
 if TYPE_CHECKING:
@@ -80,12 +82,13 @@ def test_a_training_draws_curves_and_previews_and_offers_the_model(
     curves = {item.name(): item.getData() for item in widget.curves.loss.listDataItems()}
     assert set(curves) == {"training", "validation"}
     assert curves["validation"][0].tolist() == [50, 100, 150]
-    preview = viewer.layers["model preview"]
-    assert preview.data.shape == (48, 3 * 48 + 8)
-    np.testing.assert_allclose(preview.scale, (0.5, 0.5))
-    assert preview.metadata["napari_coordgate"]["step"] == 150
+    # The preview is in the widget: the view and the layers stay as they are.
+    assert [layer.name for layer in viewer.layers] == ["cells"]
+    shown = [picture.item.image for picture in widget.pictures.pictures]
+    assert [image.shape for image in shown] == [(48, 48)] * 3
+    assert widget.pictures.isVisible()
     assert "Completed" in widget.bar.message.text()
-    assert "memory" in widget.estimate.text()
+    assert widget.estimate.text() == ""  # it was of the run that has ended
     # That name is taken now, and the next run gets another.
     assert output_of(widget).name == "model-2.safetensors"
     assert widget.bar.run.isEnabled()
@@ -127,6 +130,7 @@ def test_a_paused_training_waits_until_it_is_resumed(qtbot: QtBot, widget: Train
     click(widget.bar.pause)
     assert widget.bar.pause.text() == "Resume"
     qtbot.wait(500)  # the step at hand is done first
+    assert widget.bar.bar.text() == "paused"  # also after the event of that step
     done = widget.bar.bar.value()
     qtbot.wait(500)
     assert widget.bar.bar.value() == done
@@ -325,8 +329,7 @@ def test_a_training_continues_without_its_layer_preview_and_widget(
 ) -> None:
     widget.form.set_settings(ENDLESS)
     start(qtbot, widget)
-    qtbot.waitUntil(lambda: "model preview" in viewer.layers, timeout=WAIT_MS)
-    viewer.layers.remove("model preview")
+    qtbot.waitUntil(widget.pictures.isVisible, timeout=WAIT_MS)
     viewer.layers.remove("cells")
     (job,) = session_of(viewer).running(TRAINING)
     viewer.window.remove_dock_widget(widget)
@@ -407,6 +410,56 @@ def test_a_name_for_a_new_model_is_free(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     (tmp_path / "model-2.last.safetensors").touch()
     assert free_name(tmp_path).name == "model-3.safetensors"
+    assert free_name(tmp_path, "model-2").name == "model-3.safetensors"
+    (tmp_path / "lens-20.safetensors").touch()
+    assert free_name(tmp_path, "lens-20").name == "lens-20-2.safetensors"
+
+
+def test_what_is_doubtful_or_needless_is_said_or_hidden(
+    qtbot: QtBot,
+    viewer: Viewer,
+    widget: TrainWidget,
+    sharp: NDArray[np.uint8],
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not widget.data_note.isVisible()
+    result = metadata(DEBLURRED)
+    viewer.add_image(sharp, name="cells deblurred", metadata=result)
+    offered = widget.inputs.layers
+    assert [offered.item(row).text() for row in range(offered.count())] == ["cells"]  # type: ignore[union-attr]
+    small = viewer.add_image(sharp[0, :32, :32], name="small")
+    offered.tick(small)
+    assert "hardly any data" in widget.data_note.text()
+    assert "also measures" in widget.data_note.text()
+    widget.form.set_settings(TINY.model_copy(update={"window_size": 4096}))
+    widget.check()
+    assert "larger than the camera image" in widget.data_note.text()
+    assert "Changed to 150 steps" in widget.preset_note.text()
+
+    # The settings are written and read.
+    path = str(tmp_path / "train.yaml")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (path, ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (path, ""))
+    unfold(qtbot, widget.save_config)
+    click(widget.save_config)
+    widget.form.set_settings(PRESETS["quick"])
+    click(widget.load_config)
+    assert widget.form.settings.window_size == 4096
+
+    # Measured images have their own noise.
+    assert widget.camera.isVisible()
+    widget.inputs.psf_field.set_value(MEASURED)
+    assert not widget.camera.isVisible() and not widget.noise_note.isVisible()
+
+    # A model to train further brings its lens and network.
+    widget.session.models["tiny"] = model
+    widget.start_from.set_value(model)
+    assert widget.inputs.chosen_psf_field is model.psf_field
+    assert widget.form.folds["network"].isHidden()
+    widget.start_from.set_value(None)
+    assert not widget.form.folds["network"].isHidden()
 
 
 @pytest.mark.parametrize("typed", ["/", ".", "", "~nobody/"])

@@ -58,16 +58,18 @@ class PSFGrid:
         radius = np.hypot(*vectors.T)
         return cls(frame_shape, positions, psfs, fwhm_px(psfs), radius)
 
-    def montage(self) -> NDArray[np.float32]:
+    def montage(self, zoom: int = 1) -> NDArray[np.float32]:
         """Image of the frame (H, W) that shows each PSF at its position, scaled to a peak of 1.
 
-        PSFs larger than the distance of the positions are cropped, so that none hides another.
+        PSFs are enlarged by ``zoom``, an odd number. Those larger than the distance of the
+        positions are cropped, so that none hides another.
         """
         frame = Window.whole(self.frame_shape)
         image = np.zeros(frame.shape, np.float32)
-        radius = self.psfs.shape[-1] // 2
+        psfs = self.psfs.repeat(zoom, axis=1).repeat(zoom, axis=2)
+        radius = psfs.shape[-1] // 2
         half_height, half_width = (min(radius, _gap(along) // 2) for along in self.positions.T)
-        for (row, column), psf in zip(self.positions.tolist(), self.psfs, strict=True):
+        for (row, column), psf in zip(self.positions.tolist(), psfs, strict=True):
             part = Window(
                 row - half_height, column - half_width, 2 * half_height + 1, 2 * half_width + 1
             )

@@ -16,7 +16,7 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import check_writable, sample_data_folder
-from napari_coordgate.widgets.choices import Choice, free_name, recorded_layers
+from napari_coordgate.widgets.choices import free_name, image_choice, recorded_layers
 from napari_coordgate.widgets.forms import (
     SettingsForm,
     collapsible,
@@ -145,7 +145,9 @@ class AdaptSection(QObject):
         self.button = QPushButton("Adapt to this lens")
         self.button.clicked.connect(self.clicked)
         panel.add_row("", self.button, TOOLTIP)
-        self.sharp = Choice(lambda: [SHIPPED_IMAGES, *recorded_layers(panel.viewer)])
+        self.sharp = image_choice(
+            panel.viewer, lambda: [SHIPPED_IMAGES, *recorded_layers(panel.viewer)]
+        )
         rows, content = form_rows(), QWidget()
         content.setLayout(rows)
         panel.add_choice("Sharp images", self.sharp, SHARP_TOOLTIP, rows)

@@ -1,6 +1,10 @@
 """Choices among what exists in a viewer at the moment: layers, PSF fields, models, files."""
 
+import json
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,8 @@ from magicgui.widgets import FileEdit
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QListWidget,
@@ -20,19 +24,39 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_coordgate.io.files import last_checkpoint_path
-from napari_coordgate.widgets.layers import is_recorded, is_visualization
-from napari_coordgate.widgets.session import Session
+from napari_coordgate.io.files import last_checkpoint_path, sample_data_folder
+from napari_coordgate.widgets.forms import ComboBox
+from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization
+from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
+from napari_coordgate.widgets.preferences import load_preferences
+from napari_coordgate.widgets.session import Session, session_of
 
 Option = tuple[str, Any]
 """Name and value."""
 MIN_WIDTH = 64
 NOTHING: Option = ("none yet", None)
-NO_PSF_FIELD: Option = ("no PSF field yet", None)
+NO_PSF_FIELD: Option = ("no lens yet", None)
 SHIPPED: Option = ("universal, shipped", None)
 """The universal model of the package."""
+STARTER = "starter.safetensors"
+COLOR = "Color image: right-click its layer, Split RGB, and choose one of its channels."
+MASK = "Mask: choose the image that it was made from."
 MODEL_FILES = "Models (*.safetensors)"
 PSF_FIELD_FILES = "PSF fields (*.tif *.tiff)"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Value of an option that is shown, and cannot be chosen for a reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Value of an option that is read from a file once it is chosen."""
+
+    path: Path
 
 
 class Choice(QWidget):
@@ -55,9 +79,9 @@ class Choice(QWidget):
     ) -> None:
         super().__init__()
         self._options, self._load, self._files = options, load, files
-        self._takes_newest, self._is_users = takes_newest, False
+        self._takes_newest, self._is_users, self._takes_next = takes_newest, False, False
         self._offered: list[Option] = []
-        self.box = QComboBox()
+        self.box = ComboBox()
         self.box.setMinimumWidth(MIN_WIDTH)
         self.box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         layout = QHBoxLayout(self)
@@ -70,13 +94,15 @@ class Choice(QWidget):
         self.setFocusProxy(self.box)
         self.refresh()
         self.box.activated.connect(self._note_user)
+        self.box.currentIndexChanged.connect(self._show_name)
         self.box.currentIndexChanged.connect(self.changed)
 
     @property
     def value(self) -> Any:
-        """Value of the chosen option; None where there is none."""
+        """Value of the chosen option; None where there is none, or it is still read."""
         index = self.box.currentIndex()
-        return self._offered[index][1] if index >= 0 else None
+        value = self._offered[index][1] if index >= 0 else None
+        return None if isinstance(value, Refused | Unread) else value
 
     def set_value(self, value: Any) -> None:
         """Choose the option with this value."""
@@ -90,18 +116,40 @@ class Choice(QWidget):
     def refresh(self) -> None:
         """Offer the options that exist now; the chosen one stays chosen while it exists."""
         before, name, newest = self.value, self.name, self._newest
-        self._offered = list(self._options()) or [NOTHING]
+        known = [value for _, value in self._offered]
+        options = list(self._options())
+        usable = [option for option in options if not isinstance(option[1], Refused | Unread)]
+        others = [option for option in options if isinstance(option[1], Refused | Unread)]
+        self._offered = [*(usable or [NOTHING]), *others]
         with QSignalBlocker(self.box):
-            self.box.clear()
-            self.box.addItems([name for name, _ in self._offered])
+            self._fill()
             is_new = self._newest is not newest
             was_open = before is None and not self._is_users
             takes_new = is_new and (self._takes_newest or was_open)
             # An option that was remade under the name of the chosen one replaces it.
-            kept = [self._index_of(before), self.box.findText(name), 0]
-            self.box.setCurrentIndex(0 if takes_new else next(n for n in kept if n >= 0))
+            kept = [0] * takes_new + [self._index_of(before), self.box.findText(name), 0]
+            read = [n for n, (_, value) in enumerate(usable) if not _is_in(value, known)]
+            if self._takes_next and read:
+                kept, self._takes_next = read, False
+            self.box.setCurrentIndex(next(n for n in kept if n >= 0))
+        self._show_name()
         if self.value is not before:
             self.changed.emit()
+
+    def _fill(self) -> None:
+        self.box.clear()
+        self.box.addItems([name for name, _ in self._offered])
+        model = self.box.model()
+        assert isinstance(model, QStandardItemModel)
+        for number, (name, value) in enumerate(self._offered):
+            item = model.item(number)
+            assert item is not None
+            item.setEnabled(not isinstance(value, Refused))
+            item.setToolTip(value.reason if isinstance(value, Refused) else name)
+
+    def _show_name(self, *_: object) -> None:
+        """Show in a tooltip the name, which may be cut off."""
+        self.box.setToolTip(self.name)
 
     @property
     def _newest(self) -> Any:
@@ -112,14 +160,23 @@ class Choice(QWidget):
         values = [option for _, option in self._offered]
         return next((n for n, option in enumerate(values) if option is value), -1)
 
-    def _note_user(self, _: int) -> None:
-        """Keep the user's choice of nothing, whatever is added later."""
+    def _note_user(self, index: int) -> None:
+        """Keep the user's choice, of nothing too, whatever is added later; read a chosen file."""
         self._is_users = True
+        value = self._offered[index][1]
+        if isinstance(value, Unread):
+            self._read(value.path)
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load", "", self._files)
-        if name and self._load is not None:
-            self.loading.emit(self._load(Path(name)))
+        if name:
+            self._read(Path(name))
+
+    def _read(self, path: Path) -> None:
+        """Read a file, and choose what comes of it."""
+        if self._load is not None:
+            self._takes_next = True
+            self.loading.emit(self._load(path))
 
 
 class Checklist(QListWidget):
@@ -142,6 +199,7 @@ class Checklist(QListWidget):
         self._options, self._starts_ticked, self._max_rows = options, starts_ticked, max_rows
         self._offered: list[Option] = []
         self._unticked: list[Any] = []
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names often differ at their ends
         self.itemChanged.connect(self._note_user)
         self.refresh()
 
@@ -165,7 +223,8 @@ class Checklist(QListWidget):
         for row, (_, value) in enumerate(self._offered):
             item = self.item(row)
             assert item is not None
-            item.setCheckState(_check_state(value in values))
+            if not isinstance(value, Refused):
+                item.setCheckState(_check_state(value in values))
 
     def refresh(self) -> None:
         """Offer the options that exist now."""
@@ -175,6 +234,12 @@ class Checklist(QListWidget):
             self.clear()
             for name, value in self._offered:
                 item = QListWidgetItem(name)
+                if isinstance(value, Refused):
+                    item.setFlags(Qt.ItemFlag.NoItemFlags)
+                    item.setToolTip(value.reason)
+                    self.addItem(item)
+                    continue
+                item.setToolTip(name)
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
                 is_ticked = value not in self._unticked if self._starts_ticked else value in before
                 item.setCheckState(_check_state(is_ticked))
@@ -194,30 +259,58 @@ class Checklist(QListWidget):
         self.changed.emit()
 
 
+def _is_in(value: object, values: Iterable[object]) -> bool:
+    """Whether a value, which may be an array, is one of others."""
+    return any(value is other for other in values)
+
+
 def _check_state(is_ticked: bool) -> Qt.CheckState:
     return Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked
 
 
 def image_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
-    """Names and gray (and color) image layers of a viewer, the latest first.
+    """Names and image layers of a viewer, the latest first; those that are no images, refused.
 
-    Labels are no images, and neither are our visualizations of a lens or model.
+    Labels are not offered, and neither are our visualizations of a lens or model.
     """
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, ImageLayer)]
     images = [layer for layer in layers if not is_visualization(layer.metadata)]
-    return [(layer.name, layer) for layer in images if color or not layer.rgb]
+    options: list[Option] = [(layer.name, _usable(layer, color=color)) for layer in images]
+    return sorted(options, key=lambda option: isinstance(option[1], Refused))
+
+
+def _usable(layer: ImageLayer, *, color: bool) -> ImageLayer | Refused:
+    """Layer, or why it cannot be worked on."""
+    if is_mask(layer):
+        return Refused(MASK)
+    return Refused(COLOR) if layer.rgb and not color else layer
 
 
 def recorded_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
     """Those of `image_layers` that a camera may have recorded: no results or previews of ours."""
-    layers = image_layers(viewer, color=color)
-    return [(name, layer) for name, layer in layers if is_recorded(layer.metadata)]
+    return [
+        (name, value)
+        for name, value in image_layers(viewer, color=color)
+        if isinstance(value, Refused) or is_recorded(value.metadata)
+    ]
+
+
+def image_choice(
+    viewer: Viewer, options: Callable[[], Iterable[Option]], *, takes_newest: bool = False
+) -> Choice:
+    """Choice among image layers, with a button to load the images of a file."""
+    load = load_images(viewer, session_of(viewer))
+    return Choice(options, load, IMAGE_FILES, takes_newest=takes_newest)
 
 
 def model_choice(session: Session, *first: Option) -> Choice:
-    """Choice among ``first`` and the session's models, with a button to load one."""
+    """Choice among ``first`` and the models of the session and folder, with a button to load."""
     return Choice(
-        lambda: [*first, *reversed(list(session.models.items()))],
+        lambda: [
+            *first,
+            *reversed(list(session.models.items())),
+            *_unread_models(session, is_universal=False),
+        ],
         session.load_model,
         MODEL_FILES,
         takes_newest=not first,
@@ -225,9 +318,13 @@ def model_choice(session: Session, *first: Option) -> Choice:
 
 
 def universal_choice(session: Session) -> Choice:
-    """Choice among the shipped universal model, None, and the session's, with a button to load."""
+    """Choice among universal models: that of the package, None, the session's, the folder's."""
     return Choice(
-        lambda: [SHIPPED, *reversed(list(session.universal_models.items()))],
+        lambda: [
+            SHIPPED,
+            *reversed(list(session.universal_models.items())),
+            *_unread_models(session, is_universal=True),
+        ],
         session.load_model,
         MODEL_FILES,
     )
@@ -240,11 +337,57 @@ def any_model_choice(session: Session) -> Choice:
             *reversed(list(session.models.items())),
             *reversed(list(session.universal_models.items())),
             SHIPPED,
+            *_unread_models(session, is_universal=False),
+            *_unread_models(session, is_universal=True),
         ],
         session.load_model,
         MODEL_FILES,
         takes_newest=True,
     )
+
+
+def _unread_models(session: Session, *, is_universal: bool) -> list[Option]:
+    """Models of one kind in the models folder, and that for the demo lens, which are not loaded."""
+    folder = load_preferences().model_folder
+    found = [path for path in sorted(folder.glob("*.safetensors")) if not _is_hidden(path)]
+    loaded = {path.resolve() for path in session.files.values()}
+    wanted = MODEL_FORMATS[is_universal]
+    return [
+        (path.stem, Unread(path))
+        for path in (*found, sample_data_folder() / STARTER)
+        if path.resolve() not in loaded and _format(path) in wanted
+    ]
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file is hidden, or the state of an interrupted run."""
+    return path.name.startswith(".") or path.name.endswith(".last.safetensors")
+
+
+MODEL_FORMATS = (
+    {"napari-coordgate model", "napari-coordgate checkpoint"},
+    {"napari-coordgate universal model"},
+)
+"""Keys in the headers of models for one lens, and of universal ones."""
+MAX_HEADER = 2**24
+
+
+def _format(path: Path) -> str:
+    """Key of our formats in the header of a safetensors file; empty without one."""
+    try:
+        return _format_at(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+@lru_cache(maxsize=4096)
+def _format_at(path: Path, _: int) -> str:
+    """The same of a file of that age."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
+    keys = header.get("__metadata__", {}).keys()
+    return next((key for key in keys if key in set.union(*MODEL_FORMATS)), "")
 
 
 def psf_field_choice(session: Session, *last: Option) -> Choice:
@@ -275,11 +418,19 @@ def path_of(edit: FileEdit) -> Path | None:
 
 def free_name(folder: Path, stem: str = "model") -> Path:
     """First name for a new model that is not in use: ``model.safetensors``, ``model-2...``."""
+    numbered = re.fullmatch(r"(.+)-\d+", stem)
+    if numbered and _is_taken(folder / f"{numbered[1]}.safetensors"):
+        stem = numbered[1]  # model-3 follows model-2, not model-2-2
     path, number = folder / f"{stem}.safetensors", 1
-    while path.exists() or last_checkpoint_path(path).exists():
+    while _is_taken(path):
         number += 1
         path = folder / f"{stem}-{number}.safetensors"
     return path
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether a model is in a file, or was being trained for it."""
+    return path.exists() or last_checkpoint_path(path).exists()
 
 
 def ask_where_to_save(

@@ -6,27 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Image as ImageLayer, Layer
+from napari.utils.notifications import show_info
+from npe2 import PluginManager
 from numpy.typing import NDArray
 
-from napari_coordgate.config import load_lens
-from napari_coordgate.errors import ModelError, OutputError
+from napari_coordgate.config import Lens, load_lens
+from napari_coordgate.errors import ModelError, OutputError, SettingsError
+from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import check_not_exists, sample_data_folder
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.widgets.layers import (
+    LENS,
     MAX_MAP_SIDE,
     LayerData,
     frame_transform,
     gate_layers,
     metadata,
+    provenance,
     psf_field_metadata,
     psf_field_of,
 )
+from napari_coordgate.widgets.opening import layer_image, read_layers, save_image
 
 Paths = str | list[str]
 Reader = Callable[[Paths], list[LayerData]]
 Pixels = NDArray[Any]
 
+FRAME_SHAPE = (512, 512)
+"""Camera image that a lens is shown on, if it was measured on none."""
 PSF_FIELD_SUFFIX = ".psf.tif"
 
 
@@ -90,6 +99,24 @@ def get_psf_field_reader(path: Paths) -> Reader | None:
     return _read_psf_fields if are_fields else None
 
 
+def get_image_reader(path: Paths) -> Reader:
+    """Reader of the files of microscopes, each scene as a layer; pixels are read when shown."""
+    return _read_images
+
+
+def get_lens_reader(path: Paths) -> Reader | None:
+    """Reader of lenses as images of their PSFs; None for other YAML files."""
+    return _read_lenses if all(map(_is_lens, _files(path))) else None
+
+
+def _is_lens(file: Path) -> bool:
+    try:
+        load_lens(file)
+    except SettingsError:
+        return False
+    return True
+
+
 def get_model_reader(path: Paths) -> Reader | None:
     """Reader of models as their gating maps; None for intact files of other programs.
 
@@ -112,12 +139,20 @@ def _is_foreign(file: Path) -> bool:
         return False
 
 
+def _read_images(path: Paths) -> list[LayerData]:
+    return [layer for file in _files(path) for layer in read_layers(file)]
+
+
 def _read_psf_fields(path: Paths) -> list[LayerData]:
     from napari_coordgate.optics import PSFField, PSFGrid
 
     layers: list[LayerData] = []
     for file in _files(path):
         psf_field = PSFField.load(file)
+        show_info(
+            f"{file.name} is the blur of a lens (PSF field): the widgets Deblur and Train offer it "
+            "under Lens. The layer shows it over the camera image."
+        )
         options = {
             **frame_transform((), psf_field.pixel_size_um),
             "name": f"{file.stem.removesuffix('.psf')} psf field",
@@ -129,6 +164,30 @@ def _read_psf_fields(path: Paths) -> list[LayerData]:
     return layers
 
 
+def _read_lenses(path: Paths) -> list[LayerData]:
+    from napari_coordgate.optics import PSFGrid  # imports torch
+
+    layers: list[LayerData] = []
+    for file in _files(path):
+        lens = load_lens(file)
+        calibration = lens.calibration if isinstance(lens, Lens) else None
+        shape = (calibration and calibration.frame_shape) or FRAME_SHAPE
+        show_info(
+            f"{file.name} is a lens: the widgets Deblur and Train offer it under Lens once its "
+            f"blur is computed, for camera images of {format_shape(shape)} pixels; Load… in Lens "
+            "PSF opens it for others. The layer shows its PSFs."
+        )
+        options = {
+            **frame_transform((), lens.pixel_size_um),
+            "name": f"{file.stem} PSFs",
+            "colormap": "magma",
+            "blending": "additive",
+            "metadata": metadata(LENS, lens=lens, frame_shape=shape, path=str(file)),
+        }
+        layers.append((PSFGrid.from_lens(lens, shape).montage(), options, "image"))
+    return layers
+
+
 def _read_models(path: Paths) -> list[LayerData]:
     from napari_coordgate.inference import gating_maps
     from napari_coordgate.model import Model
@@ -136,6 +195,10 @@ def _read_models(path: Paths) -> list[LayerData]:
     layers: list[LayerData] = []
     for file in _files(path):
         model = Model.load(file)
+        show_info(
+            f"{file.name} is a model: the widgets Deblur and Gating maps offer it under Model, as "
+            f"{file.stem}. The layers show what it learned."
+        )
         maps = gating_maps(model, longest_side=MAX_MAP_SIDE)
         if not maps:
             raise ModelError(
@@ -143,6 +206,23 @@ def _read_models(path: Paths) -> list[LayerData]:
             )
         layers += gate_layers(model, maps, file.stem, str(file))
     return layers
+
+
+def write_image_layer(path: str, data: Any, options: dict[str, Any]) -> list[str]:
+    """Save an image with axes, pixel size, channels and our settings; returns the file written.
+
+    napari has asked before ``path`` replaces another file. TIFF files of images that are not ours
+    are written by napari.
+    """
+    is_ome = path.lower().endswith((".ome.tif", ".ome.tiff", ".zarr"))
+    if not (is_ome or provenance(options.get("metadata", {}))):
+        commands = PluginManager.instance().commands
+        written: str | None = commands.execute("napari.write_image", args=(path, data, options))
+        return [] if written is None else [written]
+    layer = Layer.create(data, options, "image")
+    assert isinstance(layer, ImageLayer)
+    save_image(Path(path), layer_image(layer), overwrite=True)
+    return [path]
 
 
 def write_psf_field(path: str, layers: Sequence[LayerData]) -> list[str]:

@@ -28,20 +28,24 @@ from napari_coordgate.io.files import allocate
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSection
 from napari_coordgate.widgets.checking import CheckLine, CheckRequest
-from napari_coordgate.widgets.choices import Choice, image_layers
+from napari_coordgate.widgets.choices import image_choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.hosting import show_widget
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
+    IMAGE,
     LiveLayer,
     copy_appearance,
     guess_axes,
     image_of,
     metadata,
     method_facts,
+    position_px,
+    without_pixels,
 )
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
+from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import JobWidget, scrolled, word_wrapped_label
 from napari_coordgate.widgets.parts import Part, rectangle_part
 from napari_coordgate.widgets.preferences import load_preferences
@@ -135,7 +139,7 @@ class DeblurWidget(JobWidget):
         self.result: DeblurredLayer | None = None
         self._started: tuple[object, ...] = ()
         self._refused: tuple[object, ...] | None = None
-        self.image = Choice(lambda: image_layers(viewer, color=True))
+        self.image = image_choice(viewer, lambda: image_layers(viewer, color=True))
         self.axes = QLineEdit()
         self.note = word_wrapped_label()
         self.add_choice("Image", self.image, "The blurred image or stack.")
@@ -147,7 +151,7 @@ class DeblurWidget(JobWidget):
             self.axes,
             "One letter per axis: T time, C channel, Z depth, Y height, X width, S color.",
         )
-        self.origin = RoiOrigin(self.rows)
+        self.origin = RoiOrigin(self.rows, lambda: position_px(self.image.value))
         self.trust = QCheckBox("Show where it can be trusted")
         self.add_row("", self.trust, TRUST_TOOLTIP)
         self.rows.addRow(self.note)
@@ -164,6 +168,8 @@ class DeblurWidget(JobWidget):
         self.rectangle.setToolTip(RECTANGLE_TOOLTIP)
         self.bar.row.insertWidget(0, self.rectangle)
         self.foot.addWidget(self.bar)
+        self.save = SaveButton(self.session)
+        self.foot.addWidget(self.save)
         self.image.changed.connect(self._guess_axes)
         self.axes.textChanged.connect(self.check)
         self.adaptation.clicked.connect(self._adapt)
@@ -341,6 +347,9 @@ class DeblurWidget(JobWidget):
     def on_end(self, end: JobEnd) -> None:
         """Let the next click deblur an image that was refused; choose an adapted model."""
         self.adaptation.set_busy(False)
+        shown = None if self.bar.job is None else self.bar.job.context
+        if isinstance(shown, DeblurredLayer):
+            self.save.offer(shown.layer.layer)
         if isinstance(end.result, Adaptation):
             self.adaptation.choose(end.result)
         if isinstance(end.error, LensMismatchError):
@@ -404,6 +413,7 @@ class DeblurredLayer:
                 DEBLURRED,
                 image=blurred.name,
                 axes=request.image.axes,
+                **{IMAGE: without_pixels(request.image)},
                 window=tuple(request.alignment.window),
                 **method_facts(method_name, request.method),
                 settings=request.settings.model_dump(mode="json"),

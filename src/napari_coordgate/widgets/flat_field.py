@@ -18,7 +18,7 @@ from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import Image, kept_flat_field, read_image
-from napari_coordgate.widgets.choices import Checklist, Choice, Option, recorded_layers
+from napari_coordgate.widgets.choices import Checklist, Option, image_choice, recorded_layers
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
@@ -71,7 +71,7 @@ class FlatFieldSection(QWidget):
         self._kept: Path | None = None
         self._chosen: FlatField | None = None
         self._is_counts, self._problem = False, ""
-        self.choice = Choice(self._options)
+        self.choice = image_choice(viewer, self._options)
         self.offset = NumberEditor(float, (0, MAX_OFFSET), none_text="unknown")
         self.offset.boxes[0].setRange(UNKNOWN, MAX_OFFSET)  # an offset of 0 is not unknown
         self.images = Checklist(lambda: recorded_layers(viewer))

@@ -4,7 +4,8 @@ import math
 import re
 import types
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -13,10 +14,12 @@ from magicgui.widgets.bases import ValueWidget
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QBoxLayout,
     QCheckBox,
+    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
@@ -29,6 +32,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_coordgate import config
 from napari_coordgate.config import Settings
 from napari_coordgate.errors import format_error_detail
 
@@ -43,6 +47,8 @@ WORDS = {
     "dtype": "data type",
 }
 """Words of labels by those of settings' names, where they differ."""
+LABELS = {"wavelength_nm": "Emission wavelength", "origin": "Top left pixel"}
+"""Labels by settings' names, where they are not made of their words."""
 BAD_COLOR = "#e5534b"
 LABEL_WIDTH = 96
 """Minimum width of labels, pixels, so that forms below each other align."""
@@ -55,6 +61,15 @@ MAX_ORIGIN = 1_000_000
 DECIMALS = 9
 YX = ("y ", "x ")
 """Prefixes of the two numbers of a pixel or shape."""
+
+
+class ComboBox(QComboBox):
+    """Choice that the wheel, which scrolls the form around it, does not change."""
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Leave the wheel to the form."""
+        if event is not None:
+            event.ignore()
 
 
 class Editor(QWidget):
@@ -309,6 +324,8 @@ class SettingsForm(QWidget):
         self.editors: dict[str, Editor] = {}
         self.labels: dict[str, QLabel] = {}
         self.sections: dict[str, SettingsForm | UnionForm] = {}
+        self.folds: dict[str, QCollapsible] = {}
+        """The folded sections of nested settings."""
         for name in shown:
             if isinstance(getattr(settings, name), Settings):
                 layout.addWidget(self._add_section(name, fields[name]))
@@ -332,7 +349,8 @@ class SettingsForm(QWidget):
         form = SettingsForm(settings) if len(kinds) == 1 else UnionForm(settings, kinds)
         form.changed.connect(self._validate)
         self.sections[name] = form
-        return collapsible(label_of(name), form)
+        self.folds[name] = collapsible(label_of(name), form)
+        return self.folds[name]
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -387,6 +405,7 @@ class SettingsForm(QWidget):
             field = type(self._given).model_fields[name]
             description = f"{field.description or ''} {_allowed(field)}".strip()
             problem = problems.get(name)
+            problem = in_words(problem) if problem else ""
             label = self.labels[name]
             label.setText(f"⚠ {label_of(name)}" if problem else label_of(name))
             label.setStyleSheet(f"color: {BAD_COLOR}; font-weight: bold;" if problem else "")
@@ -510,11 +529,43 @@ def problems_of(*forms: "SettingsForm | UnionForm") -> str:
     for form in forms:
         for name, text in form.problems.items():
             labels.setdefault(text, label_of(name.rpartition(".")[2]))
-    return "; ".join(f"{label}: {text[0].lower()}{text[1:]}" for text, label in labels.items())
+    lines = (f"{label}: {text[0].lower()}{text[1:]}" for text, label in labels.items())
+    return in_words("; ".join(lines))
+
+
+def in_words(text: str) -> str:
+    """Message in which settings have their labels instead of the names of files and flags."""
+    text = FLAG.sub(lambda found: f'("{label_of(found[1])}")', text)
+    text = PIXEL.sub(lambda found: " x ".join(dict.fromkeys(found.groups())) + " um", text)
+    text = re.sub(r"(?<=\d) um\b", " µm", text)
+    return _setting_names().sub(lambda found: _inner_label(found[0]), text)
+
+
+PIXEL = re.compile(r"\(([\d.]+), ([\d.]+)\) um\b")
+"""Size (y, x) of a pixel; a square one has one side."""
+FLAG = re.compile(r"\((\w+), --[\w-]+\)")
+"""Name and flag of a setting, as errors name them for Python and the command line."""
+
+
+@lru_cache
+def _setting_names() -> re.Pattern[str]:
+    """Names of settings that are no words of their own."""
+    kinds = [kind for kind in vars(config).values() if isinstance(kind, type)]
+    fields = [kind.model_fields for kind in kinds if issubclass(kind, Settings)]
+    names = {name for of_kind in fields for name in of_kind if "_" in name} | {"na"}
+    return re.compile(rf"\b({'|'.join(sorted(names, key=len, reverse=True))})\b(?![.=/])")
+
+
+def _inner_label(name: str) -> str:
+    """Label of a setting within a sentence."""
+    label = label_of(name)
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def label_of(name: str) -> str:
     """Label of a setting: the words of its name, without the unit."""
+    if name in LABELS:
+        return LABELS[name]
     words = name.split("_")
     if words[-1] in UNITS and len(words) > 1:
         words = words[:-1]
@@ -547,6 +598,8 @@ def collapsible(title: str, *contents: QWidget) -> QCollapsible:
     """Section that is folded until the user opens it."""
     section = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
     section.setDuration(0)
+    section.content().hide()  # else Tab would go on inside it
+    section.toggled.connect(section.content().setVisible)
     for part, margins in ((section, (0, 0, 0, 0)), (section.content(), (8, 2, 0, 2))):
         layout = part.layout()
         assert layout is not None
@@ -561,9 +614,14 @@ class RoiOrigin(QObject):
 
     changed = Signal()
 
-    def __init__(self, rows: QFormLayout) -> None:
+    def __init__(
+        self,
+        rows: QFormLayout,
+        position: Callable[[], tuple[int, int] | None] = lambda: None,
+    ) -> None:
+        """Rows of a form; ``position`` is where in the frame the image lies, as far as is known."""
         super().__init__(rows)
-        self._rows = rows
+        self._rows, self._position = rows, position
         self.is_part = QCheckBox("Part of the frame")
         self.corner = NumberEditor(int, (0, MAX_ORIGIN), prefixes=YX)
         self.corner.changed.connect(self.changed)
@@ -589,5 +647,8 @@ class RoiOrigin(QObject):
         self.is_part.setChecked(value is not None)
 
     def _toggle(self, is_part: bool) -> None:
+        position = self._position()
+        if is_part and position is not None and self.corner.value() == (0, 0):
+            self.corner.set_value(position)
         self._rows.setRowVisible(self.corner, is_part)
         self.changed.emit()

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField
     from napari_coordgate.widgets.session import AnyModel
 
-NO_LENS = (
-    "The gates of this model depend on the lens: choose its PSF field, or create one with Lens PSF."
-)
+NO_LENS = "The gates of this model depend on the lens: choose one, or describe one in Lens PSF."
 
 
 @dataclass(frozen=True, eq=False)

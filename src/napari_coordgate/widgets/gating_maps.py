@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyqtgraph
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
@@ -14,24 +13,19 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QGridLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QSizePolicy,
-    QWidget,
 )
 
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import (
-    Choice,
     any_model_choice,
     ask_where_to_save,
+    image_choice,
     image_layers,
     psf_field_choice,
 )
-from napari_coordgate.widgets.forms import YX, NumberEditor
+from napari_coordgate.widgets.forms import YX, ComboBox, NumberEditor
 from napari_coordgate.widgets.gates import Gates, GatesRequest, most_variable
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
@@ -43,7 +37,7 @@ from napari_coordgate.widgets.layers import (
     plane_on_view,
 )
 from napari_coordgate.widgets.panel import Panel
-from napari_coordgate.widgets.plots import COLORS, Plot
+from napari_coordgate.widgets.plots import COLORS, Pictures, Plot
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -57,8 +51,7 @@ OVER_NOISE = (
     "The gates of this model depend on the noise and on how uncertain the lens is; they are the "
     "same at all pixels. The channels that vary most are plotted; the overview has all of them."
 )
-ORDERS = ("most variable first", "as in the network")
-KERNEL_VIEW_HEIGHT = 150
+ORDERS = ("those that vary most over the image first", "as in the network")
 LEGEND_SPACE = 0.5
 """Space for the legend, relative to that of the curves below it."""
 KERNEL_RADIUS_PX = 12
@@ -102,16 +95,18 @@ class GatingMapsWidget(Panel):
         self.gates: Gates | None = None
         self.model = any_model_choice(self.session)
         self.psf_field = psf_field_choice(self.session)
-        self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
-        self.order, self.gate = QComboBox(), QComboBox()
+        self.image = image_choice(viewer, lambda: [*image_layers(viewer), ("no image", None)])
+        self.order, self.gate = ComboBox(), ComboBox()
         self.order.addItems(ORDERS)
         self.follows = QCheckBox("Follow the cursor")
         self.follows.setChecked(True)
         self.pixel = NumberEditor(int, (0, 0), prefixes=YX)
         self.add_choice("Model", self.model, "The model whose gates are shown.")
-        self.add_choice("PSF field", self.psf_field, LENS_TOOLTIP)
+        self.add_choice("Lens", self.psf_field, LENS_TOOLTIP)
         self.add_choice(
-            "Over image", self.image, "Image to show the maps over; the kernel is computed for it."
+            "Over image",
+            self.image,
+            "Image to show the maps over, and to see what the model does with it.",
         )
         self.add_row("Channels", self.order, "Order of the maps in each layer.")
         self.add_row("Pixel", self.pixel, "Pixel of the camera frame to inspect.")
@@ -141,6 +136,7 @@ class GatingMapsWidget(Panel):
         self.psf_field.changed.connect(self._take_lens)
         self.image.changed.connect(self._inspect)
         self.gate.currentTextChanged.connect(self._draw)
+        self.order.currentTextChanged.connect(self._draw)
         self.pixel.changed.connect(self._inspect_typed)
         self.sheet.clicked.connect(self._ask_where_to_save)
         self.show_maps.clicked.connect(self.show_layers)
@@ -232,24 +228,29 @@ class GatingMapsWidget(Panel):
 
     def show_layers(self) -> None:
         """Add the maps of each gate as an image layer over the frame."""
-        from napari_coordgate.inference import by_variance  # the model has imported torch
-
-        gates, maps = self.gates, self.maps
+        gates = self.gates
         assert gates is not None and gates.frame is not None
-        if self.order.currentText() == ORDERS[0]:
-            maps = {name: gate[by_variance(gate)] for name, gate in maps.items()}
+        maps = {name: self._ordered(gate) for name, gate in self.maps.items()}
         psf_field = None if self._position_model is not None else self.psf_field.value
         layers = gate_layers(gates.model, maps, self.model.name, psf_field=psf_field)
         over: ImageLayer | None = self.image.value
         for pixels, options, _ in layers:
             if over is not None:
-                options = overlay_transform(over, options, gates.frame) | {"opacity": OPACITY}
+                pixels, options = over_image(over, pixels, options, gates.frame)
             existing = self._maps_layer(options["name"])
             if existing is None:
                 self.viewer.add_image(pixels, **options)
             else:
                 existing.data = pixels
         self.viewer.layers.selection.active = self._maps_layer(layers[0][1]["name"])
+
+    def _ordered(self, gate: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps (n_c, h, w) of a gate in the chosen order, which is that of layers and bars."""
+        if self.order.currentText() != ORDERS[0]:
+            return gate
+        from napari_coordgate.inference import by_variance  # the model has imported torch
+
+        return gate[by_variance(gate)]
 
     def _maps_layer(self, name: str) -> ImageLayer | None:
         """Layer of maps with this name, if there is one."""
@@ -315,7 +316,8 @@ class GatingMapsWidget(Panel):
             self.curves.setYRange(low, high + LEGEND_SPACE * (high - low))
         else:
             pitch = map_pitch_px(name, gates.values, gates.frame.frame_shape)
-            values = gate_values(gates.values[name], pitch, *self.pixel.value())
+            gate = self._ordered(gates.values[name])
+            values = gate_values(gate, pitch, *self.pixel.value())
             self.bars.draw_bars(values.tolist())
 
     def _show_inspection(self, end: JobEnd[PixelInspection]) -> None:
@@ -348,6 +350,29 @@ class GatingMapsWidget(Panel):
         self.session.start(job)
 
 
+def over_image(
+    layer: ImageLayer,
+    maps: NDArray[np.float32],
+    options: dict[str, Any],
+    frame: "Model | PSFField",
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Maps (n_c, h, w) and options of their layer, over an image of the frame.
+
+    The maps have the other axes of the image, so that these keep a slider of their own.
+    """
+    between = pixels_of(layer).shape[: layer.ndim - 2]
+    shape = (len(maps), *between, *maps.shape[1:])
+    maps = np.broadcast_to(maps.reshape(len(maps), *(1,) * len(between), *maps.shape[1:]), shape)
+    options = overlay_transform(layer, options, frame) | {"opacity": OPACITY}
+    leading = slice(layer.ndim - 2)
+    for name in ("scale", "translate", "units", "axis_labels"):
+        first, *rest = options[name]
+        options[name] = (first, *getattr(layer, name)[leading], *rest)
+    affine = np.eye(len(shape) + 1)
+    affine[-3:, -3:] = options["affine"][-3:, -3:]
+    return maps, options | {"affine": affine}
+
+
 def gate_values(
     gate: NDArray[np.float32], pitch: tuple[float, float], row: int, column: int
 ) -> NDArray[np.float32]:
@@ -355,49 +380,22 @@ def gate_values(
     return gate[:, int((row + 0.5) / pitch[0]), int((column + 0.5) / pitch[1])]
 
 
-class KernelView(QWidget):
+class KernelView(Pictures):
     """Effective kernel and PSF at one scale; the kernel's negative values are blue."""
 
     def __init__(self) -> None:
-        super().__init__()
-        layout = QGridLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.kernel, self.psf = _SquarePixels(), _SquarePixels()
-        titles = (("Kernel of the model", self.kernel), ("PSF of the lens", self.psf))
-        for column, (title, view) in enumerate(titles):
-            layout.setColumnStretch(column, 1)
-            layout.addWidget(QLabel(title), 0, column)
-            layout.addWidget(view, 1, column)
+        super().__init__("What the model does here", "Blur of the lens here (PSF)")
 
     def show_inspection(self, pixel: PixelInspection) -> None:
         """Show kernel and PSF of a pixel."""
         kernel = around_center(pixel.kernel, KERNEL_RADIUS_PX)
         peak = float(np.abs(kernel).max()) or 1.0
-        self.kernel.show_image(kernel, (-peak, peak), "CET-D1A")
+        self.show_image(0, kernel, (-peak, peak), "CET-D1A")
         if pixel.psf is None:
-            self.psf.item.clear()
+            self.clear(1)
         else:
             psf = around_center(pixel.psf, KERNEL_RADIUS_PX)
-            self.psf.show_image(psf, (0.0, float(psf.max())), "inferno")
-
-
-class _SquarePixels(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
-    """One small image, its first row on top."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(KERNEL_VIEW_HEIGHT)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        box = self.addViewBox(lockAspect=True, invertY=True, enableMenu=False)
-        box.setMouseEnabled(False, False)
-        self.item = pyqtgraph.ImageItem(axisOrder="row-major")
-        box.addItem(self.item)
-
-    def show_image(
-        self, image: NDArray[np.floating], levels: tuple[float, float], colors: str
-    ) -> None:
-        self.item.setColorMap(pyqtgraph.colormap.get(colors))
-        self.item.setImage(image, levels=levels)
+            self.show_image(1, psf, (0.0, float(psf.max())), "inferno")
 
 
 def around_center(image: NDArray[np.floating], radius: int) -> NDArray[np.floating]:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.config import Selection
+from napari_coordgate.config import GaussianLens, Lens, Selection
 from napari_coordgate.errors import CoordGateError, ImageError
 from napari_coordgate.io import Image, find_scenes, is_image, open_scene
 
@@ -35,6 +35,8 @@ OPENED, BLURRED, DEBLURRED = "image", "blurred", "deblurred"
 IMAGE = "image_of_file"
 """Fact in a layer's metadata: the image that its pixels are of, or were made from."""
 NO_CHANNEL = -1
+MASK_SIDE = 256
+"""Pixels along a side that tell whether an image has two values only."""
 MAX_MAP_SIDE = 512
 """Maximum side of gating maps that are shown, pixels: the maps are smooth, and there are many."""
 AXIS_LETTERS = {
@@ -96,6 +98,16 @@ def model_path_of(metadata: Mapping[str, Any]) -> Path | None:
     found = provenance(metadata)
     path = found.get("path") if found.get("kind") == GATES else None
     return None if path is None else Path(path)
+
+
+def dropped_lens_of(
+    metadata: Mapping[str, Any],
+) -> tuple[Lens | GaussianLens | None, tuple[int, int]]:
+    """Lens whose PSFs a layer shows, if it was opened from a file, and the frame it is shown on."""
+    found = provenance(metadata)
+    if found.get("kind") != LENS or "frame_shape" not in found:
+        return None, (0, 0)
+    return found["lens"], found["frame_shape"]
 
 
 def is_visualization(metadata: Mapping[str, Any]) -> bool:
@@ -217,7 +229,7 @@ def step_of(layer: ImageLayer, axis: int, unit: str) -> float | None:
 def image_of(layer: ImageLayer, axes: str | None = None) -> Image:
     """Layer as an image of the core, with all that its file states; lazy pixels stay lazy."""
     pixels = pixels_of(layer)
-    if pixels.dtype.kind == "b":
+    if is_mask(layer):
         raise ImageError(f"{layer.name} is a mask; choose the image that it was made from.")
     axes = guess_axes(layer) if axes is None else axes
     if set(axes) >= set("YX") and not axes.removesuffix("S").endswith("YX"):
@@ -234,6 +246,32 @@ def image_of(layer: ImageLayer, axes: str | None = None) -> Image:
         pixel_size_um=pixel_size_um(layer), z_step_um=z_step_um, time_step_s=time_step_s
     )
     return Image(pixels, axes, title=layer.name, **known._asdict())
+
+
+def is_mask(layer: ImageLayer) -> bool:
+    """Whether a layer has two values only, as far as a plane of it in memory shows."""
+    pixels = pixels_of(layer)
+    if pixels.dtype.kind == "b":
+        return True
+    if pixels.dtype.kind not in "iu" or not isinstance(pixels, np.ndarray) or layer.rgb:
+        return False
+    if layer not in _masks:
+        plane = pixels[tuple(n // 2 for n in pixels.shape[:-2])]
+        step = max(1, max(plane.shape) // MASK_SIDE)
+        _masks[layer] = len(np.unique(plane[::step, ::step])) == 2
+    return _masks[layer]
+
+
+_masks: WeakKeyDictionary[ImageLayer, bool] = WeakKeyDictionary()
+
+
+def position_px(layer: ImageLayer | None) -> tuple[int, int] | None:
+    """(y, x) pixels by which a layer is moved, as a region of the frame is; None if it is not."""
+    if layer is None:
+        return None
+    own = copy_transform(layer, 2)
+    y, x = np.rint(own["translate"] / own["scale"]).astype(int).tolist()
+    return (y, x) if min(y, x) >= 0 and max(y, x) > 0 else None
 
 
 def plane_on_view(viewer: Viewer, layer: ImageLayer) -> tuple[int, ...]:
@@ -273,8 +311,7 @@ def overlay_transform(
         np.asarray(options[name])[-2:] / (frame.pixel_size_um or 1.0)
         for name in ("scale", "translate")
     )
-    # napari shows units only where all layers have the same ones along an axis.
-    units = (*options["units"][:-2], *layer.units)[-len(options["units"]) :]
+    units = (*options["units"][:-2], *tuple(layer.units)[-2:])
     affine = np.eye(len(units) + 1)
     affine[-3:, -3:] = own["affine"]
     return options | {

@@ -13,8 +13,8 @@ from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.errors import FrameMismatchError
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers import (
-    BLURRED,
     LENS,
+    LENS_PREVIEW,
     LiveLayer,
     copy_appearance,
     copy_transform,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from napari_coordgate.optics import PSFField, PSFGrid
 
 AnyLens = Lens | GaussianLens
+ZOOM_SIDE = 700
+"""Side of a frame, pixels, in which PSFs of a few pixels are too small to see."""
 BLUR_TOLERANCE = 0.03
 """Relative error of the blur in the preview; it is not visible."""
 
@@ -39,6 +41,8 @@ class PSFPreview:
     montage: NDArray[np.float32]
     lens: AnyLens
     origin: tuple[int, int]
+    zoom: int = 1
+    """Enlargement of the PSFs, which are a few pixels of a large frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,8 @@ class PreviewRequest:
             except FrameMismatchError as error:
                 sharp, note = None, str(error)
         grid = PSFGrid.from_lens(self.lens, self.frame_shape)
-        yield PSFPreview(grid, grid.montage(), self.lens, origin)
+        zoom = 1 + 2 * (max(self.frame_shape) // ZOOM_SIDE)
+        yield PSFPreview(grid, grid.montage(zoom), self.lens, origin, zoom)
         if sharp is not None:
             psf_field = PSFField.from_lens(
                 self.lens, self.frame_shape, BLUR_TOLERANCE, cancel=job.cancel_requested
@@ -121,7 +126,7 @@ class LensLayers:
         is_new = self.blurred.show(
             blurred.pixels,
             name=f"{sharp.name} blurred",
-            metadata=metadata(BLURRED, image=sharp.name, lens=lens.model_dump(mode="json")),
+            metadata=metadata(LENS_PREVIEW, image=sharp.name, lens=lens.model_dump(mode="json")),
             **_window_transform(sharp, blurred.origin),
             **copy_appearance(sharp),
         )

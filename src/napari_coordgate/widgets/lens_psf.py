@@ -23,14 +23,16 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.errors import CoordGateError, SettingsError
-from napari_coordgate.io import keep_lens
-from napari_coordgate.widgets.choices import Choice, ask_where_to_save, image_layers
+from napari_coordgate.geometry import format_shape
+from napari_coordgate.io import keep_lens, save_lens
+from napari_coordgate.widgets.choices import ask_where_to_save, image_choice, image_layers
 from napari_coordgate.widgets.flat_field import FlatFieldSection
 from napari_coordgate.widgets.forms import (
     YX,
     NumberEditor,
     SettingsForm,
     collapsible,
+    in_words,
     problems_of,
 )
 from napari_coordgate.widgets.hosting import show_widget
@@ -49,10 +51,12 @@ from napari_coordgate.widgets.lens_preview import (
     PSFPreview,
 )
 from napari_coordgate.widgets.lens_sources import (
+    SAME_PIXEL_SIZE,
     LensChoice,
     LensOption,
     calibrated_option,
     lens_note,
+    pixel_note,
     show_standard_errors,
     stated_note,
     stated_values,
@@ -81,8 +85,6 @@ _MORE = {
 """Settings in a folded section: aberrations, which few users know for their lens."""
 FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
-SAME_PIXEL_SIZE = 0.01
-"""Relative difference of pixel sizes that are the same up to rounding."""
 ESTIMATE_TOOLTIP = (
     "Estimate the focus of the lens over the frame from the chosen image, and use it. NA, "
     "wavelength and pixel size must be right; beads measure the lens better."
@@ -92,6 +94,8 @@ INCONCLUSIVE = (
     "with more images."
 )
 FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
+SAVED_FILES = "Blur for this camera frame, PSF field (*.psf.tif);;Lens (*.yaml)"
+LENS_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +142,13 @@ class LensPSFWidget(JobWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Use this lens")
-        self.image = Choice(lambda: [*image_layers(viewer), ("no image", None)])
+        self.image = image_choice(viewer, lambda: [*image_layers(viewer), ("no image", None)])
         self.preset = LensChoice()
         self.preset.setCurrentText(FIRST_PRESET)
         self.frame = NumberEditor(int, (2, MAX_FRAME_SIDE), prefixes=YX)
         self.frame.set_value(FRAME_SHAPE)
         self.name = QLineEdit("lens")
-        self.add_choice(
-            "Image", self.image, "Sets the frame and pixel size, and is shown blurred by the lens."
-        )
+        self.add_choice("Image", self.image, "Sets the camera frame and the pixel size.")
         self.add_row(
             "Objective",
             self.preset,
@@ -156,7 +158,8 @@ class LensPSFWidget(JobWidget):
         self.add_row(
             "Camera frame", self.frame, "Height and width of the whole camera image, pixels."
         )
-        self.source = self.add_note()
+        self.image_note, self.source = self.add_note(), self.add_note()
+        self.image_note.setStyleSheet(f"color: {COLORS['canceled']};")
         self.forms = {
             "pupil": SettingsForm(_FIRST_LENS, folded=_MORE),
             "gaussian": SettingsForm(GaussianLens()),
@@ -179,14 +182,15 @@ class LensPSFWidget(JobWidget):
         self.body.addWidget(collapsible("Flat field", self.flat_field))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
-        self.plot = Plot(viewer, "field radius (0: center, 1: corner)", "width (FWHM), px")
+        self.plot = Plot(viewer, "place (0: center, 1: corner)", "width of the blur, px")
         self.body.addWidget(self.plot)
         self.note = self.add_note()
         self.body.addStretch(1)
         self._add_foot()
         self.layers = LensLayers(viewer)
         self.preview = DebouncedJob(self.session.start, self)
-        self._origin = ""
+        self._origin, self._has_size_of_image = "", False
+        self._made: dict[str, tuple[object, ...]] = {}
         self._take_preset()
         self._take_image()
         self._connect()
@@ -198,8 +202,8 @@ class LensPSFWidget(JobWidget):
         self.keep = QPushButton("Keep")
         self.keep.setToolTip("Offer this calibrated lens again, for images of its objective.")
         shown, files = QHBoxLayout(), QHBoxLayout()
+        self.show_psfs.setChecked(True)
         for box in (self.show_psfs, self.show_blurred):
-            box.setChecked(True)
             shown.addWidget(box)
         for part in (QLabel("Name"), self.name, self.load, self.save, self.keep):
             files.addWidget(part)
@@ -276,11 +280,13 @@ class LensPSFWidget(JobWidget):
             self.flat_field.choose_kept(option.kept)
 
     def _note_change(self) -> None:
-        """Say that a lens whose values were changed is no longer as it was measured."""
+        """Say that a lens whose values were changed is no longer the chosen or measured one."""
         shown = self._shown
-        if isinstance(shown, Lens) and shown.calibration is not None and self.lens != shown:
+        if self.lens == shown:
+            return
+        self.preset.show_index(-1)
+        if isinstance(shown, Lens) and shown.calibration is not None:
             self.source.setText("Changed by hand: no longer as it was measured.")
-            self.preset.show_index(-1)
             show_standard_errors(self.form, GaussianLens())
 
     def _keep(self) -> None:
@@ -305,6 +311,8 @@ class LensPSFWidget(JobWidget):
             with QSignalBlocker(self.frame):
                 self.frame.set_value(pixels_of(layer).shape[-2:])
             self._take_optics(layer)
+            if self.layers.psfs.is_removed:  # with another image
+                self.layers.psfs.remove()
         self._take_pixel_size()
         self.layers.blurred.remove()
         self._update_preview()
@@ -335,13 +343,32 @@ class LensPSFWidget(JobWidget):
         layer, lens = self.image.value, self.lens
         size = None if layer is None else pixel_size_um(layer)
         if size is None or lens is None:
+            self._forget_pixel_size()
             return
+        self._has_size_of_image = True
         if isinstance(lens, Lens) and lens.calibration is not None:
             if abs(size[0] / lens.pixel_size_um - 1) <= SAME_PIXEL_SIZE:
                 return
             self.source.setText(f"{self._origin} The pixel size is that of the image.")
             lens = lens.model_copy(update={"calibration": None})
         self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+
+    def _forget_pixel_size(self) -> None:
+        """Take that of the objective again instead of that of another image."""
+        option, lens = self.preset.option, self.lens
+        if self._has_size_of_image and option is not None and lens is not None:
+            size = option.lens.pixel_size_um
+            self.set_lens(lens.model_copy(update={"pixel_size_um": size}))
+        self._has_size_of_image = False
+
+    def _show_image_note(self) -> None:
+        """Say what may be wrong with the pixels of the image."""
+        layer, lens = self.image.value, self.lens
+        note = ""
+        if layer is not None and lens is not None:
+            note = pixel_note(layer.name, pixel_size_um(layer), lens)
+        self.image_note.setText(note)
+        self.image_note.setVisible(bool(note))
 
     def _show_another_plane(self, _: object) -> None:
         layer = self.image.value
@@ -415,7 +442,11 @@ class LensPSFWidget(JobWidget):
     def _update_preview(self, *_: object) -> None:
         lens = self.lens
         self._check_start()
+        self._show_image_note()
         self.keep.setVisible(isinstance(lens, Lens) and lens.calibration is not None)
+        if lens is None:  # what is shown is not of these values
+            self.plot.clear_curves()
+            self.note.setText("")
         if lens is None or not self.isVisible():
             self.preview.cancel()
             return
@@ -442,6 +473,7 @@ class LensPSFWidget(JobWidget):
             self.note.setText(
                 f"Blur of {grid.fwhm_px.min():.1f} to {grid.fwhm_px.max():.1f} px "
                 f"(full width at half maximum)."
+                + (f" The PSFs are shown {event.zoom} times as large." if event.zoom > 1 else "")
             )
             if self.show_psfs.isChecked():
                 self.layers.show_psfs(event, self.name.text(), self.image.value)
@@ -452,7 +484,7 @@ class LensPSFWidget(JobWidget):
 
     def _end_preview(self, end: JobEnd[str]) -> None:
         if problem := end.result or end.message:
-            self.note.setText(problem)
+            self.note.setText(in_words(problem))
             self.layers.blurred.remove()
 
     def _hide_blurred(self) -> None:
@@ -488,7 +520,7 @@ class LensPSFWidget(JobWidget):
 
     def start(self, request: PSFFieldRequest) -> None:
         """Compute the PSF field in the background, and offer it in the other widgets."""
-        layers = self.layers
+        request, layers = replace(request, name=self._name_for(request)), self.layers
         job = Job.from_function(
             COMPUTING, request.compute, request, done_message=request.done_message
         )
@@ -506,12 +538,31 @@ class LensPSFWidget(JobWidget):
         sample, shape = self.measure.sample, self.frame_shape
         return {"Deblur with it": partial(_open_deblur, self.viewer, shape, sample, end)}
 
+    def _name_for(self, request: PSFFieldRequest) -> str:
+        """Name that replaces no PSF field of another lens."""
+        made = (request.lens, request.frame_shape, request.accuracy, request.flat_field)
+        name, number = request.name, 1
+        while name in self.session.psf_fields and self._made.get(name) != made:
+            number += 1
+            name = f"{request.name}-{number}"
+        self._made[name] = made
+        return name
+
     def _ask_where_to_save(self) -> None:
-        name, endings = f"{self.name.text()}.psf.tif", (".psf.tif", ".tif", ".tiff")
-        chosen = ask_where_to_save(self, "Save the PSF field", name, "PSF fields (*.tif)", endings)
-        if chosen is not None:
-            path, overwrite = chosen
-            self.start(replace(self.request(), path=path, overwrite=overwrite))
+        name, endings = f"{self.name.text()}.psf.tif", (".psf.tif", ".tif", ".tiff", *LENS_ENDINGS)
+        chosen = ask_where_to_save(self, "Save the lens or its blur", name, SAVED_FILES, endings)
+        if chosen is None:
+            return
+        (path, overwrite), request = chosen, self.request()
+        if path.suffix.lower() not in LENS_ENDINGS:
+            self.start(replace(request, path=path, overwrite=overwrite))
+            return
+        try:
+            save_lens(request.lens, path, overwrite=overwrite)
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+        else:
+            self.bar.show_message(f"Saved {path.name}.")
 
     def _ask_what_to_load(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Load a lens or PSF field", "", FILES)
@@ -521,12 +572,21 @@ class LensPSFWidget(JobWidget):
     def load_file(self, path: Path) -> None:
         """Load a lens into the form, or a PSF field into the session."""
         if path.suffix.lower() in (".tif", ".tiff"):
-            self.session.load_psf_field(path)
+            weak_connect(self.session.load_psf_field(path).finished, self._show_loaded)
             return
         try:
             self._show_lens(load_lens(path), path.name)
         except SettingsError as error:
             show_error(str(error))
+
+    def _show_loaded(self, end: JobEnd["PSFField"]) -> None:
+        """Say what a file is that cannot be shown in the form, and where it is used."""
+        if end.result is not None:
+            shape = format_shape(end.result.frame_shape)
+            self.bar.show_message(
+                f"{end.message} It is the blur of a lens for camera images of {shape} pixels, and "
+                "is chosen in Train and Deblur. The form above stays that of another lens."
+            )
 
 
 def _open_deblur(

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from napari.layers import Image as ImageLayer
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox
 
 from napari_coordgate.config import (
     LENS_PRESET_NOTE,
@@ -14,9 +13,11 @@ from napari_coordgate.config import (
     describe_calibration,
 )
 from napari_coordgate.io import Image, Stated, kept_lens_for, kept_lenses, lens_from_metadata
-from napari_coordgate.widgets.forms import NumberEditor, SettingsForm, label_of, unit_of
+from napari_coordgate.widgets.forms import ComboBox, NumberEditor, SettingsForm, label_of, unit_of
 from napari_coordgate.widgets.layers import channel_of, file_image
 
+SAME_PIXEL_SIZE = 0.01
+"""Relative difference of pixel sizes that are the same up to rounding."""
 GAUSSIAN_NOTE = "Assumed by the preset: both widths of the blur. Correct them."
 
 
@@ -29,7 +30,7 @@ class LensOption:
     kept: str = ""
 
 
-class LensChoice(QComboBox):
+class LensChoice(ComboBox):
     """Choice among presets and the calibrated lenses that were kept."""
 
     def __init__(self) -> None:
@@ -113,6 +114,26 @@ def stated_note(stated: dict[str, Stated[float]], others: str) -> str:
     missing = [label_of(name) for name in Lens.model_fields if name in needed - stated.keys()]
     names = ", ".join([*missing, label_of("field_curvature_um"), "aberrations"])
     return f"From the image: {'; '.join(values)}. Not stated: {names}; {others}."
+
+
+def pixel_note(name: str, size: tuple[float, float] | None, lens: Lens | GaussianLens) -> str:
+    """What may be wrong with the pixels (y, x), in um, of an image; empty where nothing is."""
+    pixel = lens.pixel_size_um
+    if size is None or pixel is None:
+        assumed = "" if pixel is None else f"; {pixel:g} µm is assumed"
+        return f"{name} does not state its pixel size{assumed}: correct it below."
+    if abs(size[0] / size[1] - 1) > SAME_PIXEL_SIZE:
+        return (
+            f"The pixels of {name} are not square ({size[0]:g} x {size[1]:g} µm), but the blur is "
+            f"computed for square pixels of {pixel:g} µm: resample the image first."
+        )
+    if isinstance(lens, Lens) and pixel > lens.wavelength_nm / 2000 / lens.na:
+        fine = lens.wavelength_nm / 4000 / lens.na
+        return (
+            f"Pixels of {pixel:g} µm are too large for an NA of {lens.na:g}: details below "
+            f"{2 * pixel:.2g} µm are lost. Pixels of {fine:.2g} µm record all; is the size right?"
+        )
+    return ""
 
 
 def show_standard_errors(form: SettingsForm, lens: Lens | GaussianLens) -> None:

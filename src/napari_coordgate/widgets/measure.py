@@ -10,19 +10,19 @@ import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.widgets.beads import BeadPoints
 from napari_coordgate.widgets.choices import (
     Checklist,
-    Choice,
     Option,
     ask_where_to_save,
+    image_choice,
     recorded_layers,
 )
-from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
+from napari_coordgate.widgets.forms import ComboBox, NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import guess_axes, image_of
 from napari_coordgate.widgets.lens_sources import with_file_optics
@@ -75,10 +75,10 @@ class MeasureSection(QWidget):
         self._flat_field = flat_field
         self.fit: LensFit | None = None
         self.beads = BeadPoints(viewer)
-        self.source = QComboBox()
+        self.source = ComboBox()
         self.source.addItems([BEADS, IMAGES, FOCUS])
-        self.bead_layer = Choice(lambda: recorded_layers(viewer))
-        self.stack_layer = Choice(self._stacks)
+        self.bead_layer = image_choice(viewer, lambda: recorded_layers(viewer))
+        self.stack_layer = image_choice(viewer, self._stacks)
         self.image_layers = Checklist(lambda: recorded_layers(viewer))
         self.diameter = NumberEditor(float, (0, MAX_UM), "µm")
         self.z_step = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")

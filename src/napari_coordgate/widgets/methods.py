@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_coordgate.config import (
     BatchSettings,
@@ -25,7 +25,7 @@ from napari_coordgate.widgets.choices import (
     psf_field_choice,
     universal_choice,
 )
-from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.forms import ComboBox, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ METHOD_TOOLTIP = (
     "trained for one lens and camera frame."
 )
 UNIVERSAL_TOOLTIP = "The universal model that is shipped, or one that was adapted to your lens."
-NO_PSF_FIELD = "Choose a PSF field: load one, or create one with Lens PSF."
+NO_PSF_FIELD = "Choose a lens: load its PSF field, or describe or measure it in Lens PSF."
+LENS_TOOLTIP = "How the lens blurs each pixel (its PSF field), made with Lens PSF."
 
 
 class MethodChoice(QObject):
@@ -65,7 +66,7 @@ class MethodChoice(QObject):
     def __init__(self, panel: Panel, settings: DeblurSettings | BatchSettings) -> None:
         super().__init__(panel)
         self._panel = panel
-        self.box = QComboBox()
+        self.box = ComboBox()
         self.box.addItems([UNIVERSAL, MODEL, RICHARDSON_LUCY, WIENER])
         self._is_users = False
         self.model = model_choice(panel.session)
@@ -74,7 +75,7 @@ class MethodChoice(QObject):
         panel.add_row("Method", self.box, METHOD_TOOLTIP)
         panel.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
         panel.add_choice("Model", self.universal, UNIVERSAL_TOOLTIP)
-        panel.add_choice("PSF field", self.psf_field, "Blur of the lens, made with Lens PSF.")
+        panel.add_choice("Lens", self.psf_field, LENS_TOOLTIP)
         self.network = SettingsForm(settings, NETWORK_SETTINGS)
         self.forms = {name: _form(defaults) for name, defaults in DECONVOLUTION.items()}
         self.camera = SettingsForm(panel.session.camera or Camera())

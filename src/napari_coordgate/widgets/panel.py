@@ -28,7 +28,7 @@ from napari_coordgate.errors import CoordGateError
 from napari_coordgate.events import Progress, format_count
 from napari_coordgate.widgets.activity import MAX_COUNT
 from napari_coordgate.widgets.choices import Choice
-from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows
+from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows, in_words
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
 
@@ -242,7 +242,7 @@ class JobBar(QWidget):
         canceling = job is not None and job.cancel_requested.is_set()
         stopping = canceling or (job is not None and job.stop_requested.is_set())
         self.run.setEnabled(not running and not self._problem)
-        self.run.setToolTip(self._problem)
+        self.run.setToolTip(in_words(self._problem))
         for button in (self.pause, self.stop, self.cancel):
             button.setVisible(button in self._while_running)
             button.setEnabled(running and not (canceling if button is self.cancel else stopping))
@@ -398,14 +398,17 @@ def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
 
 
 class _WrappedLabel(QLabel):
-    """Label that breaks long lines, and is never cut in a section that was unfolded before."""
+    """Label that breaks long lines, and is never cut in a section that was unfolded before.
+
+    It names settings as the forms do.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.setWordWrap(True)
 
     def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
-        super().setText(text)
+        super().setText(in_words(text or ""))
         self._fit_height()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name

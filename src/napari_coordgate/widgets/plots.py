@@ -6,10 +6,11 @@ import numpy as np
 import pyqtgraph
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from numpy.typing import ArrayLike
-from qtpy.QtWidgets import QSizePolicy
+from numpy.typing import ArrayLike, NDArray
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 HEIGHT = 156
+PICTURE_HEIGHT = 150
 COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
 """Colors of the curves, also distinct for color-blind users."""
 
@@ -94,3 +95,42 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
             axis.setTextPen(theme.text.as_hex())
             axis.setLabel(axis.labelText, color=theme.text.as_hex())
         self.legend.setLabelTextColor(theme.text.as_hex())
+
+
+class Pictures(QWidget):
+    """Small images side by side, each below its title."""
+
+    def __init__(self, *titles: str) -> None:
+        super().__init__()
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.pictures = [_SquarePixels() for _ in titles]
+        for column, (title, picture) in enumerate(zip(titles, self.pictures, strict=True)):
+            layout.setColumnStretch(column, 1)
+            layout.addWidget(QLabel(title), 0, column)
+            layout.addWidget(picture, 1, column)
+
+    def show_image(
+        self, number: int, image: NDArray[np.floating], levels: tuple[float, float], colors: str
+    ) -> None:
+        """Show an image (H, W) in one of the places."""
+        item = self.pictures[number].item
+        item.setColorMap(pyqtgraph.colormap.get(colors))
+        item.setImage(image, levels=levels)
+
+    def clear(self, number: int) -> None:
+        """Show nothing in one of the places."""
+        self.pictures[number].item.clear()
+
+
+class _SquarePixels(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
+    """One small image, its first row on top."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(PICTURE_HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        box = self.addViewBox(lockAspect=True, invertY=True, enableMenu=False)
+        box.setMouseEnabled(False, False)
+        self.item = pyqtgraph.ImageItem(axisOrder="row-major")
+        box.addItem(self.item)

@@ -12,10 +12,10 @@ from psygnal import Signal
 from psygnal.containers import EventedDict
 from qtpy.QtWidgets import QWidget
 
-from napari_coordgate.config import Camera
+from napari_coordgate.config import Camera, GaussianLens, Lens
 from napari_coordgate.widgets.activity import show_activity
 from napari_coordgate.widgets.jobs import Job, JobEnd
-from napari_coordgate.widgets.layers import model_path_of, psf_field_of
+from napari_coordgate.widgets.layers import dropped_lens_of, model_path_of, psf_field_of
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_coordgate.universal_model import UniversalModel
 
     AnyModel = Model | UniversalModel
+
+
+WRITER = "napari-coordgate.write_image"
 
 
 class Session:
@@ -130,6 +133,21 @@ class Session:
             self.psf_fields[layer.name.removesuffix(" psf field")] = psf_field
         if path is not None and path not in self._opened:
             self.load_model(path)
+        lens, frame_shape = dropped_lens_of(layer.metadata)
+        if lens is not None:
+            self._compute(lens, frame_shape, layer.name.removesuffix(" PSFs"))
+
+    def _compute(self, lens: Lens | GaussianLens, frame_shape: tuple[int, int], name: str) -> None:
+        """Offer the PSF field of a lens once it is computed in the background."""
+
+        def compute(job: Job) -> "PSFField":
+            from napari_coordgate.optics import PSFField  # imports torch
+
+            return PSFField.from_lens(lens, frame_shape, cancel=job.cancel_requested)
+
+        job = Job.from_function(f"Compute the blur of {name}", compute)
+        store_result(job, self.psf_fields, name)
+        self.start(job)
 
 
 def store_result(job: Job, collection: MutableMapping[str, Any], name: str) -> None:
@@ -169,6 +187,14 @@ def _free_name(path: Path, collection: MutableMapping[str, Any]) -> str:
     return f"{name} ({path.parent.name})" if name in collection else name
 
 
+def _prefer_our_writer() -> None:
+    """Let napari ask our writer of images first; of equal ones it asks the first that it found."""
+    from npe2 import PluginManager
+
+    writers = PluginManager.instance()._contrib._writers  # noqa: SLF001 - there is no setting
+    writers.sort(key=lambda item: item[-1].command != WRITER)
+
+
 _sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
 
 
@@ -178,4 +204,5 @@ def session_of(viewer: Viewer) -> Session:
     viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _sessions:
         _sessions[viewer] = Session()
+        _prefer_our_writer()
     return _sessions[viewer]

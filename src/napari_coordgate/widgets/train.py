@@ -1,5 +1,6 @@
 """The Train widget: train a model on sharp images, and watch how it learns."""
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from magicgui.types import FileDialogMode
-from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
@@ -20,23 +26,29 @@ from napari_coordgate.config import (
     Camera,
     RuntimeConfig,
     TrainingConfig,
+    load_settings,
 )
-from napari_coordgate.errors import SettingsError
-from napari_coordgate.events import Event, Preview, Progress
+from napari_coordgate.errors import CoordGateError, SettingsError
+from napari_coordgate.events import Event, Preview, Progress, pluralize
+from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import Image
-from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.io.files import atomic_write, last_checkpoint_path
 from napari_coordgate.widgets.choices import (
     MODEL_FILES,
     Checklist,
-    Choice,
+    Option,
+    ask_where_to_save,
     file_edit,
     free_name,
+    image_choice,
     image_layers,
     model_choice,
     path_of,
     psf_field_choice,
+    recorded_layers,
 )
 from napari_coordgate.widgets.forms import (
+    ComboBox,
     SettingsForm,
     add_row,
     collapsible,
@@ -45,17 +57,11 @@ from napari_coordgate.widgets.forms import (
 )
 from napari_coordgate.widgets.hosting import deblur_with
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
-from napari_coordgate.widgets.layers import (
-    PREVIEW,
-    LiveLayer,
-    copy_transform,
-    frame_transform,
-    image_of,
-    metadata,
-)
+from napari_coordgate.widgets.layers import image_of
 from napari_coordgate.widgets.methods import MODEL
-from napari_coordgate.widgets.panel import JobWidget, word_wrapped_label
-from napari_coordgate.widgets.plots import Plot
+from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
+from napari_coordgate.widgets.panel import COLORS, JobWidget, word_wrapped_label
+from napari_coordgate.widgets.plots import Pictures, Plot
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.session import Session, store_file
 
@@ -65,18 +71,23 @@ if TYPE_CHECKING:
     from napari_coordgate.training import ResourceEstimate
 
 ESTIMATE, TRAINING = "Estimate", "Training"
-NEW_MODEL = ("a new model", None)
+NEW_MODEL = ("new", None)
 SHARP, BLURRED_ONLY = "Sharp images", "Blurred images only"
 MEASURED = "measured blurred images"
 HELD_BACK = "a part of the sharp images"
 INTERRUPTED_LENS = "lens of the interrupted run"
+PICTURES = ("Blurred", "Deblurred so far", "Sharp")
+KEPT = ("network", "scaling")
+"""Settings that a model to fine-tune has already."""
+YAML_FILES, YAML_ENDINGS = "Settings (*.yaml *.yml)", (".yaml", ".yml")
+FEW_FRAMES = 4
+"""Sharp images, in camera frames, of which a model learns little but these."""
 NO_NOISE = (
     "Without the noise of your camera (photons in a bright pixel), the model amplifies the noise "
     "of your images."
 )
 PREVIEW_SECONDS = 3.0
 """Approximate time between previews."""
-GAP_PX = 4
 MAX_POINTS = 2000
 
 
@@ -138,9 +149,7 @@ class TrainingRequest:
         if isinstance(self.images, Path) and not self.images.is_dir():
             raise SettingsError(f"{self.images} is not a folder; choose one with {kind} images.")
         if self.psf_field is None and not self.blurred:
-            raise SettingsError(
-                "Choose a PSF field (how the lens blurs); create one with Lens PSF."
-            )
+            raise SettingsError("Choose the lens that blurs the images; describe one in Lens PSF.")
         sharp = [] if isinstance(self.images, Path) else [image.data for image in self.images]
         if any(image.data is array for image in self.blurred or [] for array in sharp):
             raise SettingsError("A layer is ticked as sharp and as blurred; untick one of them.")
@@ -169,13 +178,17 @@ class TrainWidget(JobWidget):
         self.inputs = TrainingInputs(viewer, self.session)
         self.body.insertWidget(0, self.inputs)
         self.start_from = model_choice(self.session, NEW_MODEL)
-        self.preset = QComboBox()
+        self.preset = ComboBox()
         self.preset.addItems(list(PRESETS))
         self.preset.setCurrentText("balanced")
         self.output = file_edit(FileDialogMode.OPTIONAL_FILE, MODEL_FILES)
         self.resume = QCheckBox("Resume this run")
         self.preset_note = word_wrapped_label(PRESET_DESCRIPTIONS["balanced"])
-        self.add_choice("Start from", self.start_from, "A new model, or one to fine-tune.")
+        self.add_choice(
+            "Start from",
+            self.start_from,
+            "A new model, or one to train further: its network, lens and camera noise are taken.",
+        )
         self.add_row("Preset", self.preset, "How long to train; fills in the settings below.")
         self.add_row("", self.preset_note)
         self.add_row(
@@ -185,14 +198,14 @@ class TrainWidget(JobWidget):
         )
         self.add_row("", self.resume, "Continue the interrupted run that writes this file.")
         self._add_settings()
-        self.curves = TrainingCurves(viewer)
-        self.curves.setVisible(False)
-        self.body.addWidget(self.curves)
+        self.curves, self.pictures = TrainingCurves(viewer), Pictures(*PICTURES)
+        for part in (self.curves, self.pictures):
+            part.setVisible(False)
+            self.body.addWidget(part)
         self.body.addStretch(1)
         self._add_foot()
         self._is_reading = False
         self._pending: TrainingRequest | None = None
-        self._preview: TrainingPreview | None = None
         self.output.value = free_name(load_preferences().model_folder)
         self._connect()
         self.check()
@@ -208,16 +221,25 @@ class TrainWidget(JobWidget):
         simulation = BlurConfig.model_fields
         self.form = SettingsForm(self._preset_config, hidden={"camera"}, last=simulation)
         self.noise_note = word_wrapped_label(NO_NOISE)
+        self.noise_note.setStyleSheet(f"color: {COLORS['canceled']};")
         for part in (self.device, self.camera, self.noise_note):
             self.body.addWidget(part)
-        section = collapsible("All settings", self.form)
-        section.addWidget(self.runtime)
-        self.body.addWidget(section)
+        files = QHBoxLayout()
+        self.load_config, self.save_config = QPushButton("Load…"), QPushButton("Save…")
+        self.load_config.setToolTip("Read all settings from a YAML file.")
+        self.save_config.setToolTip("Save all settings as YAML, also for the command line.")
+        for button in (self.load_config, self.save_config):
+            files.addWidget(button)
+        buttons = QWidget()
+        buttons.setLayout(files)
+        self.body.addWidget(collapsible("All settings", self.form, self.runtime, buttons))
 
     def _add_foot(self) -> None:
         self.anyway, self.estimate = QPushButton("Train anyway"), word_wrapped_label()
         self.anyway.setVisible(False)
-        for part in (self.bar, self.estimate, self.anyway):
+        self.data_note = word_wrapped_label()
+        self.data_note.setStyleSheet(f"color: {COLORS['canceled']};")
+        for part in (self.data_note, self.bar, self.estimate, self.anyway):
             self.foot.addWidget(part)
 
     def _connect(self) -> None:
@@ -226,6 +248,8 @@ class TrainWidget(JobWidget):
         self.start_from.changed.connect(self._show_initial_model)
         self.output.changed.connect(self.check)
         self.resume.toggled.connect(self._toggle_resume)
+        self.load_config.clicked.connect(self._ask_what_to_load)
+        self.save_config.clicked.connect(self._ask_where_to_save)
         for part in (self.inputs, self.camera, self.device, self.form, self.runtime):
             part.changed.connect(self.check)
 
@@ -305,28 +329,81 @@ class TrainWidget(JobWidget):
         self.bar.run.setText("Resume" if self._resumes else "Train")
         camera: Camera | None = self.camera.settings
         is_unknown = camera is not None and not camera.has_noise
-        self.noise_note.setVisible(is_unknown and not self.inputs.is_blurred_only)
+        uses_noise = self.inputs.measured is None  # measured images have their own
+        self.camera.setVisible(uses_noise)
+        self.noise_note.setVisible(is_unknown and uses_noise and not self.inputs.is_blurred_only)
+        self._show_length()
         super().check()
+        self._show_data_note()
+
+    def _show_length(self) -> None:
+        """Say how long the preset takes, or that its length was changed."""
+        config, preset = self.form.settings, self._preset_config
+        text = PRESET_DESCRIPTIONS[self.preset.currentText()]
+        if config is not None and (config.steps, config.epochs) != (preset.steps, preset.epochs):
+            text = f"Changed to {_length(config)}; Train estimates the time first."
+        self.preset_note.setText(text)
+
+    def _show_data_note(self) -> None:
+        """Say before the start what a model cannot learn much from."""
+        config: TrainingConfig | None = self.form.settings
+        notes = data_notes(self.inputs, config) if config is not None else []
+        self.data_note.setText(" ".join(notes))
+        self.data_note.setVisible(bool(notes))
 
     @property
     def _preset_config(self) -> TrainingConfig:
         return PRESETS[self.preset.currentText()]
 
-    def _show_preset(self, name: str) -> None:
-        self.preset_note.setText(PRESET_DESCRIPTIONS[name])
+    def _show_preset(self, _: str) -> None:
         self._show_config(self._preset_config)
 
     def _show_initial_model(self) -> None:
+        """Take the lens and camera of a model to fine-tune; its network cannot be changed."""
+        start: Model | None = self.start_from.value
+        for name in KEPT:
+            self.form.folds[name].setVisible(start is None)
+        if start is not None:
+            self.camera.set_settings(start.camera)
+            if start.psf_field is not None:
+                self.inputs.psf_field.set_value(start.psf_field)
         self._show_config(self.form.settings or self._preset_config)
 
     def _show_config(self, config: TrainingConfig) -> None:
         """Show settings, with the network and scaling of the model to fine-tune."""
         if self.start_from.value is not None:
             trained: TrainingConfig = self.start_from.value.config
-            kept = {"network": trained.network, "scaling": trained.scaling}
-            config = config.model_copy(update=kept)
+            config = config.model_copy(update={name: getattr(trained, name) for name in KEPT})
         self.form.set_settings(config)
         self.check()
+
+    def _ask_what_to_load(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Load settings", "", YAML_FILES)
+        if not name:
+            return
+        try:
+            config = load_settings(TrainingConfig, name)
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+            return
+        self.camera.set_settings(config.camera)
+        self._show_config(config)
+
+    def _ask_where_to_save(self) -> None:
+        chosen = ask_where_to_save(self, "Save settings", "train.yaml", YAML_FILES, YAML_ENDINGS)
+        if chosen is None:
+            return
+        path, overwrite = chosen
+        try:
+            if problems := problems_of(self.camera, self.form):
+                raise SettingsError(problems)
+            config = self.form.settings.model_copy(update={"camera": self.camera.settings})
+            with atomic_write(path, overwrite) as temporary:
+                temporary.write_text(config.to_yaml(), encoding="utf-8")
+        except CoordGateError as error:
+            self.bar.show_error(str(error))
+        else:
+            self.bar.show_message(f"Saved {path.name}.")
 
     def start(self, request: TrainingRequest) -> None:
         """Estimate time and memory, then train if it fits; a resumed run has shown that it does."""
@@ -365,12 +442,6 @@ class TrainWidget(JobWidget):
         if not request.resume:
             self.curves.clear()
         self.curves.setVisible(True)
-        name = f"{request.output.stem} preview"
-        if self._preview is None or self._preview.options["name"] != name:
-            psf_field, layers = request.psf_field, self.inputs.layers.values
-            pixel_size_um = None if psf_field is None else psf_field.pixel_size_um
-            like = layers[0] if layers else None
-            self._preview = TrainingPreview(self.viewer, name, pixel_size_um, like)
         super().follow(job)
 
     def on_event(self, event: Event) -> None:
@@ -379,12 +450,15 @@ class TrainWidget(JobWidget):
             if event.done <= 1:
                 self.area.ensureWidgetVisible(self.curves)
             self.curves.add(event)
-        elif isinstance(event, Preview) and self._preview is not None:
-            self._preview.show(event)
+        elif isinstance(event, Preview):
+            self.pictures.setVisible(True)
+            for number, image in enumerate((event.blurred, event.deblurred, event.sharp)):
+                self.pictures.show_image(number, image, (0.0, 1.0), "CET-L1")
 
     def on_end(self, end: JobEnd["Model"]) -> None:
         """Offer a free name for the next run."""
         output = self._output()
+        self.estimate.setText("")
         if end.reason == "completed" and output is not None:
             self.resume.setChecked(False)
             self.output.value = free_name(output.parent, output.stem)
@@ -400,9 +474,37 @@ class TrainWidget(JobWidget):
 
 def _done_message(model: "Model", stopped: bool) -> str:
     config = model.config
-    length = f"{config.steps} steps" if config.epochs is None else f"{config.epochs} epochs"
-    start = "Stopped early" if stopped else f"Trained {length}"
+    start = "Stopped early" if stopped else f"Trained {_length(config)}"
     return f"{start}; best at step {model.step}: {model.describe_validation()}."
+
+
+def _length(config: TrainingConfig) -> str:
+    return f"{config.steps} steps" if config.epochs is None else f"{config.epochs} epochs"
+
+
+def data_notes(inputs: "TrainingInputs", config: TrainingConfig) -> list[str]:
+    """What a model cannot learn much from: hardly any images, or one that also validates."""
+    images, psf_field = inputs.images, inputs.chosen_psf_field
+    if isinstance(images, Path) or not images:
+        return []
+    planes = [math.prod(image.data.shape) // math.prod(image.frame_shape) for image in images]
+    pixels = sum(math.prod(image.data.shape) for image in images)
+    frame = images[0].frame_shape if psf_field is None else psf_field.frame_shape
+    notes = []
+    if pixels < FEW_FRAMES * math.prod(frame):
+        notes.append(
+            f"{pluralize(sum(planes), 'image')} of {format_shape(images[0].frame_shape)} pixels "
+            f"for a camera image of {format_shape(frame)} is hardly any data: the model will know "
+            "little else. Ten images of different parts of the specimen are a good start."
+        )
+    if sum(planes) == 1 and inputs.held_out is None:
+        notes.append("The only image also measures the quality, which will look too good.")
+    if config.window_size > min(frame):
+        notes.append(
+            f"The window of {config.window_size} pixels is larger than the camera image; all of "
+            "that is used instead."
+        )
+    return notes
 
 
 class TrainingInputs(QWidget):
@@ -412,16 +514,26 @@ class TrainingInputs(QWidget):
 
     def __init__(self, viewer: Viewer, session: Session) -> None:
         super().__init__()
-        self.kind, self.source = QComboBox(), QComboBox()
+        self.viewer, self._session = viewer, session
+        self.kind, self.source = ComboBox(), ComboBox()
         self.kind.addItems([SHARP, BLURRED_ONLY])
         self.source.addItems(["Layers", "Folder"])
-        self.layers, self.blurred = (Checklist(lambda: image_layers(viewer)) for _ in range(2))
+        self.layers = Checklist(self._trained_on)
+        self.blurred = Checklist(lambda: image_layers(viewer))
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.folder.line_edit.value = ""
         self.psf_field = psf_field_choice(session, (MEASURED, MEASURED))
-        self.validation = Choice(lambda: [(HELD_BACK, None), *image_layers(viewer)])
+        self.validation = image_choice(
+            viewer, lambda: [(HELD_BACK, None), *recorded_layers(viewer)]
+        )
         self._rows = form_rows()
         self.setLayout(self._rows)
+        source, self.load = QWidget(), QPushButton("Load…")
+        self.load.clicked.connect(self._ask_what_to_load)
+        line = QHBoxLayout(source)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.source, 1)
+        line.addWidget(self.load)
         for label, widget, tooltip in (
             (
                 "Train on",
@@ -429,7 +541,7 @@ class TrainingInputs(QWidget):
                 "Sharp images; or blurred images of the lens, if there are no sharp ones: their "
                 "sharpest parts take the place of sharp images.",
             ),
-            ("Images", self.source, "Use image layers, or a folder of image files."),
+            ("Images", source, "Use image layers, or a folder of image files."),
             ("", self.layers, "Images, stacks or time series; all planes are used."),
             ("", self.folder.native, "Folder of images; all are used."),
             ("Blurred by", self.psf_field, "PSF field of the lens: how it blurs each pixel."),
@@ -452,6 +564,16 @@ class TrainingInputs(QWidget):
         for part in self._lists:
             part.changed.connect(self._update)
         self._update()
+
+    def _ask_what_to_load(self) -> None:
+        """Open images of a file, which can then be ticked."""
+        name, _ = QFileDialog.getOpenFileName(self, "Load", "", IMAGE_FILES)
+        if name:
+            load_images(self.viewer, self._session)(Path(name))
+
+    def _trained_on(self) -> list[Option]:
+        """Images that a camera may have recorded: results of deblurring are not sharp images."""
+        return recorded_layers(self.viewer)
 
     @property
     def is_blurred_only(self) -> bool:
@@ -496,6 +618,7 @@ class TrainingInputs(QWidget):
 
     def _update(self, *_: object) -> None:
         from_layers = self.source.currentText() == "Layers"
+        self.load.setVisible(from_layers)
         self._rows.setRowVisible(self.layers, from_layers)
         self._rows.setRowVisible(self.folder.native, not from_layers)
         self._rows.setRowVisible(self.blurred, self._uses_measured)
@@ -509,8 +632,8 @@ class TrainingCurves(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.loss = Plot(viewer, "step", "loss", log=True)
-        self.psnr = Plot(viewer, "step", "PSNR, dB")
+        self.loss = Plot(viewer, "step", "error (loss)", log=True)
+        self.psnr = Plot(viewer, "step", "quality (PSNR), dB")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.loss)
@@ -538,45 +661,3 @@ class TrainingCurves(QWidget):
                 if len(series) > MAX_POINTS:  # keep the shape of long runs, not each point
                     del series[1:-1:2]
                 plot.draw(name, *np.transpose(series), points=metric != "loss")
-
-
-class TrainingPreview:
-    """A validation image deblurred by the model so far, as a layer beside the others.
-
-    Its units are those of the layer ``like``, if given, or of the pixel size.
-    """
-
-    def __init__(
-        self,
-        viewer: Viewer,
-        name: str,
-        pixel_size_um: float | None,
-        like: ImageLayer | None = None,
-    ) -> None:
-        self.viewer = viewer
-        self.layer = LiveLayer(viewer)
-        self._view = self._camera()
-        transform = frame_transform((), pixel_size_um) if like is None else copy_transform(like, 2)
-        self.options = transform | {"name": name, "contrast_limits": (0, 1)}
-        if len(viewer.layers):
-            right = viewer.layers.extent.world[1][-1]
-            self.options["translate"] = (0, right + GAP_PX * self.options["scale"][1])
-
-    def show(self, preview: Preview) -> None:
-        """Show blurred, deblurred and sharp image side by side."""
-        panels = side_by_side(preview.blurred, preview.deblurred, preview.sharp)
-        facts = metadata(PREVIEW, columns="blurred, deblurred, sharp", step=preview.step)
-        is_new = self.layer.show(panels, metadata=facts, **self.options)
-        if is_new and self._camera() == self._view:  # the user has not moved the view
-            self.viewer.reset_view()
-
-    def _camera(self) -> tuple[object, ...]:
-        camera = self.viewer.scene.camera
-        return (*camera.center, camera.zoom)
-
-
-def side_by_side(*images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images (H, W) in a row, with a gap between them."""
-    gap = np.zeros((images[0].shape[0], GAP_PX), np.float32)
-    parts = [part for image in images for part in (image, gap)]
-    return np.concatenate(parts[:-1], axis=1)

@@ -6,29 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
 from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event, FileChanged
-from napari_coordgate.io import Image, middle_plane_index, read_image, subsample
+from napari_coordgate.io import read_image
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.batch.table import STATUSES, status_text
 from napari_coordgate.widgets.jobs import Job
-from napari_coordgate.widgets.layers import (
-    BLURRED,
-    DEBLURRED,
-    LayerData,
-    image_transform,
-    metadata,
-)
+from napari_coordgate.widgets.layers import DEBLURRED, OPENED, LayerData
+from napari_coordgate.widgets.opening import contrast, image_layer
 
 if TYPE_CHECKING:
     from napari_coordgate.batch import BatchSummary
-
-MAX_SAMPLED_SIDE = 512
-"""Number of pixels along a side from which the contrast limits are computed."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +66,20 @@ class BatchRequest:
         settings, name = self.settings, " ".join(filter(None, [file.source.name, file.scene]))
         blurred = read_image(file.source, settings.axes, scene=file.scene)
         blurred = blurred.select(settings.selection)
-        look = {"colormap": "gray", **_contrast(blurred)}
-        layers = [_layer(blurred, look, name, metadata(BLURRED, path=str(file.source)))]
+        layers = [image_layer(blurred, name, OPENED, path=str(file.source))]
         if file.status in ("done", "up_to_date") and file.output is not None:
-            facts = metadata(
+            result = image_layer(
+                read_image(file.output),
+                f"{name} deblurred",
                 DEBLURRED,
                 image=str(file.source),
                 path=str(file.output),
-                axes=blurred.axes,
                 method=str(self.method),
                 settings=settings.model_dump(mode="json"),
                 version=__version__,
             )
-            layers.append(_layer(read_image(file.output), look, f"{name} deblurred", facts))
+            result[1].update(contrast(blurred))
+            layers.append(result)
         return layers
 
 
@@ -136,17 +128,3 @@ class BatchStatus:
 def default_output(folder: Path) -> Path:
     """Folder beside another one that is suggested for its results."""
     return folder.parent / f"{folder.name} deblurred".strip()  # the root of a disk has no name
-
-
-def _layer(
-    image: Image, look: dict[str, Any], name: str, layer_metadata: dict[str, Any]
-) -> LayerData:
-    options = {**image_transform(image), **look, "name": name, "metadata": layer_metadata}
-    return image.data, options, "image"
-
-
-def _contrast(image: Image) -> dict[str, Any]:
-    """Contrast limits from a few pixels of the middle plane; napari would read all of them."""
-    pixels = subsample(image.view(middle_plane_index(image)), MAX_SAMPLED_SIDE)
-    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
-    return {"contrast_limits": (low, high)} if low < high else {}

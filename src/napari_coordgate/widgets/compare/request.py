@@ -51,11 +51,11 @@ class CompareRequest:
         if not self.methods:
             raise SettingsError("Select the methods to compare.")
         if self.psf_field is None and self.is_sharp:
-            raise SettingsError("Choose a PSF field to blur the image; create one with Lens PSF.")
+            raise SettingsError("Choose a lens to blur the image; describe one in Lens PSF.")
         if self.psf_field is None and any(isinstance(m, of_lens) for m in self.methods.values()):
             raise SettingsError(
-                "Choose a PSF field for the universal network, Wiener and Richardson-Lucy (create "
-                "one with Lens PSF), or deselect them."
+                "Choose a lens for the universal network, Wiener and Richardson-Lucy (describe one "
+                "in Lens PSF), or deselect them."
             )
         if self.is_sharp and self.psf_field is not None:
             self._check_covers(self.psf_field.frame_shape)
@@ -66,7 +66,7 @@ class CompareRequest:
         shape = self.plane.image.frame_shape
         if any(n < m for n, m in zip(shape, frame_shape, strict=True)):
             raise SettingsError(
-                f"The image is {_size(shape)} pixels, smaller than the frame of the PSF field, "
+                f"The image is {_size(shape)} pixels, smaller than the camera image of the lens, "
                 f"{_size(frame_shape)}; choose another one."
             )
 

@@ -7,11 +7,13 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Settings
+from napari_coordgate.io import Image
 from napari_coordgate.version import __version__
 from napari_coordgate.widgets.compare.request import CompareRequest
 from napari_coordgate.widgets.layers import (
     BLURRED,
     DEBLURRED,
+    IMAGE,
     copy_appearance,
     copy_transform,
     metadata,
@@ -75,7 +77,10 @@ class ShownComparison:
         elif isinstance(event, MethodDone):
             self.rows.append(event.row)
             self.layers.append(self._layer(event.row, event.restored))
-            self.fit_view()
+            if self.viewer.canvas.grid.enabled:
+                self.fit_view()
+            else:
+                self.reveal_one()
 
     def fit_view(self, *, force: bool = False) -> None:
         """Fit the view to the images side by side, unless the user has moved it since."""
@@ -95,6 +100,12 @@ class ShownComparison:
         layer.visible = True
         self.viewer.layers.selection.active = layer
 
+    def reveal_one(self) -> None:
+        """Show the last result alone: results that cover each other, and their names, pile up."""
+        made = [number for number, layer in enumerate(self.layers) if layer is not None]
+        if made:
+            self.reveal(made[-1])
+
     def set_visible(self, visible: bool) -> None:
         """Show or hide all results."""
         for layer in self.layers:
@@ -111,7 +122,11 @@ class ShownComparison:
         layer: ImageLayer = self.viewer.add_image(
             restored,
             name=f"{self.name}: {row.method}",
-            metadata=metadata(BLURRED if is_input else DEBLURRED, **self._how(row)),
+            metadata=metadata(
+                BLURRED if is_input else DEBLURRED,
+                **self._how(row),
+                **{IMAGE: Image(restored, "YX", self.request.plane.image.pixel_size_um)},
+            ),
             **self._options,
         )
         layer.name_overlay.visible = True  # identifies images side by side

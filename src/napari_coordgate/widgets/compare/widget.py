@@ -6,7 +6,7 @@ from typing import cast
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QComboBox
+from qtpy.QtWidgets import QCheckBox
 
 from napari_coordgate.config import (
     Camera,
@@ -18,11 +18,11 @@ from napari_coordgate.config import (
     WienerConfig,
 )
 from napari_coordgate.errors import SettingsError
-from napari_coordgate.widgets.choices import Checklist, Choice, image_layers, psf_field_choice
+from napari_coordgate.widgets.choices import Checklist, image_choice, image_layers, psf_field_choice
 from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.compare.table import ResultsTable
-from napari_coordgate.widgets.forms import SettingsForm, collapsible, problems_of
+from napari_coordgate.widgets.forms import ComboBox, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.layers import image_of, plane_on_view
 from napari_coordgate.widgets.methods import UNIVERSAL
@@ -78,10 +78,10 @@ class CompareWidget(JobWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Compare")
         self.setMinimumWidth(WIDTH)
-        self.image = Choice(lambda: image_layers(viewer))
-        self.state = QComboBox()
+        self.image = image_choice(viewer, lambda: image_layers(viewer))
+        self.state = ComboBox()
         self.state.addItems([BLURRED, SHARP])
-        self.truth = Choice(lambda: [("unknown", None), *image_layers(viewer)])
+        self.truth = image_choice(viewer, lambda: [("unknown", None), *image_layers(viewer)])
         self.psf_field = psf_field_choice(self.session)
         self.methods = MethodChecklist(self.session)
         self.add_choice(
@@ -94,7 +94,7 @@ class CompareWidget(JobWidget):
         )
         self.add_choice("Sharp image", self.truth, "Sharp image in the same units, if known.")
         self.add_choice(
-            "PSF field", self.psf_field, "Blur of the lens, for all methods but models."
+            "Lens", self.psf_field, "How it blurs each pixel; all methods but models need it."
         )
         self.add_row("Methods", self.methods, "Models loaded in napari, and methods for any lens.")
         self.camera, self._camera_is_known = SettingsForm(Camera()), False
@@ -215,6 +215,7 @@ class CompareWidget(JobWidget):
             shown.set_visible(True)
             shown.fit_view(force=True)
         else:
+            shown.reveal_one()
             self.viewer.reset_view()
 
     def _note_grid(self, _: object) -> None:
