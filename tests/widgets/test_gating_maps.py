@@ -94,7 +94,7 @@ def test_gates_that_depend_on_the_lens_are_shown_over_its_frame(
     session = session_of(viewer)
     session.load_model(tmp_path / "own.safetensors")
     qtbot.waitUntil(lambda: widget.model.name == "own", timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: "choose its PSF field" in widget.note.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "describe one in Lens PSF" in widget.note.text(), timeout=WAIT_MS)
     session.psf_fields["my lens"] = psf_field
     qtbot.waitUntil(lambda: bool(widget.maps), timeout=WAIT_MS)
     image = viewer.add_image(np.zeros((48, 48)), scale=(0.5, 0.5), units=("um", "um"))
@@ -135,6 +135,7 @@ def test_maps_over_a_stack_have_a_slider_of_their_own_that_counts_as_the_bars(
     viewer: Viewer, filled: GatingMapsWidget, model: Model
 ) -> None:
     stack = viewer.add_image(np.ones((4, 48, 48)), scale=(3, 0.5, 0.5), rotate=(0, 0, 30))
+    before = plane_on_view(viewer, stack)
     click(filled.show_maps)
     name, gate = next(iter(gating_maps(model).items()))
     layer = next(layer for layer in viewer.layers if name in layer.name)
@@ -144,7 +145,7 @@ def test_maps_over_a_stack_have_a_slider_of_their_own_that_counts_as_the_bars(
         layer.data_to_world((0, 1, 2, 3))[1:], stack.data_to_world((1, 2, 3))
     )
     viewer.dims.set_current_step(0, len(gate) - 1)
-    assert plane_on_view(viewer, stack) == (2,)  # the plane that was visible before
+    assert plane_on_view(viewer, stack) == before
     filled.inspect(3, 44)
     np.testing.assert_allclose(bars_of(filled), layer.data[:, 0, 3, 44], rtol=1e-6)
 

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image as ImageLayer, Layer
-from napari.utils.notifications import show_info
-from npe2 import PluginManager
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Lens, load_lens
@@ -28,7 +25,6 @@ from napari_coordgate.widgets.layers import (
     psf_field_metadata,
     psf_field_of,
 )
-from napari_coordgate.widgets.opening import layer_image, read_layers, save_image
 
 Paths = str | list[str]
 Reader = Callable[[Paths], list[LayerData]]
@@ -125,6 +121,12 @@ def get_model_reader(path: Paths) -> Reader | None:
     return None if any(map(_is_foreign, _files(path))) else _read_models
 
 
+def _say(text: str) -> None:
+    from napari.utils.notifications import show_info
+
+    show_info(text)
+
+
 def _files(path: Paths) -> list[Path]:
     return [Path(name) for name in ([path] if isinstance(path, str) else path)]
 
@@ -140,6 +142,8 @@ def _is_foreign(file: Path) -> bool:
 
 
 def _read_images(path: Paths) -> list[LayerData]:
+    from napari_coordgate.widgets.opening import read_layers  # imports Qt
+
     return [layer for file in _files(path) for layer in read_layers(file)]
 
 
@@ -149,7 +153,7 @@ def _read_psf_fields(path: Paths) -> list[LayerData]:
     layers: list[LayerData] = []
     for file in _files(path):
         psf_field = PSFField.load(file)
-        show_info(
+        _say(
             f"{file.name} is the blur of a lens (PSF field): the widgets Deblur and Train offer it "
             "under Lens. The layer shows it over the camera image."
         )
@@ -172,7 +176,7 @@ def _read_lenses(path: Paths) -> list[LayerData]:
         lens = load_lens(file)
         calibration = lens.calibration if isinstance(lens, Lens) else None
         shape = (calibration and calibration.frame_shape) or FRAME_SHAPE
-        show_info(
+        _say(
             f"{file.name} is a lens: the widgets Deblur and Train offer it under Lens once its "
             f"blur is computed, for camera images of {format_shape(shape)} pixels; Load… in Lens "
             "PSF opens it for others. The layer shows its PSFs."
@@ -195,7 +199,7 @@ def _read_models(path: Paths) -> list[LayerData]:
     layers: list[LayerData] = []
     for file in _files(path):
         model = Model.load(file)
-        show_info(
+        _say(
             f"{file.name} is a model: the widgets Deblur and Gating maps offer it under Model, as "
             f"{file.stem}. The layers show what it learned."
         )
@@ -214,12 +218,17 @@ def write_image_layer(path: str, data: Any, options: dict[str, Any]) -> list[str
     napari has asked before ``path`` replaces another file. TIFF files of images that are not ours
     are written by napari.
     """
+    from napari.layers import Image as ImageLayer
+    from npe2 import PluginManager
+
+    from napari_coordgate.widgets.opening import layer_image, save_image  # imports Qt
+
     is_ome = path.lower().endswith((".ome.tif", ".ome.tiff", ".zarr"))
     if not (is_ome or provenance(options.get("metadata", {}))):
         commands = PluginManager.instance().commands
         written: str | None = commands.execute("napari.write_image", args=(path, data, options))
         return [] if written is None else [written]
-    layer = Layer.create(data, options, "image")
+    layer = ImageLayer.create(data, options, "image")
     assert isinstance(layer, ImageLayer)
     save_image(Path(path), layer_image(layer), overwrite=True)
     return [path]
