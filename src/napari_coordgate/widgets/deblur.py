@@ -169,7 +169,7 @@ class DeblurWidget(JobWidget):
         self.bar.row.insertWidget(0, self.rectangle)
         self.foot.addWidget(self.bar)
         self.save = SaveButton(self.session)
-        self.foot.addWidget(self.save)
+        self.bar.row.addWidget(self.save)
         self.image.changed.connect(self._guess_axes)
         self.axes.textChanged.connect(self.check)
         self.adaptation.clicked.connect(self._adapt)

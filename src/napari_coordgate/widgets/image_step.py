@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 from napari_coordgate.errors import CoordGateError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.widgets.checking import NEUTRAL, dotted
-from napari_coordgate.widgets.choices import Choice, image_layers, recorded_layers
+from napari_coordgate.widgets.choices import image_choice, image_layers, recorded_layers
 from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
@@ -65,7 +65,7 @@ class ImageStep(Panel):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.wavelength_nm: float | None = None
-        self.image = Choice(self._options, takes_newest=True)
+        self.image = image_choice(viewer, self._options, takes_newest=True)
         self.add_choice("Image", self.image, "The blurred image or stack.")
         self.facts, self.noise = self.add_note(), self.add_note()
         self.links = Links()

@@ -440,8 +440,10 @@ class LiveLayer:
             return True
         if not self.is_removed:
             self.layer.data = pixels
-            options = {"affine": np.eye(self.layer.ndim + 1), **options}
-            for name in ("scale", "translate", "affine", "units", "metadata"):
+            if "scale" in options:
+                options = {"affine": np.eye(self.layer.ndim + 1), **options}
+            names = ("scale", "translate", "rotate", "shear", "affine", "units", "metadata")
+            for name in names:
                 if name in options:
                     setattr(self.layer, name, options[name])
         return False

@@ -18,6 +18,7 @@ from napari_coordgate.widgets.beads import BeadPoints
 from napari_coordgate.widgets.choices import (
     Checklist,
     Option,
+    Refused,
     ask_where_to_save,
     image_choice,
     recorded_layers,
@@ -150,7 +151,11 @@ class MeasureSection(QWidget):
 
     def _stacks(self) -> list[Option]:
         """Layers with planes at several z."""
-        return [(name, layer) for name, layer in recorded_layers(self.viewer) if has_planes(layer)]
+        return [
+            (name, layer)
+            for name, layer in recorded_layers(self.viewer)
+            if isinstance(layer, Refused) or has_planes(layer)
+        ]
 
     def refresh(self) -> None:
         """Offer the layers that exist now."""
@@ -370,7 +375,9 @@ class MeasureSection(QWidget):
 def image_to_deblur(viewer: Viewer, frame_shape: tuple[int, int], sample: object) -> object:
     """Topmost recorded image of this frame that is not the sample, or else that one."""
     for _, layer in recorded_layers(viewer, color=True):
-        if image_of(layer).frame_shape == frame_shape and layer is not sample:
+        if isinstance(layer, Refused) or layer is sample:
+            continue
+        if image_of(layer).frame_shape == frame_shape:
             return layer
     return sample
 

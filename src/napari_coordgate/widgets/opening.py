@@ -131,7 +131,7 @@ def save_image(path: Path, image: Image, *, overwrite: bool) -> None:
 
 
 class SaveButton(QPushButton):
-    """Saves the layer that it was offered; hidden before."""
+    """Saves the layer that it was offered last."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("Save…")
@@ -139,12 +139,12 @@ class SaveButton(QPushButton):
         self._session = session
         self._layer: ImageLayer | None = None
         self.clicked.connect(self._ask)
-        self.hide()
+        self.offer(None)
 
     def offer(self, layer: ImageLayer | None) -> None:
         """Save this layer at the next click."""
         self._layer = layer
-        self.setVisible(layer is not None)
+        self.setEnabled(layer is not None)
 
     def _ask(self) -> None:
         layer = self._layer

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QSlider
 
 from napari_coordgate.widgets.checking import dotted
+from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import Links, Panel
 from napari_coordgate.widgets.swipe import Swipe
 from napari_coordgate.widgets.trust import STYLES, VERDICT_COLORS, VERDICT_WORDS
@@ -44,6 +45,8 @@ class TrustStep(Panel):
         for kind, box in reversed(self.maps.items()):
             self.body.addWidget(box)
             box.toggled.connect(lambda shown, k=kind: self._show_map(k, shown))
+        self.save = SaveButton(self.session)
+        self.body.addWidget(self.save)
         self.body.addStretch(1)
         self.slider.valueChanged.connect(self._swipe)
         self.blink.pressed.connect(self.swipe.hide_after)
@@ -56,6 +59,7 @@ class TrustStep(Panel):
         self.verdict.setText(NOT_YET if verdict is None else _verdict_lines(verdict))
         is_doubtful = verdict is not None and verdict.color != "green"
         self.links.offer({"Measure the lens": self.advice.emit} if is_doubtful else {})
+        self.save.offer(None if result is None else result.layer.layer)
         self.swipe.take(result)
         self.slider.setValue(0)
         self.reset_choices()
