@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.viewer import Viewer
-from pytestqt.qtbot import QtBot
+from qtpy import QtTest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 
@@ -27,6 +28,7 @@ SAMPLES = (
     "Beads behind the demo lens",
     "Nuclei to train on, sharp",
 )
+ACT: Any = QtTest.QTest  # its stubs know no static functions
 SIZES = {"1280": (1280, 800), "1440": (1440, 900)}
 THEMES = ("dark", "light")
 MOST_CLICKS = 3
@@ -61,7 +63,7 @@ class Person:
         """Click a button that is seen and enabled."""
         self.wait()
         assert button.isVisible() and button.isEnabled(), f"{button.text()}: {button.toolTip()}"
-        QtBot.mouseClick(button, Qt.MouseButton.LeftButton)
+        ACT.mouseClick(button, Qt.MouseButton.LeftButton)
         self.clicks += 1
 
     def choose(self, *names: str) -> None:
@@ -77,7 +79,7 @@ class Person:
                 menu = inner
                 continue
             assert isinstance(menu, QMenu)
-            QtBot.mouseClick(
+            ACT.mouseClick(
                 menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center()
             )
         for opened in window.menuBar().findChildren(QMenu):
@@ -90,7 +92,7 @@ class Person:
         assert self.road is not None
         bar = self.road.tabs.tabBar()
         assert bar is not None
-        QtBot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
+        ACT.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
         self.clicks += 1
 
     def photograph(self, name: str) -> None:
@@ -146,7 +148,7 @@ def photograph_trust(person: Person, pictures: str) -> None:
     assert road.tabs.currentIndex() == TRUST
     road.trust.slider.setFocus()
     for _ in range(5):
-        QtBot.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
+        ACT.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
     person.photograph(f"trust-{pictures}")
 
 

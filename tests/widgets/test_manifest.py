@@ -1,5 +1,6 @@
 """The manifest says what is there, where napari looks for it."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -53,6 +54,16 @@ def test_every_command_has_a_module(contributions: ContributionPoints) -> None:
     for command in contributions.commands or []:
         module, _, _ = str(command.python_name).partition(":")
         assert importlib.util.find_spec(module), command.python_name
+
+
+def test_napari_can_open_every_widget_from_its_menu(contributions: ContributionPoints) -> None:
+    from napari._qt._qplugins._qnpe2 import _get_widget_viewer_param
+
+    names = {str(command.id): str(command.python_name) for command in contributions.commands or []}
+    for widget in contributions.widgets or []:
+        module, _, kind = names[widget.command].partition(":")
+        entry = getattr(importlib.import_module(module), kind)
+        assert _get_widget_viewer_param(entry, widget.display_name) == "viewer"
 
 
 def test_every_menu_is_one_that_napari_shows(contributions: ContributionPoints) -> None:

@@ -91,11 +91,12 @@ def deblur_with(viewer: Viewer, method: str, value: object) -> None:
 def show_widget(viewer: Viewer, name: str, path: str) -> DockWidget:
     """Show a widget of the viewer where it is, or else in a dock of its own."""
     widget = open_widget(viewer, path)
-    host = widget.parentWidget()
-    if isinstance(host, Host):
+    if isinstance(host := widget.parentWidget(), Host):
         host.reveal.emit()
-    else:
+        return widget
+    if not isinstance(widget.parentWidget(), QDockWidget):
         viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-        if isinstance(dock := widget.parentWidget(), QDockWidget):
-            dock.raise_()
+    if isinstance(dock := widget.parentWidget(), QDockWidget):
+        dock.show()
+        dock.raise_()
     return widget

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari.viewer import Viewer
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 if TYPE_CHECKING:
     from napari_coordgate.widgets.panel import DockWidget
@@ -11,17 +12,23 @@ if TYPE_CHECKING:
 PLUGIN = "napari-coordgate"
 
 
-class _Entry:
-    """Makes or finds the widget that ``path`` names, when napari calls the class."""
+class _Entry(QWidget):
+    """Makes or finds the widget that ``path`` names, when napari calls the class.
+
+    napari wants a class of widgets whose arguments it can read; none is made of this one.
+    """
 
     path: ClassVar[str]
 
     def __init__(self, viewer: Viewer) -> None:
-        """Napari looks here for what to pass."""
+        super().__init__()
 
     def __new__(cls, viewer: Viewer) -> Any:
-        """Widget of this viewer, which may be another one than of this class."""
-        return open_widget(viewer, cls.path)
+        """Widget of this viewer, without the dock that it may have under another name."""
+        widget = open_widget(viewer, cls.path)
+        if isinstance(dock := widget.parentWidget(), QDockWidget):
+            viewer.window.remove_dock_widget(dock)
+        return widget
 
 
 class CoordGate(_Entry):
