@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from napari_coordgate.io import OpticalMetadata, Stated, read_image
+from napari_coordgate.io import OpticalMetadata, Stated, read_image, read_images
 from tests.io.microscopes.files import add_to_czi, write_czi, write_lif, write_nd2
 
 CHANNELS = np.zeros((1, 2, 1, 6, 7), "u2")
@@ -121,6 +122,39 @@ def test_lif_of_las_af(tmp_path: Path) -> None:
     assert optics.na == Stated(1.2, "LIF FilterSettingRecord NumericalAperture")
     # The stated index is impossible with this NA; the name of the objective knows better.
     assert optics.refractive_index is not None and optics.refractive_index.value == 1.33
+
+
+PLACES = """
+<Information><Image><Dimensions><S><Scenes>
+ <Scene Index="0"><CenterPosition>12.5,-3</CenterPosition></Scene>
+ <Scene Index="1"><Positions><Position X="20" Y="4" Z="7.5"/></Positions></Scene>
+</Scenes></S></Dimensions></Image></Information>
+"""
+TILES = """
+<Attachment Name="TileScanInfo"><Tile PosX="1e-5" PosY="2e-5"/><Tile PosX="3e-5" PosY="2e-5"/>
+</Attachment>
+"""
+
+
+def test_places_of_the_stage_and_dates(tmp_path: Path) -> None:
+    write_czi(tmp_path / "a.czi", [CHANNELS, CHANNELS])
+    add_to_czi(tmp_path / "a.czi", PLACES)
+    write_lif(tmp_path / "a.lif", [("MYX", CHANNELS[0, :, 0])], hardware=TILES)
+    stamps = '<TimeStampList NumberOfTimeStamps="1">1DA9F84266C9280 </TimeStampList>'
+    write_lif(tmp_path / "b.lif", [("YX", CHANNELS[0, 0, 0])], hardware=stamps)
+    days = {"dTimeAbsolute": 2460436.7973264}
+    write_nd2(tmp_path / "a.nd2", "CYX", CHANNELS[0, :, 0], ("A", "B"), optics=days)
+
+    def places(name: str) -> list[list[float | None]]:
+        optics = [image.optics for image in read_images(tmp_path / name)]
+        stated = [(one.stage_x_um, one.stage_y_um, one.stage_z_um) for one in optics]
+        return [[None if one is None else one.value for one in place] for place in stated]
+
+    assert places("a.czi") == [[12.5, -3.0, None], [20.0, 4.0, 7.5]]
+    assert places("a.lif") == [[pytest.approx(x), pytest.approx(20), None] for x in (10, 30)]
+    for name in ("b.lif", "a.nd2"):
+        acquired = read_image(tmp_path / name).optics.acquired
+        assert acquired is not None and acquired.value.startswith("2024-05-06T07:08:0")
 
 
 def test_files_that_state_no_optics(tmp_path: Path) -> None:

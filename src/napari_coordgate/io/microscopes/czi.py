@@ -98,7 +98,7 @@ def _read_scene(path: Path, number: int | None, tiles: Sequence[_Tile]) -> Conte
         data = _SceneArray(FileSnapshot(path), czi, scene)
         weakref.finalize(data, stack.pop_all().close)
     axes = scene.stack_axes + "YXS"[: 3 if scene.is_color else 2]
-    return data, axes, _read_metadata(xml)
+    return data, axes, _read_metadata(xml, number)
 
 
 class _Scene(NamedTuple):
@@ -179,7 +179,7 @@ class _SceneArray(PlaneStackArray):
         return rgb
 
 
-def _read_metadata(xml: ElementTree.Element) -> ImageMetadata:
+def _read_metadata(xml: ElementTree.Element, scene: int | None) -> ImageMetadata:
     x, y, z = (
         micrometers(xml.findtext(f".//Scaling/Items/Distance[@Id='{letter}']/Value"), "m")
         for letter in "XYZ"
@@ -196,7 +196,7 @@ def _read_metadata(xml: ElementTree.Element) -> ImageMetadata:
         z,
         seconds(interval, "s"),
         [channel.get("Name", "") for channel in channels],
-        _optics(xml),
+        _optics(xml).completed_by(_stage(xml, scene)),
         [_rrggbb(shown.get(channel.get("Id"), "")) for channel in channels],
     )
 
@@ -205,6 +205,22 @@ def _rrggbb(color: str) -> str:
     """Color of "#AARRGGBB" or "#RRGGBB" as RRGGBB; empty if it is none."""
     found = re.fullmatch(r"#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", color.strip())
     return found[1].upper() if found else ""
+
+
+def _stage(xml: ElementTree.Element, scene: int | None) -> OpticalMetadata:
+    """Place of the stage of a scene, which Zeiss states in um."""
+    scenes = xml.findall("./Metadata/Information/Image/Dimensions/S/Scenes/Scene")
+    own = [one for one in scenes if scene is None or one.get("Index") == str(scene)]
+    if not own:
+        return OpticalMetadata()
+    position = own[0].find("Positions/Position")
+    place = {} if position is None else position.attrib
+    x, _, y = own[0].findtext("CenterPosition", "").partition(",")
+    return stated_optics(
+        stage_x_um=(x or place.get("X"), "CZI Scene position"),
+        stage_y_um=(y or place.get("Y"), "CZI Scene position"),
+        stage_z_um=(place.get("Z"), "CZI Scene position"),
+    )
 
 
 def _optics(xml: ElementTree.Element) -> OpticalMetadata:

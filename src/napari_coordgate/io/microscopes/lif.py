@@ -9,6 +9,7 @@ refuses blocks with padded rows, and takes interleaved channels for colors.
 import itertools
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -67,7 +68,8 @@ def lif_scenes(path: Path) -> list[Scene]:
             for tile in range(tiles.length):
                 name = image.name if tiles.length == 1 else f"{image.name} tile {tile}"
                 start = offset + tile * tiles.stride
-                found.append(Scene(name, partial(_read_image, snapshot, description, start), path))
+                read = partial(_read_image, snapshot, description, start, tile)
+                found.append(Scene(name, read, path))
         return found
 
 
@@ -81,8 +83,10 @@ def _tiles(description: ElementTree.Element) -> "_Axis":
     return _Axis(1, 0)
 
 
-def _read_image(snapshot: FileSnapshot, description: ElementTree.Element, start: int) -> Content:
-    """Read the image that starts at a byte: lazy pixels, axes and metadata.
+def _read_image(
+    snapshot: FileSnapshot, description: ElementTree.Element, start: int, tile: int
+) -> Content:
+    """Read the image, or tile of one, that starts at a byte: lazy pixels, axes and metadata.
 
     Axes of length 1 are dropped. ImageError if it has axes other than TCZYX.
     """
@@ -109,7 +113,7 @@ def _read_image(snapshot: FileSnapshot, description: ElementTree.Element, start:
         step.get("Z"),
         step.get("T"),
         _channel_names(channels),
-        _optics(description),
+        _optics(description).completed_by(_stage(description, tile)),
         [_COLORS.get(channel.get("LUTName", ""), "") for channel in channels],
     )
     return data, letters, metadata
@@ -268,6 +272,11 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
             (channel.get("EmissionWavelength"), "LIF WideFieldChannelInfo EmissionWavelength")
             for channel in channels
         ],
+        excitations_nm=[
+            (channel.get("ExcitationWavelength"), "LIF WideFieldChannelInfo ExcitationWavelength")
+            for channel in channels
+        ],
+        acquired=(_acquired(description), "LIF TimeStampList"),
     )
     return optics.completed_by(
         stated_optics(
@@ -279,6 +288,39 @@ def _optics(description: ElementTree.Element) -> OpticalMetadata:
             objective=(records.get("Objective"), "LIF FilterSettingRecord Objective"),
         )
     )
+
+
+def _stage(description: ElementTree.Element, tile: int) -> OpticalMetadata:
+    """Place of the stage of a tile, or of an image, which Leica states in m."""
+    tiles = description.findall("./Data/Image/Attachment[@Name='TileScanInfo']/Tile")
+    if tile < len(tiles):
+        place, source, prefix = tiles[tile].attrib, "LIF TileScanInfo", "Pos"
+    else:
+        settings = description.iter("ATLCameraSettingDefinition")
+        found = next(settings, None) or next(description.iter("ATLConfocalSettingDefinition"), None)
+        place = {} if found is None else found.attrib
+        source, prefix = "LIF hardware settings", "StagePos"
+    return stated_optics(
+        stage_x_um=(micrometers(place.get(f"{prefix}X"), "m"), source),
+        stage_y_um=(micrometers(place.get(f"{prefix}Y"), "m"), source),
+    )
+
+
+def _acquired(description: ElementTree.Element) -> str | None:
+    """Date of the first frame, which Leica counts in 100 ns since 1601."""
+    stamps = description.find("./Data/Image/TimeStampList")
+    if stamps is None:
+        return None
+    first, words = stamps.find("TimeStamp"), (stamps.text or "").split()
+    try:
+        if first is not None:
+            ticks = (int(first.attrib["HighInteger"]) << 32) + int(first.attrib["LowInteger"])
+        else:
+            ticks = int(words[0], 16)
+        date = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks / 10)
+    except (LookupError, ValueError, OverflowError):
+        return None
+    return date.isoformat(timespec="milliseconds") if ticks else None
 
 
 def _exposure(text: str) -> Found:

@@ -6,6 +6,7 @@ import re
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import FileIO, UnsupportedOperation
 from pathlib import Path
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from nd2 import ND2File
     from nd2.structures import Channel
 
+_FIRST_FRAME = "ImageMetadataSeqLV|0"
+_DAYS_TO_2000 = 2451545
+"""Julian day number of noon of the first day of 2000."""
+_FIRST_YEAR = 1990
+"""An earlier date is that of a file without one."""
 _MAX_COMPRESSION = 1032
 """Largest compression ratio of zlib, which ND2 uses."""
 
@@ -153,6 +159,7 @@ def _optics(nd2: "ND2File", channels: "list[Channel]", position: int) -> Optical
     exposures = re.findall(r"Exposure: *([\d.]+) *(ms|s)\b", text)
     stage = zip("xyz", _stage_um(nd2, position), strict=True)
     return stated_optics(
+        acquired=(_acquired(nd2), "ND2 TimeAbsolute"),
         **{f"stage_{axis}_um": (place, "ND2 stagePositionUm") for axis, place in stage},
         magnification=(microscope.objectiveMagnification, "ND2 objectiveMagnification"),
         na=(microscope.objectiveNumericalAperture, "ND2 objectiveNumericalAperture"),
@@ -167,6 +174,16 @@ def _optics(nd2: "ND2File", channels: "list[Channel]", position: int) -> Optical
             (channel.channel.excitationLambdaNm, "ND2 excitationLambdaNm") for channel in channels
         ],
     )
+
+
+def _acquired(nd2: "ND2File") -> str | None:
+    """Date of the first frame; the text of NIS-Elements has it in the format of its country."""
+    with contextlib.suppress(Exception):  # old files, and those without a date, have no such record
+        (record,) = nd2.unstructured_metadata(include={_FIRST_FRAME}).values()
+        days = record["SLxPictureMetadata"]["TimeAbsolute"] - _DAYS_TO_2000
+        date = datetime(2000, 1, 1, 12, tzinfo=UTC) + timedelta(days=days)
+        return date.isoformat(timespec="milliseconds") if date.year > _FIRST_YEAR else None
+    return None
 
 
 def _time_step_s(nd2: "ND2File") -> float | None:
