@@ -48,6 +48,14 @@ def test_maps_are_written_beside_the_results(world: World) -> None:
     assert len(list(world.output.rglob("*.detail_um.ome.tif"))) == 4
 
 
+def test_a_method_without_any_map_is_not_repeated_for_its_maps(world: World) -> None:
+    config = BatchConfig(trust_maps=True, pattern="a.tif")  # the model states no blur
+    options: Any = {"device": "cpu", "config": config}
+    (done,) = deblur_folder(world.folder, world.output, world.model, **options).done
+    assert (done.verdict != "", done.contradicted) == (True, None)
+    assert deblur_folder(world.folder, world.output, world.model, **options).up_to_date
+
+
 def test_a_result_that_fails_at_the_end_leaves_no_maps(world: World) -> None:
     psf_field = world.write_psf_field(1.5)
     path = world.write("growing.tif", planes=20)

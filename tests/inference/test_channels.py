@@ -52,6 +52,15 @@ def test_each_channel_is_judged_with_its_own_blur() -> None:
     assert len(subjects) == len(set(subjects))
 
 
+def test_a_result_far_outside_the_range_of_the_image_makes_the_verdict_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_coordgate.io.processing.FAR", -0.4)  # so that any result is
+    verdict = assess(two_channels(461, 670), LENS, config=CONFIG, runtime=RUNTIME).verdict
+    assert (verdict.color, verdict.findings[0].subject) == ("red", "range")
+    assert "far outside the range" in verdict.findings[0].message
+
+
 def test_aberrations_are_lengths_at_another_wavelength() -> None:
     other = lens_at(LENS, 260)
     assert other.field_curvature_um == 2

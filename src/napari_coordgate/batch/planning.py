@@ -128,8 +128,13 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
 def _lacks_trust(task: Task, earlier: TaskResult) -> bool:
     """Whether a result was not judged, or its maps not written, as is asked for now."""
     config = task.batch.config
-    lacks_maps = config.trust_maps and not any(
-        map_path(task.target, name).exists() for name in MAPS.values()
+    has_figures = (earlier.contradicted, earlier.expected_error) != (None, None)
+    # A method may judge without any map.
+    can_have_maps = has_figures or not earlier.verdict
+    lacks_maps = (
+        config.trust_maps
+        and can_have_maps
+        and not any(map_path(task.target, name).exists() for name in MAPS.values())
     )
     return lacks_maps or (wants_trust(config) and not earlier.verdict)
 

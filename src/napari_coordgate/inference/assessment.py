@@ -20,7 +20,7 @@ from napari_coordgate.config import (
     Scaling,
     as_settings,
 )
-from napari_coordgate.events import Event, run
+from napari_coordgate.events import Event, Note, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference.alignment import FrameAlignment, resample
 from napari_coordgate.inference.channels import ChannelDeblurrer, check_channels
@@ -32,7 +32,7 @@ from napari_coordgate.inference.mismatch import strict_error
 from napari_coordgate.inference.predictor import WHOLE_PLANE
 from napari_coordgate.inference.universal import UNKNOWN_NOISE, Result, UniversalDeblurrer
 from napari_coordgate.io import Image, PlaneView, StackIndex, as_image, process_planes
-from napari_coordgate.io.processing import Check, with_warnings
+from napari_coordgate.io.processing import Check
 from napari_coordgate.model import Model
 from napari_coordgate.normalization import Normalizer, check_plane, convert_dtype, fit_normalizer
 from napari_coordgate.optics import PSFField
@@ -40,6 +40,7 @@ from napari_coordgate.trust import (
     PlaneSummary,
     Residual,
     TrustCalibration,
+    TrustFinding,
     TrustVerdict,
     blur_again,
     contradiction_map,
@@ -249,15 +250,19 @@ def assess_events(
             planes.append((yield from assessed))
 
     steps = deblurrer.steps(window.shape)
-    yield from with_warnings(
-        process_planes(
-            image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
-        )
-    )
+    far: list[TrustFinding] = []
+    for event in process_planes(
+        image, result.image, process, steps, deblurrer.unit, first=first, cancel=cancel
+    ):
+        if isinstance(event, Note) and event.is_warning:
+            far.append(TrustFinding("range", "red", event.text))
+        else:
+            yield event
     stated = dict.fromkeys(note for assessor in assessors for note in assessor.notes)
     notes = tuple(stated) if checked is not None else (_NOT_CHECKED, *stated)
     is_measured = isinstance(reference, Model) or is_measured_blur(reference)
-    return DeblurResult(*result, verdict_of(checked, planes, notes, is_measured=is_measured))
+    verdict = verdict_of(checked, planes, notes, is_measured=is_measured)
+    return DeblurResult(*result, TrustVerdict((*far, *verdict.findings), verdict.notes))
 
 
 def is_measured_blur(psf_field: PSFField) -> bool:

@@ -93,9 +93,10 @@ def _set_layout(pixels: Element, axes: str, lengths: dict[str, int], dtype: np.d
             pixels.remove(channel)
         for number in range(channels):
             _insert(pixels, Element("Channel", ID=f"Channel:0:{number}"))
+    numbers = {axis: {str(n) for n in range(lengths.get(axis, 1))} for axis in "TCZ"}
     for plane in pixels.findall("Plane"):
-        if any(int(plane.get(f"The{axis}", 0)) >= lengths.get(axis, 1) for axis in "TCZ"):
-            pixels.remove(plane)
+        if any(plane.get(f"The{axis}", "0") not in numbers[axis] for axis in "TCZ"):
+            pixels.remove(plane)  # of those before a part was selected, or damaged
     for channel in pixels.findall("Channel"):
         channel.set("SamplesPerPixel", str(samples))
     order = "".join(axis for axis in reversed(axes) if axis in "TCZ")

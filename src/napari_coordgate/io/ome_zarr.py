@@ -34,6 +34,8 @@ from napari_coordgate.opening import check_claim
 _STORE_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NO_IMAGES = {"labels", "OME"}
 """Groups that are not images: masks, and metadata."""
+_MAX_DEPTH = 8
+"""Groups in groups; plates have wells with fields."""
 _OME_XML = "METADATA.ome.xml"
 
 _ORDER = "TCSZYX"
@@ -67,6 +69,8 @@ def zarr_scenes(path: Path) -> list[Scene]:
 
 def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
     """Images in a group of the store at a path; ``name`` is the path of the group in it."""
+    if name.count("/") >= _MAX_DEPTH:  # by links of folders, or paths of wells, to themselves
+        raise ImageError(f"{path} has groups that are nested too deeply; copy or export it again.")
     attributes = ome_attributes(group.attrs.asdict())
     if "multiscales" in attributes:
         yield Scene(name, partial(_read_image, path / name, group, attributes), path / name)
@@ -79,6 +83,8 @@ def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
                 yield from _scenes_of_group(path, node, child_name)
         except KeyError:
             yield missing_scene(child_name, path)
+        except ImageError:  # of the store as a whole
+            raise
         except Exception as error:  # one damaged well must not cost the plate
             yield unreadable_scene(child_name, path / child_name, error)
 

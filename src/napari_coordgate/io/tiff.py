@@ -721,10 +721,10 @@ def fill_levels(path: Path, layout: TiffLayout) -> None:
     if not layout.levels:
         return
     with tifffile.TiffFile(path) as tiff:
-        levels = [
-            np.memmap(path, level.dtype, "r+", level.dataoffset or 0, level.shape)
-            for level in tiff.series[0].levels
-        ]
+        levels = []
+        for level in tiff.series[0].levels:
+            assert level.dataoffset is not None  # they were created in one piece
+            levels.append(np.memmap(path, level.dtype, "r+", level.dataoffset, level.shape))
     for finer, coarser in itertools.pairwise(levels):
         _downsample(finer, coarser, layout)
         coarser.flush()

@@ -34,7 +34,7 @@ class TrustFinding(NamedTuple):
 
     Attributes
     ----------
-    subject : {"pixel size", "noise", "lens", "contradiction", "expected error"}
+    subject : {"pixel size", "noise", "lens", "contradiction", "expected error", "range"}
         What was looked at.
     color : {"green", "amber", "red"}
         Whether it is fine, doubtful, or wrong.

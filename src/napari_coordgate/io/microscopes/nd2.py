@@ -44,6 +44,8 @@ def nd2_scenes(path: Path) -> list[Scene]:
                 "export it as a plain stack first."
             )
         count = nd2.sizes.get("P", 1)
+        if count > path.stat().st_size:
+            raise ValueError("it has more positions than bytes")
         names = _position_names(nd2) or [""] * count
         return [
             Scene(names[position], partial(_read_position, path, position), path)
