@@ -1,21 +1,31 @@
-"""Latency of the event loop of the napari window during a training."""
+"""Latency of the event loop of the napari window during a training, and its longest turns.
 
+Run the second part alone: ``xvfb-run -a -s "-screen 0 1280x800x24" python -m benchmarks.window``.
+It opens each widget over a sample image, and takes the CPU time of the longest turn of the event
+loop, imports included. The results are in ``docs/measurements/window.md``.
+"""
+
+import argparse
+import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QAbstractEventDispatcher, QEventLoop, QTimer
 
 from benchmarks.figures import Figure
 from benchmarks.training import SAMPLE_LENS
 from napari_coordgate.optics import PSFField
-from napari_coordgate.widgets.contributions import nuclei_to_train_on
+from napari_coordgate.widgets.contributions import nuclei_blurred, nuclei_to_train_on
+from napari_coordgate.widgets.menu import PLUGIN
 from napari_coordgate.widgets.train import TrainWidget
 
 FRAME = (256, 256)
 TICK_MS = 10
+WIDGETS = ("CoordGate", "Lens PSF", "Deblur", "Train", "Gating maps", "Compare", "Batch deblur")
+MOST_MS = 200
 
 
 class Latency:
@@ -84,3 +94,72 @@ def measure(seconds: float = 60.0, idle_seconds: float = 5.0) -> list[Figure]:
             at_most=200,
         ),
     ]
+
+
+class Turns:
+    """CPU time of the longest turn of the event loop of the main thread, in ms."""
+
+    def __init__(self) -> None:
+        self.longest_ms, self._began = 0.0, time.thread_time()
+        dispatcher = QAbstractEventDispatcher.instance()
+        assert dispatcher is not None
+        dispatcher.awake.connect(self._begin)
+        dispatcher.aboutToBlock.connect(self._end)
+
+    def _begin(self) -> None:
+        self._began = time.thread_time()
+
+    def _end(self) -> None:
+        self.longest_ms = max(self.longest_ms, 1000 * (time.thread_time() - self._began))
+
+    def take(self) -> float:
+        """Longest turn since the last call."""
+        longest, self.longest_ms = self.longest_ms, 0.0
+        return longest
+
+
+def longest_turns(seconds: float = 6.0) -> dict[str, float]:
+    """Open each widget over a sample image; returns its longest turn, ms."""
+    viewer = napari.Viewer()
+    for pixels, options, _ in nuclei_blurred():
+        viewer.add_image(pixels, **options)
+    wait(3000)
+    turns, longest = Turns(), {}
+    for name in WIDGETS:
+        turns.take()
+        QTimer.singleShot(0, lambda n=name: viewer.window.add_plugin_dock_widget(PLUGIN, n, True))
+        wait(int(1000 * seconds))
+        longest[name] = turns.take()
+        viewer.window.remove_dock_widget("all")
+        wait(500)
+    viewer.close()
+    return longest
+
+
+def main() -> None:
+    """Write the longest turns."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.window", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("docs/measurements"))
+    folder = parser.parse_args().folder
+    longest = longest_turns()
+    (folder / "window.json").write_text(json.dumps(longest, indent=1) + "\n", encoding="utf-8")
+    rows = [
+        f"| {name} | {value:.0f} | {'yes' if value <= MOST_MS else 'no'} |"
+        for name, value in longest.items()
+    ]
+    lines = [
+        "# Longest turns of the event loop",
+        "",
+        "CPU time of the longest turn while a widget is opened and its first previews are drawn,",
+        "imports included; each is opened for the first time in one napari, from top to bottom.",
+        f"Target: {MOST_MS} ms. Made by `python -m benchmarks.window`.",
+        "",
+        "| widget | longest turn, ms | in target |",
+        "|---|---|---|",
+        *rows,
+    ]
+    (folder / "window.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -63,7 +63,7 @@ TRUST_TOOLTIP = (
     "that the image contradicts; and say whether the result can be trusted."
 )
 RECTANGLE_TOOLTIP = "Deblur the visible plane in a rectangle of a Shapes layer, to try settings."
-MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try on rectangle again."
+MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try a part again."
 NO_PART = "The image is resampled to the frame, so that no part of it can be tried: deblur it all."
 CHECK_LINES = 3
 """Lines of the check that are seen without scrolling."""
@@ -152,7 +152,7 @@ class DeblurWidget(JobWidget):
             "One letter per axis: T time, C channel, Z depth, Y height, X width, S color.",
         )
         self.origin = RoiOrigin(self.rows, lambda: position_px(self.image.value))
-        self.trust = QCheckBox("Show where it can be trusted")
+        self.trust = QCheckBox("Show where to trust it")
         self.add_row("", self.trust, TRUST_TOOLTIP)
         self.rows.addRow(self.note)
         self.form = SettingsForm(
@@ -164,7 +164,7 @@ class DeblurWidget(JobWidget):
         self.body.addStretch(1)
         self.fit = CheckLine(self, self.session.start)
         self.foot.addWidget(scrolled(CHECK_LINES, self.fit.label))
-        self.rectangle = QPushButton("Try on rectangle")
+        self.rectangle = QPushButton("Try a part")
         self.rectangle.setToolTip(RECTANGLE_TOOLTIP)
         self.bar.row.insertWidget(0, self.rectangle)
         self.foot.addWidget(self.bar)

@@ -170,6 +170,7 @@ class JobBar(QWidget):
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._layout, self.row = QVBoxLayout(self), QHBoxLayout()
         self._layout.setContentsMargins(0, 0, 0, 0)
+        self.row.setSpacing(3)
         for button in (self.run, self.pause, self.stop, self.cancel):
             self.row.addWidget(button)
         self._layout.addLayout(self.row)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_coordgate.config import Lens
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 IMAGE, LENS, DEBLUR, TRUST, MORE = range(5)
 NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
 DONE = "✓"
-WIDTH = 294
+WIDTH = 290
 """Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
-TAB_STYLE = "QTabBar::tab { padding: 4px 6px; min-width: 0; height: 18px; }"
+TAB_STYLE = "QTabBar::tab { padding: 4px 5px; min-width: 0; height: 18px; }"
 MORE_WIDGETS = {
     "Train": ("train:TrainWidget", "Train a model for your lens; worth it for many images."),
     "Gating maps": ("gating_maps:GatingMapsWidget", "See what a model learned of its lens."),
@@ -117,6 +117,10 @@ class CoordGateWidget(DockWidget):
             if isinstance(widget, DockWidget) and kind is not CoordGateWidget:
                 widget.reset_choices()
         self.refresh()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Take no more of the window's width than the forms need."""
+        return QSize(WIDTH, super().sizeHint().height())
 
     def go(self, step: int) -> None:
         """Show a step."""
