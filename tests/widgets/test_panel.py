@@ -37,6 +37,9 @@ def test_messages_have_the_words_of_the_window(qtbot: QtBot) -> None:
         "a has pixels of (0.1, 0.1) um, b of (0.2, 0.1) um; give the origin (origin, --origin)"
     )
     assert '0.1 µm, b of 0.2 x 0.1 µm; give the origin ("Top left pixel")' in bar.message.text()
+    bar.set_problem("measure the lens (calibrate), or use calibrate_focus (calibrate focus).")
+    place = '("Measure" in Lens PSF)'
+    assert bar.message.text() == f"measure the lens {place}, or use {place}."
 
 
 def test_a_note_is_as_high_as_its_text(qtbot: QtBot) -> None:

@@ -536,11 +536,15 @@ def problems_of(*forms: "SettingsForm | UnionForm") -> str:
 def in_words(text: str) -> str:
     """Message in which settings have their labels instead of the names of files and flags."""
     text = FLAG.sub(lambda found: f'("{label_of(found[1])}")', text)
+    text = COMMAND.sub('("Measure" in Lens PSF)', text)
+    text = re.sub(r"pass --axes (\w+)", r"set the axes to \1", text)
     text = PIXEL.sub(lambda found: " x ".join(dict.fromkeys(found.groups())) + " um", text)
     text = re.sub(r"(?<=\d) um\b", " µm", text)
     return _setting_names().sub(lambda found: _inner_label(found[0]), text)
 
 
+COMMAND = re.compile(r"(calibrate_\w+ )?\(calibrate( \w+)?\)")
+"""Command that measures a lens, as errors name it for Python and the command line."""
 PIXEL = re.compile(r"\(([\d.]+), ([\d.]+)\) um\b")
 """Size (y, x) of a pixel; a square one has one side."""
 FLAG = re.compile(r"\((\w+), --[\w-]+\)")
