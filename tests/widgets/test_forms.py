@@ -190,6 +190,9 @@ def test_units_and_descriptions_of_the_model_are_shown(qtbot: QtBot) -> None:
     tooltip = form.editors["wavelength_nm"].toolTip()
     assert "wavelength" in tooltip
     assert "Allowed: above 100 and below 3000." in tooltip
+    training = SettingsForm(TrainingConfig())
+    qtbot.addWidget(training)
+    assert not any("e+" in label.toolTip() for label in training.labels.values())
 
 
 def test_a_type_choice_shows_only_the_settings_of_that_type(qtbot: QtBot) -> None:
