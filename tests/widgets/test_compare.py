@@ -382,7 +382,7 @@ def test_deconvolution_needs_a_psf_field_and_models_do_not(
     viewer.window.add_dock_widget(widget, name="Compare")
     viewer.add_image(blurred, name="cells")
     assert widget.psf_field.value is None
-    assert "Choose a PSF field" in widget.bar.message.text()
+    assert "Choose a lens" in widget.bar.message.text()
     measured = Model(model.config, model.weights, model.frame_shape)
     session_of(viewer).models["measured"] = measured
     widget.methods.tick("measured")

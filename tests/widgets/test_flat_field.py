@@ -62,7 +62,7 @@ def computed(qtbot: QtBot, widget: LensPSFWidget) -> PSFField:
     click(widget.bar.run)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed", end.message
-    field: PSFField = widget.session.psf_fields["lens"]
+    field: PSFField = end.result
     return field
 
 
