@@ -322,7 +322,7 @@ def test_the_bar_shows_why_a_batch_cannot_start(
     pattern.clear()
     assert "Pattern: " in problem()
     session_of(viewer).models.clear()
-    assert "Choose a PSF field" in problem()  # for the universal network
+    assert "Choose a lens" in problem()  # for the universal network
     widget.method.box.setCurrentText("Model")
     assert "Choose a model" in problem()
 
@@ -413,7 +413,7 @@ def test_a_folder_is_deconvolved_with_a_psf_field_that_is_saved_first(
     widget = opened(viewer)
     widget.folder.value = folder
     widget.method.box.setCurrentText("Richardson-Lucy")
-    assert "Choose a PSF field" in widget.bar.message.text()
+    assert "Choose a lens" in widget.bar.message.text()
     widget.session.psf_fields["my lens"] = psf_field
     assert "save it first" in widget.bar.message.text()
     monkeypatch.setattr(

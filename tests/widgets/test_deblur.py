@@ -361,7 +361,7 @@ def test_an_image_is_deconvolved_with_a_psf_field_of_the_session(
     widget.session.models.clear()  # the PSF field of a model can be chosen as well
     widget.method.box.setCurrentText(method)
     assert not widget.bar.run.isEnabled()
-    assert "Choose a PSF field" in widget.bar.message.text()
+    assert "Choose a lens" in widget.bar.message.text()
     widget.session.psf_fields["my lens"] = psf_field
     form = widget.method.forms[method]
     assert form.isVisible() and not widget.method.model.isVisible()
