@@ -62,8 +62,8 @@ def computed(qtbot: QtBot, widget: LensPSFWidget) -> PSFField:
     click(widget.bar.run)
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed", end.message
-    field: PSFField = end.result
-    return field
+    assert isinstance(end.result, PSFField)
+    return end.result
 
 
 def assert_is_the_gain(psf_field: PSFField, tolerance: float) -> None:
