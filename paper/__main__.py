@@ -10,6 +10,7 @@ import typer
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io.locks import lock_folder
 
 DOCS = Path(__file__).parents[1] / "docs"
 HELP = """\
@@ -69,7 +70,8 @@ def main(
         options["test"] = test if images else samples / "test"
     folder = output or Path(f"paper-{figure}")
     run_events = import_module(f"paper.{figure}").run_events  # only now: torch takes seconds
-    with cancel_on_signal() as cancel:
+    taken = f"Another process writes to {folder}; wait until it ends, or choose another folder."
+    with lock_folder(folder, taken), cancel_on_signal() as cancel:
         follow(run_events(folder, scale, cancel, **options))
     typer.echo(f"Wrote {folder / figure}.json and {folder / figure}.png.")
 

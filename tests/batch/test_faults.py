@@ -19,12 +19,12 @@ import pytest
 from filelock import FileLock
 
 from napari_coordgate.batch import BatchSummary, deblur_folder
-from napari_coordgate.batch.folder import LOCK_NAME
 from napari_coordgate.config import BatchConfig, BatchRuntime, OutputFormat
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event, FileChanged
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import files, read_image
+from napari_coordgate.io.locks import LOCK_NAME
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World

@@ -6,16 +6,20 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
+from filelock import FileLock
 
 from napari_coordgate.batch import BatchSummary, deblur_folder, deblur_folder_events
+from napari_coordgate.batch.identity import note_made
+from napari_coordgate.batch.report import Report, TaskResult
 from napari_coordgate.batch.sources import REPORT_NAME
-from napari_coordgate.batch.worker import config_hash
+from napari_coordgate.batch.worker import config_hash, with_output_stat
 from napari_coordgate.config import (
     BatchConfig,
     BatchRuntime,
@@ -36,6 +40,7 @@ from napari_coordgate.events import Event, FileChanged, Progress, run as run_eve
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.files import file_hash
+from napari_coordgate.io.locks import LOCK_NAME
 from napari_coordgate.optics import PSFField
 from tests.calibration.scenes import LENS, photographed, texture
 
@@ -213,6 +218,55 @@ def test_only_results_of_the_batch_are_overwritten(world: World) -> None:
     assert len(run(world, overwrite=True).done) == 4
     assert mine.read_bytes() != b"mine"
     assert len(run(world).up_to_date) == 4
+
+
+def interrupted(world: World) -> Path:
+    """Make the report that of a batch that was killed; return the target of a.tif."""
+    run(world, config=FLOAT32.model_copy(update={"pattern": "a.tif"}))
+    report, target = world.output / REPORT_NAME, world.output / "a.ome.tif"
+    report.write_text("".join(report.read_text().splitlines(keepends=True)[:2]))
+    return target
+
+
+def test_what_is_not_provably_ours_after_a_kill_is_not_ours(world: World) -> None:
+    target = interrupted(world)
+    result = target.read_bytes()
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+    assert target.read_bytes() == result
+    # Nor is a file that the killed run was to overwrite.
+    with closing(Report(world.output / REPORT_NAME)) as report:
+        running = TaskResult(world.folder.resolve() / "a.tif", "running", target.resolve())
+        report.append(world.folder.resolve(), with_output_stat(running))
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+
+
+def test_a_result_that_got_its_name_before_a_kill_is_done(world: World) -> None:
+    target = interrupted(world)
+    note_made(target, target)
+    assert names(run(world).up_to_date, world.folder) == ["a.tif"]
+    assert len(run(world).up_to_date) == 4
+    assert not list(world.output.rglob(".napari-coordgate-*"))
+    target.write_bytes(b"mine")
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+
+
+def test_batches_in_nested_folders_are_refused(world: World) -> None:
+    plate = world._replace(folder=world.folder / "plate 1", output=world.output / "plate 1")
+    for held, refused in ((world, plate), (plate, world)):
+        held.output.mkdir(parents=True, exist_ok=True)
+        with (
+            FileLock(held.output / LOCK_NAME),
+            pytest.raises(OutputError, match="Another batch writes to"),
+        ):
+            run(refused)
+    assert not run(plate).failed
+
+
+def test_a_name_that_is_too_long_for_a_result_costs_one_file(world: World) -> None:
+    world.write(f"{'n' * 248}.tif")
+    for options in ({}, {"overwrite": True}):
+        (failed,) = run(world, **options).failed
+        assert "name too long" in failed.message
 
 
 def test_a_file_at_the_target_of_a_failed_file_is_not_overwritten(world: World) -> None:

@@ -1,6 +1,7 @@
 """The report survives any end of a run, and reports of older versions are read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_a_failure_hides_an_interrupted_run_that_replaced_nothing(tmp_path: Path
         "a.tif", "running", tmp_path / "a.ome.tif", output_size=3, output_modified_ns=4
     )
     write(path, replacing, failed)
+    assert read_report(path)["a.tif"] == failed  # it was to replace a file that is not ours
+    write(path, replace(replacing, status="done"), replacing, failed)
     assert read_report(path)["a.tif"] == replacing
 
 

@@ -120,3 +120,19 @@ def test_a_change_in_an_image_that_is_a_folder_is_detected(tmp_path: Path) -> No
     piece.write_bytes(np.ones(8).tobytes())
     assert size_and_mtime(tmp_path / "a.zarr") != before
     assert size_and_mtime(tmp_path / "missing") == (0, 0)
+
+
+def test_a_folder_that_may_not_be_entered_costs_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lost+found").mkdir()
+    np.save(tmp_path / "a.npy", np.zeros((4, 4)))
+
+    def forbidden(path: Path) -> bool:  # root may enter any folder
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return False
+
+    monkeypatch.setattr("napari_coordgate.batch.sources.is_zarr", forbidden)
+    (source,) = find_sources(tmp_path, "*", tmp_path / "out")
+    assert source.name == "a.npy"

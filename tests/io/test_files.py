@@ -258,7 +258,7 @@ def test_a_folder_that_is_replaced_exists_at_every_moment(
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert not target.exists()
-    assert len(remove_stale_temp_files([target])) == 1
+    assert len(remove_stale_temp_files([tmp_path])) == 1
     assert list(tmp_path.iterdir()) == [target]
     assert (target / "part").read_text() == "before"
 
@@ -270,13 +270,33 @@ def test_stale_temporary_files_and_folders_are_removed(tmp_path: Path) -> None:
     ]
     folder_with(tmp_path / "b", "new")
     (tmp_path / ".napari-coordgate-notes").touch()
-    assert (
-        remove_stale_temp_files([tmp_path / "c", tmp_path / "a.zarr", tmp_path / "gone" / "b"])
-        == []
-    )
-    assert remove_stale_temp_files([tmp_path / "deeper" / "a.zarr", tmp_path / "b"]) == stale
+    assert remove_stale_temp_files([tmp_path / "deeper", tmp_path / "gone"]) == stale[:1]
+    assert remove_stale_temp_files([tmp_path]) == stale[1:]
+    with atomic_write(tmp_path / "c"):
+        assert remove_stale_temp_files([tmp_path]) == []  # it is of a living process
+    (tmp_path / "c").unlink()
     names = {path.name for path in tmp_path.rglob("*")}
     assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        with atomic_write(tmp_path / "a.tif"):
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_write(tmp_path / "b.tif"):
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "b.tif"]
+
+
+def test_a_file_keeps_the_mode_of_the_one_it_replaces(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.touch(0o640)
+    with atomic_write(target, overwrite=True):
+        pass
+    assert target.stat().st_mode & 0o777 == 0o640
 
 
 def folder_with(path: Path, text: str) -> Path:

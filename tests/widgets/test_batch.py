@@ -15,11 +15,11 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_coordgate.batch import BatchSummary
-from napari_coordgate.batch.folder import LOCK_NAME
 from napari_coordgate.deconvolution import richardson_lucy
 from napari_coordgate.events import Event, FileChanged, Stopwatch
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
+from napari_coordgate.io.locks import LOCK_NAME
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.batch import BatchWidget

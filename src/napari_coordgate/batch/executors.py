@@ -109,7 +109,6 @@ class _DaskExecutor:
         self._client = client
         self._pool = client.get_executor(pure=False)
         self._threads = threads
-        self._run_id = secrets.token_hex(4)
         self._topic = f"napari-coordgate-{secrets.token_hex(16)}"
         self._cancel = Event(self._topic, client=client)
         client.subscribe_topic(self._topic, self._on_message)
@@ -126,7 +125,7 @@ class _DaskExecutor:
         return 2 * max(1, sum(threads.values()))
 
     def submit(self, task: Task) -> "Future[TaskResult]":
-        task = replace(task, threads=self._threads, run_id=self._run_id)
+        task = replace(task, threads=self._threads)
         future: Future[TaskResult] = self._pool.submit(_deblur_on_worker, task, self._topic)
         return future
 

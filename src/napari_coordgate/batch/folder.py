@@ -1,19 +1,28 @@
 """Deblur all images of a folder."""
 
+import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_coordgate.batch.identity import is_made, remove_notes
 from napari_coordgate.batch.planning import plan_files
-from napari_coordgate.batch.report import Report, read_report
+from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.batch.scenes import split_scenes
 from napari_coordgate.batch.scheduling import BatchRun
 from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX, find_sources, is_one_image
-from napari_coordgate.batch.worker import Batch, config_hash, method_files, universal_weights
+from napari_coordgate.batch.worker import (
+    Batch,
+    Task,
+    config_hash,
+    method_files,
+    universal_weights,
+    with_output_stat,
+)
 from napari_coordgate.config import (
     BatchConfig,
     BatchRuntime,
@@ -34,14 +43,13 @@ from napari_coordgate.io.files import (
     name_and_hash,
     remove_stale_temp_files,
 )
-from napari_coordgate.io.locks import acquire_lock
+from napari_coordgate.io.locks import LOCK_NAME, acquire_lock, is_locked
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 from napari_coordgate.universal_model import UniversalModel
 from napari_coordgate.version import __version__
 
 DEFAULTS, DEFAULT_RUNTIME = BatchConfig(), BatchRuntime()
-LOCK_NAME = ".napari-coordgate.lock"
 
 
 @dataclass(frozen=True)
@@ -313,16 +321,41 @@ def deblur_folder_events(
     )
     with _locked(output):
         history = read_report(output / REPORT_NAME, SUFFIX[config.format])
-        remove_stale_temp_files(
-            result.output for result in history.values() if result.output is not None
-        )
-        plan = plan_files(batch, sources, history, overwrite)
+        made = _made_before_a_kill(folder, history)
+        plan = plan_files(batch, sources, history | made, overwrite)
         with closing(Report(output / REPORT_NAME)) as report:
             files = _files_of(method, methods, config)
             report.append_run(folder, files, _given_settings(config, runtime), __version__)
+            for result in made.values():
+                report.append(folder, result)
+            _clean(folder, history, plan)
             batch_run = BatchRun(batch, report, cancel)
             yield from batch_run.events(plan)
     return BatchSummary(tuple(batch_run.results), report.path, stopwatch.seconds)
+
+
+def _made_before_a_kill(folder: Path, history: Mapping[str, TaskResult]) -> dict[str, TaskResult]:
+    """Results that got their names just before a batch was killed, now as done."""
+    return {
+        key: with_output_stat(replace(result, status="done"))
+        for key, result in history.items()
+        if result.status == "running"
+        and result.source.is_relative_to(folder)
+        and result.output is not None
+        and is_made(result.output)
+    }
+
+
+def _clean(
+    folder: Path, history: Mapping[str, TaskResult], plan: Sequence[Task | TaskResult]
+) -> None:
+    """Remove what a killed batch left: temporary files, and notes that are in the report now."""
+    own = [result for result in history.values() if result.source.is_relative_to(folder)]
+    results = [*own, *(file for file in plan if isinstance(file, TaskResult))]
+    targets = {result.output for result in results if result.output is not None}
+    targets |= {file.target for file in plan if isinstance(file, Task)}
+    remove_stale_temp_files({target.parent for target in targets})
+    remove_notes(targets)
 
 
 def _check_apart(output: Path, folder: Path) -> None:
@@ -408,6 +441,22 @@ def _locked(output: Path) -> Iterator[None]:
         f"Another batch writes to {output}; wait until it ends, or choose another folder.",
     )
     try:
+        _check_not_nested(output)
         yield
     finally:
         held.release()
+
+
+def _check_not_nested(output: Path) -> None:
+    """Raise OutputError if a batch writes to a folder above or below; the lock is held already."""
+    found = [above / LOCK_NAME for above in output.parents]
+    for folder, names, files in os.walk(output):
+        names[:] = [name for name in names if not name.lower().endswith(".zarr")]
+        if LOCK_NAME in files and Path(folder) != output:
+            found.append(Path(folder, LOCK_NAME))
+    for lock in found:
+        if is_locked(lock):
+            raise OutputError(
+                f"Another batch writes to {lock.parent}; wait until it ends, or choose a folder "
+                f"that is not in it, nor above it."
+            )

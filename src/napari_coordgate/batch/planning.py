@@ -48,12 +48,20 @@ def plan_files(
             message = "The file name does not have the suffix of an image."
             return batch.result(source, None, "skipped", message=message)
         task = Task(batch, source, batch.output / targets[source.key], replace=overwrite)
+        task.target.exists()  # raises if it can never be
         if _identity(task.target) in known:  # behind a link or mount
             message = f"{task.target} is one of the images; choose another output folder."
             return task.result("failed", message=message)
         return task if overwrite else _plan_without_overwriting(task, history.get(source.key))
 
-    return [plan(source) for source in sources]
+    def plan_or_fail(source: Source) -> Task | TaskResult:
+        try:
+            return plan(source)
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            message = f"{source.path}: {(error.strerror or str(error)).lower()}; rename or move it."
+            return batch.result(source, None, "failed", message=message)
+
+    return [plan_or_fail(source) for source in sources]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -100,12 +108,14 @@ def _plan_without_overwriting(task: Task, earlier: TaskResult | None) -> Task | 
         # Without hard links a name is reserved by an empty file just before the result is moved.
         return replace(task, replace=True)
     advice = "move it, choose another output folder, or overwrite results (overwrite, --overwrite)"
-    if earlier is None or earlier.status == "failed":
+    is_unchanged = earlier is not None and (size, modified_ns) == (
+        earlier.output_size,
+        earlier.output_modified_ns,
+    )
+    if earlier is None or (earlier.status != "done" and not is_unchanged):
         message = f"{target} already exists and was not written by a batch; {advice}."
         return task.result("failed", message=message)
-    is_unchanged = (size, modified_ns) == (earlier.output_size, earlier.output_modified_ns)
-    # An interrupted run noted what existed before: if that is gone, the new result is complete.
-    is_complete = is_unchanged if earlier.status == "done" else not is_unchanged
+    is_complete = is_unchanged and earlier.status == "done"
     same_source = (earlier.size, earlier.modified_ns) == (source.size, source.modified_ns)
     is_same = is_complete and same_source and earlier.config_hash == task.batch.config_hash
     if is_same and _lacks_trust(task, earlier):

@@ -205,13 +205,24 @@ def _check_not_linked(path: Path) -> None:
 
 
 def _update(results: dict[str, TaskResult], name: str, result: TaskResult) -> None:
-    """Let a line replace an earlier one, unless a failure follows a run that left a result."""
+    """Let a line replace an earlier one, unless a failure follows a run that left a result.
+
+    What a run was to replace is ours only if an earlier line says so: it may be a user's own file
+    that was to be overwritten.
+    """
     earlier = results.get(name)
+    if result.status == "running" and (earlier is None or _output(earlier) != _output(result)):
+        result = replace(result, output_size=None, output_modified_ns=None)
     has_output = earlier is not None and (
         earlier.status == "done" or earlier.output_size is not None
     )
     if result.status != "failed" or not has_output:
         results[name] = result
+
+
+def _output(result: TaskResult) -> tuple[object, ...]:
+    """Identity of a result."""
+    return result.output, result.output_size, result.output_modified_ns
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from queue import Empty
 
 from napari_coordgate.batch.executors import Executor, open_executor
+from napari_coordgate.batch.identity import remove_notes
 from napari_coordgate.batch.planning import check_disk_space
 from napari_coordgate.batch.report import Report, TaskResult
 from napari_coordgate.batch.trust import wants_trust
@@ -145,8 +146,9 @@ class BatchRun:
             with open_executor(self._batch.runtime) as executor:
                 yield from self._run(tasks, executor, stopwatch)
         finally:
-            # Left by workers that were killed, and the markers of finished files.
-            remove_stale_temp_files(task.target for task in tasks)
+            # Left by workers that were killed, and the notes about finished files.
+            remove_stale_temp_files({task.target.parent for task in tasks})
+            remove_notes(task.target for task in tasks)
 
     def _run(
         self, tasks: Sequence[Task], executor: Executor, stopwatch: Stopwatch

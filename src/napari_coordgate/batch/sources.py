@@ -151,12 +151,16 @@ def _walk(folder: Path, exclude: Path) -> Iterator[tuple[Path, str]]:
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         for name in list(folders):
             path = Path(parent, name)
-            is_output = path.resolve() == exclude or (path / REPORT_NAME).exists()
+            try:
+                is_output = path.resolve() == exclude or (path / REPORT_NAME).exists()
+                is_store = path.suffix.lower() == ".zarr" or is_zarr(path)
+            except OSError:
+                continue  # to be entered, which says why it cannot be
             if name.startswith(".") or is_output:
                 folders.remove(name)
             elif path.is_symlink():
                 yield path, "it is a link to a folder, and such links are not followed"
-            elif path.suffix.lower() == ".zarr" or is_zarr(path):
+            elif is_store:
                 folders.remove(name)
                 yield path, ""
         yield from ((Path(parent, name), "") for name in files if not name.startswith("."))

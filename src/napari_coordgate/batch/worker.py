@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
 
+from napari_coordgate.batch.identity import is_made, note_made
 from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime
 from napari_coordgate.batch.trust import TrustFigures, assess_file, wants_trust
@@ -51,7 +52,7 @@ from napari_coordgate.io import (
     plane_indices,
     subsample,
 )
-from napari_coordgate.io.files import file_hash, temporary_path
+from napari_coordgate.io.files import file_hash
 from napari_coordgate.io.image import color_warning
 from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.io.ome_xml_writing import OME_TYPES
@@ -131,7 +132,6 @@ class Task:
 
     `replace` allows to overwrite an earlier result. If several workers share a file, `part`
     numbers its tasks, `planes` selects the planes of this one, and `out` is the array to fill.
-    `run_id` names the run if its workers may be killed and their tasks given to others.
     """
 
     batch: Batch
@@ -142,18 +142,11 @@ class Task:
     planes: slice = field(default_factory=lambda: slice(None))
     out: Any = None
     threads: int | None = None
-    run_id: str = ""
-
-    @property
-    def done_marker(self) -> Path:
-        """File whose existence says that this run has written the result."""
-        return temporary_path(self.target, self.run_id)
 
     @property
     def is_done(self) -> bool:
         """Whether another worker of this run has written the result."""
-        is_whole_file = bool(self.run_id) and self.out is None
-        return is_whole_file and self.done_marker.exists() and self.target.exists()
+        return self.out is None and is_made(self.target)
 
     def result(self, status: FileStatus, **values: Any) -> TaskResult:
         """Status of the file."""
@@ -303,6 +296,7 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
         chunk=chunk,
         overwrite=task.replace,
         compression=config.compression,
+        on_complete=partial(note_made, task.target),
     )
     with file as out:
         yield out
@@ -311,8 +305,6 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
                 f"{source.path} was changed while the batch ran; start the batch again when the "
                 "file is complete."
             )
-        if task.run_id:
-            task.done_marker.touch()
 
 
 def _check_storable(task: Task, dtype: np.dtype[Any]) -> None:

@@ -28,7 +28,6 @@ from napari_coordgate.events import Event, Progress, pluralize
 from napari_coordgate.io.files import (
     check_not_exists,
     last_checkpoint_path,
-    remove_stale_temp_files,
 )
 from napari_coordgate.model import Model, is_universal
 from napari_coordgate.optics import PSFField
@@ -205,7 +204,6 @@ def _with_settings(
             return model, steps
         if not written and isinstance(event, Progress) and event.stage in TRAINING_STAGES:
             path = settings_path(output)
-            remove_stale_temp_files([path])
             write_settings(path, settings, replaced)
             written = True
         if isinstance(event, Progress) and event.stage == "training":

@@ -17,6 +17,7 @@ from napari_coordgate.config import ComparisonConfig, Method
 from napari_coordgate.errors import OutputError, format_validation_error
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.files import atomic_write, check_writable
+from napari_coordgate.io.locks import LOCK_NAME
 from napari_coordgate.opening import read_file
 from napari_coordgate.version import __version__
 
@@ -203,7 +204,7 @@ def check_folder(folder: Path) -> None:
     """Raise `OutputError` unless a folder is new, empty, or a comparison that can be resumed."""
     if (folder / SUMMARY).exists():
         Comparison.load(folder)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(file.name != LOCK_NAME for file in folder.iterdir()):
         raise OutputError(
             f"{folder} is not empty and contains no comparison; choose another folder."
         )

@@ -45,6 +45,7 @@ from napari_coordgate.devices import resolve_device
 from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Progress, Stopwatch, pluralize, run
 from napari_coordgate.io.files import atomic_write, check_not_exists, last_checkpoint_path
+from napari_coordgate.io.locks import lock_folder
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField, as_psf_field
 from napari_coordgate.training import adapt_events, train_events
@@ -184,15 +185,18 @@ def compare_events(
     psf_field = as_psf_field(psf_field)
     check_methods(methods)
     resolve_device(runtime.device)
-    files.check_folder(Path(output))
-    split = yield from split_images(images, test, config, cancel)
-    _, pairs = yield from prepare_pairs(
-        pairs_config(config), split.training, psf_field, None, split.test, cancel
-    )
-    assert isinstance(pairs, SimulatedPairs)
-    tests = TestSet(pairs, config.test_images)
-    context = ComparisonContext(config, runtime, psf_field, split, tests, Path(output), cancel)
-    return (yield from _Job(methods, context).events())
+    output = Path(output)
+    files.check_folder(output)
+    taken = f"Another comparison writes to {output}; wait until it ends, or choose another folder."
+    with lock_folder(output, taken):
+        split = yield from split_images(images, test, config, cancel)
+        _, pairs = yield from prepare_pairs(
+            pairs_config(config), split.training, psf_field, None, split.test, cancel
+        )
+        assert isinstance(pairs, SimulatedPairs)
+        tests = TestSet(pairs, config.test_images)
+        context = ComparisonContext(config, runtime, psf_field, split, tests, output, cancel)
+        return (yield from _Job(methods, context).events())
 
 
 class _Job:

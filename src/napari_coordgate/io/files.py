@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ _MAX_NAME_END = 40
 _TEMPORARY_NAME = re.compile(r"\.napari-coordgate-[0-9a-f]{8}-(?P<end>.+)", re.DOTALL)
 _BACKUP_NAME = re.compile(r"\.napari-coordgate-old-(?P<end>.+)", re.DOTALL)
 """Name of a folder while it is replaced."""
+_cleaned: set[Path] = set()
+"""Folders from which this process has removed what killed processes left."""
 
 
 def check_not_exists(
@@ -89,29 +91,37 @@ def last_checkpoint_path(output: str | Path) -> Path:
 
 @contextmanager
 def atomic_write(
-    path: str | Path, overwrite: bool = False, *, folder: bool = False
+    path: str | Path,
+    overwrite: bool = False,
+    *,
+    folder: bool = False,
+    on_complete: Callable[[Path], object] = bool,
 ) -> Iterator[Path]:
     """Write a file (or folder) that appears under its name only when it is complete.
 
     The context gets an empty hidden file or folder beside the target, with the same suffix. At
     the end it is flushed to disk and renamed; if the body raises, it is removed and the target is
-    unchanged. Missing parent folders are created. Raises OutputError if the target exists and
-    ``overwrite`` is False, even if it was created in the meantime, or if it cannot be written.
+    unchanged. ``on_complete`` is called with it before it is renamed. A file keeps the mode of the
+    one that it replaces. Missing parent folders are created; what killed processes left in the
+    folder is removed once. Raises OutputError if the target exists and ``overwrite`` is False,
+    even if it was created in the meantime, or if it cannot be written.
     """
-    path = Path(path)
-    temporary = temporary_path(path, secrets.token_hex(4))
+    path, temporary, held = Path(path), Path(), None
     try:
         check_not_exists([path], overwrite)
         _check_kind(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            temporary.mkdir()
-        else:
-            temporary.touch(exist_ok=False)
+        if path.parent.absolute() not in _cleaned:
+            _cleaned.add(path.parent.absolute())
+            remove_stale_temp_files([path.parent])
+        temporary, held = _create_temporary(path, folder)
         yield temporary
         for written in temporary.rglob("*") if folder else [temporary]:
             if written.is_file():
                 _sync(written)
+        if overwrite and not folder and path.exists():
+            shutil.copymode(path, temporary)
+        on_complete(temporary)
         if folder:
             _rename_folder(temporary, path, overwrite)
         elif overwrite:
@@ -123,7 +133,9 @@ def atomic_write(
             raise
         raise _write_error(path, error) from error
     finally:
-        _remove(temporary)
+        if temporary.name:
+            _remove(temporary)
+        _unlock(held)
 
 
 def file_hash(path: Path) -> str:
@@ -137,32 +149,23 @@ def name_and_hash(path: Path) -> str:
     return f"{path.name} (sha256 {file_hash(path)})"
 
 
-def temporary_path(target: Path, token: str) -> Path:
-    """Hidden name beside a target, with its suffixes and a token of eight hexadecimal digits."""
-    return target.with_name(f".napari-coordgate-{token}-{target.name[-_MAX_NAME_END:]}")
+def remove_stale_temp_files(folders: Iterable[str | Path]) -> list[Path]:
+    """Remove temporary files that killed processes left in folders; returns the removed paths.
 
-
-def remove_stale_temp_files(targets: Iterable[str | Path]) -> list[Path]:
-    """Remove temporary files of targets that a killed process left; returns the removed paths.
-
-    The caller must hold the lock of the targets. A folder that was about to be replaced gets its
-    name back.
+    Those of living processes are locked. A folder that was about to be replaced gets its name
+    back.
     """
-    ends: dict[Path, set[str]] = {}
-    for target in map(Path, targets):
-        ends.setdefault(target.parent, set()).add(target.name[-_MAX_NAME_END:])
     removed = []
-    for folder, name_ends in ends.items():
-        for path in _list_folder(folder):
-            backup = _BACKUP_NAME.fullmatch(path.name)
-            match = backup or _TEMPORARY_NAME.fullmatch(path.name)
-            if match is None or match["end"][-_MAX_NAME_END:] not in name_ends:
-                continue
-            if backup and not os.path.lexists(path.with_name(backup["end"])):
-                path.rename(path.with_name(backup["end"]))
-                continue
+    for path in [path for folder in set(folders) for path in _list_folder(Path(folder))]:
+        backup = _BACKUP_NAME.fullmatch(path.name)
+        if not (backup or _TEMPORARY_NAME.fullmatch(path.name)) or (held := _lock(path)) is None:
+            continue
+        if backup and not os.path.lexists(path.with_name(backup["end"])):
+            path.rename(path.with_name(backup["end"]))
+        else:
             _remove(path)
             removed.append(path)
+        _unlock(held)
     return removed
 
 
@@ -193,6 +196,44 @@ def allocate(descriptor: int, size: int) -> None:
     """Allocate ``size`` bytes for an open file on Linux; OSError if the disk is full."""
     if sys.platform == "linux":
         os.posix_fallocate(descriptor, 0, size)
+
+
+def _create_temporary(target: Path, folder: bool) -> tuple[Path, int | None]:
+    """Create a hidden file or folder beside a target, with its suffixes, and lock it."""
+    end = target.name[-_MAX_NAME_END:]
+    while True:
+        path = target.with_name(f".napari-coordgate-{secrets.token_hex(4)}-{end}")
+        if folder:
+            path.mkdir()
+        else:
+            path.touch(exist_ok=False)
+        held = _lock(path)
+        if path.exists():  # else another process took it for one that was left
+            return path, held
+        _unlock(held)
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file or folder for as long as this process lives; None if that is impossible."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def _check_kind(path: Path, folder: bool) -> None:
@@ -239,16 +280,19 @@ def _rename_exclusively(temporary: Path, path: Path) -> None:
 
 def _rename_folder(temporary: Path, path: Path, overwrite: bool) -> None:
     """Rename a folder; one that it replaces is kept under a backup name until this is done."""
-    backup = path.with_name(f".napari-coordgate-old-{path.name}")
+    backup, held = path.with_name(f".napari-coordgate-old-{path.name}"), None
     try:
         if overwrite and os.path.lexists(path):
             _remove(backup)
+            held = _lock(path)
             path.rename(backup)
         temporary.rename(path)  # fails if the name exists, except as an empty folder
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise OutputError(f"{path} already exists; {_OUTPUT_EXISTS_HINT}.") from error
         raise
+    finally:
+        _unlock(held)
     _remove(backup)
 
 

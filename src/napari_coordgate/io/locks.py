@@ -3,11 +3,16 @@
 import getpass
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from napari_coordgate.errors import OutputError
+
+LOCK_NAME = ".napari-coordgate.lock"
+"""File in a folder that one process at a time writes to."""
 
 _slots: dict[str, tuple[int, FileLock | None]] = {}
 """Slots that this process holds, by kind, with their locks."""
@@ -24,6 +29,34 @@ def acquire_lock(path: Path, message: str) -> FileLock:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"Cannot write {path}: {reason}; choose another folder.") from error
     return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process, or other code of this one, holds the lock of an existing file."""
+    if not path.is_file():
+        return False
+    try:
+        acquire_lock(path, "").release()
+    except OutputError as error:
+        return not str(error)
+    return False
+
+
+@contextmanager
+def lock_folder(folder: Path, message: str) -> Iterator[None]:
+    """Lock a folder, made if missing and left only if it is used; raises as `acquire_lock` does."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    held = acquire_lock(folder / LOCK_NAME, message)
+    try:
+        yield
+    finally:
+        # Removed before it is released, or others would hold a lock that is then removed.
+        Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def acquire_slot(kind: str, count: int) -> int:

@@ -21,6 +21,8 @@ from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
 from napari_coordgate.io.png_jpeg import to_png
 from napari_coordgate.io.tiff import TiffLayout, create_tiff, fill_levels, tiff_layout, write_tiff
 
+Target = Callable[[], AbstractContextManager[Path]]
+"""Function that creates the temporary file of a result, which gets its name at the end."""
 _BAND_ROWS = 1024
 """Rows that are copied at a time."""
 
@@ -104,19 +106,23 @@ def create_image(
     chunk: tuple[int, int] | None = None,
     overwrite: bool = False,
     compression: Compression = "auto",
+    on_complete: Callable[[Path], object] = bool,
 ) -> Iterator[WritablePixelArray]:
     """Create an image file (TIFF, OME-Zarr or .npy) of zeros, to be filled window by window.
 
     Axes and metadata are those of ``like``, and so are shape and type by default. ``chunk`` is
     the (height, width) of the windows, which OME-Zarr uses as chunks. The file appears when the
     context ends; it may be larger than memory. Until then, a compressed TIFF needs the space of an
-    uncompressed one, too. Raises OutputError as `write_image` does.
+    uncompressed one, too. ``on_complete`` is called with the complete file before it appears.
+    Raises OutputError as `write_image` does.
     """
     path, shape = Path(path), shape or like.data.shape
     dtype = np.dtype(like.data.dtype if dtype is None else dtype).newbyteorder("=")
     check_axes(like.axes, shape, str(path))
     _check_compression(path, compression)
-    with _created(path, like, shape, dtype, chunk, overwrite, compression) as array:
+    is_folder = path.suffix.lower() == ".zarr"
+    target = partial(atomic_write, path, overwrite, folder=is_folder, on_complete=on_complete)
+    with _created(path, like, shape, dtype, chunk, target, compression) as array:
         yield array
 
 
@@ -126,22 +132,22 @@ def _created(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
-    overwrite: bool,
+    target: Target,
     compression: Compression,
 ) -> AbstractContextManager[WritablePixelArray]:
     """Context of a file of zeros, in the format of ``path``."""
     match path.suffix.lower():
         case ".zarr":
-            return _create_zarr(path, like, shape, dtype, chunk, overwrite, compression)
+            return _create_zarr(path, like, shape, dtype, chunk, target, compression)
         case ".npy":
             create = partial(open_memmap, mode="w+", dtype=dtype, shape=shape)
-            return _create_mapped(path, create, overwrite)
+            return _create_mapped(create, target)
         case ".tif" | ".tiff" if dtype.kind != "b":
             layout = tiff_layout(path, shape, dtype, like.axes, like.metadata, compression)
             if "compression" in layout.options:
-                return _create_compressed(path, shape, dtype, layout, overwrite)
+                return _create_compressed(shape, dtype, layout, target)
             create = partial(create_tiff, shape=shape, dtype=dtype, layout=layout)
-            return _create_mapped(path, create, overwrite, partial(fill_levels, layout=layout))
+            return _create_mapped(create, target, partial(fill_levels, layout=layout))
         case ".tif" | ".tiff" | ".png":
             raise OutputError(
                 f"Cannot write {path} window by window: it packs {dtype.name} pixels; choose .npy."
@@ -151,13 +157,12 @@ def _created(
 
 @contextmanager
 def _create_mapped(
-    path: Path,
     create: Callable[[Path], np.memmap[Any, Any]],
-    overwrite: bool,
+    target: Target,
     finish: Callable[[Path], object] = bool,
 ) -> Iterator[WritablePixelArray]:
     """Create a file as a memory map."""
-    with atomic_write(path, overwrite) as temporary:
+    with target() as temporary:
         array = create(temporary)
         preallocate(temporary)
         yield array
@@ -167,10 +172,10 @@ def _create_mapped(
 
 @contextmanager
 def _create_compressed(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], layout: TiffLayout, overwrite: bool
+    shape: tuple[int, ...], dtype: np.dtype[Any], layout: TiffLayout, target: Target
 ) -> Iterator[WritablePixelArray]:
     """Create a compressed TIFF file, which is written from a scratch file at the end."""
-    with atomic_write(path, overwrite) as temporary:
+    with target() as temporary:
         array = scratch_array(temporary.parent, shape, dtype)
         yield array
         write_tiff(temporary, array, layout)
@@ -183,14 +188,14 @@ def _create_zarr(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunk: tuple[int, int] | None,
-    overwrite: bool,
+    target: Target,
     compression: Compression,
 ) -> Iterator[WritablePixelArray]:
     """Create a zarr store."""
     layout = zarr_layout(path, dtype, like.axes)
     if path.is_dir() and not is_zarr(path):
         raise OutputError(f"Cannot write {path}: it is a folder of other files; move it away.")
-    with atomic_write(path, overwrite, folder=True) as temporary:
+    with target() as temporary:
         check_disk_space(temporary, math.prod(shape) * dtype.itemsize)
         with create_ome_zarr(
             temporary, shape, dtype, layout, like.metadata, chunk, compression

@@ -140,7 +140,7 @@ class TrainingFiles:
             path,
             f"Another training is writing {self.best}; wait until it ends, or choose another name.",
         )
-        remove_stale_temp_files([self.best, self.last])
+        remove_stale_temp_files([self.best.parent])
 
     def load_last(self) -> Checkpoint:
         """Checkpoint to resume from, which can be replaced."""
