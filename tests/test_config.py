@@ -511,3 +511,23 @@ def test_methods_of_older_files_load(file: Path) -> None:
     with pytest.warns(FutureWarning, match="now called 'model'"):
         settings = load_settings(ComparisonFile, file)
     assert settings.methods == (ModelMethod(name="A", model=Path("a.safetensors")),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "na: !!int ''",
+        "na: !!bool x",
+        "na: !!timestamp x",
+        "na: 1" + 200 * ":1" + ".0",  # beyond the largest float
+        "na: 1" + 100_000 * ":1",  # minutes
+        "? [na]\n: 1",
+    ],
+)
+def test_yaml_that_its_library_stumbles_over_is_refused_in_one_line(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "lens.yaml").write_text(text)
+    with pytest.raises(SettingsError, match="not valid YAML") as caught:
+        load_lens(tmp_path / "lens.yaml")
+    assert len(str(caught.value).splitlines()) == 1

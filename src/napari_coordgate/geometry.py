@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_coordgate.errors import FrameMismatchError, SettingsError
 
+MAX_FRAME_SIDE = 100_000
+"""Pixels; a file or flag with a larger frame is wrong."""
+
 
 def format_shape(shape: Sequence[int]) -> str:
     """Shape of an image for messages, such as ``512x640``."""

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -33,7 +33,7 @@ from napari_coordgate.config import (
 from napari_coordgate.config.networks import own_settings
 from napari_coordgate.errors import ModelError, OutputError, PSFError, format_validation_error
 from napari_coordgate.events import Event
-from napari_coordgate.geometry import Window
+from napari_coordgate.geometry import MAX_FRAME_SIDE, Window
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.networks import Network, PSFSamples, build_network
@@ -341,12 +341,15 @@ def _metadata(data: bytes) -> dict[str, str]:
     return metadata if isinstance(metadata, dict) else {}
 
 
+_FrameSide = Annotated[int, Field(gt=0, le=MAX_FRAME_SIDE)]
+
+
 class _Header(BaseModel):
     """Header of a file, see `Model.header`."""
 
     config: TrainingSettings
     """The recipe; in files of the former format with the runtime."""
-    frame_shape: tuple[PositiveInt, PositiveInt]
+    frame_shape: tuple[_FrameSide, _FrameSide]
     pixel_size_um: PositiveFloat | None
     psf_field: dict[str, Any] | None
     step: NonNegativeInt

@@ -7,6 +7,7 @@ import pickle
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_coordgate.io import Image, write_image
-from napari_coordgate.model import FORMAT
+from napari_coordgate.model import FORMAT, Model
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World
@@ -108,6 +109,19 @@ def test_invalid_or_negative_numbers_are_an_error(run: Run, world: World, tmp_pa
     flags = ("-m", world.model, "-o", tmp_path / "r.tif", "--origin=-5,0")
     origin = run("deblur", world.blurred, *flags)
     assert (origin.returncode, "must not be negative" in origin.stderr) == (2, True)
+
+
+def test_a_claimed_frame_is_refused_before_memory_is_allocated(
+    run: Run, world: World, tmp_path: Path
+) -> None:
+    for side in (99_999, 10**12):
+        frame = run("psf", world.lens, "--frame", f"{10**20}x{side}", "-o", tmp_path / "f.tif")
+        assert (frame.returncode, "larger than any camera" in frame.stderr) == (2, True)
+        model, path = Model.load(world.model), tmp_path / f"{side}.safetensors"
+        replace(model, frame_shape=(side, side), psf_field=None).save(path)
+        finished = run("gates", path, "-o", tmp_path / "g.tif")
+        assert finished.returncode == 1
+        assert finished.stderr.count("\n") == 1
 
 
 def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None:

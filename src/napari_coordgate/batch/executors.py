@@ -27,6 +27,8 @@ FILES_PER_PROCESS = 2
 POLL_SECONDS = 0.2
 """Interval of progress messages of a worker, and of its checks for cancellation."""
 CONNECT_SECONDS = 10
+LOST_SECONDS = 60
+"""Time without any worker after which a batch ends."""
 CLOSE_SECONDS = 0.3
 """Time for an idle process to exit by itself."""
 
@@ -109,6 +111,7 @@ class _DaskExecutor:
         self._client = client
         self._pool = client.get_executor(pure=False)
         self._threads = threads
+        self._with_workers = time.monotonic()
         self._topic = f"napari-coordgate-{secrets.token_hex(16)}"
         self._cancel = Event(self._topic, client=client)
         client.subscribe_topic(self._topic, self._on_message)
@@ -122,6 +125,13 @@ class _DaskExecutor:
             raise SettingsError(
                 f"The connection to the dask scheduler was lost ({error}); start it again."
             ) from None
+        if threads:
+            self._with_workers = time.monotonic()
+        elif time.monotonic() - self._with_workers > LOST_SECONDS:
+            raise SettingsError(
+                "All dask workers have been gone for a minute; start some, then start the batch "
+                "again to resume."
+            )
         return 2 * max(1, sum(threads.values()))
 
     def submit(self, task: Task) -> "Future[TaskResult]":

@@ -91,7 +91,7 @@ class Report:
         _check_not_linked(path)
         try:
             self._file: TextIO = open(  # noqa: SIM115 - closed by `close`
-                path, "a+", encoding="utf-8", newline="\n", opener=regular
+                path, "a+", encoding="utf-8", errors="replace", newline="\n", opener=regular
             )
         except OSError as error:
             raise _cannot_write(path, error) from error

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import typer
 
 from napari_coordgate.cli.app import app
+from napari_coordgate.cli.messages import say
 from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 
 __all__ = ["main"]
@@ -71,4 +72,4 @@ def _end(message: object, status: int) -> int:
 
 def _print_error(message: object) -> None:
     """Print one line to standard error."""
-    typer.echo(f"{PROGRAM}: {' '.join(str(message).split())}", err=True)
+    say(f"{PROGRAM}: {' '.join(str(message).split())}", err=True)

@@ -163,10 +163,13 @@ def psf(
     """
     from napari_coordgate.cli.lenses import LensSource
     from napari_coordgate.cli.psf import MeasuredSource, make_psf_field
+    from napari_coordgate.geometry import MAX_FRAME_SIDE
 
     shape = None if frame is None else _two_numbers(frame, "x", "--frame", "512x512")
     if shape is not None and 0 in shape:
         raise SettingsError(f"--frame {frame!r} has no pixels; use the form 512x512.")
+    if shape is not None and max(shape) > MAX_FRAME_SIDE:
+        raise SettingsError(f"--frame {frame!r} is larger than any camera; use the form 512x512.")
     source = LensSource(lens, from_image, channel)
     measured_psfs = MeasuredSource(measured, positions, pixel_size)
     make_psf_field(source, measured_psfs, flat_field, output, shape, given, overwrite)
@@ -535,8 +538,9 @@ def info(
 ) -> None:
     """Show what a file contains, or what the program runs on."""
     from napari_coordgate.cli.info import info_text
+    from napari_coordgate.cli.messages import say
 
-    typer.echo(info_text(file, system=system, json=json))
+    say(info_text(file, system=system, json=json))
 
 
 @app.command()

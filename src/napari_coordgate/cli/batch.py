@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.batch import deblur_folder_events
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import command_line
 from napari_coordgate.config import BatchConfig, BatchRuntime, BatchSettings
 from napari_coordgate.events import FileChanged
@@ -44,7 +43,7 @@ def deblur_images(
     found = summary.done or summary.up_to_date or summary.failed
     if not found:
         _print_files("skipped", summary.skipped)
-    typer.echo(f"{output}: {summary}")
+    say(f"{output}: {summary}")
     return 1 if summary.failed or not found else 0
 
 
@@ -54,6 +53,6 @@ def _print_files(label: str, files: Sequence[FileChanged]) -> None:
         name = str(file.source) if file.scene is None else f"{file.source}, scene {file.scene}"
         unnamed = file.message.removeprefix(f"{file.source}: ")
         text = file.message if name in file.message else f"{name}: {unnamed}"
-        typer.echo(f"{label}: {text}", err=True)
+        say(f"{label}: {text}", err=True)
     if len(files) > MAX_LISTED:
-        typer.echo(f"... and {len(files) - MAX_LISTED} more, see the report.", err=True)
+        say(f"... and {len(files) - MAX_LISTED} more, see the report.", err=True)

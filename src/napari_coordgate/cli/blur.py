@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import typer
 
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import image_output, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BlurConfig
@@ -47,7 +47,7 @@ def blur_images(
         follow(_blur_events(images, targets, psf_field, config, overwrite, cancel))
     if not has_same_settings:
         write_settings(settings, text, overwrite)
-    typer.echo(f"{folder}: Blurred {pluralize(len(images), 'image')}.")
+    say(f"{folder}: Blurred {pluralize(len(images), 'image')}.")
 
 
 def _check_targets(images: Sequence[Path], targets: Sequence[Path]) -> None:

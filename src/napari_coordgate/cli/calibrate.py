@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.calibration import (
     LensFit,
     calibrate_beads_events,
@@ -19,6 +17,7 @@ from napari_coordgate.calibration.images import FREE
 from napari_coordgate.calibration.reading import as_images
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.lenses import find_pupil_lens, lens_for, optics_of
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BeadsConfig, Camera, Lens, load_settings
 from napari_coordgate.errors import SettingsError
@@ -50,7 +49,7 @@ def calibrate_noise(
         )
     estimate.save(output, overwrite=overwrite)
     for line in (*estimate.lines(), *estimate.notes):
-        typer.echo(line)
+        say(line)
 
 
 def calibrate_flat_field(
@@ -78,7 +77,7 @@ def calibrate_flat_field(
             )
         )
     write_image(output, Image(gain, "YX"), overwrite)
-    typer.echo(f"{output}: Gain from {gain.min():.2f} to {gain.max():.2f} of its mean.")
+    say(f"{output}: Gain from {gain.min():.2f} to {gain.max():.2f} of its mean.")
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,8 @@ def calibrate_beads(
                 cancel=cancel,
             )
         )
-    typer.echo(f"{fit.beads.summary()}.")
-    typer.echo(f"Deviance of held-out beads: {fit.reduced_deviance:.2f} (1: as noise alone).")
+    say(f"{fit.beads.summary()}.")
+    say(f"Deviance of held-out beads: {fit.reduced_deviance:.2f} (1: as noise alone).")
     write_lens_fit(fit, files.output, files.report, overwrite)
     if files.psf_field is not None:
         fit.psf_field().save(files.psf_field, overwrite=overwrite)
@@ -148,7 +147,7 @@ def write_lens_fit(fit: LensFit, output: Path, report: Path | None, overwrite: b
     if report is not None:
         fit.report(report, overwrite=overwrite)
     for line in (*fit.lines(), *fit.notes):
-        typer.echo(line)
+        say(line)
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def calibrate_from_shifted_images(
             )
         )
     shown = "; ".join(f"{y:.1f}, {x:.1f}" for y, x in fit.shifts_px[1:])
-    typer.echo(f"Shifts (y, x) against the first image, pixels: {shown}")
+    say(f"Shifts (y, x) against the first image, pixels: {shown}")
     write_lens_fit(fit, output, report, overwrite)
 
 

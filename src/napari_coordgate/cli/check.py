@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.calibration import check
+from napari_coordgate.cli.messages import say
 from napari_coordgate.config import Camera, load_settings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import find_lens
@@ -30,7 +29,7 @@ def check_images(
     reference = given[0] if lens is None else find_lens(lens)
     result = check(list(images), reference, camera=expected, axes=axes, origin=origin)
     for finding in result.findings:
-        typer.echo(f"{finding.verdict}: {finding.message}")
+        say(f"{finding.verdict}: {finding.message}")
     for note in result.notes:
-        typer.echo(note)
+        say(note)
     return result.verdict == "red"

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.comparison import Comparison, as_table, compare_events, summarize
 from napari_coordgate.config import (
     ComparisonConfig,
@@ -37,8 +36,8 @@ def compare_methods(file: Path, output: Path, device: Device | None) -> None:
                 cancel=cancel,
             )
         )
-    typer.echo(as_table(comparison.rows))
-    typer.echo(f"{summarize(comparison.rows)}; table and figures are in {output}.")
+    say(as_table(comparison.rows))
+    say(f"{summarize(comparison.rows)}; table and figures are in {output}.")
 
 
 def _relative_to(method: Method, folder: Path) -> Method:

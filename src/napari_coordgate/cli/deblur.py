@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from napari_coordgate.batch.worker import method_files
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import command_line, image_output, settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings, flag_of
 from napari_coordgate.config import (
@@ -219,10 +219,10 @@ def deblur_scenes(
             raise
         except CoordGateError as error:  # one bad image must not cost the others
             text = str(error) if scene in str(error) else f"scene {scene}: {error}"
-            typer.echo(f"failed: {text}", err=True)
+            say(f"failed: {text}", err=True)
             failed += 1
     done = f"{len(outputs) - failed} of {pluralize(len(outputs), 'image')}"
-    typer.echo(f"{path}: Deblurred {done}.")
+    say(f"{path}: Deblurred {done}.")
     return int(failed > 0)
 
 
@@ -272,7 +272,7 @@ def deblur_image(
     dtype = output_dtype(image.data, settings)
     seconds = _write_processed(image, output, dtype, process, overwrite, settings.compression)
     write_image_settings(output, files, settings, given, overwrite)
-    typer.echo(f"{output}: Deblurred {summary(image, seconds)}.")
+    say(f"{output}: Deblurred {summary(image, seconds)}.")
 
 
 def open_image(
@@ -360,7 +360,7 @@ def deconvolve_image(
 
     seconds = _write_processed(image, output, np.dtype(np.float32), process, overwrite)
     write_settings(settings_path(output), config.to_yaml(), overwrite)
-    typer.echo(f"{output}: Deconvolved {summary(image, seconds)}.")
+    say(f"{output}: Deconvolved {summary(image, seconds)}.")
 
 
 def _write_processed(

@@ -6,9 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.comparison import as_table
 from napari_coordgate.config import DemoConfig
 from napari_coordgate.demo import run_demo_events
@@ -27,7 +26,7 @@ def can_open_a_window() -> bool:
 
 def open_demo() -> int:
     """Open the demo in napari as a separate process, and return its exit status."""
-    typer.echo("Opening napari; 'napari-coordgate demo --headless' stays in the terminal.")
+    say("Opening napari; 'napari-coordgate demo --headless' stays in the terminal.")
     return subprocess.run([sys.executable, "-m", WINDOW], check=False).returncode
 
 
@@ -35,8 +34,6 @@ def show_demo(folder: Path, config: DemoConfig) -> None:
     """Run the demo and print its table."""
     with cancel_on_signal() as cancel:
         rows = follow(run_demo_events(folder, config, cancel))
-    typer.echo(as_table(rows))
+    say(as_table(rows))
     reached = ", ".join(f"{row.method} {row.quality['psnr']:.1f} dB" for row in rows)
-    typer.echo(
-        f"{reached[0].upper()}{reached[1:]}; images, table.json and figures are in {folder}."
-    )
+    say(f"{reached[0].upper()}{reached[1:]}; images, table.json and figures are in {folder}.")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import typer
 
+from napari_coordgate.cli.messages import say
 from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.inference import (
     PHOTONS,
@@ -53,7 +53,7 @@ def write_gates(path: Path, output: Path, figure: Path | None, overwrite: bool) 
         with atomic_write(figure, overwrite) as temporary:
             plot_gating_maps(maps).savefig(temporary, dpi=120)
     shapes = [f"{name} {' x '.join(map(str, gate.shape))}" for name, gate in maps.items()]
-    typer.echo(f"{output}: {', '.join(shapes)}")
+    say(f"{output}: {', '.join(shapes)}")
 
 
 def _write_noise_gates(path: Path, output: Path, figure: Path | None, overwrite: bool) -> None:
@@ -79,7 +79,7 @@ def _write_noise_gates(path: Path, output: Path, figure: Path | None, overwrite:
     if figure is not None:
         with atomic_write(figure, overwrite) as temporary:
             plot_noise_gates(gates).savefig(temporary, dpi=120)
-    typer.echo(f"{output}: {len(gates)} gates at {len(PHOTONS)} numbers of photons")
+    say(f"{output}: {len(gates)} gates at {len(PHOTONS)} numbers of photons")
 
 
 def _pixel_size(model: Model, width: int) -> PixelSize | None:

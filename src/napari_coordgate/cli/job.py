@@ -9,10 +9,10 @@ from datetime import timedelta
 from types import FrameType
 from typing import TypeVar
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
 
+from napari_coordgate.cli.messages import printable, say
 from napari_coordgate.events import Event, Note, Progress, format_count, run
 
 R = TypeVar("R")
@@ -61,12 +61,12 @@ class _ProgressLines:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Note):
-            typer.echo(event.text)
+            say(event.text)
         if not isinstance(event, Progress) or time.monotonic() - self._printed < LINE_SECONDS:
             return
         self._printed = time.monotonic()
         parts = (format_count(event), _time_left(event), _format_metrics(event.metrics))
-        typer.echo(f"{event.stage}: {', '.join(filter(None, parts))}", err=True)
+        say(f"{event.stage}: {', '.join(filter(None, parts))}", err=True)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _progress_bars(console: Console) -> Iterator[Callable[[Event], None]]:
 
         def show(event: Event) -> None:
             if isinstance(event, Note):
-                bars.console.print(event.text)
+                bars.console.print(printable(event.text), markup=False)
             if not isinstance(event, Progress):
                 return
             if event.stage not in stages:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import typer
-
 from napari_coordgate.cli.info import to_text
+from napari_coordgate.cli.messages import say
 from napari_coordgate.config import GaussianLens, Lens, describe_calibration, load_lens
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import (
@@ -91,10 +90,10 @@ def keep_and_list(files: Sequence[Path], overwrite: bool) -> None:
         keep_lens(lens, file.stem, overwrite)
     found = kept_lenses()
     if not found:
-        typer.echo(f"no calibrated lens in {lens_folder()}")
+        say(f"no calibrated lens in {lens_folder()}")
     for name, lens in found.items():
         assert lens.calibration is not None
-        typer.echo(to_text({name: _summary(lens)}))
+        say(to_text({name: _summary(lens)}))
 
 
 def _summary(lens: Lens) -> dict[str, object]:
@@ -114,4 +113,4 @@ def _summary(lens: Lens) -> dict[str, object]:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    say(text, err=True)

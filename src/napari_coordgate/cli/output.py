@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_coordgate.cli.messages import printable
 from napari_coordgate.config import Compression
 from napari_coordgate.io import Image, create_image, write_image
 from napari_coordgate.io.files import atomic_write, check_not_exists
@@ -26,7 +27,9 @@ def write_settings(path: Path, text: str, overwrite: bool) -> None:
     """Write the settings of a run as YAML for ``--config``, with its command as a comment."""
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(
-            f"# {command_line()}\n# version {__version__}\n{text}", encoding="utf-8"
+            f"# {printable(command_line())}\n# version {__version__}\n{text}",
+            encoding="utf-8",
+            errors="backslashreplace",
         )
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from napari_coordgate.cli.info import to_text
 from napari_coordgate.cli.info_models import psf_field_info
 from napari_coordgate.cli.lenses import LensSource
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import PSFFieldConfig
@@ -72,7 +72,7 @@ def make_psf_field(
         psf_field = _with_flat_field(psf_field, flat_field)
     psf_field.save(output, overwrite=overwrite)
     write_settings(settings_path(output), given.to_yaml(config), overwrite)
-    typer.echo(to_text({"file": str(output), **psf_field_info(psf_field)}))
+    say(to_text({"file": str(output), **psf_field_info(psf_field)}))
 
 
 def _frame_shape(frame_shape: tuple[int, int] | None) -> tuple[int, int]:

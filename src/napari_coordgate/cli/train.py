@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from napari_coordgate.cli.job import cancel_on_signal, follow
 from napari_coordgate.cli.launching import end_with_launcher, run_on_each_device
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import (
@@ -120,7 +119,7 @@ def train_network(
                 deque(events, maxlen=0)
             return
         model, steps = follow(_with_settings(events, output, given.to_yaml(settings), replaced))
-    typer.echo(
+    say(
         f"{output}: Trained {pluralize(steps, 'step')}; best at step {model.step}: "
         f"{model.describe_validation()}."
     )
@@ -159,7 +158,7 @@ def adapt_universal(
             cancel=cancel,
         )
         model = follow(events)
-    typer.echo(
+    say(
         f"{output}: Adapted the universal model in {pluralize(model.step, 'step')}; deblur with "
         f"'napari-coordgate deblur IMAGE -m {output} --psf {psf}'."
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
 from napari_coordgate.cli.deblur import (
     ImageSource,
@@ -17,6 +16,7 @@ from napari_coordgate.cli.deblur import (
     write_image_settings,
 )
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import image_output
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime
@@ -42,10 +42,10 @@ def assess_image(
     start = time.perf_counter()
     result = _write_result(image, methods, output, paths, origin, settings, overwrite)
     write_image_settings(output, files, settings, given, overwrite)
-    typer.echo(f"{output}: Deblurred {summary(image, time.perf_counter() - start)}.")
+    say(f"{output}: Deblurred {summary(image, time.perf_counter() - start)}.")
     for name, map_file in paths.items():
         if getattr(result, name) is not None:
-            typer.echo(f"{map_file}: {MAPS[name].replace('_', ' ')}")
+            say(f"{map_file}: {MAPS[name].replace('_', ' ')}")
     print_verdict(result.verdict)
 
 
@@ -85,8 +85,8 @@ def _write_result(
 
 def print_verdict(verdict: TrustVerdict) -> None:
     """Print a verdict with its findings and what could not be judged."""
-    typer.echo(f"verdict: {verdict.color}")
+    say(f"verdict: {verdict.color}")
     for finding in verdict.findings:
-        typer.echo(f"{finding.color}: {finding.message}")
+        say(f"{finding.color}: {finding.message}")
     for note in verdict.notes:
-        typer.echo(note)
+        say(note)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import typer
-
 from napari_coordgate.cli.calibrate import GivenShifts
 from napari_coordgate.cli.deblur import MethodFiles
 from napari_coordgate.cli.job import cancel_on_signal, follow
+from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BatchSettings, DeblurConfig, DeblurRuntime
 from napari_coordgate.io.files import check_not_exists
@@ -42,8 +41,8 @@ def validate_shifted_images(
             )
         )
     for line in result.lines():
-        typer.echo(line)
+        say(line)
     if folder is not None:
         picture, numbers = result.save(folder, overwrite=overwrite)
-        typer.echo(f"Picture: {picture}; numbers: {numbers}")
+        say(f"Picture: {picture}; numbers: {numbers}")
     return result.outcome == "better"

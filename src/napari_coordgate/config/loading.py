@@ -17,6 +17,7 @@ T = TypeVar("T")
 MAX_CHARACTERS = 1_000_000
 MAX_VALUES = 10_000
 MAX_DEPTH = 50
+MAX_NUMBER_CHARACTERS = 100
 """Limits of settings files, against malicious ones."""
 
 
@@ -68,11 +69,13 @@ def load_mapping(source: str | Path) -> dict[Any, Any]:
         if len(text) > MAX_CHARACTERS:
             raise SettingsError(f"{source}: too large for a settings file; check the name.")
         mapping = yaml.load(text, _SettingsLoader)
+    except SettingsError:
+        raise
     except FileNotFoundError:
         raise SettingsError(f"{source}: no such file; check the name.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{source}: cannot be read ({error}); check the file.") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+    except Exception as error:  # a value that is none of its type can fail in any way
         reason = " ".join(str(error).split())
         raise SettingsError(f"{source}: not valid YAML ({reason}); correct the file.") from None
     if not isinstance(mapping, dict):
@@ -107,6 +110,13 @@ class _SettingsLoader(yaml.SafeLoader):
         if not is_alias and event.anchor is not None:
             self._values_of[event.anchor] = self._values - before
         return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Text of a node; base-60 numbers take the square of their length in time."""
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_NUMBER_CHARACTERS:
+            problem = "a number of too many digits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_scalar(node)
 
 
 def _validated(adapter: TypeAdapter[T], source: str | Path, *models: type[Settings]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_coordgate.errors import ModelError
 from napari_coordgate.geometry import Window, as_window, frame_coordinates
 from napari_coordgate.model import Model, as_model
+from napari_coordgate.opening import check_claim
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_BYTES_PER_PIXEL = 32
+"""Of the coordinates alone."""
 
 
 def gating_maps(
@@ -47,7 +53,7 @@ def gating_maps(
     Raises
     ------
     ModelError
-        If the model cannot be read.
+        If the model cannot be read, or its frame is too large for the memory.
 
     References
     ----------
@@ -66,6 +72,11 @@ def gating_maps(
     shape = model.frame_shape
     if window is None and longest_side is not None:
         shape = reduced_shape(shape, longest_side, model.network.multiple)
+    pixels = math.prod(shape if window is None else window.shape)
+    try:
+        check_claim(_BYTES_PER_PIXEL * pixels, "gating maps need")
+    except ValueError as error:
+        raise ModelError(f"{str(error).capitalize()}; choose a window or a longest side.") from None
     coordinates = torch.from_numpy(frame_coordinates(shape, window))[None]
     maps = model.network.gating_maps(coordinates)
     return {

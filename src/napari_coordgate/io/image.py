@@ -362,6 +362,8 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
         problem = "name an axis twice"
     elif not 0 <= axes.find("Y") < axes.find("X"):
         problem = "do not contain Y and then X"
+    elif "S" in axes and shape[axes.index("S")] == 1:
+        problem = "have one color sample, so leave out S"
     if problem:
         raise ImageError(f'{name}: the axes "{axes}" {problem}; use axes such as "TCYX".')
 

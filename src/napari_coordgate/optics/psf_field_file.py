@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import PSFError
+from napari_coordgate.geometry import MAX_FRAME_SIDE
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.tiff import PSF_FIELD_KEY, pixel_size_options, tiff_scenes
 
@@ -72,6 +73,8 @@ def parse_description(description: Any) -> dict[str, Any]:
         )
     try:
         height, width = description["frame_shape"]
+        if not max(height, width) <= MAX_FRAME_SIDE:
+            raise ValueError(f"a frame of {height} x {width} pixels")
         side = description["pixel_size_um"]
         source = dict(description["source"])
         # Files of 0.1 development versions have the axis in the lens they were computed from.

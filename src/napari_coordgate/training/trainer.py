@@ -22,7 +22,7 @@ from napari_coordgate.config import (
     check_batch_size,
 )
 from napari_coordgate.data import Images, Pairs, Sample, Samples, prepare_pairs
-from napari_coordgate.errors import CanceledError, SettingsError, TrainingError
+from napari_coordgate.errors import CanceledError, ModelError, SettingsError, TrainingError
 from napari_coordgate.events import Event, Preview, Stopwatch, pluralize, raise_if_canceled, run
 from napari_coordgate.model import Model, as_model
 from napari_coordgate.optics import PSFField, as_psf_field
@@ -357,10 +357,15 @@ class Trainer:
         self.history = model.history
         self.learner.averaged.module.load_state_dict(dict(model.weights))
         self.learner.averaged.n_averaged.fill_(self.step)
-        checkpoint.restore(self.learner.network, self.learner.optimizer)
-        self.learner.lr = progress["learning_rate"]
-        if self.plateau is not None:
-            self.plateau.load_state_dict(progress["plateau"])
+        try:
+            checkpoint.restore(self.learner.network, self.learner.optimizer)
+            self.learner.lr = float(progress["learning_rate"])
+            if self.plateau is not None:
+                self.plateau.load_state_dict(progress["plateau"])
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+            raise ModelError(
+                f"{self.files.last}: its state does not fit the training; start a new training."
+            ) from None
         best = self.files.load_best() if self.history else None
         if best is not None:
             self.best = replace(best, config=self.config)
