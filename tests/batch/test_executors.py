@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +164,20 @@ def test_an_address_without_a_scheduler_is_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
-    nowhere = BatchRuntime(scheduler="tcp://127.0.0.1:1")
-    with pytest.raises(SettingsError, match="No dask scheduler answers"):
-        deblur_folder(world.folder, world.output, world.model, runtime=nowhere)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (1, silent.getsockname()[1]):
+            nowhere = BatchRuntime(scheduler=f"tcp://127.0.0.1:{port}")
+            with pytest.raises(SettingsError, match="No dask scheduler answers"):
+                deblur_folder(world.folder, world.output, world.model, runtime=nowhere)
+
+
+def test_a_batch_ends_when_all_workers_are_gone(
+    world: World, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "LOST_SECONDS", 0)
+    monkeypatch.setattr("distributed.Client.nthreads", lambda _: {})
+    with pytest.raises(SettingsError, match="All dask workers have been gone"):
+        deblur_folder(world.folder, world.output, world.model, runtime=runtime(cluster))
 
 
 def test_workers_deconvolve_planes_of_a_stack_with_a_psf_field(

@@ -18,6 +18,7 @@ from napari_coordgate.batch.worker import Task, deblur_file
 from napari_coordgate.config import BatchRuntime
 from napari_coordgate.devices import usable_cores
 from napari_coordgate.errors import SettingsError
+from napari_coordgate.events import raise_if_canceled
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster, WorkerPlugin
@@ -64,10 +65,12 @@ class Executor(Protocol):
 
 
 @contextmanager
-def open_executor(runtime: BatchRuntime) -> Iterator[Executor]:
+def open_executor(
+    runtime: BatchRuntime, cancel: threading.Event | None = None
+) -> Iterator[Executor]:
     """Executor for these settings; its tasks are canceled when the block ends."""
     is_local = runtime.scheduler is None and runtime.workers == 1
-    with _open_threads() if is_local else _open_dask(runtime) as executor:
+    with _open_threads() if is_local else _open_dask(runtime, cancel) as executor:
         try:
             yield executor
         finally:
@@ -185,7 +188,7 @@ def _cancel_event(name: str) -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _open_dask(runtime: BatchRuntime) -> Iterator[_DaskExecutor]:
+def _open_dask(runtime: BatchRuntime, cancel: threading.Event | None) -> Iterator[_DaskExecutor]:
     """Workers of the scheduler in the settings, or processes of this computer."""
     try:
         import cryptography  # noqa: F401
@@ -198,23 +201,41 @@ def _open_dask(runtime: BatchRuntime) -> Iterator[_DaskExecutor]:
     with (
         _local_processes(runtime.workers)
         if runtime.scheduler is None
-        else _connect(runtime.scheduler) as executor
+        else _connect(runtime.scheduler, cancel) as executor
     ):
         yield executor
 
 
-@contextmanager
-def _connect(address: str) -> Iterator[_DaskExecutor]:
-    """Workers of the scheduler at this address."""
+def _client(address: str, cancel: threading.Event | None) -> "Client":
+    """Client of the scheduler at this address; the library waits forever for a silent one."""
     from distributed import Client
 
+    found: Future[Client] = Future()
+
+    def connect() -> None:
+        try:
+            found.set_result(Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while not found.done() and time.monotonic() < deadline:
+        raise_if_canceled(cancel, "Stopped while connecting; start the batch again.")
+        time.sleep(POLL_SECONDS)
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+        return found.result(timeout=POLL_SECONDS)
+    except (OSError, ValueError) as error:  # also TimeoutError
+        reason = str(error) or f"it was silent for {CONNECT_SECONDS} s"
         raise SettingsError(
-            f"No dask scheduler answers at {address} ({error}); check the address."
+            f"No dask scheduler answers at {address} ({reason}); check the address."
         ) from None
-    with client:
+
+
+@contextmanager
+def _connect(address: str, cancel: threading.Event | None) -> Iterator[_DaskExecutor]:
+    """Workers of the scheduler at this address."""
+    with _client(address, cancel) as client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
         except TimeoutError:

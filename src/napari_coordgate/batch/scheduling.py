@@ -143,7 +143,7 @@ class BatchRun:
         stopwatch = Stopwatch("deblurring", sum(task.source.size for task in tasks))
         yield self._progress(stopwatch)
         try:
-            with open_executor(self._batch.runtime) as executor:
+            with open_executor(self._batch.runtime, self._cancel) as executor:
                 yield from self._run(tasks, executor, stopwatch)
         finally:
             # Left by workers that were killed, and the notes about finished files.
