@@ -62,6 +62,25 @@ def test_local_processes_give_the_same_results(world: World) -> None:
     check_results(world, 4)
 
 
+def test_only_who_has_the_key_can_run_code_in_local_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: dict[str, Any] = {}
+
+    def start(**options: Any) -> None:
+        given.update(options)
+        raise SettingsError("started")
+
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    with (
+        pytest.raises(SettingsError, match="started"),
+        executors.open_executor(BatchRuntime(workers=2)),
+    ):
+        pass
+    assert given["security"].require_encryption
+    assert given["security"].tls_scheduler_key.startswith("-----BEGIN")
+
+
 def test_workers_of_a_scheduler_load_the_model_once(world: World, cluster: LocalCluster) -> None:
     for number in range(8):
         world.write(f"n{number}.tif", seed=number)

@@ -35,6 +35,7 @@ from napari_coordgate.errors import (
 )
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.io import Image, write_image
+from napari_coordgate.io.locks import lock_folder
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -135,6 +136,15 @@ def test_there_is_a_row_for_each_method_and_seed_in_the_order_given(done: Compar
         assert row.inference_seconds
         assert row.parameters > 0
     assert done.of("Wiener")[0].parameters == 0
+
+
+def test_a_second_comparison_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        lock_folder(tmp_path / "out", "taken"),
+        pytest.raises(OutputError, match="Another comparison writes to"),
+    ):
+        compared(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_metrics_belong_to_the_example_images(

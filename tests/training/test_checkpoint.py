@@ -8,7 +8,7 @@ import torch
 
 from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.errors import ModelError, OutputError
-from napari_coordgate.io.files import last_checkpoint_path
+from napari_coordgate.io.files import atomic_write, last_checkpoint_path
 from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.networks import build_network
 from napari_coordgate.training.checkpoint import Checkpoint, TrainingFiles
@@ -32,6 +32,9 @@ def test_a_run_has_its_files_to_itself_until_it_closes_them(tmp_path: Path) -> N
             second.claim(overwrite=True)
         with pytest.raises(OutputError, match="Another training is writing"):
             second.lock()
+        nested = TrainingFiles(last_checkpoint_path(output))
+        with closing(nested), pytest.raises(OutputError, match="Another training is writing"):
+            nested.claim(overwrite=True)
         with closing(TrainingFiles(tmp_path / "other.safetensors")) as other:
             other.claim(overwrite=False)
         first.close()
@@ -42,12 +45,14 @@ def test_a_run_has_its_files_to_itself_until_it_closes_them(tmp_path: Path) -> N
 def test_what_a_killed_run_had_begun_to_write_is_cleared_away(tmp_path: Path) -> None:
     output = tmp_path / "model.safetensors"
     names = ("model.safetensors", "model.last.safetensors", "other.safetensors")
-    strays = [tmp_path / f".napari-coordgate-01234567-{name}" for name in names]
-    for stray in strays:
-        stray.touch()
-    with closing(TrainingFiles(output)) as files:
-        files.lock()
-        assert [stray.exists() for stray in strays] == [False, False, True]
+    with atomic_write(tmp_path / "living.safetensors") as living:
+        strays = [tmp_path / f".napari-coordgate-01234567-{name}" for name in names]
+        for stray in strays:
+            stray.touch()
+        with closing(TrainingFiles(output)) as files:
+            files.lock()
+            assert not any(stray.exists() for stray in strays)
+            assert living.exists()
 
 
 def test_a_claim_finds_that_a_file_cannot_be_written(tmp_path: Path) -> None:

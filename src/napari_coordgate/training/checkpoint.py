@@ -99,17 +99,17 @@ class TrainingFiles:
     def __init__(self, output: str | Path | None) -> None:
         self.best = None if output is None else Path(output)
         self.last = None if output is None else last_checkpoint_path(output)
-        self._lock: FileLock | None = None
+        self._locks: list[FileLock] = []
         self._made: list[Path] = []
         self._saved = time.monotonic()
 
     def close(self) -> None:
         """Release the lock, and remove the folders that were made but stayed empty."""
-        if self._lock is not None:
+        for lock in self._locks:
             # Removed before it is released, or others would hold a lock that is then removed.
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
-            self._lock = None
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+        self._locks.clear()
         for folder in self._made:
             with suppress(OSError):
                 folder.rmdir()
@@ -135,11 +135,12 @@ class TrainingFiles:
         """Lock the files, and remove temporary files of a training that was killed."""
         if self.best is None or self.last is None or not self.best.parent.is_dir():
             return
-        path = self.best.with_name(f".napari-coordgate.{self.best.name[-MAX_NAME_LENGTH:]}.lock")
-        self._lock = acquire_lock(
-            path,
-            f"Another training is writing {self.best}; wait until it ends, or choose another name.",
-        )
+        for path in (self.best, self.last):  # the checkpoint of one may be the model of another
+            lock = path.with_name(f".napari-coordgate.{path.name[-MAX_NAME_LENGTH:]}.lock")
+            taken = (
+                f"Another training is writing {path}; wait until it ends, or choose another name."
+            )
+            self._locks.append(acquire_lock(lock, taken))
         remove_stale_temp_files([self.best.parent])
 
     def load_last(self) -> Checkpoint:
