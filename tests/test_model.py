@@ -17,7 +17,8 @@ from napari_coordgate.config import Camera, CGUNetConfig, GaussianLens, Training
 from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur, gating_maps
-from napari_coordgate.model import FORMAT, FORMER_FORMAT, Model, as_model
+from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.model import CHECKSUM, FORMAT, FORMER_FORMAT, Model, as_model, read_metadata
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 
@@ -299,3 +300,8 @@ def test_the_quality_of_a_training_begins_with_the_gain(
     metrics: dict[str, float], said: str
 ) -> None:
     assert replace(example(), metrics=metrics).describe_validation().startswith(said)
+
+
+@pytest.mark.parametrize("name", ["starter", "universal"])
+def test_the_shipped_weights_have_a_checksum(name: str) -> None:
+    assert CHECKSUM in read_metadata(sample_data_folder() / f"{name}.safetensors")
