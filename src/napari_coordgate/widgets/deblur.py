@@ -400,7 +400,7 @@ class DeblurredLayer:
     """
 
     def __init__(self, viewer: Viewer, request: DeblurRequest, method_name: str) -> None:
-        part, blurred = request.part, request.part.layer
+        part, blurred, self.is_complete = request.part, request.part.layer, False
         self.layer, self.of = LiveLayer(viewer), blurred
         self.request = request
         self.trust = None if request.maps is None else TrustLayers(viewer, part, request.maps)
@@ -441,6 +441,7 @@ class DeblurredLayer:
 
     def end(self, end: JobEnd) -> None:
         """Mark the result of a job that did not complete."""
+        self.is_complete = end.reason == "completed"
         if self.layer.layer is not None:
             self.layer.layer.refresh()
             if end.reason != "completed":

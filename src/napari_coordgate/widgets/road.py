@@ -193,7 +193,7 @@ class CoordGateWidget(DockWidget):
         has_image = self.image.layer is not None
         has_lens = has_image and self.deblur_page.is_made and not self.deblur.problem
         result = self.deblur.result if self.deblur_page.is_made else None
-        is_deblurred = result is not None and result.of is self.image.layer
+        is_deblurred = result is not None and result.is_complete and result.of is self.image.layer
         return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
 
     def refresh(self, *_: object) -> None:
