@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_coordgate.widgets.deblur import DEBLURRING
 from napari_coordgate.widgets.demo import NAME, Demo
-from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.lens_psf import COMPUTING, LensPSFWidget
 from napari_coordgate.widgets.road import TRUST
 from tests.widgets.acting import WAIT_MS
 
@@ -33,3 +35,9 @@ def test_it_goes_along_the_road_and_shows_richardson_lucy_beside_the_result(
     assert shown == [f"{NAME}{end}" for end in ends]
     assert demo.road.tabs.currentIndex() == TRUST
     assert demo.road.trust.swipe.is_possible
+
+    assert not demo.is_running
+    road = demo.road
+    road.session.start(Job.from_function(COMPUTING, lambda _: 0))  # of the user, afterwards
+    qtbot.waitUntil(lambda: not list(road.session.running(COMPUTING)), timeout=WAIT_MS)
+    assert not list(road.session.running(DEBLURRING))

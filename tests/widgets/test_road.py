@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_coordgate.config import Lens
+from napari_coordgate.geometry import Window
+from napari_coordgate.io import Image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.parts import Part
 from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
 from tests.widgets.acting import WAIT_MS, choose, click
 
@@ -81,6 +86,28 @@ def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     qtbot.keyClick(road.links, Qt.Key.Key_Tab)
     road.links.linkActivated.emit("0")
     assert road.tabs.currentIndex() == LENS
+
+
+def test_a_corrected_pixel_size_reaches_the_lens_and_the_check(
+    viewer: Viewer, sharp: NDArray[np.uint8]
+) -> None:
+    add_image(viewer, sharp[0].astype(np.float32), "cells")
+    road = open_road(viewer)
+    road.go(DEBLUR)
+    seen: list[None] = []
+    road.deblur.checked.connect(lambda: seen.append(None))
+    road.image.pixel_size.set_value(0.25)
+    assert viewer.layers["cells"].scale[-1] == 0.25
+    assert isinstance(road.lens.lens, Lens) and road.lens.lens.pixel_size_um == 0.25
+    assert seen
+
+
+def test_a_rectangle_of_a_channel_has_its_name_alone() -> None:
+    image = Image(np.zeros((2, 64, 64)), "CYX", channel_names=("DAPI", "GFP"))
+    layer = ImageLayer(image.data)
+    part = Part(layer, (1,), Window(8, 16, 32, 40)).image(image)
+    assert part.data.shape == (1, 32, 40)
+    assert part.channel_names == ("GFP",)
 
 
 def test_a_widget_that_was_closed_shows_what_it_showed(viewer: Viewer) -> None:

@@ -1,38 +1,73 @@
 """Progress of jobs in napari's activity dock."""
 
 from napari.utils import progress
+from qtpy.QtCore import QTimer
 
 from napari_coordgate.events import Progress
 from napari_coordgate.widgets.jobs import Job
 
 MAX_COUNT = 2**31 - 1
 """Largest number of Qt's progress bars."""
+INTERVAL_MS = 200
 
 
 def show_activity(job: Job) -> None:
     """Show a job in napari's activity dock, from its first progress to its end."""
-    shown: list[progress] = []
+    activity = _Activity(job)
+    job.happened.connect(activity.note)
+    job.paused_changed.connect(activity.pause)
+    job.finished.connect(activity.end)
 
-    def show(event: object) -> None:
-        if not isinstance(event, Progress):
-            return
-        unit = 1 + event.total // MAX_COUNT
-        if not shown:
-            shown.append(progress(total=event.total // unit, desc=job.title))
-        bar = shown[0]
-        if bar.total != event.total // unit:
-            bar.total = event.total // unit
-        bar.set_description(f"{job.title}: {event.stage}")
-        bar.update(event.done // unit - bar.n)
 
-    def pause(is_paused: bool) -> None:
-        for bar in shown:
-            bar.set_description(f"{job.title}: {'paused' if is_paused else 'running'}")
+class _Activity:
+    """Bar of one job.
 
-    def end(_: object) -> None:
-        for bar in shown:
-            bar.close()
+    napari's bars handle the events of Qt when they change, the next progress among them. So only
+    the latest progress is shown, and never from within the showing of another.
+    """
 
-    job.happened.connect(show)
-    job.paused_changed.connect(pause)
-    job.finished.connect(end)
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.bar: progress | None = None
+        self._latest: Progress | None = None
+        self._is_waiting = False
+
+    def note(self, event: object) -> None:
+        """Show a progress soon."""
+        if isinstance(event, Progress):
+            self._latest = event
+            self._show_soon()
+
+    def _show_soon(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            QTimer.singleShot(INTERVAL_MS, self._show)
+
+    def _show(self) -> None:
+        shown, job = self._latest, self.job
+        if shown is not None and job.end is None:
+            unit = 1 + shown.total // MAX_COUNT
+            total = shown.total // unit
+            bar = self.bar
+            if bar is None:
+                bar = self.bar = progress(total=total, desc=job.title)
+            if bar.total != total:
+                bar.total = total
+            bar.set_description(f"{job.title}: {shown.stage}")
+            bar.update(shown.done // unit - bar.n)
+        self._is_waiting = False
+        if job.end is not None:  # meanwhile
+            self.end()
+        elif self._latest is not shown:
+            self._show_soon()
+
+    def pause(self, is_paused: bool) -> None:
+        """Say that the job pauses, or goes on."""
+        if self.bar is not None:
+            self.bar.set_description(f"{self.job.title}: {'paused' if is_paused else 'running'}")
+
+    def end(self, _: object = None) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

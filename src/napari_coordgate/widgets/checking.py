@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,5 +97,5 @@ class CheckLine(QObject):
 
 
 def dotted(text: str, color: str) -> str:
-    """Text behind a dot of a color."""
-    return f'<span style="color: {color};">●</span> {text}'
+    """Text behind a dot of a color, as rich text."""
+    return f'<span style="color: {color};">●</span> {html.escape(text)}'

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.io.files import last_checkpoint_path, sample_data_folder
 from napari_coordgate.widgets.forms import ComboBox
+from napari_coordgate.widgets.jobs import Job, weak_connect
 from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization
 from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
 from napari_coordgate.widgets.preferences import load_preferences
@@ -72,7 +73,7 @@ class Choice(QWidget):
     def __init__(
         self,
         options: Callable[[], Iterable[Option]],
-        load: Callable[[Path], object] | None = None,
+        load: Callable[[Path], Job] | None = None,
         files: str = "",
         *,
         takes_newest: bool = False,
@@ -176,7 +177,13 @@ class Choice(QWidget):
         """Read a file, and choose what comes of it."""
         if self._load is not None:
             self._takes_next = True
-            self.loading.emit(self._load(path))
+            job = self._load(path)
+            weak_connect(job.finished, self._take_no_more)
+            self.loading.emit(job)
+
+    def _take_no_more(self, _: object) -> None:
+        """Choose nothing else once the file is read, or could not be."""
+        self._takes_next = False
 
 
 class Checklist(QListWidget):

@@ -41,6 +41,7 @@ from napari_coordgate.widgets.layers import (
     image_of,
     metadata,
     method_facts,
+    pixel_size_um,
     position_px,
     without_pixels,
 )
@@ -128,7 +129,7 @@ class DeblurWidget(JobWidget):
     """Deblur an image layer: the visible plane first, then the rest."""
 
     judged = Signal()
-    """An image is deblurred, and `verdict` says whether it can be trusted."""
+    """`result` is another one, and `verdict` says whether it can be trusted; or both are None."""
     checked = Signal()
     """The form changed, and `problem` says why it cannot be started; empty if it can."""
 
@@ -285,8 +286,9 @@ class DeblurWidget(JobWidget):
 
     def _chosen(self) -> tuple[object, ...]:
         """What a person who deblurs in spite of a warning has seen it for."""
-        camera = self.method.camera.settings
-        return self.image.value, self.method.value, self.origin.value, self.axes.text(), camera
+        layer, camera = self.image.value, self.method.camera.settings
+        size = None if layer is None else pixel_size_um(layer)
+        return layer, size, self.method.value, self.origin.value, self.axes.text(), camera
 
     def start(self, request: DeblurRequest) -> None:
         """Deblur in the background, into a new layer."""
@@ -296,8 +298,13 @@ class DeblurWidget(JobWidget):
         job.happened.connect(shown.show)
         job.happened.connect(self._show_note)
         job.finished.connect(shown.end)
-        self._started, self.result = self._chosen(), shown
+        self._started = self._chosen()
+        self._set_result(None, None)
         self.start_job(job)
+
+    def _set_result(self, result: "DeblurredLayer | None", verdict: "TrustVerdict | None") -> None:
+        self.result, self.verdict = result, verdict
+        self.judged.emit()
 
     def _adapt(self) -> None:
         """Adapt the universal model to the chosen lens in the background."""
@@ -321,9 +328,9 @@ class DeblurWidget(JobWidget):
             self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])
             self.note.setText(" ".join(verdict.notes))
             self.note.setVisible(bool(verdict.notes))
-        if self.bar.job is not None and self.bar.job.title == DEBLURRING:
-            self.verdict = verdict
-            self.judged.emit()
+        shown = None if self.bar.job is None else self.bar.job.context
+        if isinstance(shown, DeblurredLayer) and end.reason == "completed":
+            self._set_result(shown, verdict)
 
     def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
         """Measure a lens that is in doubt; else see what was changed."""
@@ -400,7 +407,7 @@ class DeblurredLayer:
     """
 
     def __init__(self, viewer: Viewer, request: DeblurRequest, method_name: str) -> None:
-        part, blurred, self.is_complete = request.part, request.part.layer, False
+        part, blurred = request.part, request.part.layer
         self.layer, self.of = LiveLayer(viewer), blurred
         self.request = request
         self.trust = None if request.maps is None else TrustLayers(viewer, part, request.maps)
@@ -420,6 +427,11 @@ class DeblurredLayer:
                 version=__version__,
             ),
         }
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole image was deblurred, not a part to try."""
+        return self.request.part.window is None
 
     def map_layer(self, kind: str) -> ImageLayer | None:
         """Layer of a map that shows where the result can be trusted, if it exists."""
@@ -441,7 +453,6 @@ class DeblurredLayer:
 
     def end(self, end: JobEnd) -> None:
         """Mark the result of a job that did not complete."""
-        self.is_complete = end.reason == "completed"
         if self.layer.layer is not None:
             self.layer.layer.refresh()
             if end.reason != "completed":

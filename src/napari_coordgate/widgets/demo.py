@@ -27,13 +27,16 @@ from napari_coordgate.widgets.menu import PLUGIN
 from napari_coordgate.widgets.methods import RICHARDSON_LUCY
 from napari_coordgate.widgets.parts import Part
 from napari_coordgate.widgets.road import LENS, TRUST, CoordGateWidget
+from napari_coordgate.widgets.session import session_of
 
 RECORDING, REFERENCE = "Record the sample", "Deblur by Richardson-Lucy"
+NEXT = {RECORDING: COMPUTING, COMPUTING: DEBLURRING, DEBLURRING: REFERENCE, REFERENCE: ""}
+"""The job that ends after each; no others are looked at."""
 NAME = "nuclei of an unknown lens"
 DEMO_LENS = Lens(
     na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=7, tilt_um=(1.5, -1)
 )
-"""Another lens than that of the starter model; nothing of the demonstration is told it."""
+"""Another lens than that of the starter model; the demonstration has to estimate it."""
 CAMERA = Camera(photons=2000, read_noise=3)
 SIDE = 256
 TOLERANCE, ENCLOSED = 0.05, 0.95
@@ -71,13 +74,22 @@ class Demo(QObject):
         super().__init__(road)
         self.viewer, self.road = viewer, road
         self._reference: DeblurredLayer | None = None
+        self._awaited = RECORDING
         weak_connect(road.session.job_ended, self._go_on)
         road.session.start(Job(RECORDING, Recording(sharp).events))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether steps are still to come."""
+        return bool(self._awaited)
+
     def _go_on(self, job: Job) -> None:
-        """Start the next step."""
+        """Start the next step; a step without a result is the last."""
         end = job.end
-        if end is None or end.result is None:
+        if job.title != self._awaited or end is None:
+            return
+        self._awaited = "" if end.result is None else NEXT[job.title]
+        if end.result is None:
             return
         if job.title == RECORDING:
             self._add_image(end.result)
@@ -136,7 +148,11 @@ class Demo(QObject):
 
 
 def show_demo(viewer: Viewer) -> Demo:
-    """Run the demonstration in a viewer; its steps run in the background."""
+    """Run the demonstration in a viewer, unless it runs; its steps run in the background."""
+    road = session_of(viewer).widgets.get(CoordGateWidget)
+    for demo in [] if road is None else road.findChildren(Demo):
+        if demo.is_running:
+            return demo
     ((sharp, _, _),) = nuclei_sharp()
     return Demo(viewer, np.asarray(sharp))
 

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Image as ImageLayer, Shapes
 from napari.viewer import Viewer
 
+from napari_coordgate.config import Selection
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.geometry import Window, format_shape
 from napari_coordgate.io import Image
@@ -39,7 +40,13 @@ class Part:
 
     def image(self, image: Image) -> Image:
         """Image of the part, of that of the layer."""
-        return image if self.plane is None else replace(image, data=self.of(image.data))
+        if self.plane is None:
+            return image
+        chosen = dict(zip(image.axes, map(str, self.plane), strict=False))
+        elements = Selection(
+            channels=chosen.get("C"), times=chosen.get("T"), planes=chosen.get("Z")
+        )
+        return replace(image.select(elements), data=self.of(image.data))
 
     def window_in(self, frame_window: Window) -> Window:
         """Window of the frame that the part shows, of that of the layer."""

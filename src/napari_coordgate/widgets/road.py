@@ -142,12 +142,16 @@ class CoordGateWidget(DockWidget):
         self._pass_image()
 
     def _pass_image(self) -> None:
-        """Give the chosen image to the steps that exist."""
+        """Give the chosen image to the steps that exist, or its new pixel size."""
         layer = self.image.layer
-        if layer is not None and self.lens_page.is_made:
-            self.lens.image.set_value(layer)
-        if layer is not None and self.deblur_page.is_made:
-            self.deblur.image.set_value(layer)
+        for page in (self.lens_page, self.deblur_page):
+            if layer is None or not page.is_made:
+                continue
+            choice = self.lens.image if page is self.lens_page else self.deblur.image
+            if choice.value is layer:
+                choice.changed.emit()
+            else:
+                choice.set_value(layer)
 
     def _take_image(self) -> None:
         self._pass_image()
@@ -171,7 +175,10 @@ class CoordGateWidget(DockWidget):
         from napari_coordgate.widgets.lens_psf import PSFFieldRequest
 
         end = job.end
-        if end is None or end.result is None or not isinstance(job.context, PSFFieldRequest):
+        request = job.context
+        if end is None or end.result is None or not isinstance(request, PSFFieldRequest):
+            return
+        if request.path is not None:  # it was only saved
             return
         if self.isVisible() and self.tabs.currentIndex() == LENS:
             self.deblur.method.choose(UNIVERSAL, end.result)
@@ -193,7 +200,7 @@ class CoordGateWidget(DockWidget):
         has_image = self.image.layer is not None
         has_lens = has_image and self.deblur_page.is_made and not self.deblur.problem
         result = self.deblur.result if self.deblur_page.is_made else None
-        is_deblurred = result is not None and result.is_complete and result.of is self.image.layer
+        is_deblurred = result is not None and result.of is self.image.layer and result.is_whole
         return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
 
     def refresh(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 """PSF fields, models and running jobs of one viewer, shared by all its widgets."""
 
+import itertools
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ class Session:
             return PSFField.from_lens(lens, frame_shape, cancel=job.cancel_requested)
 
         job = Job.from_function(f"Compute the blur of {name}", compute)
-        store_result(job, self.psf_fields, name)
+        store_result(job, self.psf_fields, _unused(name, self.psf_fields))
         self.start(job)
 
 
@@ -185,6 +186,12 @@ def _free_name(path: Path, collection: MutableMapping[str, Any]) -> str:
     """Name of a file in a collection; with its folder where another file has that name."""
     name = path.stem.removesuffix(".psf")
     return f"{name} ({path.parent.name})" if name in collection else name
+
+
+def _unused(name: str, collection: MutableMapping[str, Any]) -> str:
+    """Name, with a number where it is in use."""
+    numbered = (f"{name} [{n}]" if n else name for n in itertools.count())
+    return next(each for each in numbered if each not in collection)
 
 
 def _prefer_our_writer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
     from napari_coordgate.widgets.deblur import DeblurredLayer
 
-NOT_YET = "Deblur an image first; then it is said here where the result can be trusted."
+NOT_YET = "Deblur an image first. This tab then shows where the result can be trusted."
+IN_RECTANGLE = "In the rectangle alone:<br>"
 STEPS = 100
 
 
@@ -37,7 +39,7 @@ class TrustStep(Panel):
         self.swipe = Swipe(viewer)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
-        self.slider.setToolTip("Left of it the image before, right of it the result.")
+        self.slider.setToolTip("Left of the slider: before. Right of it: after.")
         self.blink = QPushButton("Before (hold, or key B)")
         self.add_row("Before | after", self.slider, self.slider.toolTip())
         self.body.addWidget(self.blink)
@@ -56,7 +58,8 @@ class TrustStep(Panel):
     def show_result(self, result: DeblurredLayer | None, verdict: TrustVerdict | None) -> None:
         """Show the verdict on a result."""
         self.result = result
-        self.verdict.setText(NOT_YET if verdict is None else _verdict_lines(verdict))
+        part = "" if result is None or result.is_whole else IN_RECTANGLE
+        self.verdict.setText(NOT_YET if verdict is None else part + _verdict_lines(verdict))
         is_doubtful = verdict is not None and verdict.color != "green"
         self.links.offer({"Measure the lens": self.advice.emit} if is_doubtful else {})
         self.save.offer(None if result is None else result.layer.layer)
@@ -86,9 +89,9 @@ class TrustStep(Panel):
 
 def _verdict_lines(verdict: TrustVerdict) -> str:
     """Verdict in color, and each finding behind a dot of its color."""
-    worst = dotted(f"<b>{VERDICT_WORDS[verdict.color]}.</b>", VERDICT_COLORS[verdict.color])
+    worst = f"<b>{dotted(f'{VERDICT_WORDS[verdict.color]}.', VERDICT_COLORS[verdict.color])}</b>"
     findings = [dotted(f.message, VERDICT_COLORS[f.color]) for f in verdict.findings]
-    return "<br>".join([worst, *findings, *verdict.notes])
+    return "<br>".join([worst, *findings, *map(html.escape, verdict.notes)])
 
 
 def _capital(text: str) -> str:
