@@ -69,6 +69,9 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     qtbot.mouseRelease(road.trust.blink, Qt.MouseButton.LeftButton)
     assert viewer.layers["cells deblurred"].visible
 
+    add_image(viewer, blurred, "other")
+    assert "●" not in road.trust.verdict.text()  # the verdict was on the former image
+
 
 def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     qtbot: QtBot, viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]

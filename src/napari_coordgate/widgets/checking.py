@@ -27,7 +27,7 @@ CHECKING = "Check lens and noise"
 NEUTRAL = "#8a8f99"
 """Color of what is not judged, on both themes."""
 FITS = {
-    "green": "Lens and noise fit.",
+    "green": "Fits.",
     "amber": "Take care:",
     "red": "The image does not fit the lens:",
 }

@@ -125,6 +125,7 @@ class ImageStep(Panel):
     def _show_facts(self) -> None:
         layer = self.layer
         if layer is None:
+            self.corrections.hide()
             self.facts.setText("Open the image that you want to deblur, or try a sample.")
             self.links.offer({"Open a sample": self.open_sample})
             return

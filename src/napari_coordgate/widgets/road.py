@@ -136,7 +136,7 @@ class CoordGateWidget(DockWidget):
         """Judge every result, and deblur the image that was chosen first."""
         deblur = self.deblur
         deblur.trust.setChecked(True)
-        deblur.judged.connect(self._show_verdict)
+        deblur.judged.connect(self.refresh)
         deblur.checked.connect(self.refresh)
         deblur.image.changed.connect(self._note_image)
         self._pass_image()
@@ -186,8 +186,12 @@ class CoordGateWidget(DockWidget):
             self.go(DEBLUR)
 
     def _show_verdict(self) -> None:
-        self.trust.show_result(self.deblur.result, self.deblur.verdict)
-        self.refresh()
+        """Show the verdict on the result of the chosen image, none on that of another."""
+        result = self.deblur.result if self.deblur_page.is_made else None
+        if result is not None and result.of is not self.image.layer:
+            result = None
+        if result is not self.trust.result:
+            self.trust.show_result(result, None if result is None else self.deblur.verdict)
 
     def _go_on(self) -> None:
         """Show the first step that is not done, or the one after this."""
@@ -204,8 +208,9 @@ class CoordGateWidget(DockWidget):
         return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
 
     def refresh(self, *_: object) -> None:
-        """Tick what is done, and say what the shown step lacks."""
+        """Tick what is done, say what the shown step lacks, and show the verdict of the image."""
         done = self.is_done
+        self._show_verdict()
         for step, name in enumerate(NAMES[:MORE]):
             self.tabs.setTabText(step, f"{name} {DONE}" if done[step] else name)
         step = self.tabs.currentIndex()
