@@ -14,6 +14,7 @@ from napari_coordgate.optics import PSFField
 from napari_coordgate.trust import TrustFinding, TrustVerdict
 from napari_coordgate.widgets.choices import image_layers
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.forms import in_words
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.trust import CONTRADICTED, VERDICT_COLORS, verdict_text
 from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
@@ -61,7 +62,7 @@ def test_a_tick_adds_layers_beside_the_result_and_a_verdict(
     assert error.contrast_limits[0] == 0 < error.contrast_limits[1] <= error.data.max()
     assert [name for name, _ in image_layers(viewer)] == ["cells deblurred", "cells"]
     verdict = expected.verdict
-    assert widget.bar.message.text() == verdict_text(verdict)
+    assert widget.bar.message.text() == in_words(verdict_text(verdict))
     assert VERDICT_COLORS[verdict.color] in widget.bar.message.styleSheet()
 
 
