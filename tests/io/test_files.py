@@ -12,6 +12,7 @@ from napari_coordgate.errors import OutputError
 from napari_coordgate.io.files import (
     atomic_write,
     check_writable,
+    hidden_name,
     preallocate,
     remove_stale_temp_files,
 )
@@ -38,6 +39,9 @@ def ordinary_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(user)
+
+
+NO_PROCESS = 2**31 - 1
 
 
 def test_a_file_appears_only_when_complete(tmp_path: Path) -> None:
@@ -265,18 +269,21 @@ def test_a_folder_that_is_replaced_exists_at_every_moment(
 
 def test_stale_temporary_files_and_folders_are_removed(tmp_path: Path) -> None:
     stale = [
-        folder_with(tmp_path / "deeper" / ".napari-coordgate-0123abcd-a.zarr", "half"),
-        folder_with(tmp_path / ".napari-coordgate-old-b", "old"),
+        folder_with(tmp_path / "deeper" / hidden_name("0123abcd", "a.zarr", NO_PROCESS), "half"),
+        folder_with(tmp_path / hidden_name("old", "b", NO_PROCESS), "old"),
     ]
     folder_with(tmp_path / "b", "new")
-    (tmp_path / ".napari-coordgate-notes").touch()
+    elsewhere = f".napari-coordgate-00000000-{NO_PROCESS}-0123abcd-a.tif"
+    others = {elsewhere, ".napari-coordgate-notes"}
+    for name in others:
+        (tmp_path / name).touch()
     assert remove_stale_temp_files([tmp_path / "deeper", tmp_path / "gone"]) == stale[:1]
     assert remove_stale_temp_files([tmp_path]) == stale[1:]
     with atomic_write(tmp_path / "c"):
         assert remove_stale_temp_files([tmp_path]) == []  # it is of a living process
     (tmp_path / "c").unlink()
     names = {path.name for path in tmp_path.rglob("*")}
-    assert names == {"deeper", "b", "part", ".napari-coordgate-notes"}
+    assert names == {"deeper", "b", "part", *others}
 
 
 def test_what_killed_processes_left_is_removed_by_the_next_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from napari_coordgate.config import CGUNetConfig, TrainingConfig
 from napari_coordgate.errors import ModelError, OutputError
-from napari_coordgate.io.files import atomic_write, last_checkpoint_path
+from napari_coordgate.io.files import atomic_write, hidden_name, last_checkpoint_path
 from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.networks import build_network
 from napari_coordgate.training.checkpoint import Checkpoint, TrainingFiles
@@ -46,7 +46,7 @@ def test_what_a_killed_run_had_begun_to_write_is_cleared_away(tmp_path: Path) ->
     output = tmp_path / "model.safetensors"
     names = ("model.safetensors", "model.last.safetensors", "other.safetensors")
     with atomic_write(tmp_path / "living.safetensors") as living:
-        strays = [tmp_path / f".napari-coordgate-01234567-{name}" for name in names]
+        strays = [tmp_path / hidden_name("01234567", name, 2**31 - 1) for name in names]
         for stray in strays:
             stray.touch()
         with closing(TrainingFiles(output)) as files:

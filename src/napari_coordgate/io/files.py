@@ -4,6 +4,7 @@ import errno
 import hashlib
 import math
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from napari_coordgate.errors import CoordGateError, OutputError
 from napari_coordgate.opening import regular
@@ -33,9 +35,16 @@ _ADVICE = {
 _OUTPUT_EXISTS_HINT = "choose another name, or overwrite it (overwrite, --overwrite)"
 _MAX_NAME_END = 40
 """Characters of a target's name in its temporary name, to stay below the longest name allowed."""
-_TEMPORARY_NAME = re.compile(r"\.napari-coordgate-[0-9a-f]{8}-(?P<end>.+)", re.DOTALL)
-_BACKUP_NAME = re.compile(r"\.napari-coordgate-old-(?P<end>.+)", re.DOTALL)
-"""Name of a folder while it is replaced."""
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_HIDDEN_NAME = re.compile(
+    r"\.napari-coordgate-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-(?P<kind>[0-9a-f]{8}|old)-(?P<end>.+)",
+    re.DOTALL,
+)
+"""Name of what is not complete, or of a folder while it is replaced (old).
+
+It says which process of which computer wrote it. Nobody else removes it while that may live: locks
+of files serve only the processes of one computer on some shared disks, and not all systems.
+"""
 _cleaned: set[Path] = set()
 """Folders from which this process has removed what killed processes left."""
 
@@ -106,7 +115,7 @@ def atomic_write(
     folder is removed once. Raises OutputError if the target exists and ``overwrite`` is False,
     even if it was created in the meantime, or if it cannot be written.
     """
-    path, temporary, held = Path(path), Path(), None
+    path, temporary = Path(path), Path()
     try:
         check_not_exists([path], overwrite)
         _check_kind(path, folder)
@@ -114,7 +123,7 @@ def atomic_write(
         if path.parent.absolute() not in _cleaned:
             _cleaned.add(path.parent.absolute())
             remove_stale_temp_files([path.parent])
-        temporary, held = _create_temporary(path, folder)
+        temporary = _create_temporary(path, folder)
         yield temporary
         for written in temporary.rglob("*") if folder else [temporary]:
             if written.is_file():
@@ -135,7 +144,6 @@ def atomic_write(
     finally:
         if temporary.name:
             _remove(temporary)
-        _unlock(held)
 
 
 def file_hash(path: Path) -> str:
@@ -149,23 +157,27 @@ def name_and_hash(path: Path) -> str:
     return f"{path.name} (sha256 {file_hash(path)})"
 
 
+def hidden_name(kind: str, end: str, pid: int | None = None) -> str:
+    """Name of a hidden file or folder of a process, by default of this one."""
+    return f".napari-coordgate-{_HOST}-{os.getpid() if pid is None else pid}-{kind}-{end}"
+
+
 def remove_stale_temp_files(folders: Iterable[str | Path]) -> list[Path]:
     """Remove temporary files that killed processes left in folders; returns the removed paths.
 
-    Those of living processes are locked. A folder that was about to be replaced gets its name
-    back.
+    Those of living processes and of other computers stay. A folder that was about to be replaced
+    gets its name back.
     """
     removed = []
     for path in [path for folder in set(folders) for path in _list_folder(Path(folder))]:
-        backup = _BACKUP_NAME.fullmatch(path.name)
-        if not (backup or _TEMPORARY_NAME.fullmatch(path.name)) or (held := _lock(path)) is None:
+        hidden = _HIDDEN_NAME.fullmatch(path.name)
+        if hidden is None or hidden["host"] != _HOST or psutil.pid_exists(int(hidden["pid"])):
             continue
-        if backup and not os.path.lexists(path.with_name(backup["end"])):
-            path.rename(path.with_name(backup["end"]))
+        if hidden["kind"] == "old" and not os.path.lexists(path.with_name(hidden["end"])):
+            path.rename(path.with_name(hidden["end"]))
         else:
             _remove(path)
             removed.append(path)
-        _unlock(held)
     return removed
 
 
@@ -198,42 +210,15 @@ def allocate(descriptor: int, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
 
 
-def _create_temporary(target: Path, folder: bool) -> tuple[Path, int | None]:
-    """Create a hidden file or folder beside a target, with its suffixes, and lock it."""
+def _create_temporary(target: Path, folder: bool) -> Path:
+    """Create a hidden file or folder beside a target, with its suffixes."""
     end = target.name[-_MAX_NAME_END:]
-    while True:
-        path = target.with_name(f".napari-coordgate-{secrets.token_hex(4)}-{end}")
-        if folder:
-            path.mkdir()
-        else:
-            path.touch(exist_ok=False)
-        held = _lock(path)
-        if path.exists():  # else another process took it for one that was left
-            return path, held
-        _unlock(held)
-
-
-def _lock(path: Path) -> int | None:
-    """Lock a file or folder for as long as this process lives; None if that is impossible."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _unlock(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+    path = target.with_name(hidden_name(secrets.token_hex(4), end))
+    if folder:
+        path.mkdir()
+    else:
+        path.touch(exist_ok=False)
+    return path
 
 
 def _check_kind(path: Path, folder: bool) -> None:
@@ -280,19 +265,16 @@ def _rename_exclusively(temporary: Path, path: Path) -> None:
 
 def _rename_folder(temporary: Path, path: Path, overwrite: bool) -> None:
     """Rename a folder; one that it replaces is kept under a backup name until this is done."""
-    backup, held = path.with_name(f".napari-coordgate-old-{path.name}"), None
+    backup = path.with_name(hidden_name("old", path.name))
     try:
         if overwrite and os.path.lexists(path):
             _remove(backup)
-            held = _lock(path)
             path.rename(backup)
         temporary.rename(path)  # fails if the name exists, except as an empty folder
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise OutputError(f"{path} already exists; {_OUTPUT_EXISTS_HINT}.") from error
         raise
-    finally:
-        _unlock(held)
     _remove(backup)
 
 
