@@ -15,6 +15,8 @@ from napari_coordgate.memory import free_host_memory
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
 
+PIXEL_SIZE_TOLERANCE = 0.01
+"""Relative difference of height and width that the rounding of stated pixel sizes explains."""
 FIELD_OF_VIEW_TOLERANCE = 0.02
 """Relative difference up to which two fields of view are considered the same."""
 
@@ -132,7 +134,7 @@ def _is_same_view(image: Image, model: Model | PSFField, window: Window) -> bool
     tolerance = math.inf
     if image.pixel_size_um is not None and model.pixel_size_um is not None:
         views *= np.divide(image.pixel_size_um, model.pixel_size_um)
-        tolerance = FIELD_OF_VIEW_TOLERANCE
+        tolerance, rounding = FIELD_OF_VIEW_TOLERANCE, max(rounding, PIXEL_SIZE_TOLERANCE)
     is_alike = abs(views[0] / views[1] - 1) <= rounding
     return bool(is_alike and np.all(np.abs(views - 1) < tolerance))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_coordgate.config import Lens, load_lens
-from napari_coordgate.errors import ModelError, OutputError, SettingsError
+from napari_coordgate.errors import ImageError, ModelError, OutputError, SettingsError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import check_not_exists, sample_data_folder
@@ -215,23 +215,29 @@ def _read_models(path: Paths) -> list[LayerData]:
 def write_image_layer(path: str, data: Any, options: dict[str, Any]) -> list[str]:
     """Save an image with axes, pixel size, channels and our settings; returns the file written.
 
-    napari has asked before ``path`` replaces another file. TIFF files of images that are not ours
-    are written by napari.
+    napari has asked before ``path`` replaces another file. Images that are not ours are written by
+    napari, except those whose name asks for OME metadata and whose axes are known.
     """
     from napari.layers import Image as ImageLayer
     from npe2 import PluginManager
 
     from napari_coordgate.widgets.opening import layer_image, save_image  # imports Qt
 
-    is_ome = path.lower().endswith((".ome.tif", ".ome.tiff", ".zarr"))
-    if not (is_ome or provenance(options.get("metadata", {}))):
-        commands = PluginManager.instance().commands
-        written: str | None = commands.execute("napari.write_image", args=(path, data, options))
-        return [] if written is None else [written]
-    layer = ImageLayer.create(data, options, "image")
-    assert isinstance(layer, ImageLayer)
-    save_image(Path(path), layer_image(layer), overwrite=True)
-    return [path]
+    is_ours = bool(provenance(options.get("metadata", {})))
+    if is_ours or path.lower().endswith((".ome.tif", ".ome.tiff", ".zarr")):
+        layer = ImageLayer.create(data, options, "image")
+        assert isinstance(layer, ImageLayer)
+        try:
+            image = layer_image(layer)
+        except ImageError:
+            if is_ours:
+                raise
+        else:
+            save_image(Path(path), image, overwrite=True)
+            return [path]
+    commands = PluginManager.instance().commands
+    written: str | None = commands.execute("napari.write_image", args=(path, data, options))
+    return [] if written is None else [written]
 
 
 def write_psf_field(path: str, layers: Sequence[LayerData]) -> list[str]:

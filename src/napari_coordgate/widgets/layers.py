@@ -152,7 +152,8 @@ def _read_file(layer: ImageLayer) -> Image | None:
     if path is None or not is_image(path):
         return None
     try:
-        return open_scene(Path(path), find_scenes(Path(path)), 0)
+        scenes = find_scenes(Path(path))
+        return open_scene(Path(path), scenes, 0) if len(scenes) == 1 else None
     except CoordGateError:
         return None
 
@@ -249,7 +250,7 @@ def image_of(layer: ImageLayer, axes: str | None = None) -> Image:
 
 
 def is_mask(layer: ImageLayer) -> bool:
-    """Whether a layer has two values only, as far as a plane of it in memory shows."""
+    """Whether a layer is 0 or one full value everywhere, as far as a plane in memory shows."""
     pixels = pixels_of(layer)
     if pixels.dtype.kind == "b":
         return True
@@ -258,7 +259,8 @@ def is_mask(layer: ImageLayer) -> bool:
     if layer not in _masks:
         plane = pixels[tuple(n // 2 for n in pixels.shape[:-2])]
         step = max(1, max(plane.shape) // MASK_SIDE)
-        _masks[layer] = len(np.unique(plane[::step, ::step])) == 2
+        values = np.unique(plane[::step, ::step]).tolist()
+        _masks[layer] = values in ([0, 1], [0, 255], [0, np.iinfo(pixels.dtype).max])
     return _masks[layer]
 
 
