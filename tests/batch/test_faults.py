@@ -23,7 +23,7 @@ from napari_coordgate.config import BatchConfig, BatchRuntime, OutputFormat
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import Event, FileChanged
 from napari_coordgate.inference import deblur
-from napari_coordgate.io import files, read_image
+from napari_coordgate.io import files, open_scene, read_image
 from napari_coordgate.io.locks import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -249,9 +249,9 @@ def test_an_unexpected_error_does_not_end_the_batch(
     def stumbling(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == "a.tif":
             raise ZeroDivisionError("division by zero")
-        return read_image(path, *args, **options)
+        return open_scene(path, *args, **options)
 
-    monkeypatch.setattr(worker, "read_image", stumbling)
+    monkeypatch.setattr(worker, "open_scene", stumbling)
     summary = run(world)
     assert len(summary.done) == 3
     assert "ZeroDivisionError" in summary.failed[0].message

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_coordgate.config import PRESETS, Camera, RuntimeConfig
@@ -230,8 +231,7 @@ def test_a_layer_can_be_used_for_validation(
     widget.form.set_settings(TINY.model_copy(update={"steps": 10}))
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    preview = viewer.layers["model preview"].data
-    shown = preview[:, -48:]
+    shown = widget.pictures.pictures[-1].item.image
     assert np.corrcoef(shown.ravel(), sharp[0, ::-1].ravel())[0, 1] > 0.999
 
 
@@ -253,7 +253,9 @@ def test_missing_inputs_are_reported_and_prevent_the_start(
     viewer.window.add_dock_widget(widget, name="Train")
     viewer.add_labels(np.ones((48, 48), int))
     viewer.add_image(np.zeros((8, 8, 3)), rgb=True)
-    assert widget.inputs.layers.count() == 1
+    assert widget.inputs.layers.count() == 2
+    colors = widget.inputs.layers.item(1)
+    assert colors is not None and not colors.flags() & Qt.ItemFlag.ItemIsEnabled
     assert "tick layers" in widget.bar.message.text()
     widget.inputs.layers.tick(cells)
     assert "Lens PSF" in widget.bar.message.text()
@@ -293,7 +295,7 @@ def test_an_out_of_memory_error_names_a_batch_size_that_fits(
     )
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "failed"
-    assert "batch_size 2 fits" in widget.bar.message.text()
+    assert "batch size 2 fits" in widget.bar.message.text()
 
 
 def test_a_training_that_does_not_fit_starts_only_after_confirmation(

@@ -259,6 +259,7 @@ def _local_processes(count: int) -> Iterator[_DaskExecutor]:
         threads_per_worker=FILES_PER_PROCESS,
         processes=True,
         dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "localhost:0"},  # not the port of another batch
         memory_limit=None,  # tiles limit memory, and dask would count the page cache
         silence_logs=logging.CRITICAL,
     )

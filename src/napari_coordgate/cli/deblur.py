@@ -123,7 +123,8 @@ class MethodFiles:
     def facts(self, settings: BatchSettings) -> dict[str, str]:
         """Names and checksums of the files by what they are for."""
         files = method_files(self.channels or {"": self.method}, settings)
-        return {name: name_and_hash(path) for name, path in files.items()}
+        # A missing file is reported where it is loaded.
+        return {name: name_and_hash(path) for name, path in files.items() if path.is_file()}
 
     @property
     def method(self) -> Path:

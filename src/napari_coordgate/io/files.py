@@ -123,7 +123,11 @@ def atomic_write(
         if path.parent.absolute() not in _cleaned:
             _cleaned.add(path.parent.absolute())
             remove_stale_temp_files([path.parent])
-        temporary = _create_temporary(path, folder)
+        temporary = path.with_name(hidden_name(secrets.token_hex(4), path.name[-_MAX_NAME_END:]))
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.touch(exist_ok=False)
         yield temporary
         for written in temporary.rglob("*") if folder else [temporary]:
             if written.is_file():
@@ -208,17 +212,6 @@ def allocate(descriptor: int, size: int) -> None:
     """Allocate ``size`` bytes for an open file on Linux; OSError if the disk is full."""
     if sys.platform == "linux":
         os.posix_fallocate(descriptor, 0, size)
-
-
-def _create_temporary(target: Path, folder: bool) -> Path:
-    """Create a hidden file or folder beside a target, with its suffixes."""
-    end = target.name[-_MAX_NAME_END:]
-    path = target.with_name(hidden_name(secrets.token_hex(4), end))
-    if folder:
-        path.mkdir()
-    else:
-        path.touch(exist_ok=False)
-    return path
 
 
 def _check_kind(path: Path, folder: bool) -> None:

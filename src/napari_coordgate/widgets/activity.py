@@ -14,9 +14,10 @@ INTERVAL_MS = 200
 def show_activity(job: Job) -> None:
     """Show a job in napari's activity dock, from its first progress to its end."""
     activity = _Activity(job)
-    job.happened.connect(activity.note)
-    job.paused_changed.connect(activity.pause)
-    job.finished.connect(activity.end)
+    # Functions keep the activity alive as long as the job; PyQt would not for its methods.
+    job.happened.connect(lambda event: activity.note(event))
+    job.paused_changed.connect(lambda is_paused: activity.pause(is_paused))
+    job.finished.connect(lambda _: activity.end())
 
 
 class _Activity:
@@ -66,7 +67,7 @@ class _Activity:
         if self.bar is not None:
             self.bar.set_description(f"{self.job.title}: {'paused' if is_paused else 'running'}")
 
-    def end(self, _: object = None) -> None:
+    def end(self) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()

@@ -347,7 +347,10 @@ class TrainWidget(JobWidget):
     def _show_data_note(self) -> None:
         """Say before the start what a model cannot learn much from."""
         config: TrainingConfig | None = self.form.settings
-        notes = data_notes(self.inputs, config) if config is not None else []
+        try:
+            notes = data_notes(self.inputs, config) if config is not None else []
+        except CoordGateError:  # which the check reports
+            notes = []
         self.data_note.setText(" ".join(notes))
         self.data_note.setVisible(bool(notes))
 
