@@ -10,7 +10,7 @@ from napari_coordgate.batch.report import TaskResult
 from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
 from napari_coordgate.batch.trust import TrustFigures, wants_trust
 from napari_coordgate.batch.worker import Batch, Task, read_source
-from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.errors import OutputError
 from napari_coordgate.events import FileStatus
 from napari_coordgate.inference import output_dtype
 from napari_coordgate.trust.files import MAPS, map_path
@@ -150,9 +150,9 @@ def _lacks_trust(task: Task, earlier: TaskResult) -> bool:
 
 
 def _result_bytes(source: Source, batch: Batch) -> int:
-    """Size of the pixels of a result; 0 if the source cannot be read."""
+    """Size of the pixels of a result; 0 if its source cannot be read, as its task will report."""
     try:
         image = read_source(source, batch).select(batch.config.selection)
-    except ImageError:
+    except Exception:  # whatever a file does to its reader costs that file alone
         return 0
     return math.prod(image.data.shape) * output_dtype(image.data, batch.config).itemsize

@@ -273,13 +273,12 @@ def _npy_pixels(path: Path) -> PixelArray:
     with open(path, "rb", opener=regular) as file:
         version = npy.read_magic(file)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        try:
-            shape, is_fortran, dtype = read_header(file)
-        except StopIteration:  # NumPy's parser of old headers
-            raise ValueError("its header is damaged") from None
+        shape, is_fortran, dtype = read_header(file)
         offset = file.tell()
     if dtype.hasobject:
         raise ValueError("it has Python objects instead of numbers")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
     stored = RawFileArray(FileSnapshot(path), offset, shape[::-1] if is_fortran else shape, dtype)
     if not is_fortran:
         return stored
