@@ -18,7 +18,8 @@ from napari_coordgate.errors import ModelError, OutputError
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur, gating_maps
 from napari_coordgate.io.files import sample_data_folder
-from napari_coordgate.model import CHECKSUM, FORMAT, FORMER_FORMAT, Model, as_model, read_metadata
+from napari_coordgate.io.model_header import FORMAT, FORMER_FORMAT, read_metadata
+from napari_coordgate.model import CHECKSUM, Model, as_model
 from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 

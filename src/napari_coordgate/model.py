@@ -36,23 +36,23 @@ from napari_coordgate.events import Event
 from napari_coordgate.geometry import MAX_FRAME_SIDE, Window
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import atomic_write
+from napari_coordgate.io.model_header import (
+    FORMAT,
+    FORMER_FORMAT,
+    MODEL_FORMATS,
+    UNIVERSAL_FORMAT,
+    VERSION,
+    metadata_of,
+    read_metadata,
+)
 from napari_coordgate.networks import Network, PSFSamples, build_network
-from napari_coordgate.opening import read_file, regular
+from napari_coordgate.opening import read_file
 from napari_coordgate.optics import PSFField
 from napari_coordgate.version import __version__
 
-FORMAT, VERSION = "napari-coordgate model", 2
-FORMER_FORMAT, FORMER_VERSION = "napari-coordgate checkpoint", 1
-"""Key of the header, and its version, in files of earlier development versions."""
-UNIVERSAL_FORMAT = "napari-coordgate universal model"
-"""Key of the header of a model that serves every lens."""
-MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
 CHECKSUM = "checksum"
 """Key of the hash of header and arrays."""
-
-_MAX_HEADER_BYTES = 100_000_000
-"""Limit of the format."""
 
 DEFAULTS, DEFAULT_RUNTIME = DeblurConfig(), DeblurRuntime()
 MIN_GAIN_DB = 0.05
@@ -322,25 +322,6 @@ def is_universal(path: str | Path) -> bool:
         return False
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Texts in the header of a safetensors file; ValueError or OSError if it has no header."""
-    with open(path, "rb", opener=regular) as file:
-        return _metadata(file.read(8) + file.read(_MAX_HEADER_BYTES))
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """Texts in the header with which a safetensors file begins."""
-    length = int.from_bytes(data[:8], "little")
-    if not 0 < length <= min(len(data) - 8, _MAX_HEADER_BYTES):
-        raise ValueError("it has no header")
-    try:
-        header = json.loads(data[8 : 8 + length])
-    except RecursionError as error:
-        raise ValueError("its header is nested too deeply") from error
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
-
-
 _FrameSide = Annotated[int, Field(gt=0, le=MAX_FRAME_SIDE)]
 
 
@@ -392,7 +373,7 @@ def read_tensors(
     """
     try:
         data = read_file(path)
-        tensors, metadata = load(data), _metadata(data)  # first checked by the library
+        tensors, metadata = load(data), metadata_of(data)  # first checked by the library
         key = next((name for name in formats if name in metadata), None)
         if key is None:
             raise ModelError(f"{path}: {_other_kind(metadata)}")

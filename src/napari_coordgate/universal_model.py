@@ -14,8 +14,8 @@ from torch import Tensor
 from napari_coordgate.config import UniversalTrainingConfig
 from napari_coordgate.errors import ModelError, format_validation_error
 from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.io.model_header import UNIVERSAL_FORMAT
 from napari_coordgate.model import (
-    UNIVERSAL_FORMAT,
     WEIGHTS,
     check_model_name,
     read_tensors,

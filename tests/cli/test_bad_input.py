@@ -18,7 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_coordgate.io import Image, write_image
-from napari_coordgate.model import FORMAT, Model
+from napari_coordgate.io.model_header import FORMAT
+from napari_coordgate.model import Model
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, World

@@ -34,7 +34,8 @@ from napari_coordgate.config import (
 from napari_coordgate.geometry import Window
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, plane_indices, read_image, write_image
-from napari_coordgate.model import FORMAT, Model
+from napari_coordgate.io.model_header import FORMAT
+from napari_coordgate.model import Model
 from napari_coordgate.networks import PSFSamples, build_network
 from napari_coordgate.optics import PSFField
 from tests.fuzz.reader import Reader

@@ -40,9 +40,9 @@ from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.events import Event, Progress, Stopwatch, raise_if_canceled, run
 from napari_coordgate.geometry import Window
 from napari_coordgate.io.files import check_not_exists, check_writable, last_checkpoint_path
+from napari_coordgate.io.model_header import UNIVERSAL_FORMAT
 from napari_coordgate.metrics import psnr
 from napari_coordgate.model import (
-    UNIVERSAL_FORMAT,
     check_model_name,
     read_tensors,
     write_tensors,

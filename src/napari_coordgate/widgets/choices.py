@@ -1,6 +1,5 @@
 """Choices among what exists in a viewer at the moment: layers, PSF fields, models, files."""
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_coordgate.io.files import last_checkpoint_path, sample_data_folder
+from napari_coordgate.io.model_header import MODEL_FORMATS, UNIVERSAL_FORMAT, read_metadata
 from napari_coordgate.widgets.forms import ComboBox
 from napari_coordgate.widgets.jobs import Job, weak_connect
 from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization
@@ -358,7 +358,7 @@ def _unread_models(session: Session, *, is_universal: bool) -> list[Option]:
     folder = load_preferences().model_folder
     found = [path for path in sorted(folder.glob("*.safetensors")) if not _is_hidden(path)]
     loaded = {path.resolve() for path in session.files.values()}
-    wanted = MODEL_FORMATS[is_universal]
+    wanted = {UNIVERSAL_FORMAT} if is_universal else MODEL_FORMATS.keys()
     return [
         (path.stem, Unread(path))
         for path in (*found, sample_data_folder() / STARTER)
@@ -371,11 +371,6 @@ def _is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name.endswith(".last.safetensors")
 
 
-MODEL_FORMATS = (
-    {"napari-coordgate model", "napari-coordgate checkpoint"},
-    {"napari-coordgate universal model"},
-)
-"""Keys in the headers of models for one lens, and of universal ones."""
 MAX_HEADER = 2**24
 
 
@@ -383,18 +378,15 @@ def _format(path: Path) -> str:
     """Key of our formats in the header of a safetensors file; empty without one."""
     try:
         return _format_at(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return ""
 
 
 @lru_cache(maxsize=4096)
 def _format_at(path: Path, _: int) -> str:
     """The same of a file of that age."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size)) if size <= MAX_HEADER else {}
-    keys = header.get("__metadata__", {}).keys()
-    return next((key for key in keys if key in set.union(*MODEL_FORMATS)), "")
+    keys = read_metadata(path, MAX_HEADER).keys()
+    return next((key for key in keys if key in (*MODEL_FORMATS, UNIVERSAL_FORMAT)), "")
 
 
 def psf_field_choice(session: Session, *last: Option) -> Choice:

@@ -13,6 +13,7 @@ from napari_coordgate.errors import ImageError, ModelError, OutputError, Setting
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import check_not_exists, sample_data_folder
+from napari_coordgate.io.model_header import MODEL_FORMATS, read_metadata
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.widgets.layers import (
     LENS,
@@ -133,8 +134,6 @@ def _files(path: Paths) -> list[Path]:
 
 def _is_foreign(file: Path) -> bool:
     """Whether a file is intact, and contains tensors of another program."""
-    from napari_coordgate.model import MODEL_FORMATS, read_metadata  # imports torch
-
     try:
         return MODEL_FORMATS.keys().isdisjoint(read_metadata(file))
     except (OSError, ValueError):
