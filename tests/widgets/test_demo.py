@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from napari_coordgate.widgets.deblur import DEBLURRING
 from napari_coordgate.widgets.demo import NAME, Demo
+from napari_coordgate.widgets.dock import TRUST
 from napari_coordgate.widgets.jobs import Job
 from napari_coordgate.widgets.lens_psf import COMPUTING, LensPSFWidget
-from napari_coordgate.widgets.road import TRUST
 from tests.widgets.acting import WAIT_MS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 
-def test_it_goes_along_the_road_and_shows_richardson_lucy_beside_the_result(
+def test_it_goes_through_the_steps_and_shows_richardson_lucy_beside_the_result(
     qtbot: QtBot,
     viewer: Viewer,
     sharp: NDArray[np.uint8],
@@ -33,11 +33,11 @@ def test_it_goes_along_the_road_and_shows_richardson_lucy_beside_the_result(
     shown = [layer.name for layer in viewer.layers if layer.visible]
     ends = ("", " deblurred", " expected error", " Richardson-Lucy")
     assert shown == [f"{NAME}{end}" for end in ends]
-    assert demo.road.tabs.currentIndex() == TRUST
-    assert demo.road.trust.swipe.is_possible
+    assert demo.dock.tabs.currentIndex() == TRUST
+    assert demo.dock.trust.swipe.is_possible
 
     assert not demo.is_running
-    road = demo.road
-    road.session.start(Job.from_function(COMPUTING, lambda _: 0))  # of the user, afterwards
-    qtbot.waitUntil(lambda: not list(road.session.running(COMPUTING)), timeout=WAIT_MS)
-    assert not list(road.session.running(DEBLURRING))
+    dock = demo.dock
+    dock.session.start(Job.from_function(COMPUTING, lambda _: 0))  # of the user, afterwards
+    qtbot.waitUntil(lambda: not list(dock.session.running(COMPUTING)), timeout=WAIT_MS)
+    assert not list(dock.session.running(DEBLURRING))

@@ -20,13 +20,13 @@ from napari_coordgate.events import Event, Progress, raise_if_canceled
 from napari_coordgate.geometry import Window
 from napari_coordgate.widgets.contributions import nuclei_sharp
 from napari_coordgate.widgets.deblur import DEBLURRING, DeblurredLayer
+from napari_coordgate.widgets.dock import LENS, TRUST, CoordGateWidget
 from napari_coordgate.widgets.jobs import Job, weak_connect
 from napari_coordgate.widgets.layers import frame_transform, metadata, plane_on_view
 from napari_coordgate.widgets.lens_psf import COMPUTING
 from napari_coordgate.widgets.menu import PLUGIN
 from napari_coordgate.widgets.methods import RICHARDSON_LUCY
 from napari_coordgate.widgets.parts import Part
-from napari_coordgate.widgets.road import LENS, TRUST, CoordGateWidget
 from napari_coordgate.widgets.session import session_of
 
 RECORDING, REFERENCE = "Record the sample", "Deblur by Richardson-Lucy"
@@ -66,17 +66,17 @@ class Recording:
 
 
 class Demo(QObject):
-    """Goes along the CoordGate dock; each step starts when the one before has ended."""
+    """Goes through the steps of the CoordGate dock; each starts when the one before has ended."""
 
     def __init__(self, viewer: Viewer, sharp: NDArray[Any]) -> None:
-        _, road = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
-        assert isinstance(road, CoordGateWidget)
-        super().__init__(road)
-        self.viewer, self.road = viewer, road
+        _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
+        assert isinstance(dock, CoordGateWidget)
+        super().__init__(dock)
+        self.viewer, self.dock = viewer, dock
         self._reference: DeblurredLayer | None = None
         self._awaited = RECORDING
-        weak_connect(road.session.job_ended, self._go_on)
-        road.session.start(Job(RECORDING, Recording(sharp).events))
+        weak_connect(dock.session.job_ended, self._go_on)
+        dock.session.start(Job(RECORDING, Recording(sharp).events))
 
     @property
     def is_running(self) -> bool:
@@ -93,10 +93,10 @@ class Demo(QObject):
             return
         if job.title == RECORDING:
             self._add_image(end.result)
-            self.road.go(LENS)
-            self.road.lens.estimate.click()
+            self.dock.go(LENS)
+            self.dock.lens.estimate.click()
         elif job.title == COMPUTING:
-            self.road.deblur.run()
+            self.dock.deblur.run()
         elif job.title == DEBLURRING:
             self._deblur_by_reference()
         elif job.title == REFERENCE:
@@ -113,7 +113,7 @@ class Demo(QObject):
 
     def _deblur_by_reference(self) -> None:
         """Deblur the visible plane by Richardson-Lucy with the same lens."""
-        deblur = self.road.deblur
+        deblur = self.dock.deblur
         layer = deblur.image.value
         settings = deblur.method.settings() | {"deconvolution": RichardsonLucyConfig()}
         height, width = layer.data.shape[-2:]
@@ -128,11 +128,11 @@ class Demo(QObject):
         job.happened.connect(shown.show)
         job.finished.connect(shown.end)
         deblur.bar.follow(job)
-        self.road.session.start(job)
+        self.dock.session.start(job)
 
     def _show_side_by_side(self) -> None:
         """Enlarge a corner of the image, Richardson-Lucy, the result, and its expected error."""
-        result = self.road.deblur.result
+        result = self.dock.deblur.result
         assert result is not None and self._reference is not None
         layers = (result.of, self._reference.layer.layer, result.layer.layer)
         shown = [*layers, result.map_layer("error_map")]
@@ -144,13 +144,13 @@ class Demo(QObject):
         camera = self.viewer.scene.camera
         camera.zoom *= CORNER_ZOOM
         camera.center = (*camera.center[:-2], *(corner * (1 - 0.5 / CORNER_ZOOM)))
-        self.road.go(TRUST)
+        self.dock.go(TRUST)
 
 
 def show_demo(viewer: Viewer) -> Demo:
     """Run the demonstration in a viewer, unless it runs; its steps run in the background."""
-    road = session_of(viewer).widgets.get(CoordGateWidget)
-    for demo in [] if road is None else road.findChildren(Demo):
+    dock = session_of(viewer).widgets.get(CoordGateWidget)
+    for demo in [] if dock is None else dock.findChildren(Demo):
         if demo.is_running:
             return demo
     ((sharp, _, _),) = nuclei_sharp()

@@ -1,4 +1,4 @@
-"""The first step of the road: the image to deblur, and what is known of it."""
+"""The first step of the dock: the image to deblur, and what is known of it."""
 
 from __future__ import annotations
 

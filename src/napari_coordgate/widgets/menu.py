@@ -34,7 +34,7 @@ class _Entry(QWidget):
 class CoordGate(_Entry):
     """From an image to a result that can be trusted."""
 
-    path = "road:CoordGateWidget"
+    path = "dock:CoordGateWidget"
 
 
 class LensPSF(_Entry):

@@ -31,6 +31,7 @@ from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows, in_words
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
+from napari_coordgate.widgets.tabbing import move_focus
 
 MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
@@ -65,6 +66,13 @@ class DockWidget(QWidget):
         while parent is not None and not isinstance(parent, QMainWindow):
             parent = parent.parentWidget()
         self._home = None if parent is None else ref(parent)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:  # noqa: N802 - Qt's name
+        """Let Tab follow the order on the screen; a widget in another one is a part of that."""
+        above = self.parentWidget()
+        while above is not None and not isinstance(above, DockWidget):
+            above = above.parentWidget()
+        return move_focus(self if above is None else above, forward)
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
         """Give a widget whose dock was closed to the window."""

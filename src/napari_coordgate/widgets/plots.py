@@ -7,6 +7,7 @@ import pyqtgraph
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike, NDArray
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 HEIGHT = 156
@@ -42,6 +43,7 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
         super().__init__(axisItems={side: _Decades(side) for side in sides})
         self.viewer = viewer
         self.setFixedHeight(HEIGHT)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no key does anything here
         self.getPlotItem().layout.setContentsMargins(1, 1, 1, 6)  # else labels are cut below
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.set_labels(x_label, y_label)
@@ -129,6 +131,7 @@ class _SquarePixels(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.setFixedHeight(PICTURE_HEIGHT)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         box = self.addViewBox(lockAspect=True, invertY=True, enableMenu=False)
         box.setMouseEnabled(False, False)

@@ -1,4 +1,4 @@
-"""The last step of the road: whether the result can be trusted, and what was changed."""
+"""The last step of the dock: whether the result can be trusted, and what was changed."""
 
 from __future__ import annotations
 

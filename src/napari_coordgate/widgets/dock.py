@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
@@ -114,7 +115,8 @@ class CoordGateWidget(DockWidget):
         for page in (self.image, self.trust):
             page.reset_choices()
         for kind, widget in list(self.session.widgets.items()):
-            if isinstance(widget, DockWidget) and kind is not CoordGateWidget:
+            is_other = kind is not CoordGateWidget and isalive(widget)  # its dock may be gone
+            if is_other and isinstance(widget, DockWidget):
                 widget.reset_choices()
         self.refresh()
 

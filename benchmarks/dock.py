@@ -1,6 +1,6 @@
 """Drive the CoordGate dock by clicks and keys, from each bundled sample, and photograph it.
 
-Run: ``python -m benchmarks.road FOLDER`` on a screen, or under ``xvfb-run -a -s "-screen 0
+Run: ``python -m benchmarks.dock FOLDER`` on a screen, or under ``xvfb-run -a -s "-screen 0
 1440x900x24"``. Every sample is opened from the menu while those before are open; each must end in a
 result with a verdict, three clicks after it was opened where there is no lens for it yet. The order
 of the samples is drawn from ``--seed``. The docs use ``docs/images``.
@@ -20,7 +20,7 @@ from qtpy import QtTest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 
-from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
+from napari_coordgate.widgets.dock import DEBLUR, LENS, TRUST, CoordGateWidget
 
 SAMPLES = (
     "Nuclei behind the demo lens",
@@ -42,7 +42,7 @@ class Person:
 
     def __init__(self, viewer: Viewer, folder: Path) -> None:
         self.viewer, self.folder, self.clicks = viewer, folder, 0
-        self.road: CoordGateWidget | None = None
+        self.dock: CoordGateWidget | None = None
 
     def wait(self, seconds: float = 0.3) -> None:
         """Let the window work for a while."""
@@ -89,8 +89,8 @@ class Person:
 
     def show_step(self, step: int) -> None:
         """Click the tab of a step."""
-        assert self.road is not None
-        bar = self.road.tabs.tabBar()
+        assert self.dock is not None
+        bar = self.dock.tabs.tabBar()
         assert bar is not None
         ACT.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(step).center())
         self.clicks += 1
@@ -98,7 +98,7 @@ class Person:
     def photograph(self, name: str) -> None:
         """Take a picture of the window."""
         self.wait(0.8)
-        path = self.folder / f"road-{name}.png"
+        path = self.folder / f"dock-{name}.png"
         self.viewer.window.screenshot(str(path), canvas_only=False)
 
     def share_of_image(self) -> float:
@@ -107,24 +107,44 @@ class Person:
         return float(canvas.width() / self.viewer.window._qt_window.width())  # noqa: SLF001
 
 
+def _name(part: QWidget) -> str:
+    text = getattr(part, "text", str)
+    return f"{type(part).__name__} {text()!r} at {part.geometry().getRect()}"
+
+
+def walk_by_tab(dock: QWidget) -> list[QWidget]:
+    """Press Tab from the part of a dock that has the keyboard; returns the parts that get it."""
+    found: list[QWidget] = []
+    part = QApplication.focusWidget()
+    while part is not None and dock.isAncestorOf(part):
+        assert not part.visibleRegion().isEmpty(), f"not seen: {_name(part)}"
+        if part not in found:  # Tab also goes through the links in one text
+            found.append(part)
+        elif part is not found[-1]:
+            break
+        ACT.keyClick(part, Qt.Key.Key_Tab)
+        part = QApplication.focusWidget()
+    return found
+
+
 def go_along(person: Person, sample: str, pictures: str = "") -> str:
-    """Open a sample, and deblur it along the road; returns the color of its verdict."""
+    """Open a sample, and deblur it step by step; returns the color of its verdict."""
     person.choose("File", "Open Sample", "CoordGate", sample)
     person.clicks = 0
-    if person.road is None:
+    if person.dock is None:
         person.choose("Plugins", "CoordGate", "CoordGate")
         found = person.viewer.window.dock_widgets.values()
-        person.road = next(w for w in found if isinstance(w, CoordGateWidget))
-    road = person.road
+        person.dock = next(w for w in found if isinstance(w, CoordGateWidget))
+    dock = person.dock
     person.wait(1)
-    if not road.is_done[LENS]:
-        if road.tabs.currentIndex() != LENS:
+    if not dock.is_done[LENS]:
+        if dock.tabs.currentIndex() != LENS:
             person.show_step(LENS)
         if pictures:
             person.photograph(f"lens-{pictures}")
-        person.click(road.lens.bar.run)
-        person.wait_for(lambda: road.tabs.currentIndex() == DEBLUR, f"the lens of {sample}")
-    deblur = road.deblur
+        person.click(dock.lens.bar.run)
+        person.wait_for(lambda: dock.tabs.currentIndex() == DEBLUR, f"the lens of {sample}")
+    deblur = dock.deblur
     job = deblur.bar.job
     person.click(deblur.bar.run)
     assert person.clicks <= MOST_CLICKS, f"{sample}: {person.clicks} clicks"
@@ -142,18 +162,18 @@ def go_along(person: Person, sample: str, pictures: str = "") -> str:
 
 def photograph_trust(person: Person, pictures: str) -> None:
     """Look at the verdict, and at the image before over half of the result, by keys."""
-    road = person.road
-    assert road is not None
-    person.click(road.next)
-    assert road.tabs.currentIndex() == TRUST
-    road.trust.slider.setFocus()
+    dock = person.dock
+    assert dock is not None
+    person.click(dock.next)
+    assert dock.tabs.currentIndex() == TRUST
+    dock.trust.slider.setFocus()
     for _ in range(5):
-        ACT.keyClick(road.trust.slider, Qt.Key.Key_PageUp)
+        ACT.keyClick(dock.trust.slider, Qt.Key.Key_PageUp)
     person.photograph(f"trust-{pictures}")
 
 
 def drive(folder: Path, size: str, theme: str, samples: list[str]) -> dict[str, str]:
-    """Drive the road from each sample in turn; returns the colors of their verdicts."""
+    """Go through the steps from each sample in turn; returns the colors of their verdicts."""
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZES[size])
@@ -172,8 +192,8 @@ def drive(folder: Path, size: str, theme: str, samples: list[str]) -> dict[str, 
 
 
 def main() -> None:
-    """Drive the road in each size and theme."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.road", description=__doc__)
+    """Go through the steps in each size and theme."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dock", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--themes", nargs="+", choices=THEMES, default=list(THEMES))

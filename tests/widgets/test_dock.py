@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from benchmarks.dock import walk_by_tab
 from napari_coordgate.config import Lens
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget
+from napari_coordgate.widgets.dock import DEBLUR, LENS, TRUST, CoordGateWidget
 from napari_coordgate.widgets.parts import Part
-from napari_coordgate.widgets.road import DEBLUR, LENS, TRUST, CoordGateWidget
+from napari_coordgate.widgets.tabbing import tab_stops
 from tests.widgets.acting import WAIT_MS, choose, click
 
 if TYPE_CHECKING:
@@ -27,11 +29,14 @@ PLUGIN = "napari-coordgate"
 GAUSSIAN = "Gaussian, blur width only"
 
 
-def open_road(viewer: Viewer) -> CoordGateWidget:
-    _, road = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
-    assert isinstance(road, CoordGateWidget)
+def open_dock(viewer: Viewer) -> CoordGateWidget:
+    _, dock = viewer.window.add_plugin_dock_widget(PLUGIN, "CoordGate")
+    assert isinstance(dock, CoordGateWidget)
+    window = dock.window()
+    assert window is not None
+    window.activateWindow()
     QApplication.processEvents()
-    return road
+    return dock
 
 
 def add_image(viewer: Viewer, pixels: NDArray[np.float32], name: str) -> None:
@@ -43,65 +48,70 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
 ) -> None:
     blurred = psf_field.blur(sharp[0].astype(np.float32))
     add_image(viewer, blurred, "cells")
-    road = open_road(viewer)  # the first click
-    assert "48x48" in road.image.facts.text() and "0.5 µm" in road.image.facts.text()
-    qtbot.waitUntil(lambda: road.tabs.currentIndex() == LENS, timeout=WAIT_MS)
-    choose(road.lens.preset, GAUSSIAN)
-    click(road.lens.bar.run)
-    qtbot.waitUntil(lambda: road.tabs.currentIndex() == DEBLUR, timeout=WAIT_MS)
-    run = road.deblur.bar.run
+    dock = open_dock(viewer)  # the first click
+    assert "48x48" in dock.image.facts.text() and "0.5 µm" in dock.image.facts.text()
+    qtbot.waitUntil(lambda: dock.tabs.currentIndex() == LENS, timeout=WAIT_MS)
+    choose(dock.lens.preset, GAUSSIAN)
+    click(dock.lens.bar.run)
+    qtbot.waitUntil(lambda: dock.tabs.currentIndex() == DEBLUR, timeout=WAIT_MS)
+    run = dock.deblur.bar.run
     place = run.mapToGlobal(run.rect().center())
-    click(road.deblur.bar.run)
-    qtbot.waitUntil(lambda: road.deblur.verdict is not None, timeout=WAIT_MS)
+    click(dock.deblur.bar.run)
+    qtbot.waitUntil(lambda: dock.deblur.verdict is not None, timeout=WAIT_MS)
     moved = run.mapToGlobal(run.rect().center()) - place
     assert moved.manhattanLength() <= 1  # the message has grown meanwhile
-    assert [road.tabs.tabText(step)[-1] for step in range(4)] == ["✓"] * 4
-    assert road.deblur.verdict is not None and road.deblur.verdict.color != "green"  # a guess
-    click(road.next)
-    assert road.tabs.currentIndex() == TRUST
-    assert "●" in road.trust.verdict.text()
+    assert [dock.tabs.tabText(step)[-1] for step in range(4)] == ["✓"] * 4
+    assert dock.deblur.verdict is not None and dock.deblur.verdict.color != "green"  # a guess
+    click(dock.next)
+    assert dock.tabs.currentIndex() == TRUST
+    assert "●" in dock.trust.verdict.text()
 
-    road.trust.slider.setValue(50)
+    dock.trust.slider.setValue(50)
     before = viewer.layers["cells before"]
     np.testing.assert_array_equal(before.data, blurred[:, :24])
-    qtbot.mousePress(road.trust.blink, Qt.MouseButton.LeftButton)
+    qtbot.mousePress(dock.trust.blink, Qt.MouseButton.LeftButton)
     assert not viewer.layers["cells deblurred"].visible
-    qtbot.mouseRelease(road.trust.blink, Qt.MouseButton.LeftButton)
+    qtbot.mouseRelease(dock.trust.blink, Qt.MouseButton.LeftButton)
     assert viewer.layers["cells deblurred"].visible
 
     add_image(viewer, blurred, "other")
-    assert "●" not in road.trust.verdict.text()  # the verdict was on the former image
+    assert "●" not in dock.trust.verdict.text()  # the verdict was on the former image
 
 
 def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     qtbot: QtBot, viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]
 ) -> None:
-    road = open_road(viewer)
-    road.session.psf_fields["mine"] = psf_field
+    dock = open_dock(viewer)
+    dock.session.psf_fields["mine"] = psf_field
     add_image(viewer, sharp[0].astype(np.float32), "cells")
-    road.go(DEBLUR)
-    assert road.is_done[LENS] and not road.missing.isVisible()
+    dock.go(DEBLUR)
+    assert dock.is_done[LENS] and not dock.missing.isVisible()
     add_image(viewer, sharp[1, :40, :40].astype(np.float32), "other")
-    assert road.image.layer is viewer.layers["other"]
-    assert not road.is_done[LENS]
-    assert "40x40" in road.missing.text()
-    road.links.setFocus()
-    qtbot.keyClick(road.links, Qt.Key.Key_Tab)
-    road.links.linkActivated.emit("0")
-    assert road.tabs.currentIndex() == LENS
+    assert dock.image.layer is viewer.layers["other"]
+    assert not dock.is_done[LENS]
+    assert "40x40" in dock.missing.text()
+    bar = dock.tabs.tabBar()
+    assert bar is not None
+    bar.setFocus()
+    QApplication.processEvents()  # it is laid out
+    assert walk_by_tab(dock) == tab_stops(dock)  # in the order on the screen
+    dock.links.setFocus()
+    qtbot.keyClick(dock.links, Qt.Key.Key_Tab)  # to the link in it
+    qtbot.keyClick(dock.links, Qt.Key.Key_Return)
+    assert dock.tabs.currentIndex() == LENS
 
 
 def test_a_corrected_pixel_size_reaches_the_lens_and_the_check(
     viewer: Viewer, sharp: NDArray[np.uint8]
 ) -> None:
     add_image(viewer, sharp[0].astype(np.float32), "cells")
-    road = open_road(viewer)
-    road.go(DEBLUR)
+    dock = open_dock(viewer)
+    dock.go(DEBLUR)
     seen: list[None] = []
-    road.deblur.checked.connect(lambda: seen.append(None))
-    road.image.pixel_size.set_value(0.25)
+    dock.deblur.checked.connect(lambda: seen.append(None))
+    dock.image.pixel_size.set_value(0.25)
     assert viewer.layers["cells"].scale[-1] == 0.25
-    assert isinstance(road.lens.lens, Lens) and road.lens.lens.pixel_size_um == 0.25
+    assert isinstance(dock.lens.lens, Lens) and dock.lens.lens.pixel_size_um == 0.25
     assert seen
 
 
@@ -114,16 +124,16 @@ def test_a_rectangle_of_a_channel_has_its_name_alone() -> None:
 
 
 def test_a_widget_that_was_closed_shows_what_it_showed(viewer: Viewer) -> None:
-    dock, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
+    own, deblur = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
     deblur.axes.setText("TYX")
-    dock.destroyOnClose()
+    own.destroyOnClose()
     _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
     assert again is deblur
     assert again.axes.text() == "TYX"
 
-    road = open_road(viewer)
-    road.go(DEBLUR)
-    click(road.deblur_page.bring)
-    assert isinstance(road.deblur, DeblurWidget) and road.deblur is deblur
+    dock = open_dock(viewer)
+    dock.go(DEBLUR)
+    click(dock.deblur_page.bring)
+    assert isinstance(dock.deblur, DeblurWidget) and dock.deblur is deblur
     QApplication.processEvents()
-    assert deblur.isVisible() and not road.deblur_page.bring.isVisible()
+    assert deblur.isVisible() and not dock.deblur_page.bring.isVisible()
