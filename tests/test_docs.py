@@ -50,7 +50,8 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "name", ["blurred_only.md", "calibration.md", "trust.md", "tutorial.md", "validate.md"]
+    "name",
+    ["blurred_only.md", "calibration.md", "export.md", "trust.md", "tutorial.md", "validate.md"],
 )
 def test_examples_with_sample_data_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -30,6 +30,8 @@ Say where a result can be trusted
     `assess`, `assess_events`, `DeblurResult`, `TrustVerdict`, `TrustFinding`, `TrustCalibration`
 Look inside a model
     `gating_maps`, `effective_kernel`
+Use a model in other programs
+    `export_model`, `PackageConfig`
 Deconvolve without training
     `richardson_lucy`, `wiener`, `deconvolve`, `deconvolve_events`, `RichardsonLucyConfig`,
     `WienerConfig`

@@ -51,6 +51,7 @@ from .config import (
     MultiWienerConfig as MultiWienerConfig,
     NetworkConfig as NetworkConfig,
     NetworkMethod as NetworkMethod,
+    PackageConfig as PackageConfig,
     RichardsonLucyConfig as RichardsonLucyConfig,
     RichardsonLucyMethod as RichardsonLucyMethod,
     RuntimeConfig as RuntimeConfig,
@@ -100,6 +101,9 @@ from .events import (
     PlaneDone as PlaneDone,
     Preview as Preview,
     Progress as Progress,
+)
+from .export import (
+    export_model as export_model,
 )
 from .geometry import (
     Window as Window,

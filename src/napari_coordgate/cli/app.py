@@ -18,6 +18,7 @@ from napari_coordgate.config import (
     DeblurRuntime,
     DemoConfig,
     Device,
+    PackageConfig,
     PresetName,
     PSFFieldConfig,
     RichardsonLucySettings,
@@ -93,6 +94,11 @@ Dark = Annotated[
     typer.Option(help="Frames without light; repeat the flag for several files."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+
+_PACKAGE = {name: field.description for name, field in PackageConfig.model_fields.items()}
+PackageAuthor = Annotated[str | None, typer.Option(help=_PACKAGE["author"])]
+PackageLicense = Annotated[str | None, typer.Option(help=_PACKAGE["license"])]
+PackageTitle = Annotated[str | None, typer.Option(help=_PACKAGE["title"])]
 
 
 @app.callback(invoke_without_command=True)
@@ -524,6 +530,30 @@ def gates(
     from napari_coordgate.cli.gates import write_gates
 
     write_gates(model, output, figure, overwrite)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Model, made by 'napari-coordgate train'.")],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="File to write: ONNX (.onnx), or a package for the BioImage Model Zoo (.zip)."
+        ),
+    ],
+    author: PackageAuthor = None,
+    license: PackageLicense = None,  # noqa: A002
+    title: PackageTitle = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model for other programs, for images of the whole frame.
+
+    A package (.zip) states --author and --license.
+    """
+    from napari_coordgate.cli.export import export_to
+
+    package = {"author": author, "license": license, "title": title}
+    export_to(model, output, package, overwrite)
 
 
 @app.command()

@@ -35,6 +35,7 @@ from napari_coordgate.config.deconvolution import (
     WienerSettings as WienerSettings,
     as_deconvolution as as_deconvolution,
 )
+from napari_coordgate.config.export import PackageConfig as PackageConfig
 from napari_coordgate.config.inference import (
     BatchConfig as BatchConfig,
     BatchRuntime as BatchRuntime,

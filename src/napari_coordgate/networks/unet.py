@@ -321,7 +321,8 @@ def _append(features: Tensor, coordinates: list[Tensor]) -> Tensor:
     """Features (B, c, H, W), with coordinates appended if there are any: (B, c + 2, H, W)."""
     if not coordinates:
         return features
-    return torch.cat([features, *(c.expand(len(features), -1, -1, -1) for c in coordinates)], dim=1)
+    batch = features.shape[0]  # not len(): of an export it is a variable
+    return torch.cat([features, *(c.expand(batch, -1, -1, -1) for c in coordinates)], dim=1)
 
 
 def _pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
