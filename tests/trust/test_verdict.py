@@ -40,3 +40,9 @@ def test_a_lens_that_was_neither_measured_nor_checked_is_doubtful() -> None:
     verdict = verdict_of(unchecked, [GOOD], is_measured=True)
     assert verdict.color == "green"
     assert verdict.notes == unchecked.notes
+
+
+def test_a_guess_that_the_image_does_not_contradict_is_doubtful() -> None:
+    verdict = verdict_of(FITS, [GOOD], is_measured=False)
+    assert verdict.color == "amber"
+    assert "measure it" in verdict.findings[0].message

@@ -192,19 +192,23 @@ def check(
 
 
 def check_window(image: Image, method: Model | PSFField, camera: Camera, window: Window) -> Check:
-    """Check noise and lens of an image that shows a window of the frame, before deblurring.
+    """Check an image that shows a window of the frame, before deblurring.
 
-    The camera is that of a deconvolution; a model has its own.
+    The camera is that of a deconvolution; a model has its own. A pixel size that fits is no
+    finding, as it does not tell whether the lens fits.
     """
-    assumed = replace(_as_assumed(method), pixel_size_um=None)  # the alignment has compared it
+    assumed = _as_assumed(method)
+    sizes = tuple(f for f in _pixel_size_findings([image], assumed) if f.verdict != "green")
+    assumed = replace(assumed, pixel_size_um=None)
     if isinstance(method, PSFField):
         assumed = replace(assumed, camera=camera)
     if assumed.lens is None and not _states_noise(assumed.camera):
         noise = f"The noise was not checked: {assumed.of} states none."
-        return Check((), (noise, f"The lens was not checked: {assumed.no_lens}."))
+        return Check(sizes, (noise, f"The lens was not checked: {assumed.no_lens}."))
     planes = [(image, index) for index in _sharpest_planes(image)]
     chosen = np.unique(np.linspace(0, len(planes) - 1, MAX_PLANES).astype(int))
-    return check_planes([planes[i] for i in chosen], assumed, window.origin)
+    checked = check_planes([planes[i] for i in chosen], assumed, window.origin)
+    return replace(checked, findings=(*sizes, *checked.findings))
 
 
 def _states_noise(camera: Camera | None) -> bool:

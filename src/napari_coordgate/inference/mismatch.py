@@ -1,5 +1,6 @@
 """Check of an image before it is deblurred, against the model or PSF field."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from napari_coordgate.calibration.checking import Check, check_window
@@ -43,6 +44,9 @@ def find_mismatch(
     result = check_image(image, method, camera, window, runtime)
     if result is None:
         return Mismatch()
+    if not runtime.strict:  # the alignment has warned of another pixel size
+        known = tuple(found for found in result.findings if found.subject != "pixel size")
+        result = replace(result, findings=known)
     if result.verdict != "red":
         return Mismatch(note=result.lens_note)
     message = f"{image.name}: {result.message}"

@@ -19,10 +19,14 @@ LEAST_GAIN_DB = 0.5
 """Expected gain below which a result is too uncertain."""
 
 _ADVICE = {
-    "pixel size": "use a lens for this pixel size",
+    "pixel size": "correct the one that is wrong, or use a lens for this pixel size",
     "noise": "measure the camera's noise (calibrate noise), or leave the camera out",
     "lens": "measure the lens (calibrate) with beads or with images from this microscope",
 }
+_GUESSED = (
+    "but the lens is a guess, and the image shows its focus alone: measure it (calibrate) with "
+    "beads or with images from this microscope"
+)
 _UNCHECKED = (
     "The lens was neither measured nor checked with this image, and a wrong lens makes images "
     "worse: measure it (calibrate)."
@@ -105,9 +109,11 @@ def verdict_of(
 ) -> TrustVerdict:
     """Verdict of a check, if there was one, and of the planes of an image.
 
-    ``is_measured`` is False for a lens that was described, not measured: then it must be checked.
+    ``is_measured`` is False for a lens that was described, not measured: then it is doubtful also
+    where the image does not contradict it.
     """
-    findings = [] if check is None else [_with_advice(finding) for finding in check.findings]
+    checked = () if check is None else check.findings
+    findings = [_with_advice(finding, is_measured) for finding in checked]
     if check is not None:
         notes = (*check.notes, *notes)
     if not is_measured and not any(finding.subject == "lens" for finding in findings):
@@ -117,8 +123,11 @@ def verdict_of(
     return TrustVerdict(tuple(findings), tuple(notes))
 
 
-def _with_advice(finding: Finding) -> TrustFinding:
+def _with_advice(finding: Finding, is_measured: bool) -> TrustFinding:
     """Finding of a check, with what to do."""
+    if finding.verdict == "green" and finding.subject == "lens" and not is_measured:
+        message = f"{finding.message.rstrip('.')}; {_GUESSED}."
+        return TrustFinding(finding.subject, "amber", message)
     if finding.verdict == "green":
         return TrustFinding(finding.subject, "green", finding.message)
     message = f"{finding.message.rstrip('.')}; {_ADVICE[finding.subject]}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import check_writable, sample_data_folder
-from napari_coordgate.widgets.choices import free_name, image_choice, recorded_layers
+from napari_coordgate.widgets.choices import file_word, free_name, image_choice, recorded_layers
 from napari_coordgate.widgets.forms import (
     SettingsForm,
     collapsible,
@@ -178,7 +177,7 @@ class AdaptSection(QObject):
         # The universal model needs a blur, so that the method is none with a model of a lens.
         psf_field = cast("PSFField", method.require())
         settings = method.settings()["deconvolution"]
-        path = free_name(load_preferences().model_folder, f"universal-{_file_word(method.name)}")
+        path = free_name(load_preferences().model_folder, f"universal-{file_word(method.name)}")
         check_writable(path)
         return AdaptRequest(
             psf_field=psf_field,
@@ -206,8 +205,3 @@ class AdaptSection(QObject):
         """Choose the adapted model for deblurring if it is better."""
         if adaptation.gain.is_better:
             self._method.choose_universal(adaptation.path)
-
-
-def _file_word(name: str) -> str:
-    """Name of a lens as a part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "lens"

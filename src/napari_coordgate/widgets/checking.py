@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_coordgate.config import Camera, DeblurRuntime
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
-from napari_coordgate.widgets.panel import word_wrapped_label
+from napari_coordgate.widgets.panel import Links, word_wrapped_label
 from napari_coordgate.widgets.trust import VERDICT_COLORS, findings_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class CheckLine(QObject):
 
     def __init__(self, parent: QWidget, start: Callable[[Job], None]) -> None:
         super().__init__(parent)
-        self.label: QLabel = word_wrapped_label()
+        self.label: QLabel = word_wrapped_label(is_rich=True)
+        self.links = Links()
         self.verdict: TrustVerdict | None = None
         self._asked: tuple[object, ...] = ()
         self._job = DebouncedJob(start, self)
@@ -74,14 +75,16 @@ class CheckLine(QObject):
             self._asked, self.verdict = (), None
             self._job.cancel()
             self.label.setText("")
+            self.links.clear()
         elif key != self._asked:
             self._asked, self.verdict = key, None
             self.label.setText(dotted("Checking whether the image fits the lens…", NEUTRAL))
+            self.links.clear()
             self._job.request(Job.from_function(CHECKING, request().compute, is_quiet=True))
 
-    def is_red(self, key: tuple[object, ...]) -> bool:
-        """Whether it was shown that this image contradicts the lens."""
-        return key == self._asked and self.verdict is not None and self.verdict.color == "red"
+    def is_of(self, key: tuple[object, ...]) -> bool:
+        """Whether what is shown is the check of this."""
+        return key == self._asked
 
     def _show(self, end: JobEnd[TrustVerdict]) -> None:
         self.verdict = end.result

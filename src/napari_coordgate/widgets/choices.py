@@ -356,14 +356,27 @@ def any_model_choice(session: Session) -> Choice:
 def _unread_models(session: Session, *, is_universal: bool) -> list[Option]:
     """Models of one kind in the models folder, and that for the demo lens, which are not loaded."""
     folder = load_preferences().model_folder
-    found = [path for path in sorted(folder.glob("*.safetensors")) if not _is_hidden(path)]
     loaded = {path.resolve() for path in session.files.values()}
     wanted = {UNIVERSAL_FORMAT} if is_universal else MODEL_FORMATS.keys()
     return [
         (path.stem, Unread(path))
-        for path in (*found, sample_data_folder() / STARTER)
+        for path in (*_model_files(folder), sample_data_folder() / STARTER)
         if path.resolve() not in loaded and _format(path) in wanted
     ]
+
+
+def _model_files(folder: Path) -> tuple[Path, ...]:
+    """Files in a folder that may be models; it is read again once it has changed."""
+    try:
+        return _files_at(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=8)
+def _files_at(folder: Path, _: int) -> tuple[Path, ...]:
+    """The same of a folder that was changed last at that time."""
+    return tuple(path for path in sorted(folder.glob("*.safetensors")) if not _is_hidden(path))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -425,6 +438,11 @@ def free_name(folder: Path, stem: str = "model") -> Path:
         number += 1
         path = folder / f"{stem}-{number}.safetensors"
     return path
+
+
+def file_word(name: str) -> str:
+    """Name of a lens as a part of a file name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "lens"
 
 
 def _is_taken(path: Path) -> bool:

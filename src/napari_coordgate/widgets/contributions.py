@@ -13,7 +13,7 @@ from napari_coordgate.errors import ImageError, ModelError, OutputError, Setting
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import find_images, read_image
 from napari_coordgate.io.files import check_not_exists, sample_data_folder
-from napari_coordgate.io.model_header import MODEL_FORMATS, read_metadata
+from napari_coordgate.io.model_header import MODEL_FORMATS, UNIVERSAL_FORMAT, read_metadata
 from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.widgets.layers import (
     LENS,
@@ -33,6 +33,8 @@ Pixels = NDArray[Any]
 
 FRAME_SHAPE = (512, 512)
 """Camera image that a lens is shown on, if it was measured on none."""
+NO_LAYER: Any = (None,)
+"""What a reader returns that has read a file in which there is no layer."""
 PSF_FIELD_SUFFIX = ".psf.tif"
 
 
@@ -135,7 +137,7 @@ def _files(path: Paths) -> list[Path]:
 def _is_foreign(file: Path) -> bool:
     """Whether a file is intact, and contains tensors of another program."""
     try:
-        return MODEL_FORMATS.keys().isdisjoint(read_metadata(file))
+        return {*MODEL_FORMATS, UNIVERSAL_FORMAT}.isdisjoint(read_metadata(file))
     except (OSError, ValueError):
         return False
 
@@ -193,10 +195,13 @@ def _read_lenses(path: Paths) -> list[LayerData]:
 
 def _read_models(path: Paths) -> list[LayerData]:
     from napari_coordgate.inference import gating_maps
-    from napari_coordgate.model import Model
+    from napari_coordgate.model import Model, is_universal
 
     layers: list[LayerData] = []
     for file in _files(path):
+        if is_universal(file):
+            _offer_universal(file)
+            continue
         model = Model.load(file)
         _say(
             f"{file.name} is a model: the widgets Deblur and Gating maps offer it under Model, as "
@@ -208,7 +213,19 @@ def _read_models(path: Paths) -> list[LayerData]:
                 f"{file}: this model has no gates to show; load it in the Deblur widget instead."
             )
         layers += gate_layers(model, maps, file.stem, str(file))
-    return layers
+    return layers or [NO_LAYER]
+
+
+def _offer_universal(file: Path) -> None:
+    """Offer a universal model, which has nothing to show without a lens, in every widget."""
+    from napari import current_viewer
+
+    from napari_coordgate.widgets.session import session_of  # imports Qt
+
+    viewer = current_viewer()
+    if viewer is not None:
+        session_of(viewer).load_model(file)
+    _say(f"{file.name} is a universal model: Deblur offers it under Model, as {file.stem}.")
 
 
 def write_image_layer(path: str, data: Any, options: dict[str, Any]) -> list[str]:

@@ -2,9 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image as ImageLayer
@@ -18,7 +18,6 @@ from napari_coordgate.config import DeblurConfig, DeblurRuntime, DeblurSettings
 from napari_coordgate.errors import (
     CoordGateError,
     ImageError,
-    LensMismatchError,
     OutputError,
     SettingsError,
 )
@@ -47,7 +46,7 @@ from napari_coordgate.widgets.layers import (
 )
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.opening import SaveButton
-from napari_coordgate.widgets.panel import JobWidget, scrolled, word_wrapped_label
+from napari_coordgate.widgets.panel import DockWidget, GrowingArea, JobWidget, word_wrapped_label
 from napari_coordgate.widgets.parts import Part, rectangle_part
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, verdict_text
@@ -57,16 +56,18 @@ if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
     from napari_coordgate.trust import TrustVerdict
+    from napari_coordgate.widgets.lens_psf import LensPSFWidget
 
 DEBLURRING = "Deblurring"
 TRUST_TOOLTIP = (
     "Add layers with the expected error, the finest detail that survives, and a mask of pixels "
     "that the image contradicts; and say whether the result can be trusted."
 )
+ESTIMATE = "Estimate it from this image"
 RECTANGLE_TOOLTIP = "Deblur the visible plane in a rectangle of a Shapes layer, to try settings."
 MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try a part again."
 NO_PART = "The image is resampled to the frame, so that no part of it can be tried: deblur it all."
-CHECK_LINES = 3
+CHECK_LINES = 8
 """Lines of the check that are seen without scrolling."""
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 """Size of a result above which it is kept in a temporary file."""
@@ -76,8 +77,7 @@ MAX_BYTES_IN_MEMORY = 2 * 2**30
 class DeblurRequest:
     """An image, a model or PSF field, and how to deblur.
 
-    ``first_plane`` returns the plane to deblur next. An image that contradicts the model or PSF
-    field is refused unless ``is_confirmed``.
+    ``first_plane`` returns the plane to deblur next.
     """
 
     image: Image
@@ -87,42 +87,48 @@ class DeblurRequest:
     out: NDArray[Any]
     part: Part
     first_plane: Callable[[], tuple[int, ...]]
-    is_confirmed: bool = False
     maps: dict[str, NDArray[Any]] | None = None
-    """Takes the maps that show where the result can be trusted; None: they are not wanted."""
+    """Takes the maps that show where the result can be trusted; None: they are not shown."""
 
     def events(self, job: Job) -> Generator[Event, None, Any]:
         """Events of the deblurring, for the background thread."""
-        from napari_coordgate.inference import assess_events, deblur_events  # imports torch
+        from napari_coordgate.inference import assess_events  # imports torch
 
-        arguments: dict[str, Any] = {
-            "origin": self.alignment,
-            "config": self.settings.select(DeblurConfig),
-            "runtime": self._runtime(),
-            "out": self.out,
-            "first": self.first_plane,
-            "cancel": job.cancel_requested,
-        }
-        try:
-            if self.maps is None:
-                return (yield from deblur_events(self.image, self.method, **arguments))
-            arguments["create_map"] = self._create_map
-            return (yield from assess_events(self.image, self.method, **arguments))
-        except LensMismatchError as error:
-            raise LensMismatchError(f"{error} Click Deblur again to deblur it anyway.") from None
+        return assess_events(
+            self.image,
+            self.method,
+            origin=self.alignment,
+            config=self.settings.select(DeblurConfig),
+            runtime=self.settings.select(DeblurRuntime),
+            out=self.out,
+            create_map=self._create_map,
+            first=self.first_plane,
+            cancel=job.cancel_requested,
+        )
 
-    def _create_map(self, name: str) -> NDArray[Any]:
-        assert self.maps is not None
+    def _create_map(self, name: str) -> Any:
+        if self.maps is None:
+            return _Dropped()
         created: NDArray[Any] = result_array(self.image.data.shape, np.float32)
         self.maps[name] = created
         return created
 
-    def _runtime(self) -> DeblurRuntime:
-        runtime = self.settings.select(DeblurRuntime)
-        if self.is_confirmed:
-            # What was confirmed is still a part of the verdict.
-            return runtime.replace(check=runtime.check and self.maps is not None, strict=False)
-        return runtime.replace(strict=runtime.check or runtime.strict)
+    def is_repeated_by(self, other: "DeblurRequest") -> bool:
+        """Whether another request is for the same image and settings, or tries them elsewhere."""
+        mine, others = (
+            (one.part.layer, one.part.window is None, one.method, one.settings, one.image.axes)
+            for one in (self, other)
+        )
+        return mine == others and self.alignment.frame_shape == other.alignment.frame_shape
+
+
+class _Dropped:
+    """Array of a map that nobody looks at."""
+
+    dtype = np.dtype(np.float32)
+
+    def __setitem__(self, index: object, values: object) -> None:
+        """Keep nothing."""
 
 
 class DeblurWidget(JobWidget):
@@ -139,7 +145,7 @@ class DeblurWidget(JobWidget):
         self.verdict: TrustVerdict | None = None
         self.result: DeblurredLayer | None = None
         self._started: tuple[object, ...] = ()
-        self._refused: tuple[object, ...] | None = None
+        self._shown: list[DeblurredLayer] = []
         self.image = image_choice(viewer, lambda: image_layers(viewer, color=True))
         self.axes = QLineEdit()
         self.note = word_wrapped_label()
@@ -153,7 +159,7 @@ class DeblurWidget(JobWidget):
             "One letter per axis: T time, C channel, Z depth, Y height, X width, S color.",
         )
         self.origin = RoiOrigin(self.rows, lambda: position_px(self.image.value))
-        self.trust = QCheckBox("Show where to trust it")
+        self.trust, self._knows_trust = QCheckBox("Show where to trust it"), False
         self.add_row("", self.trust, TRUST_TOOLTIP)
         self.rows.addRow(self.note)
         self.form = SettingsForm(
@@ -164,7 +170,8 @@ class DeblurWidget(JobWidget):
         self.body.addWidget(collapsible("Settings", self.form, self.method.network))
         self.body.addStretch(1)
         self.fit = CheckLine(self, self.session.start)
-        self.foot.addWidget(scrolled(CHECK_LINES, self.fit.label))
+        self.fit.finished.connect(self._offer_lens)
+        self.foot.addWidget(GrowingArea(CHECK_LINES, self.fit.label, self.fit.links))
         self.rectangle = QPushButton("Try a part")
         self.rectangle.setToolTip(RECTANGLE_TOOLTIP)
         self.bar.row.insertWidget(0, self.rectangle)
@@ -206,16 +213,46 @@ class DeblurWidget(JobWidget):
         self.note.setVisible(bool(note))
         self.bar.set_problem(problem)
         self.rectangle.setEnabled(self.bar.run.isEnabled())
+        if self.is_stale:
+            self.bar.mark_stale()
         self.checked.emit()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the form was changed after the last job was started."""
+        return bool(self._started) and self._started != self._chosen()
 
     def _check_lens(self, alignment: "FrameAlignment | None") -> None:
         """Check in the background whether the image fits the lens, once it is seen."""
-        if alignment is None or not self.isVisible():
+        key = self._checked_for()
+        if alignment is None or not (self.isVisible() or self.fit.is_of(key)):
             self.fit.ask((), None)
             return
         camera = self.method.settings()["camera"]
         request = CheckRequest(self._image(), self.method.require(), camera, alignment)
-        self.fit.ask(self._chosen(), lambda: request)
+        self.fit.ask(key, lambda: request)
+
+    def _offer_lens(self) -> None:
+        """Offer to measure a lens that is in doubt."""
+        verdict = self.fit.verdict
+        self.fit.links.offer({} if verdict is None else self._lens_steps(verdict))
+        self.checked.emit()
+
+    def _lens_steps(self, verdict: "TrustVerdict") -> dict[str, Callable[[], object]]:
+        """Ways to a better lens, where that is in doubt."""
+        doubts = {found.subject for found in verdict.findings if found.color != "green"}
+        if not doubts & {"lens", "contradiction"}:
+            return {}
+        return {ESTIMATE: self._estimate_lens, "Measure the lens": self._measure_lens}
+
+    def _estimate_lens(self) -> None:
+        """Estimate the lens from the image."""
+        from napari_coordgate.model import Model  # the method has imported torch
+
+        method = self.method.value
+        psf_field = method.psf_field if isinstance(method, Model) else method
+        widget = cast("LensPSFWidget", self._measure_lens())
+        widget.estimate_from(self.image.value, psf_field)
 
     def others_to_keep(self) -> dict[str, Any]:
         """Method, and whether results are judged."""
@@ -224,9 +261,15 @@ class DeblurWidget(JobWidget):
     def recall(self, kept: Mapping[str, Any]) -> None:
         """Show the method that was chosen last."""
         if kept:
+            self._knows_trust = True
             self.trust.setChecked(bool(kept.get("trust")))
             self.method.box.setCurrentText(str(kept.get("method")))
         super().recall(kept)
+
+    def suggest_trust(self) -> None:
+        """Show where to trust results, unless the user decided about that."""
+        if not self._knows_trust:
+            self.trust.setChecked(True)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
         """Check the image once the widget is visible."""
@@ -269,7 +312,6 @@ class DeblurWidget(JobWidget):
             out=result_array(image.data.shape, dtype),
             part=part,
             first_plane=VisiblePlane(self.viewer, part),
-            is_confirmed=self._refused == self._chosen() or self.fit.is_red(self._chosen()),
             maps={} if self.trust.isChecked() else None,
         )
 
@@ -284,20 +326,26 @@ class DeblurWidget(JobWidget):
         except CoordGateError as error:
             self.bar.show_error(str(error))
 
-    def _chosen(self) -> tuple[object, ...]:
-        """What a person who deblurs in spite of a warning has seen it for."""
+    def _checked_for(self) -> tuple[object, ...]:
+        """What the check of lens and noise is about."""
         layer, camera = self.image.value, self.method.camera.settings
         size = None if layer is None else pixel_size_um(layer)
         return layer, size, self.method.value, self.origin.value, self.axes.text(), camera
 
+    def _chosen(self) -> tuple[object, ...]:
+        """What a result depends on."""
+        return *self._checked_for(), self.method.settings(), self.form.settings
+
     def start(self, request: DeblurRequest) -> None:
         """Deblur in the background, into a new layer."""
-        shown = DeblurredLayer(self.viewer, request, self.method.name)
+        before = [one for one in self._shown if one.request.is_repeated_by(request)]
+        shown = DeblurredLayer(self.viewer, request, self.method.name, before)
         name = request.image.name
         job = Job(DEBLURRING, request.events, shown, done_message=lambda _: f"Deblurred {name}.")
         job.happened.connect(shown.show)
         job.happened.connect(self._show_note)
         job.finished.connect(shown.end)
+        self._shown = [one for one in self._shown if one not in before] + [shown]
         self._started = self._chosen()
         self._set_result(None, None)
         self.start_job(job)
@@ -333,17 +381,17 @@ class DeblurWidget(JobWidget):
             self._set_result(shown, verdict)
 
     def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
-        """Measure a lens that is in doubt; else see what was changed."""
+        """Measure a lens that is in doubt, and save the result; or use an adapted model."""
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         steps: dict[str, Callable[[], object]] = {}
-        if verdict is not None and verdict.color != "green":
-            steps["Measure the lens"] = self._measure_lens
+        if verdict is not None:
+            steps = self._lens_steps(verdict) | {"Save…": self.save.click}
         if isinstance(end.result, Adaptation) and end.result.gain.is_better:
             steps["Deblur with it"] = self.run
         return steps
 
-    def _measure_lens(self) -> None:
-        show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
+    def _measure_lens(self) -> DockWidget:
+        return show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
 
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""
@@ -352,15 +400,13 @@ class DeblurWidget(JobWidget):
         weak_connect(job.finished, self._show_verdict)  # after the bar, whose message it replaces
 
     def on_end(self, end: JobEnd) -> None:
-        """Let the next click deblur an image that was refused; choose an adapted model."""
+        """Offer to save the result; choose an adapted model."""
         self.adaptation.set_busy(False)
         shown = None if self.bar.job is None else self.bar.job.context
         if isinstance(shown, DeblurredLayer):
             self.save.offer(shown.layer.layer)
         if isinstance(end.result, Adaptation):
             self.adaptation.choose(end.result)
-        if isinstance(end.error, LensMismatchError):
-            self._refused = self._started
 
 
 def result_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -403,13 +449,21 @@ class VisiblePlane:
 class DeblurredLayer:
     """The result of one job, with the transform and colors of the layer it was made from.
 
-    Planes that are not deblurred yet are dark. The metadata say how the layer was made.
+    Planes that are not deblurred yet are dark. The metadata say how the layer was made. Its first
+    plane replaces the results ``before``, unless the user renamed them.
     """
 
-    def __init__(self, viewer: Viewer, request: DeblurRequest, method_name: str) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        request: DeblurRequest,
+        method_name: str,
+        before: "Sequence[DeblurredLayer]" = (),
+    ) -> None:
         part, blurred = request.part, request.part.layer
         self.layer, self.of = LiveLayer(viewer), blurred
-        self.request = request
+        self.request, self._before = request, before
+        self._name = ""
         self.trust = None if request.maps is None else TrustLayers(viewer, part, request.maps)
         self.options: dict[str, Any] = {
             **part.transform(),
@@ -445,7 +499,10 @@ class DeblurredLayer:
         """Show the planes that are done."""
         if isinstance(event, PlaneDone):
             if self.layer.layer is None:
+                for result in self._before:
+                    result.remove()
                 self.layer.show(self.request.out, **self.options)
+                self._name = self.layer.name
             else:
                 self.layer.layer.refresh()
             if self.trust is not None:
@@ -457,3 +514,12 @@ class DeblurredLayer:
             self.layer.layer.refresh()
             if end.reason != "completed":
                 self.layer.layer.name += " (unfinished)"
+                self._name = self.layer.name
+
+    def remove(self) -> None:
+        """Remove the layers, unless the user renamed the result."""
+        if self.layer.name != self._name:
+            return
+        self.layer.remove()
+        if self.trust is not None:
+            self.trust.remove()

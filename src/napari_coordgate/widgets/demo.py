@@ -119,9 +119,7 @@ class Demo(QObject):
         height, width = layer.data.shape[-2:]
         plane = plane_on_view(self.viewer, layer)
         request = deblur.request_for(Part(layer, plane, Window(0, 0, height, width)))
-        request = replace(
-            request, settings=request.settings.replace(**settings), maps=None, is_confirmed=True
-        )
+        request = replace(request, settings=request.settings.replace(**settings), maps=None)
         self._reference = shown = DeblurredLayer(self.viewer, request, RICHARDSON_LUCY)
         shown.options["name"] = f"{layer.name} {RICHARDSON_LUCY}"
         job = Job(REFERENCE, request.events)

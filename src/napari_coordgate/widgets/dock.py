@@ -10,7 +10,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
-from napari_coordgate.config import Lens
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.widgets.hosting import Host, show_widget
 from napari_coordgate.widgets.image_step import ImageStep
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 IMAGE, LENS, DEBLUR, TRUST, MORE = range(5)
 NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
-DONE = "✓"
+DONE, DOUBTFUL = "✓", "!"
 WIDTH = 290
 """Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
 TAB_STYLE = "QTabBar::tab { padding: 4px 5px; min-width: 0; height: 18px; }"
@@ -81,6 +80,7 @@ class CoordGateWidget(DockWidget):
         self.lens_page.reveal.connect(lambda: self.go(LENS))
         self.deblur_page.reveal.connect(lambda: self.go(DEBLUR))
         self.trust.advice.connect(lambda: self.go(LENS))
+        self.trust.again.connect(lambda: self.go(DEBLUR))
         self.tabs.currentChanged.connect(self.refresh)
         self.next.clicked.connect(self._go_on)
         weak_connect(self.session.job_ended, self._note_end)
@@ -137,7 +137,7 @@ class CoordGateWidget(DockWidget):
     def _adopt_deblur(self) -> None:
         """Judge every result, and deblur the image that was chosen first."""
         deblur = self.deblur
-        deblur.trust.setChecked(True)
+        deblur.suggest_trust()
         deblur.judged.connect(self.refresh)
         deblur.checked.connect(self.refresh)
         deblur.image.changed.connect(self._note_image)
@@ -161,10 +161,7 @@ class CoordGateWidget(DockWidget):
 
     def _take_wavelength(self, wavelength_nm: float) -> None:
         """Describe the lens for light of this wavelength."""
-        lens = self.lens.lens
-        if isinstance(lens, Lens):
-            changes = {"wavelength_nm": wavelength_nm, "calibration": None}
-            self.lens.set_lens(lens.model_copy(update=changes))
+        self.lens.forms["pupil"].editors["wavelength_nm"].set_value(wavelength_nm)
 
     def _note_image(self) -> None:
         """Follow an image that was chosen in Deblur."""
@@ -194,6 +191,7 @@ class CoordGateWidget(DockWidget):
             result = None
         if result is not self.trust.result:
             self.trust.show_result(result, None if result is None else self.deblur.verdict)
+        self.trust.show_stale(result is not None and self.deblur.is_stale)
 
     def _go_on(self) -> None:
         """Show the first step that is not done, or the one after this."""
@@ -209,12 +207,31 @@ class CoordGateWidget(DockWidget):
         is_deblurred = result is not None and result.of is self.image.layer and result.is_whole
         return has_image, has_lens, is_deblurred, is_deblurred and self.deblur.verdict is not None
 
+    @property
+    def is_doubtful(self) -> tuple[bool, bool, bool, bool]:
+        """Which steps are done, and may make the result wrong or worse than the image."""
+        deblur = self.deblur if self.deblur_page.is_made else None
+        checked = None if deblur is None else deblur.fit.verdict
+        judged = None if deblur is None else deblur.verdict
+        wrong_lens, wrong_result = (
+            verdict is not None and verdict.color != "green" for verdict in (checked, judged)
+        )
+        return self.image.is_doubtful, wrong_lens, False, wrong_result
+
+    def _sign(self, step: int) -> str:
+        """Sign of a step that is done; that of one that was not judged yet is missing."""
+        if self.is_doubtful[step]:
+            return f" {DOUBTFUL}"
+        is_open = step == LENS and self.deblur.fit.verdict is None
+        is_stale = step in (DEBLUR, TRUST) and self.deblur.is_stale
+        return "" if is_open or is_stale else f" {DONE}"
+
     def refresh(self, *_: object) -> None:
-        """Tick what is done, say what the shown step lacks, and show the verdict of the image."""
+        """Mark what is done, say what the shown step lacks, and show the verdict of the image."""
         done = self.is_done
         self._show_verdict()
         for step, name in enumerate(NAMES[:MORE]):
-            self.tabs.setTabText(step, f"{name} {DONE}" if done[step] else name)
+            self.tabs.setTabText(step, name + (self._sign(step) if done[step] else ""))
         step = self.tabs.currentIndex()
         text, actions = self._missing(step, done)
         self.missing.setText(text)

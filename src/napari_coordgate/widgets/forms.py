@@ -213,12 +213,18 @@ class NumberEditor(Editor):
             box.setValue(box.minimum() if number is None else number)
 
 
-def build_editor(name: str, field: FieldInfo) -> Editor:
-    """Build the editor of a setting, from its type and the unit in its name."""
+def build_editor(name: str, field: FieldInfo, *, none_text: str | None = None) -> Editor:
+    """Build the editor of a setting, from its type and the unit in its name.
+
+    With ``none_text``, a number may be left out; it then is what the lowest one is called.
+    """
     unit = unit_of(name)
     kinds = [kind for kind in _alternatives(field.annotation) if kind is not type(None)]
     is_optional = type(None) in _alternatives(field.annotation)
     kind = kinds[0] if len(kinds) == 1 else field.annotation
+    if kind in (int, float) and none_text is not None:
+        low, high = _bounds(field)
+        return NumberEditor(kind, (low, high), unit, none_text=none_text, none_at=low)
     if kind in (int, float):
         none_text = (_default_text(field) if field.default is None else "") if is_optional else None
         none_at = -(10**-DECIMALS) if Ge(0) in field.metadata else 0  # below 0 if 0 is allowed

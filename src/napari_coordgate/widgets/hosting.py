@@ -88,6 +88,12 @@ def deblur_with(viewer: Viewer, method: str, value: object) -> None:
     deblur.method.choose(method, value)
 
 
+def batch_with(viewer: Viewer, settings: object, method: object) -> None:
+    """Show Batch deblur with the settings of a deblurring, and its model or PSF field."""
+    batch: Any = show_widget(viewer, "Batch deblur", "batch:BatchWidget")
+    batch.take(settings, method)
+
+
 def show_widget(viewer: Viewer, name: str, path: str) -> DockWidget:
     """Show a widget of the viewer where it is, or else in a dock of its own."""
     widget = open_widget(viewer, path)

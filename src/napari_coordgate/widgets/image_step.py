@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image as ImageLayer
+from napari.layers.utils.stack_utils import split_rgb
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_coordgate.config import Lens
 from napari_coordgate.errors import CoordGateError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.widgets.checking import NEUTRAL, dotted
-from napari_coordgate.widgets.choices import image_choice, image_layers, recorded_layers
-from napari_coordgate.widgets.forms import NumberEditor, add_row, form_rows
+from napari_coordgate.widgets.choices import COLOR, image_choice, image_layers, recorded_layers
+from napari_coordgate.widgets.forms import add_row, build_editor, form_rows
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
     channel_of,
@@ -31,28 +34,39 @@ from napari_coordgate.widgets.trust import VERDICT_COLORS
 if TYPE_CHECKING:
     from napari_coordgate.config import Camera
 
-MAX_UM, MAX_NM = 1000.0, 2000.0
 SAMPLE = ("napari-coordgate", "nuclei_blurred")
 AXIS_WORDS = {"T": "times", "C": "channels", "Z": "planes"}
 FEW_PHOTONS = 200
 """Photons of a bright pixel below which noise decides what can be deblurred."""
 
 
+class PlaneFacts(NamedTuple):
+    """What pixels tell: how many are no numbers, and the noise; None where it cannot be told."""
+
+    bad: int
+    camera: Camera | None
+
+
 @dataclass(frozen=True, eq=False)
-class NoiseOfPlane:
-    """A plane (h, w), whose noise is measured."""
+class PlaneRequest:
+    """A plane of an image, by its index, that is looked at in the background."""
 
     pixels: Any
+    index: tuple[Any, ...]
     name: str
 
-    def compute(self, _: object) -> Camera | None:
-        """Noise relative to a bright pixel, for the background thread; None: it cannot be told."""
+    def compute(self, _: object) -> PlaneFacts:
+        """Pixels that are no numbers, and else the noise relative to a bright pixel."""
         from napari_coordgate.calibration.plane_noise import estimate_plane_camera, middle_of
         from napari_coordgate.config import Scaling
         from napari_coordgate.normalization import fit_normalizer
 
-        plane = np.asarray(self.pixels[middle_of(self.pixels.shape)])
-        return estimate_plane_camera(fit_normalizer(plane, Scaling(), self.name).normalize(plane))
+        plane = np.asarray(self.pixels[self.index])
+        if plane.dtype.kind == "f" and (bad := int(np.sum(~np.isfinite(plane)))):
+            return PlaneFacts(bad, None)
+        plane = plane[middle_of(plane.shape)]
+        scaled = fit_normalizer(plane, Scaling(), self.name).normalize(plane)
+        return PlaneFacts(0, estimate_plane_camera(scaled))
 
 
 class ImageStep(Panel):
@@ -65,13 +79,16 @@ class ImageStep(Panel):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.wavelength_nm: float | None = None
+        self.has_bad_pixels = False
         self.image = image_choice(viewer, self._options, takes_newest=True)
         self.add_choice("Image", self.image, "The blurred image or stack.")
-        self.facts, self.noise = self.add_note(), self.add_note()
+        self.facts, self.noise = self.add_note(is_rich=True), self.add_note(is_rich=True)
         self.links = Links()
         self.body.addWidget(self.links)
-        self.pixel_size = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")
-        self.wavelength = NumberEditor(float, (0, MAX_NM), "nm", none_text="unknown")
+        self.pixel_size, self.wavelength = (
+            build_editor(name, Lens.model_fields[name], none_text="unknown")
+            for name in ("pixel_size_um", "wavelength_nm")
+        )
         self.corrections, rows = QWidget(), form_rows()
         self.corrections.setLayout(rows)
         add_row(rows, "Pixel size", self.pixel_size, "Width of a pixel in the sample.")
@@ -97,6 +114,11 @@ class ImageStep(Panel):
         """Whether there is an image of a known pixel size."""
         return self.layer is not None and _mean_size(self.layer) is not None
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something is missing or wrong that makes results wrong."""
+        return self.layer is not None and (not self.is_known or self.has_bad_pixels)
+
     def _options(self) -> list[tuple[str, Any]]:
         """Recorded images first, then results that may be deblurred again."""
         recorded = recorded_layers(self.viewer, color=True)
@@ -110,12 +132,12 @@ class ImageStep(Panel):
             self.pixel_size.set_value(None if layer is None else _mean_size(layer))
             self.wavelength.set_value(self.wavelength_nm)
         self.noise.setText("")
+        self.has_bad_pixels = False
         self._noise_job.cancel()
         if layer is not None and pixels_of(layer).size:
-            plane = pixels_of(layer)[plane_on_view(self.viewer, layer)]
-            plane = plane[..., 0] if layer.rgb else plane
+            index = plane_on_view(self.viewer, layer) + ((..., 0) if layer.rgb else ())
             self.noise.setText(dotted("Measuring the noise…", NEUTRAL))
-            request = NoiseOfPlane(plane, layer.name)
+            request = PlaneRequest(pixels_of(layer), index, layer.name)
             self._noise_job.request(
                 Job.from_function("Measure the noise of an image", request.compute, is_quiet=True)
             )
@@ -136,10 +158,19 @@ class ImageStep(Panel):
             wavelength = self.wavelength_nm
             light = "wavelength not stated" if wavelength is None else f"{wavelength:g} nm"
             text, color = f"{_shape_text(layer)}, {size:.4g} µm, {light}.", "green"
+        actions: dict[str, Callable[[], object]] = {"Correct these": self._toggle_corrections}
+        if layer.rgb:
+            text, color = f"{text} {COLOR}", "amber"
+            actions["Split its channels"] = self._split
         self.facts.setText(dotted(text, VERDICT_COLORS[color]))
-        self.links.offer({"Correct these": self._toggle_corrections})
+        self.links.offer(actions)
         if size is None:
             self.corrections.show()
+
+    def _split(self) -> None:
+        """Add the channels of a color image as layers, of which the first is then chosen."""
+        if self.layer is not None:
+            self.viewer.layers.extend(split_rgb(self.layer))
 
     def open_sample(self) -> None:
         """Open a sample image."""
@@ -164,9 +195,17 @@ class ImageStep(Panel):
         if self.wavelength_nm is not None:
             self.wavelength_typed.emit(self.wavelength_nm)
 
-    def _show_noise(self, end: JobEnd[Camera | None]) -> None:
-        camera = end.result
-        if camera is None or camera.photons is None:
+    def _show_noise(self, end: JobEnd[PlaneFacts]) -> None:
+        bad, camera = (0, None) if end.result is None else end.result
+        if bad:
+            self.has_bad_pixels = True
+            text = (
+                f"{bad:,} pixels are no numbers (NaN or infinite): replace them, for example with "
+                "the mean of their neighbors, before you deblur."
+            )
+            color = VERDICT_COLORS["red"]
+            self.chosen.emit()
+        elif camera is None or camera.photons is None:
             text, color = "The noise cannot be measured in this image.", NEUTRAL
         elif camera.photons < FEW_PHOTONS:
             text = (

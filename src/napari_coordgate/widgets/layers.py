@@ -126,6 +126,13 @@ def pixels_of(layer: ImageLayer) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def frame_of(layer: ImageLayer) -> tuple[int, int]:
+    """(height, width) of a layer, in pixels."""
+    shape = pixels_of(layer).shape
+    height, width = shape[-3:-1] if layer.rgb else shape[-2:]
+    return height, width
+
+
 def channel_of(layer: ImageLayer, image: Image) -> int:
     """Channel of its file that a layer shows, as its name says; `NO_CHANNEL` if it is unclear."""
     if "C" not in image.axes or image.data.shape[image.axes.index("C")] == 1:
@@ -206,10 +213,9 @@ def pixel_size_um(layer: ImageLayer) -> tuple[float, float] | None:
     height, width = (step_of(layer, axis, "micrometer") for axis in (-2, -1))
     if height is not None and width is not None:
         return height, width
-    image, shape = file_image(layer), pixels_of(layer).shape
+    image = file_image(layer)
     # The file says nothing about a layer that was scaled down, or is a part of it.
-    frame_shape = shape[-3:-1] if layer.rgb else shape[-2:]
-    is_whole = image is not None and image.frame_shape == tuple(frame_shape)
+    is_whole = image is not None and image.frame_shape == frame_of(layer)
     return image.pixel_size_um if image is not None and is_whole else None
 
 
@@ -431,6 +437,11 @@ class LiveLayer:
         self.layer: ImageLayer | None = None
 
     @property
+    def name(self) -> str:
+        """Name of the layer; empty where there is none."""
+        return "" if self.layer is None else str(self.layer.name)
+
+    @property
     def is_removed(self) -> bool:
         """Whether the user removed it."""
         return self.layer is not None and self.layer not in self.viewer.layers
@@ -438,7 +449,10 @@ class LiveLayer:
     def show(self, pixels: Any, **options: Any) -> bool:
         """Show pixels with options of ``viewer.add_image``; returns whether the layer is new."""
         if self.layer is None:
-            self.layer = self.viewer.add_image(pixels, **options)
+            from napari.layers import Image as ImageLayer
+
+            self.layer = ImageLayer(pixels, **options)  # known to those who see it added
+            self.viewer.add_layer(self.layer)
             return True
         if not self.is_removed:
             self.layer.data = pixels

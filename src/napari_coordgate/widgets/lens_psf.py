@@ -39,6 +39,7 @@ from napari_coordgate.widgets.hosting import show_widget
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     file_image,
+    frame_of,
     pixel_size_um,
     pixels_of,
     plane_on_view,
@@ -56,13 +57,16 @@ from napari_coordgate.widgets.lens_sources import (
     LensOption,
     calibrated_option,
     lens_note,
+    measured_frame,
+    part_note,
     pixel_note,
     show_standard_errors,
     stated_note,
     stated_values,
+    with_pixel_size,
 )
 from napari_coordgate.widgets.measure import MeasureSection, image_to_deblur
-from napari_coordgate.widgets.measure_request import FlatField
+from napari_coordgate.widgets.measure_request import BEADS, FlatField
 from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import COLORS, JobWidget
 from napari_coordgate.widgets.plots import Plot
@@ -90,8 +94,14 @@ ESTIMATE_TOOLTIP = (
     "wavelength and pixel size must be right; beads measure the lens better."
 )
 INCONCLUSIVE = (
-    "This image has too little detail to tell the focus of the lens: measure it with beads, or "
-    "with more images."
+    "This image has too little detail to tell the focus of the lens, which stays as it was. "
+    "Measure the lens with beads, or with more images."
+)
+WITH_BEADS = "Measure with beads"
+OTHER_FRAME = (
+    "The lens was measured on a frame of {} pixels. Set the camera frame to that, and say in "
+    'Deblur which part of it an image shows ("Part of the frame"); or measure the lens for this '
+    "frame."
 )
 FILES = "Lenses and PSF fields (*.yaml *.yml *.tif *.tiff)"
 SAVED_FILES = "Blur for this camera frame, PSF field (*.psf.tif);;Lens (*.yaml)"
@@ -175,14 +185,15 @@ class LensPSFWidget(JobWidget):
             viewer, self.session, lambda: self.lens, self.flat_field.value
         )
         self.measure.measured.connect(self._take_measured)
+        self.measuring = collapsible("Measure", self.measure)
         self.measure.deblur_clicked.connect(self._deblur)
         for clicked in (self.measure.detect.clicked, self.measure.bar.run_clicked):
             clicked.connect(self._hide_blurred)  # these images are blurred already
-        self.body.addWidget(collapsible("Measure", self.measure))
+        self.body.addWidget(self.measuring)
         self.body.addWidget(collapsible("Flat field", self.flat_field))
         self.accuracy = SettingsForm(PSFFieldConfig())
         self.body.addWidget(collapsible("Accuracy", self.accuracy))
-        self.plot = Plot(viewer, "place (0: center, 1: corner)", "width of the blur, px")
+        self.plot = Plot(viewer, "distance from center (corner: 1)", "width of the blur, px")
         self.body.addWidget(self.plot)
         self.note = self.add_note()
         self.body.addStretch(1)
@@ -209,7 +220,7 @@ class LensPSFWidget(JobWidget):
             files.addWidget(part)
         self.foot.addLayout(shown)
         self.foot.addLayout(files)
-        self.estimate = QPushButton("Estimate it")
+        self.estimate = QPushButton("Estimate from image")
         self.estimate.setToolTip(ESTIMATE_TOOLTIP)
         self.bar.row.insertWidget(1, self.estimate)
         self.foot.addWidget(self.bar)
@@ -308,8 +319,6 @@ class LensPSFWidget(JobWidget):
         """Take frame and pixel size from another image, where they are known."""
         layer: ImageLayer | None = self.image.value
         if layer is not None:
-            with QSignalBlocker(self.frame):
-                self.frame.set_value(pixels_of(layer).shape[-2:])
             self._take_optics(layer)
             if self.layers.psfs.is_removed:  # with another image
                 self.layers.psfs.remove()
@@ -339,19 +348,31 @@ class LensPSFWidget(JobWidget):
             self.source.setText(stated_note(stated, others))
 
     def _take_pixel_size(self) -> None:
-        """Take the pixel size of the image, unless that of a calibrated lens agrees."""
+        """Take the pixel size of the image, and the frame that goes with the lens."""
         layer, lens = self.image.value, self.lens
         size = None if layer is None else pixel_size_um(layer)
         if size is None or lens is None:
             self._forget_pixel_size()
-            return
-        self._has_size_of_image = True
-        if isinstance(lens, Lens) and lens.calibration is not None:
-            if abs(size[0] / lens.pixel_size_um - 1) <= SAME_PIXEL_SIZE:
-                return
-            self.source.setText(f"{self._origin} The pixel size is that of the image.")
-            lens = lens.model_copy(update={"calibration": None})
-        self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+        else:
+            self._has_size_of_image = True
+            if isinstance(lens, Lens) and lens.calibration is not None:
+                if abs(size[0] / lens.pixel_size_um - 1) > SAME_PIXEL_SIZE:
+                    self.source.setText(f"{self._origin} The pixel size is that of the image.")
+                    self.set_lens(with_pixel_size(lens, size[0]))
+            else:
+                self.set_lens(lens.model_copy(update={"pixel_size_um": size[0]}))
+        self._take_frame()
+
+    def _take_frame(self) -> None:
+        """Take the frame that the lens was measured on, or else that of the image."""
+        layer: ImageLayer | None = self.image.value
+        shape = measured_frame(self.lens)
+        if shape is None and layer is not None:
+            shape = frame_of(layer)
+        if shape is not None and shape != self.frame_shape:
+            with QSignalBlocker(self.frame):
+                self.frame.set_value(shape)
+            self._update_preview()
 
     def _forget_pixel_size(self) -> None:
         """Take that of the objective again instead of that of another image."""
@@ -367,6 +388,7 @@ class LensPSFWidget(JobWidget):
         note = ""
         if layer is not None and lens is not None:
             note = pixel_note(layer.name, pixel_size_um(layer), lens)
+            note = note or part_note(layer.name, frame_of(layer), measured_frame(lens))
         self.image_note.setText(note)
         self.image_note.setVisible(bool(note))
 
@@ -409,6 +431,15 @@ class LensPSFWidget(JobWidget):
             self._take_image()
         super().recall(kept)
 
+    def estimate_from(self, layer: ImageLayer, psf_field: "PSFField | None") -> None:
+        """Estimate the focus of a lens from an image; all else is as in a PSF field."""
+        self.image.set_value(layer)
+        values = {} if psf_field is None else psf_field.source.get("lens") or {}
+        if values.get("kind") == "pupil":
+            self._show_lens(Lens(**{**values, "calibration": None}), "the chosen lens")
+            self._take_pixel_size()
+        self._estimate()
+
     def _estimate(self) -> None:
         """Estimate the focus of the lens from the chosen image, and use the lens if it is clear."""
         try:
@@ -417,13 +448,23 @@ class LensPSFWidget(JobWidget):
             self.bar.show_error(str(error))
             return
         self.bar.follow(job)
+        self._check_start()
         weak_connect(job.finished, self._use_estimate)  # after the form has taken the lens
 
     def _use_estimate(self, end: JobEnd["ImagesFit"]) -> None:
+        self._check_start()
         if end.result is not None and end.result.is_conclusive:
             self.run()
-        elif end.result is not None:
+            return
+        if end.result is not None:
             self.bar.show_message(INCONCLUSIVE, COLORS["canceled"])
+        self.bar.next.offer({WITH_BEADS: self._show_beads})
+
+    def _show_beads(self) -> None:
+        """Show how to measure the lens with beads."""
+        self.measure.source.setCurrentText(BEADS)
+        self.measuring.expand(animate=False)
+        self.area.ensureWidgetVisible(self.measuring)
 
     def _deblur(self) -> None:
         """Compute the PSF field of the lens, and choose it in Deblur."""
@@ -506,6 +547,8 @@ class LensPSFWidget(JobWidget):
             raise SettingsError(problems)
         lens = self.lens
         assert lens is not None
+        if measured_frame(lens) not in (None, self.frame_shape):
+            raise SettingsError(OTHER_FRAME.format(format_shape(measured_frame(lens) or ())))
         accuracy, name = self.accuracy.settings, self.name.text() or "lens"
         flat_field = self.flat_field.value(self.frame_shape)
         fit = self._measured if lens == self._shown else None
@@ -578,6 +621,8 @@ class LensPSFWidget(JobWidget):
             self._show_lens(load_lens(path), path.name)
         except SettingsError as error:
             show_error(str(error))
+        else:
+            self._take_pixel_size()
 
     def _show_loaded(self, end: JobEnd["PSFField"]) -> None:
         """Say what a file is that cannot be shown in the form, and where it is used."""

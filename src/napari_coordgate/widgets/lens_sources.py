@@ -12,6 +12,7 @@ from napari_coordgate.config import (
     Lens,
     describe_calibration,
 )
+from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import Image, Stated, kept_lens_for, kept_lenses, lens_from_metadata
 from napari_coordgate.widgets.forms import ComboBox, NumberEditor, SettingsForm, label_of, unit_of
 from napari_coordgate.widgets.layers import channel_of, file_image
@@ -114,6 +115,31 @@ def stated_note(stated: dict[str, Stated[float]], others: str) -> str:
     missing = [label_of(name) for name in Lens.model_fields if name in needed - stated.keys()]
     names = ", ".join([*missing, label_of("field_curvature_um"), "aberrations"])
     return f"From the image: {'; '.join(values)}. Not stated: {names}; {others}."
+
+
+def measured_frame(lens: Lens | GaussianLens | None) -> tuple[int, int] | None:
+    """Frame (height, width) that a lens was measured on; None for other lenses."""
+    calibration = lens.calibration if isinstance(lens, Lens) else None
+    return None if calibration is None else calibration.frame_shape
+
+
+def with_pixel_size(lens: Lens, size_um: float) -> Lens:
+    """Measured lens for other pixels: what it does depends on the place in the sample."""
+    calibration, shape = lens.calibration, measured_frame(lens)
+    if calibration is not None and shape is not None:
+        height, width = (round(side * lens.pixel_size_um / size_um) for side in shape)
+        calibration = calibration.model_copy(update={"frame_shape": (height, width)})
+    return lens.model_copy(update={"pixel_size_um": size_um, "calibration": calibration})
+
+
+def part_note(name: str, shape: tuple[int, int], measured: tuple[int, int] | None) -> str:
+    """What to do with an image that does not show the frame that its lens was measured on."""
+    if measured is None or shape == measured:
+        return ""
+    of = f"{format_shape(shape)} pixels, but the lens was measured on {format_shape(measured)}"
+    if shape[0] > measured[0] or shape[1] > measured[1]:
+        return f"{name} has {of}: measure the lens with images of this size."
+    return f'{name} has {of}: say in Deblur where it begins ("Part of the frame").'
 
 
 def pixel_note(name: str, size: tuple[float, float] | None, lens: Lens | GaussianLens) -> str:

@@ -61,7 +61,7 @@ class MeasureSection(QWidget):
     """Part of a form that measures the lens from beads or images, and the camera noise."""
 
     measured = Signal(object)
-    """A `LensFit` is complete."""
+    """A `LensFit` is complete, and can be used."""
     deblur_clicked = Signal()
 
     def __init__(
@@ -282,7 +282,8 @@ class MeasureSection(QWidget):
         if end.result is None:
             return
         self._show_fit(end.result)
-        self.measured.emit(end.result)
+        if is_conclusive(end.result):
+            self.measured.emit(end.result)
 
     def _show_fit(self, fit: LensFit | None) -> None:
         """Show what was measured: notes, measured against lens, and what to do with it."""
@@ -320,8 +321,9 @@ class MeasureSection(QWidget):
         self.note.setVisible(bool(notes))
         if self.fit is None:
             self.plot.hide()
-        for button in (self.save, self.report, self.deblur):
-            button.setVisible(self.fit is not None)
+        self.report.setVisible(self.fit is not None)
+        for button in (self.save, self.deblur):
+            button.setVisible(self.fit is not None and is_conclusive(self.fit))
         self.noise_note.setVisible(bool(self.noise_note.text()))
         self.check()
 
@@ -387,8 +389,15 @@ def has_planes(layer: ImageLayer) -> bool:
     return 2 < layer.ndim <= 5 and "Z" in guess_axes(layer)
 
 
+def is_conclusive(fit: LensFit) -> bool:
+    """Whether the images were enough to measure the lens."""
+    return bool(getattr(fit, "is_conclusive", True))
+
+
 def _summary(fit: LensFit) -> str:
     """Sentence on a measured lens."""
+    if not is_conclusive(fit):
+        return "Not conclusive, so the lens stays as it was: take beads, or more images."
     error = fit.standard_errors.get("field_curvature_um")
     beads: Beads | None = getattr(fit, "beads", None)
     known = "" if error is None else f" ± {error:.2g}"

@@ -1,5 +1,6 @@
 """Base of all dock widgets: a form that scrolls, and below it the controls of a job."""
 
+import html
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -9,7 +10,7 @@ from weakref import ReferenceType, ref
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -35,8 +36,11 @@ from napari_coordgate.widgets.tabbing import move_focus
 
 MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
-MESSAGE_LINES = 4
+MESSAGE_LINES = 8
 """Lines of a message that are seen without scrolling."""
+STALE_COLOR = "#8a8f99"
+"""Color of a message that is no longer about what is chosen, on both themes."""
+STALE = "Before your last change: "
 LINK_COLOR = "#4f9dde"
 """Color that is read on the dark and on the light theme."""
 END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
@@ -143,9 +147,9 @@ class Panel(DockWidget):
         self._choices.append(choice)
         add_row(self.rows if rows is None else rows, label, choice, tooltip)
 
-    def add_note(self) -> QLabel:
+    def add_note(self, *, is_rich: bool = False) -> QLabel:
         """Add a line of text below the rows so far."""
-        note = word_wrapped_label()
+        note = word_wrapped_label(is_rich=is_rich)
         self.body.addWidget(note)
         return note
 
@@ -193,10 +197,10 @@ class JobBar(QWidget):
         self._refresh()
 
     def keep_in_place(self) -> None:
-        """Keep the buttons where they are when the message grows: long ones scroll."""
+        """Keep the buttons where they are when the message above them grows: long ones scroll."""
         for part in (self.message, self.next):
             self._layout.removeWidget(part)
-        self._layout.addWidget(scrolled(MESSAGE_LINES, self.message, self.next))
+        self._layout.insertWidget(0, GrowingArea(MESSAGE_LINES, self.message, self.next))
         policy = self.bar.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.bar.setSizePolicy(policy)
@@ -276,6 +280,14 @@ class JobBar(QWidget):
         word = "" if is_early else f"{END_WORDS[end.reason]}: "
         self.show_message(f"{word}{end.message}", COLORS[end.reason])
         self._shows_problem = end.reason == "failed"  # until its cause is gone
+
+    def mark_stale(self) -> None:
+        """Say of the message about the end of the job that its form was changed since."""
+        text = self.message.text()
+        if self.job is not None and self.job.end is not None and not self._shows_problem:
+            if text and not text.startswith(STALE):
+                self.show_message(f"{STALE}{text}", STALE_COLOR)
+            self.next.clear()
 
     def _toggle_pause(self) -> None:
         if self.job is not None:
@@ -376,7 +388,7 @@ class Links(QLabel):
         """Offer next steps by their words, instead of those before."""
         self._actions = list(actions.values())
         links = [
-            f'<a style="color: {LINK_COLOR};" href="{n}">{words}</a>'
+            f'<a style="color: {LINK_COLOR};" href="{n}">{html.escape(words)}</a>'
             for n, words in enumerate(actions)
         ]
         self.setText(" &nbsp; ".join(links))
@@ -406,14 +418,48 @@ def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
     return area
 
 
+class GrowingArea(QScrollArea):
+    """Parts below each other, as high as they are up to a number of lines; longer ones scroll."""
+
+    def __init__(self, lines: int, *parts: QWidget) -> None:
+        super().__init__()
+        self._content, self._lines = QWidget(), lines
+        layout = QVBoxLayout(self._content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in parts:
+            layout.addWidget(part)
+        self._content.installEventFilter(self)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(self._content)
+        self._fit_height()
+
+    def eventFilter(self, part: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's
+        """Follow the height of the parts."""
+        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            self._fit_height()
+        return super().eventFilter(part, event)
+
+    def _fit_height(self) -> None:
+        layout = self._content.layout()
+        assert layout is not None
+        height = layout.sizeHint().height()
+        if layout.hasHeightForWidth():
+            height = layout.totalHeightForWidth(self._content.width())
+        self.setFixedHeight(min(height, self._lines * self.fontMetrics().lineSpacing() + 2))
+
+
 class _WrappedLabel(QLabel):
     """Label that breaks long lines, and is never cut in a section that was unfolded before.
 
-    It names settings as the forms do.
+    It names settings as the forms do. Names of files and layers are shown as they are, unless the
+    text is rich.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_rich: bool = False) -> None:
         super().__init__(text)
+        self.setTextFormat(Qt.TextFormat.RichText if is_rich else Qt.TextFormat.PlainText)
         self.setWordWrap(True)
 
     def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
@@ -430,9 +476,9 @@ class _WrappedLabel(QLabel):
             self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
-def word_wrapped_label(text: str = "") -> QLabel:
-    """Label that breaks long lines."""
-    return _WrappedLabel(text)
+def word_wrapped_label(text: str = "", *, is_rich: bool = False) -> QLabel:
+    """Label that breaks long lines, of plain text unless it is rich."""
+    return _WrappedLabel(text, is_rich=is_rich)
 
 
 def progress_text(event: Progress) -> str:

@@ -82,6 +82,11 @@ class TrustLayers:
         live = self._layers.get(kind)
         return None if live is None or live.is_removed else live.layer
 
+    def remove(self) -> None:
+        """Remove the layers."""
+        for live in self._layers.values():
+            live.remove()
+
     def show(self) -> None:
         """Show what is done of the maps."""
         for kind, live in self._layers.items():

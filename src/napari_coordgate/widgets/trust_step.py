@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
@@ -10,6 +12,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QSlider
 
 from napari_coordgate.widgets.checking import dotted
+from napari_coordgate.widgets.hosting import batch_with
 from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import Links, Panel
 from napari_coordgate.widgets.swipe import Swipe
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
     from napari_coordgate.widgets.deblur import DeblurredLayer
 
+BATCH = "Batch deblur with these settings"
 NOT_YET = "Deblur an image first. This tab then shows where the result can be trusted."
+STALE = "Image, lens or settings were changed since: this is the verdict on what was before."
 IN_RECTANGLE = "In the rectangle alone:<br>"
 STEPS = 100
 
@@ -29,13 +34,19 @@ class TrustStep(Panel):
 
     advice = Signal()
     """The lens is to be measured."""
+    again = Signal()
+    """The image is to be deblurred again."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.result: DeblurredLayer | None = None
-        self.verdict = self.add_note()
+        self.verdict = self.add_note(is_rich=True)
         self.links = Links()
         self.body.addWidget(self.links)
+        self.stale, self.renew = self.add_note(), Links()
+        self.stale.setText(STALE)
+        self.renew.offer({"Deblur again": self.again.emit})
+        self.body.addWidget(self.renew)
         self.swipe = Swipe(viewer)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
@@ -61,11 +72,23 @@ class TrustStep(Panel):
         part = "" if result is None or result.is_whole else IN_RECTANGLE
         self.verdict.setText(NOT_YET if verdict is None else part + _verdict_lines(verdict))
         is_doubtful = verdict is not None and verdict.color != "green"
-        self.links.offer({"Measure the lens": self.advice.emit} if is_doubtful else {})
+        actions: dict[str, Callable[[], object]] = {}
+        if is_doubtful:
+            actions["Measure the lens"] = self.advice.emit
+        if result is not None:
+            request, save = result.request, self.save.click
+            batch = partial(batch_with, self.viewer, request.settings, request.method)
+            actions |= {"Save…": save, BATCH: batch}
+        self.links.offer(actions)
         self.save.offer(None if result is None else result.layer.layer)
         self.swipe.take(result)
         self.slider.setValue(0)
         self.reset_choices()
+
+    def show_stale(self, is_stale: bool) -> None:
+        """Say that what is chosen is not what was judged."""
+        for part in (self.stale, self.renew):
+            part.setVisible(is_stale)
 
     def reset_choices(self, *_: object) -> None:
         """Offer the maps and layers that exist now."""

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from magicgui.types import FileDialogMode
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_coordgate.config import BatchSettings
+from napari_coordgate.config import BatchSettings, DeblurSettings
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.events import FileChanged
 from napari_coordgate.widgets.batch.job import BatchRequest, BatchStatus, default_output
@@ -18,6 +19,7 @@ from napari_coordgate.widgets.choices import (
     PSF_FIELD_FILES,
     ask_where_to_save,
     file_edit,
+    file_word,
     path_of,
 )
 from napari_coordgate.widgets.forms import (
@@ -117,6 +119,8 @@ class BatchWidget(JobWidget):
         self.save_method.setText(f"Save the {self._kind}…")
         self.rows.setRowVisible(self.save_method, has_no_file)
         super().check()
+        if has_no_file and path_of(self.output) is not None:
+            self.bar.next.offer({"Save it with the results": self._save_with_results})
 
     @property
     def _kind(self) -> str:
@@ -149,6 +153,15 @@ class BatchWidget(JobWidget):
         request.check()
         return request
 
+    def take(self, settings: DeblurSettings, method: Any) -> None:
+        """Show the settings of a deblurring, and its model or PSF field."""
+        names = settings.model_fields_set & BatchSettings.model_fields.keys()
+        taken = BatchSettings(**{name: getattr(settings, name) for name in names})
+        self.form.set_settings(taken)
+        self.method.set_settings(taken)
+        self.method.choose(self.method.box.currentText(), method)
+        self.check()
+
     def _show_request(self, request: BatchRequest) -> None:
         """Fill the form with a request."""
         self.folder.value, self.output.value = request.folder, request.output
@@ -169,11 +182,21 @@ class BatchWidget(JobWidget):
         chosen = ask_where_to_save(self, f"Save the {self._kind}", name, files, (ending,))
         if chosen is None:
             return
-        path, overwrite = chosen
+        self._save_as(*chosen)
+
+    def _save_with_results(self) -> None:
+        """Save the chosen model or PSF field in the folder of the results."""
+        output = path_of(self.output)
+        ending = ".safetensors" if self.method.is_model else ".psf.tif"
+        if output is not None:
+            self._save_as(output / f"{file_word(self.method.name)}{ending}", False)
+
+    def _save_as(self, path: Path, overwrite: bool) -> None:
         method = self.method.require()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             method.save(path, overwrite=overwrite)
-        except CoordGateError as error:
+        except (CoordGateError, OSError) as error:
             self.bar.show_error(str(error))
         else:
             self.session.files[method] = path
