@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
@@ -29,7 +29,7 @@ from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSecti
 from napari_coordgate.widgets.checking import CheckLine, CheckRequest
 from napari_coordgate.widgets.choices import image_choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
-from napari_coordgate.widgets.hosting import show_widget
+from napari_coordgate.widgets.hosting import estimate_lens, show_widget
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
@@ -46,7 +46,7 @@ from napari_coordgate.widgets.layers import (
 )
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.opening import SaveButton
-from napari_coordgate.widgets.panel import DockWidget, GrowingArea, JobWidget, word_wrapped_label
+from napari_coordgate.widgets.panel import GrowingArea, JobWidget, word_wrapped_label
 from napari_coordgate.widgets.parts import Part, rectangle_part
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, verdict_text
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from napari_coordgate.model import Model
     from napari_coordgate.optics import PSFField
     from napari_coordgate.trust import TrustVerdict
-    from napari_coordgate.widgets.lens_psf import LensPSFWidget
 
 DEBLURRING = "Deblurring"
 TRUST_TOOLTIP = (
@@ -251,8 +250,7 @@ class DeblurWidget(JobWidget):
 
         method = self.method.value
         psf_field = method.psf_field if isinstance(method, Model) else method
-        widget = cast("LensPSFWidget", self._measure_lens())
-        widget.estimate_from(self.image.value, psf_field)
+        estimate_lens(self.viewer, self.image.value, psf_field)
 
     def others_to_keep(self) -> dict[str, Any]:
         """Method, and whether results are judged."""
@@ -390,8 +388,8 @@ class DeblurWidget(JobWidget):
             steps["Deblur with it"] = self.run
         return steps
 
-    def _measure_lens(self) -> DockWidget:
-        return show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
+    def _measure_lens(self) -> None:
+        show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
 
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""

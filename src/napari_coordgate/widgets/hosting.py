@@ -88,6 +88,12 @@ def deblur_with(viewer: Viewer, method: str, value: object) -> None:
     deblur.method.choose(method, value)
 
 
+def estimate_lens(viewer: Viewer, layer: object, psf_field: object) -> None:
+    """Show Lens PSF, and estimate there the focus of the lens of a PSF field from an image."""
+    lens: Any = show_widget(viewer, "Lens PSF", "lens_psf:LensPSFWidget")
+    lens.estimate_from(layer, psf_field)
+
+
 def batch_with(viewer: Viewer, settings: object, method: object) -> None:
     """Show Batch deblur with the settings of a deblurring, and its model or PSF field."""
     batch: Any = show_widget(viewer, "Batch deblur", "batch:BatchWidget")
