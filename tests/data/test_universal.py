@@ -1,9 +1,11 @@
 """Laws of the random lenses, the procedural images and the samples of the universal model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from napari_coordgate import Lens
+from napari_coordgate import Lens, PSFField
 from napari_coordgate.config import LensLibraryConfig, UniversalTrainingConfig
 from napari_coordgate.data.lens_library import (
     lens_sample,
@@ -49,6 +51,30 @@ def test_a_wrong_lens_is_as_wrong_as_it_says() -> None:
         assert isinstance(wrong, Lens)
         assert wrong.field_curvature_um == pytest.approx(lens.field_curvature_um, rel=0.1001)
         assert wrong_lens(lens, rng, 0.0) == lens
+
+
+def test_a_measured_lens_is_seen_through_windows_flipped_and_turned(tmp_path: Path) -> None:
+    # Wider from left to right, and the same from top to bottom.
+    distance = np.square(np.arange(-9, 10))
+    sigmas = np.linspace(1, 2, 5)
+    psfs = np.exp(-np.add.outer(distance, distance) / (2 * sigmas[:, None, None] ** 2))
+    positions = [(row, column) for row in range(0, 100, 24) for column in np.linspace(0, 99, 5)]
+    field = PSFField.from_psfs(np.tile(psfs, (5, 1, 1)), positions, (100, 100), 0.2)
+    field.save(tmp_path / "measured.tif")
+    library = LIBRARY.replace(psf_fields=(tmp_path / "measured.tif",), measured_fraction=1.0)
+    corners = [(0, 0), (0, 47), (47, 0), (47, 47)]
+    low, high = field.fwhm_px(50, 0), field.fwhm_px(50, 99)
+    for index in range(4):
+        sample = lens_sample(0, index, library)
+        assert sample.true.frame_shape == (48, 48)
+        widths = sorted(sample.true.fwhm_px(*corner) for corner in corners)
+        assert widths[:2] == pytest.approx([widths[0]] * 2, rel=0.03)
+        assert widths[2:] == pytest.approx([widths[3]] * 2, rel=0.03)
+        assert 0.97 * low < widths[0] < 0.9 * widths[3] < high
+        wrong = sample.given.fwhm_px(24, 24) / sample.true.fwhm_px(24, 24)
+        assert abs(wrong - 1) <= sample.uncertainty + 0.05
+    exact = lens_sample(0, 0, library.replace(mismatch=0.0))
+    assert np.allclose(exact.true.psf_at(9, 9), exact.given.psf_at(9, 9), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -1,5 +1,6 @@
 """Settings of the training of the universal model, which serves every lens."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -44,6 +45,12 @@ class LensLibraryConfig(Settings):
     )
     gaussian_fraction: float = Field(
         0.15, ge=0, le=1, description="Fraction of lenses with Gaussian blur."
+    )
+    psf_fields: tuple[Path, ...] = Field(
+        (), description="Files of PSF fields of measured lenses to train on as well."
+    )
+    measured_fraction: float = Field(
+        0.2, ge=0, le=1, description="Fraction of samples behind these, if there are any."
     )
     mismatch: float = Field(
         0.3,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 
 from napari_coordgate.config import GaussianLens, Lens, LensLibraryConfig
 from napari_coordgate.errors import PSFError
 from napari_coordgate.geometry import Window
 from napari_coordgate.optics import PSFField
 from napari_coordgate.optics.fitting import fit_lens
+from napari_coordgate.optics.low_rank import chebyshev_nodes, fit_series, principal_components
 
 WAVELENGTH_NM = 550.0
 FRAME_SIDES = 96, 768
 """Range of the sides of the frames, pixels; drawn evenly on a logarithmic scale."""
 ENCLOSED_ENERGY = 0.99
+ORDER = 5
+"""PSFs of a measured lens along each side of a window."""
+
+Float64 = NDArray[np.float64]
 
 
 class LensSample(NamedTuple):
@@ -93,6 +101,8 @@ def wrong_lens(
 def lens_sample(seed: int, index: int, config: LensLibraryConfig) -> LensSample:
     """Sample of the library; depends on the seed and the index alone."""
     rng = np.random.default_rng([seed, index])
+    if config.psf_fields and rng.random() < config.measured_fraction:
+        return measured_sample(rng, config)
     while True:
         lens = random_lens(rng, config)
         side = int(rng.choice(config.window_sizes))
@@ -107,6 +117,54 @@ def lens_sample(seed: int, index: int, config: LensLibraryConfig) -> LensSample:
         except PSFError:
             continue  # more blur than a window can hold
         return LensSample(true, given, error)
+
+
+def measured_sample(rng: np.random.Generator, config: LensLibraryConfig) -> LensSample:
+    """Sample of a measured lens: a random window of its frame, flipped and turned.
+
+    The network is given PSFs that are too wide or too narrow.
+    """
+    psf_field = _load(config.psf_fields[rng.integers(len(config.psf_fields))])
+    height, width = psf_field.frame_shape
+    side = min(int(rng.choice(config.window_sizes)), height, width)
+    if psf_field.size > min(side, config.max_psf_size):
+        raise PSFError(
+            f"PSFs of {psf_field.size} pixels are larger than a training window of {side} or "
+            f"max_psf_size ({config.max_psf_size}); raise both, or leave this PSF field out."
+        )
+    corner = rng.integers(0, np.subtract((height, width), side) + 1)
+    pixels = corner + (chebyshev_nodes(ORDER) + 1) * side / 2 - 0.5
+    psfs = np.stack([psf_field.psf_at(*pixel) for pixel in pixels])
+    psfs = psfs.reshape(ORDER, ORDER, *psfs.shape[1:])
+    if rng.random() < 0.5:
+        psfs = np.swapaxes(np.swapaxes(psfs, 0, 1), 2, 3)
+    turns = int(rng.integers(4))
+    psfs = np.rot90(np.rot90(psfs, turns, axes=(0, 1)), turns, axes=(2, 3))
+    psfs = psfs.reshape(-1, *psfs.shape[2:])
+    error = float(rng.uniform(0, config.mismatch))
+    factor = 1 + rng.uniform(-error, error)
+    wrong = np.stack([magnified(psf, factor) for psf in psfs])
+    true, given = (_interpolated(some, (side, side), config.tolerance) for some in (psfs, wrong))
+    return LensSample(true, given, error)
+
+
+def magnified(psf: Float64, factor: float) -> Float64:
+    """PSF (K, K) of sum 1 that is wider by a factor."""
+    center = psf.shape[0] // 2
+    wide = affine_transform(psf, [1 / factor] * 2, center - center / factor, order=1)
+    return np.asarray(wide / wide.sum())
+
+
+def _interpolated(psfs: Float64, shape: tuple[int, int], tolerance: float) -> PSFField:
+    """PSF field of the PSFs (N, K, K) at the Chebyshev nodes of a window."""
+    kernels, weights = principal_components(psfs.reshape(len(psfs), -1), tolerance)
+    return PSFField(kernels.reshape(-1, *psfs.shape[1:]), fit_series(weights, ORDER), shape)
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path) -> PSFField:
+    """PSF field of a file."""
+    return PSFField.load(path)
 
 
 def window_psf_field(
