@@ -15,6 +15,7 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_coordgate.batch import BatchSummary
+from napari_coordgate.config import DeblurSettings, RichardsonLucyConfig
 from napari_coordgate.deconvolution import richardson_lucy
 from napari_coordgate.events import Event, FileChanged, Stopwatch
 from napari_coordgate.inference import deblur
@@ -359,6 +360,22 @@ def test_a_model_without_a_file_is_saved_before_the_batch(
     assert Model.load(tmp_path / "fresh.safetensors").step == model.step
     assert widget.bar.run.isEnabled()
     assert not widget.save_method.isVisible()
+
+
+def test_the_settings_of_a_result_are_those_of_a_batch_and_its_lens_is_saved_with_the_results(
+    viewer: Viewer, folder: Path, psf_field: PSFField
+) -> None:
+    widget = opened(viewer)
+    widget.session.psf_fields["my lens"] = psf_field
+    settings = DeblurSettings(keep_dtype=True, deconvolution=RichardsonLucyConfig(num_iter=7))
+    widget.take(settings, psf_field)
+    widget.folder.value = folder
+    assert not widget.bar.run.isEnabled()
+    widget.bar.next.linkActivated.emit("0")
+    assert (tmp := folder.parent / "night deblurred" / "my-lens.psf.tif").is_file()
+    request = widget.request()
+    assert (request.method, request.settings.keep_dtype) == (tmp, True)
+    assert request.settings.deconvolution == settings.deconvolution
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_a_failed_method_shows_its_reason_and_does_not_stop_the_others(
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert column(widget, 0)[1:] == ["⚠ tiny", "Wiener, mean PSF"]
     assert "tiny: " in widget.results.note.text()
-    assert "48x48" in widget.results.note.text()
+    assert "48 x 48" in widget.results.note.text()
     assert "1 failed" in widget.bar.message.text()
     assert viewer.layers["cells: blurred"].extent.world[0].tolist() == [4, 2]
 
@@ -359,12 +359,12 @@ def test_missing_input_is_reported_before_the_start(
     viewer.add_image(blurred[:30], name="part")
     assert widget.bar.run.isEnabled()
     widget.state.setCurrentText(SHARP)
-    assert "30x48" in problem() and "48x48" in problem()
+    assert "30 x 48" in problem() and "48 x 48" in problem()
     widget.state.setCurrentIndex(0)
     truth = viewer.add_image(blurred, name="whole")
     widget.image.set_value(viewer.layers["part"])
     widget.truth.set_value(truth)
-    assert "48x48" in problem()
+    assert "48 x 48" in problem()
     widget.truth.set_value(None)
     widget.methods.tick()
     assert "Select" in problem()

@@ -9,6 +9,7 @@ import pytest
 from napari_coordgate.config import GaussianLens
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.optics import PSFField
+from napari_coordgate.widgets.session import session_of
 
 PLUGIN = "napari-coordgate"
 
@@ -41,6 +42,13 @@ def test_a_model_opens_as_if_dropped_on_the_window(viewer: Any) -> None:
     viewer.window._qt_viewer._qt_open([str(path)], stack=False)  # noqa: SLF001 - what a drop calls
     assert viewer.layers[0].name == "starter down 1 (32 channels)"
     assert len(viewer.layers) == 4
+
+
+def test_a_dropped_universal_model_is_offered_by_every_widget(qtbot: Any, viewer: Any) -> None:
+    path = sample_data_folder() / "universal.safetensors"
+    viewer.window._qt_viewer._qt_open([str(path)], stack=False)  # noqa: SLF001 - as above
+    qtbot.waitUntil(lambda: "universal" in session_of(viewer).universal_models, timeout=20_000)
+    assert len(viewer.layers) == 0
 
 
 def test_a_psf_field_is_saved_and_opened_again(viewer: Any, tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ def test_an_image_of_another_frame_shape_is_refused_before_the_start(
 ) -> None:
     viewer.add_image(blurred[0, :30, :40], name="part")
     assert not widget.bar.run.isEnabled()
-    assert "30x40" in widget.bar.message.text()
-    assert "48x48" in widget.bar.run.toolTip()
+    assert "30 x 40" in widget.bar.message.text()
+    assert "48 x 48" in widget.bar.run.toolTip()
     widget.origin.is_part.setChecked(True)
     widget.origin.corner.boxes[0].setValue(18)
     assert widget.bar.run.isEnabled()

@@ -49,7 +49,7 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     blurred = psf_field.blur(sharp[0].astype(np.float32))
     add_image(viewer, blurred, "cells")
     dock = open_dock(viewer)  # the first click
-    assert "48x48" in dock.image.facts.text() and "0.5 µm" in dock.image.facts.text()
+    assert "48 x 48" in dock.image.facts.text() and "0.5 µm" in dock.image.facts.text()
     qtbot.waitUntil(lambda: dock.tabs.currentIndex() == LENS, timeout=WAIT_MS)
     choose(dock.lens.preset, GAUSSIAN)
     click(dock.lens.bar.run)
@@ -68,6 +68,8 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     assert "●" in dock.trust.verdict.text()
 
     dock.trust.slider.setValue(50)
+    qtbot.waitUntil(lambda: "cells contradicted" in viewer.layers, timeout=WAIT_MS)
+    assert dock.trust.maps["contradiction_map"].isEnabled()
     before = viewer.layers["cells before"]
     np.testing.assert_array_equal(before.data, blurred[:, :24])
     qtbot.mousePress(dock.trust.blink, Qt.MouseButton.LeftButton)
@@ -93,7 +95,7 @@ def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     add_image(viewer, sharp[1, :40, :40].astype(np.float32), "other")
     assert dock.image.layer is viewer.layers["other"]
     assert not dock.is_done[LENS]
-    assert "40x40" in dock.missing.text()
+    assert "40 x 40" in dock.missing.text()
     bar = dock.tabs.tabBar()
     assert bar is not None
     bar.setFocus()
@@ -141,3 +143,50 @@ def test_a_widget_that_was_closed_shows_what_it_showed(viewer: Viewer) -> None:
     assert isinstance(dock.deblur, DeblurWidget) and dock.deblur is deblur
     QApplication.processEvents()
     assert deblur.isVisible() and not dock.deblur_page.bring.isVisible()
+
+
+def test_what_is_wrong_with_an_image_is_said_at_the_first_step(
+    qtbot: QtBot, viewer: Viewer, sharp: NDArray[np.uint8]
+) -> None:
+    bad = sharp[0].astype(np.float32)
+    bad[3, 4:7] = np.nan
+    viewer.add_image(bad, name="<b>unknown</b>", contrast_limits=(0, 255))
+    dock = open_dock(viewer)
+    assert dock.tabs.tabText(0) == "Image !"  # its pixel size is not known
+    qtbot.waitUntil(lambda: "3 pixels are no numbers" in dock.image.noise.text(), timeout=WAIT_MS)
+    dock.image.pixel_size.set_value(0.5)
+    assert dock.tabs.tabText(0) == "Image !"
+    add_image(viewer, sharp[0].astype(np.float32), "good")
+    assert dock.tabs.tabText(0) == "Image ✓"
+    color = np.stack([sharp[0]] * 3, axis=-1)
+    viewer.add_image(color, name="color", scale=(0.5, 0.5), units=("um", "um"))
+    assert "Split RGB" in dock.image.facts.text()
+    dock.image.links.linkActivated.emit("1")
+    assert dock.image.layer is not None and not dock.image.layer.rgb
+
+
+def test_another_pixel_size_than_that_of_the_lens_is_no_tick(
+    qtbot: QtBot, viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]
+) -> None:
+    dock = open_dock(viewer)
+    dock.session.psf_fields["mine"] = psf_field
+    pixels = sharp[0].astype(np.float32)
+    viewer.add_image(pixels, name="cells", scale=(0.4, 0.4), units=("um", "um"))
+    dock.go(DEBLUR)
+    qtbot.waitUntil(lambda: dock.deblur.fit.verdict is not None, timeout=WAIT_MS)
+    assert dock.deblur.fit.verdict is not None and dock.deblur.fit.verdict.color == "red"
+    assert "pixel size of 0.4" in dock.deblur.fit.label.text()
+    assert dock.tabs.tabText(LENS) == "Lens !"
+
+
+def test_typed_wavelengths_are_those_that_a_lens_can_have(
+    viewer: Viewer, sharp: NDArray[np.uint8]
+) -> None:
+    add_image(viewer, sharp[0].astype(np.float32), "cells")
+    dock = open_dock(viewer)
+    dock.go(LENS)
+    dock.image.wavelength.set_value(610)
+    assert isinstance(dock.lens.lens, Lens) and dock.lens.lens.wavelength_nm == 610
+    dock.image.wavelength.set_value(20)
+    assert dock.image.wavelength.value() is None
+    assert dock.lens.lens is not None

@@ -150,7 +150,7 @@ def test_a_flat_field_of_another_frame_is_refused_before_the_start(
     viewer.add_image(np.ones((48, 96), np.float32) * 0.9, name="half")
     choose(section.choice.box, "half")
     assert not widget.bar.run.isEnabled()
-    assert "48x96 pixels, but the frame 96x96" in widget.bar.message.text()
+    assert "48 x 96 pixels, but the frame 96 x 96" in widget.bar.message.text()
     with pytest.raises(SettingsError, match="half"):
         widget.request()
 

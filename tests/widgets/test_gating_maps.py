@@ -67,7 +67,7 @@ def bars_of(widget: GatingMapsWidget) -> NDArray[np.float64]:
 def test_the_gates_of_the_shipped_universal_model_are_plotted_over_the_noise(
     qtbot: QtBot, viewer: Viewer, widget: GatingMapsWidget, tmp_path: Path
 ) -> None:
-    assert widget.model.name == "universal, shipped"
+    assert widget.model.name == "shipped"
     qtbot.waitUntil(lambda: widget.gates is not None, timeout=WAIT_MS)
     expected = noise_gates(UniversalModel.load())
     choose(widget.gate, "stage 2 up 1")

@@ -127,7 +127,7 @@ def test_a_psf_field_is_saved_and_loaded_again(
     qtbot.waitUntil(lambda: bool(widget.session.psf_fields), timeout=WAIT_MS)
     (loaded,) = widget.session.psf_fields.values()
     np.testing.assert_array_equal(loaded.kernels, saved.kernels)
-    assert "camera images of 48x48 pixels" in widget.bar.message.text()
+    assert "camera images of 48 x 48 pixels" in widget.bar.message.text()
     path = tmp_path / "mine.yaml"
     click(widget.save)
     assert load_lens(path) == widget.lens
@@ -155,7 +155,7 @@ def test_an_image_smaller_than_the_frame_is_reported_and_not_blurred(
     widget.frame.boxes[0].setValue(64)
     rest(qtbot, widget)
     assert "cells blurred" not in viewer.layers
-    assert "48x48" in widget.note.text()
+    assert "48 x 48" in widget.note.text()
     assert viewer.layers["lens PSFs"].data.shape == (64, 48)
 
 

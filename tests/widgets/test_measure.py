@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_coordgate.calibration import LensFit
-from napari_coordgate.config import Camera, GaussianLens, Lens, load_lens
+from napari_coordgate.calibration import ImagesFit, LensFit
+from napari_coordgate.config import Camera, GaussianLens, Lens, LensCalibration, load_lens
 from napari_coordgate.events import Event, Progress
 from napari_coordgate.io.files import sample_data_folder
 from napari_coordgate.metrics import psnr
@@ -272,3 +272,45 @@ def test_a_report_of_the_measured_lens_is_written(
     click(measure.report)
     assert wait_for_end(qtbot, measure.bar).reason == "completed"
     assert "field" in (tmp_path / "lens.html").read_text()
+
+
+def test_an_estimate_that_is_not_conclusive_keeps_the_lens(
+    qtbot: QtBot, viewer: Viewer, widget: LensPSFWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events(images: object, lens: Lens, **_: object) -> Generator[Event, None, ImagesFit]:
+        yield Progress("fitting the lens", 1, 2, 1.0)
+        measured = lens.replace(field_curvature_um=99, calibration=LensCalibration(method="images"))
+        return ImagesFit(measured, (128, 128), {}, (), is_conclusive=False)
+
+    monkeypatch.setattr("napari_coordgate.calibration.calibrate_images_events", events)
+    viewer.add_image(np.random.default_rng(0).poisson(50.0, (128, 128)), name="dull")
+    before = widget.lens
+    click(widget.estimate)
+    assert not widget.estimate.isEnabled()
+    wait_for_end(qtbot, widget.bar)
+    assert widget.lens == before
+    assert not widget.keep.isVisible() and not widget.measure.save.isVisible()
+    assert "stays as it was" in widget.bar.message.text()
+    assert "Not conclusive" in widget.measure.bar.message.text()
+    widget.bar.next.linkActivated.emit("0")
+    assert widget.measure.source.currentText() == "Beads"
+
+
+def test_a_measured_lens_keeps_the_place_of_its_aberrations_in_the_sample(
+    viewer: Viewer, widget: LensPSFWidget
+) -> None:
+    calibration = LensCalibration(method="beads", frame_shape=(96, 128))
+    lens = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.3, calibration=calibration)
+    um = {"units": ("um", "um")}
+    viewer.add_image(np.ones((48, 64)), name="binned", scale=(0.6, 0.6), **um)
+    widget.set_lens(lens)
+    widget.image.changed.emit()
+    assert widget.request().frame_shape == (48, 64)  # the same part of the sample
+    assert isinstance(widget.lens, Lens) and widget.lens.calibration is not None
+    viewer.add_image(np.ones((40, 40)), name="part", scale=(0.3, 0.3), **um)
+    widget.image.set_value(viewer.layers["part"])
+    assert widget.request().frame_shape == (96, 128)
+    assert "Part of the frame" in widget.image_note.text()
+    widget.frame.boxes[0].setValue(40)
+    assert not widget.bar.run.isEnabled()
+    assert "measured on a frame of 96 x 128" in widget.bar.message.text()

@@ -22,7 +22,7 @@ from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import ResourceEstimate
 from napari_coordgate.widgets.choices import free_name, path_of
-from napari_coordgate.widgets.layers import DEBLURRED, metadata
+from napari_coordgate.widgets.layers import DEBLURRED, SAMPLE, metadata
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.train import BLURRED_ONLY, MEASURED, TRAINING, TrainWidget
 from tests.widgets.acting import WAIT_MS, choose, click, unfold, wait_for_end
@@ -430,7 +430,14 @@ def test_what_is_doubtful_or_needless_is_said_or_hidden(
     result = metadata(DEBLURRED)
     viewer.add_image(sharp, name="cells deblurred", metadata=result)
     offered = widget.inputs.layers
-    assert [offered.item(row).text() for row in range(offered.count())] == ["cells"]  # type: ignore[union-attr]
+    viewer.add_image(sharp, name="dim", metadata=metadata(SAMPLE, source="blurred/nuclei.tif"))
+    names, refused = ["cells", "dim", "cells deblurred"], ["is blurred", "recorded sharp"]
+    items = [offered.item(row) for row in range(3)]
+    assert [item.text() for item in items if item is not None] == names
+    for item, words in zip(items[1:], refused, strict=True):
+        assert item is not None and words in item.toolTip()
+    offered.tick(*viewer.layers)
+    assert [name for name, _ in offered.ticked] == ["cells"]
     small = viewer.add_image(sharp[0, :32, :32], name="small")
     offered.tick(small)
     assert "hardly any data" in widget.data_note.text()

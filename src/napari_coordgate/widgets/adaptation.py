@@ -15,7 +15,7 @@ from napari_coordgate.errors import SettingsError
 from napari_coordgate.events import Event
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import check_writable, sample_data_folder
-from napari_coordgate.widgets.choices import file_word, free_name, image_choice, recorded_layers
+from napari_coordgate.widgets.choices import file_word, free_name, image_choice, sharp_layers
 from napari_coordgate.widgets.forms import (
     SettingsForm,
     collapsible,
@@ -145,7 +145,7 @@ class AdaptSection(QObject):
         self.button.clicked.connect(self.clicked)
         panel.add_row("", self.button, TOOLTIP)
         self.sharp = image_choice(
-            panel.viewer, lambda: [SHIPPED_IMAGES, *recorded_layers(panel.viewer)]
+            panel.viewer, lambda: [SHIPPED_IMAGES, *sharp_layers(panel.viewer)]
         )
         rows, content = form_rows(), QWidget()
         content.setLayout(rows)
@@ -177,6 +177,7 @@ class AdaptSection(QObject):
         # The universal model needs a blur, so that the method is none with a model of a lens.
         psf_field = cast("PSFField", method.require())
         settings = method.settings()["deconvolution"]
+        session = self._panel.session
         path = free_name(load_preferences().model_folder, f"universal-{file_word(method.name)}")
         check_writable(path)
         return AdaptRequest(
@@ -184,7 +185,7 @@ class AdaptSection(QObject):
             lens=method.name,
             start=method.universal.value,
             sharp=None if layer is None else image_of(layer),
-            camera=self._panel.session.camera or Camera(),
+            camera=session.camera or session.image_camera or Camera(),
             config=self.form.settings.replace(lens_uncertainty=settings.lens_uncertainty),
             path=path,
         )

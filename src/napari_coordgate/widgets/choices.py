@@ -27,7 +27,7 @@ from napari_coordgate.io.files import last_checkpoint_path, sample_data_folder
 from napari_coordgate.io.model_header import MODEL_FORMATS, UNIVERSAL_FORMAT, read_metadata
 from napari_coordgate.widgets.forms import ComboBox
 from napari_coordgate.widgets.jobs import Job, weak_connect
-from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization
+from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization, why_not_sharp
 from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.session import Session, session_of
@@ -37,7 +37,7 @@ Option = tuple[str, Any]
 MIN_WIDTH = 64
 NOTHING: Option = ("none yet", None)
 NO_PSF_FIELD: Option = ("no lens yet", None)
-SHIPPED: Option = ("universal, shipped", None)
+SHIPPED: Option = ("shipped", None)
 """The universal model of the package."""
 STARTER = "starter.safetensors"
 COLOR = "Color image: right-click its layer, Split RGB, and choose one of its channels."
@@ -300,6 +300,19 @@ def recorded_layers(viewer: Viewer, *, color: bool = False) -> list[Option]:
         for name, value in image_layers(viewer, color=color)
         if isinstance(value, Refused) or is_recorded(value.metadata)
     ]
+
+
+def sharp_layers(viewer: Viewer) -> list[Option]:
+    """Those of `image_layers` that may be sharp; the others are refused with the reason."""
+    options = [
+        (name, Refused(reason) if (reason := _not_sharp(value)) else value)
+        for name, value in image_layers(viewer)
+    ]
+    return sorted(options, key=lambda option: isinstance(option[1], Refused))
+
+
+def _not_sharp(value: ImageLayer | Refused) -> str:
+    return value.reason if isinstance(value, Refused) else why_not_sharp(value)
 
 
 def image_choice(

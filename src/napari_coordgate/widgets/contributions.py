@@ -18,6 +18,7 @@ from napari_coordgate.io.tiff import coordgate_tiff_kind
 from napari_coordgate.widgets.layers import (
     LENS,
     MAX_MAP_SIDE,
+    SAMPLE,
     LayerData,
     frame_transform,
     gate_layers,
@@ -87,7 +88,7 @@ def _sample_layer(pixels: Pixels, name: str, source: str) -> LayerData:
         "name": name,
         "colormap": "gray",
         "contrast_limits": (float(pixels.min()), float(np.percentile(pixels, 99.8))),
-        "metadata": metadata("sample", source=source),
+        "metadata": metadata(SAMPLE, source=source),
     }
     return np.asarray(pixels), options, "image"
 

@@ -66,8 +66,6 @@ ESTIMATE = "Estimate it from this image"
 RECTANGLE_TOOLTIP = "Deblur the visible plane in a rectangle of a Shapes layer, to try settings."
 MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try a part again."
 NO_PART = "The image is resampled to the frame, so that no part of it can be tried: deblur it all."
-CHECK_LINES = 8
-"""Lines of the check that are seen without scrolling."""
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 """Size of a result above which it is kept in a temporary file."""
 
@@ -170,7 +168,8 @@ class DeblurWidget(JobWidget):
         self.body.addStretch(1)
         self.fit = CheckLine(self, self.session.start)
         self.fit.finished.connect(self._offer_lens)
-        self.foot.addWidget(GrowingArea(CHECK_LINES, self.fit.label, self.fit.links))
+        self._fit_area = GrowingArea(self.fit.label, self.fit.links)
+        self.foot.addWidget(self._fit_area)
         self.rectangle = QPushButton("Try a part")
         self.rectangle.setToolTip(RECTANGLE_TOOLTIP)
         self.bar.row.insertWidget(0, self.rectangle)
@@ -214,7 +213,12 @@ class DeblurWidget(JobWidget):
         self.rectangle.setEnabled(self.bar.run.isEnabled())
         if self.is_stale:
             self.bar.mark_stale()
+        self._show_fit()
         self.checked.emit()
+
+    def _show_fit(self) -> None:
+        """Show the check, unless the verdict on the result repeats it."""
+        self._fit_area.setVisible(self.verdict is None or self.is_stale)
 
     @property
     def is_stale(self) -> bool:
@@ -350,6 +354,7 @@ class DeblurWidget(JobWidget):
 
     def _set_result(self, result: "DeblurredLayer | None", verdict: "TrustVerdict | None") -> None:
         self.result, self.verdict = result, verdict
+        self._show_fit()
         self.judged.emit()
 
     def _adapt(self) -> None:

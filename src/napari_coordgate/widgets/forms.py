@@ -184,6 +184,8 @@ class NumberEditor(Editor):
             box.setSuffix(f" {unit}" if unit else "")
             box.setSpecialValueText(none_text or "")
             box.setKeyboardTracking(False)
+            if len(prefixes) > 1:  # both would be cut
+                box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             box.valueChanged.connect(self.changed)
 
     def value(self) -> Any:
@@ -544,6 +546,8 @@ def in_words(text: str) -> str:
     text = FLAG.sub(lambda found: f'("{label_of(found[1])}")', text)
     text = COMMAND.sub('("Measure" in Lens PSF)', text)
     text = re.sub(r"pass --axes (\w+)", r"set the axes to \1", text)
+    text = re.sub(r"\b([Tt]he) PSF field\b", r"\1 lens", text)
+    text = SHAPE.sub(r"\1 x \2", text)
     text = PIXEL.sub(lambda found: " x ".join(dict.fromkeys(found.groups())) + " um", text)
     text = re.sub(r"(?<=\d) um\b", " µm", text)
     return _setting_names().sub(lambda found: _inner_label(found[0]), text)
@@ -551,6 +555,8 @@ def in_words(text: str) -> str:
 
 COMMAND = re.compile(r"(calibrate_\w+ )?\(calibrate( \w+)?\)")
 """Command that measures a lens, as errors name it for Python and the command line."""
+SHAPE = re.compile(r"(?<![\w.])(\d+)x(\d+)(?!\w|\.\w)")
+"""Height and width, that are no part of a name."""
 PIXEL = re.compile(r"\(([\d.]+), ([\d.]+)\) um\b")
 """Size (y, x) of a pixel; a square one has one side."""
 FLAG = re.compile(r"\((\w+), --[\w-]+\)")

@@ -197,6 +197,7 @@ class ImageStep(Panel):
 
     def _show_noise(self, end: JobEnd[PlaneFacts]) -> None:
         bad, camera = (0, None) if end.result is None else end.result
+        self.session.image_camera = camera
         if bad:
             self.has_bad_pixels = True
             text = (

@@ -30,7 +30,7 @@ FLAT_FIELD, TRUST, BEFORE = "flat field", "trust map", "before"
 LENS_PREVIEW = "preview of a lens"
 VISUALIZATIONS = (PSF_FIELD, LENS, GATES, PREVIEW, FLAT_FIELD, TRUST, BEFORE, LENS_PREVIEW)
 """Kinds of layers that visualize a lens, model or camera, and are no images to work on."""
-OPENED, BLURRED, DEBLURRED = "image", "blurred", "deblurred"
+OPENED, BLURRED, DEBLURRED, SAMPLE = "image", "blurred", "deblurred", "sample"
 """Kinds of layers that are images: opened from a file, or made from others."""
 IMAGE = "image_of_file"
 """Fact in a layer's metadata: the image that its pixels are of, or were made from."""
@@ -119,6 +119,18 @@ def is_recorded(metadata: Mapping[str, Any]) -> bool:
     """Whether a camera may have recorded a layer: it is no result, preview or map of ours."""
     made = (*VISUALIZATIONS, BLURRED, DEBLURRED)
     return provenance(metadata).get("kind") not in made
+
+
+def why_not_sharp(layer: ImageLayer) -> str:
+    """Why a layer is no sharp image as far as is known of it; empty where nothing is."""
+    facts = provenance(layer.metadata)
+    kind, source = facts.get("kind"), str(facts.get("source", ""))
+    if kind == BLURRED or (kind == SAMPLE and source.startswith(BLURRED)):
+        return f"{layer.name} is blurred: take an image that is sharp up to the corners."
+    image = None if kind == SAMPLE else file_image(layer)
+    if kind == DEBLURRED or (image is not None and image.processing):
+        return f"{layer.name} is a result of deblurring: take an image that was recorded sharp."
+    return ""
 
 
 def pixels_of(layer: ImageLayer) -> Any:

@@ -168,6 +168,8 @@ class LensPSFWidget(JobWidget):
         self.add_row(
             "Camera frame", self.frame, "Height and width of the whole camera image, pixels."
         )
+        self.estimate = QPushButton("Estimate from image")
+        self.add_row("", self.estimate, ESTIMATE_TOOLTIP)
         self.image_note, self.source = self.add_note(), self.add_note()
         self.image_note.setStyleSheet(f"color: {COLORS['canceled']};")
         self.forms = {
@@ -220,9 +222,6 @@ class LensPSFWidget(JobWidget):
             files.addWidget(part)
         self.foot.addLayout(shown)
         self.foot.addLayout(files)
-        self.estimate = QPushButton("Estimate from image")
-        self.estimate.setToolTip(ESTIMATE_TOOLTIP)
-        self.bar.row.insertWidget(1, self.estimate)
         self.foot.addWidget(self.bar)
 
     def _connect(self) -> None:
@@ -436,7 +435,7 @@ class LensPSFWidget(JobWidget):
         self.image.set_value(layer)
         values = {} if psf_field is None else psf_field.source.get("lens") or {}
         if values.get("kind") == "pupil":
-            self._show_lens(Lens(**{**values, "calibration": None}), "the chosen lens")
+            self._show_lens(Lens(**{**values, "calibration": None}), "The lens chosen in Deblur")
             self._take_pixel_size()
         self._estimate()
 

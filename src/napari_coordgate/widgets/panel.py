@@ -36,7 +36,7 @@ from napari_coordgate.widgets.tabbing import move_focus
 
 MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
-MESSAGE_LINES = 8
+MESSAGE_LINES = 12
 """Lines of a message that are seen without scrolling."""
 STALE_COLOR = "#8a8f99"
 """Color of a message that is no longer about what is chosen, on both themes."""
@@ -200,7 +200,7 @@ class JobBar(QWidget):
         """Keep the buttons where they are when the message above them grows: long ones scroll."""
         for part in (self.message, self.next):
             self._layout.removeWidget(part)
-        self._layout.insertWidget(0, GrowingArea(MESSAGE_LINES, self.message, self.next))
+        self._layout.insertWidget(0, GrowingArea(self.message, self.next))
         policy = self.bar.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.bar.setSizePolicy(policy)
@@ -372,7 +372,28 @@ class JobWidget(Panel):
         """Show the end of the job, before the bar does."""
 
 
-class Links(QLabel):
+class _FittedLabel(QLabel):
+    """Label that breaks long lines, and is never cut in a section that was unfolded before."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
+        super().setText(text)
+        self._fit_height()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        super().resizeEvent(event)
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        self.setMinimumHeight(0)  # which would count in the height for a width
+        if self.text():
+            self.setMinimumHeight(self.heightForWidth(self.width()))
+
+
+class Links(_FittedLabel):
     """Next steps as links, which Tab reaches; a click on one calls its function."""
 
     def __init__(self) -> None:
@@ -380,7 +401,6 @@ class Links(QLabel):
         self._actions: list[Callable[[], object]] = []
         flags = Qt.TextInteractionFlag
         self.setTextInteractionFlags(flags.LinksAccessibleByMouse | flags.LinksAccessibleByKeyboard)
-        self.setWordWrap(True)
         self.linkActivated.connect(self._follow)
         self.hide()
 
@@ -419,11 +439,11 @@ def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
 
 
 class GrowingArea(QScrollArea):
-    """Parts below each other, as high as they are up to a number of lines; longer ones scroll."""
+    """Parts below each other, as high as they are up to some lines; longer ones scroll."""
 
-    def __init__(self, lines: int, *parts: QWidget) -> None:
+    def __init__(self, *parts: QWidget) -> None:
         super().__init__()
-        self._content, self._lines = QWidget(), lines
+        self._content = QWidget()
         layout = QVBoxLayout(self._content)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in parts:
@@ -447,33 +467,21 @@ class GrowingArea(QScrollArea):
         height = layout.sizeHint().height()
         if layout.hasHeightForWidth():
             height = layout.totalHeightForWidth(self._content.width())
-        self.setFixedHeight(min(height, self._lines * self.fontMetrics().lineSpacing() + 2))
+        self.setFixedHeight(min(height, MESSAGE_LINES * self.fontMetrics().lineSpacing() + 2))
 
 
-class _WrappedLabel(QLabel):
-    """Label that breaks long lines, and is never cut in a section that was unfolded before.
+class _WrappedLabel(_FittedLabel):
+    """Text that names settings as the forms do.
 
-    It names settings as the forms do. Names of files and layers are shown as they are, unless the
-    text is rich.
+    Names of files and layers are shown as they are, unless the text is rich.
     """
 
     def __init__(self, text: str, *, is_rich: bool = False) -> None:
         super().__init__(text)
         self.setTextFormat(Qt.TextFormat.RichText if is_rich else Qt.TextFormat.PlainText)
-        self.setWordWrap(True)
 
     def setText(self, text: str | None) -> None:  # noqa: N802 - Qt's name
         super().setText(in_words(text or ""))
-        self._fit_height()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        super().resizeEvent(event)
-        self._fit_height()
-
-    def _fit_height(self) -> None:
-        self.setMinimumHeight(0)  # which would count in the height for a width
-        if self.text():
-            self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
 def word_wrapped_label(text: str = "", *, is_rich: bool = False) -> QLabel:

@@ -43,6 +43,7 @@ class Session:
         self.universal_models: EventedDict[str, UniversalModel] = EventedDict()
         self.files: WeakKeyDictionary[AnyModel | PSFField, Path] = WeakKeyDictionary()
         self.camera: Camera | None = None  # as it was measured
+        self.image_camera: Camera | None = None  # noise of the image to deblur
         self.last_jobs: dict[str, Job] = {}  # by title, those shown also after their end
         self.widgets: WeakValueDictionary[type[QWidget], QWidget] = WeakValueDictionary()
         self._opened: set[Path] = set()

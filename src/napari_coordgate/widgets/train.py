@@ -46,6 +46,7 @@ from napari_coordgate.widgets.choices import (
     path_of,
     psf_field_choice,
     recorded_layers,
+    sharp_layers,
 )
 from napari_coordgate.widgets.forms import (
     ComboBox,
@@ -497,8 +498,9 @@ def data_notes(inputs: "TrainingInputs", config: TrainingConfig) -> list[str]:
     if pixels < FEW_FRAMES * math.prod(frame):
         notes.append(
             f"{pluralize(sum(planes), 'image')} of {format_shape(images[0].frame_shape)} pixels "
-            f"for a camera image of {format_shape(frame)} is hardly any data: the model will know "
-            "little else. Ten images of different parts of the specimen are a good start."
+            f"for a camera image of {format_shape(frame)} is hardly any data: the model will "
+            "do well on such images alone. Ten images of different parts of the specimen are a "
+            "good start."
         )
     if sum(planes) == 1 and inputs.held_out is None:
         notes.append("The only image also measures the quality, which will look too good.")
@@ -526,9 +528,7 @@ class TrainingInputs(QWidget):
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.folder.line_edit.value = ""
         self.psf_field = psf_field_choice(session, (MEASURED, MEASURED))
-        self.validation = image_choice(
-            viewer, lambda: [(HELD_BACK, None), *recorded_layers(viewer)]
-        )
+        self.validation = image_choice(viewer, lambda: [(HELD_BACK, None), *sharp_layers(viewer)])
         self._rows = form_rows()
         self.setLayout(self._rows)
         source, self.load = QWidget(), QPushButton("Load…")
@@ -560,6 +560,7 @@ class TrainingInputs(QWidget):
             ),
         ):
             add_row(self._rows, label, widget, tooltip)
+        self.kind.currentTextChanged.connect(self.layers.refresh)
         self.kind.currentTextChanged.connect(self._update)
         self.source.currentTextChanged.connect(self._update)
         self.folder.changed.connect(self._update)
@@ -575,8 +576,8 @@ class TrainingInputs(QWidget):
             load_images(self.viewer, self._session)(Path(name))
 
     def _trained_on(self) -> list[Option]:
-        """Images that a camera may have recorded: results of deblurring are not sharp images."""
-        return recorded_layers(self.viewer)
+        """Images that may be sharp, or that a camera may have recorded where none need be."""
+        return (recorded_layers if self.is_blurred_only else sharp_layers)(self.viewer)
 
     @property
     def is_blurred_only(self) -> bool:
