@@ -18,7 +18,7 @@ INTRODUCTION = """\
 
 Which claims of Howard, Norreys and Döpp, "CoordGate: Efficiently Computing Spatially-Varying
 Convolutions in Convolutional Neural Networks", we can confirm. Each figure is made by one command;
-its data, with seeds, settings and software, are in [paper/](paper/). `python -m paper page` builds
+its data, with seeds, settings and software, are in `docs/paper/`. `python -m paper page` builds
 this page from the data: no verdict is written by hand.
 
 A claim **holds** if its order is found with every seed. It **holds in part** if the order is found

@@ -31,6 +31,7 @@ from napari_coordgate.config import (
     ModelMethod,
     NetworkConfig,
     NetworkMethod,
+    PackageConfig,
     PresetName,
     RichardsonLucyMethod,
     RuntimeConfig,
@@ -71,6 +72,7 @@ REQUIRED: dict[type[Settings], dict[str, Any]] = {
     **METHODS,
     Lens: OPTICS,
     LensCalibration: {"method": "beads"},
+    PackageConfig: {"author": "A. B.", "license": "CC0-1.0"},
     ComparisonFile: {"methods": (*METHODS.values(),), "images": "sharp", "psf": "lens.psf.tif"},
 }
 """Values of the settings without defaults."""

@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 import tifffile
 import typer.main
+import yaml
 from typer.core import TyperGroup
 
+import napari_coordgate
 from napari_coordgate.cli.app import app
 from napari_coordgate.io.files import sample_data_folder
 
 ROOT = Path(__file__).parents[1]
-PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/measurements/*.md"))
+PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+SAMPLE_DATA_PAGES = (
+    *("blurred_only", "calibration", "export", "trust", "tutorial", "universal", "validate"),
+    *("tutorial_folder", "tutorial_layers", "tutorial_own_images", "tutorial_train"),
+)
 STEPS = re.compile(r"steps=\d+")
 
 
@@ -49,17 +55,15 @@ def test_python_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     exec(compile(STEPS.sub("steps=2", code), name, "exec"), {})
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["blurred_only.md", "calibration.md", "export.md", "trust.md", "tutorial.md", "validate.md"],
-)
+@pytest.mark.parametrize("name", SAMPLE_DATA_PAGES)
 def test_examples_with_sample_data_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(sample_data_folder(), "sample_data")
-    for code in blocks(ROOT / "docs" / name, "python"):
-        exec(compile(STEPS.sub("steps=1", code), name, "exec"), {})
+    names: dict[str, object] = {}  # a later block goes on with what the earlier ones made
+    for code in blocks(ROOT / "docs" / f"{name}.md", "python"):
+        exec(compile(STEPS.sub("steps=1", code), name, "exec"), names)
 
 
 def test_commands_and_flags_in_the_docs_exist() -> None:
@@ -83,3 +87,22 @@ def test_commands_and_flags_in_the_docs_exist() -> None:
 def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site_and_every_public_name_in_its_reference() -> (
+    None
+):
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = set(re.findall(r"[\w/]+\.md", str(site["nav"])))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert listed == pages
+    for place in re.findall(r"[\w/]+\.svg", str(site["theme"])):
+        assert (ROOT / "docs" / place).exists()
+    reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/api").iterdir())
+    named = set(re.findall(r"^(?:::: napari_coordgate\.|## )(\w+)$", reference, re.MULTILINE))
+    assert named == set(dir(napari_coordgate)) - {"__version__"}
+
+
+def test_pages_that_run_are_all_pages_with_python() -> None:
+    run = {"README", "guide", *SAMPLE_DATA_PAGES}
+    assert {page.stem for page in PAGES if blocks(page, "python")} <= run

@@ -33,7 +33,7 @@ from napari_coordgate.config import (
 from napari_coordgate.config.networks import own_settings
 from napari_coordgate.errors import ModelError, OutputError, PSFError, format_validation_error
 from napari_coordgate.events import Event
-from napari_coordgate.geometry import MAX_FRAME_SIDE, Window
+from napari_coordgate.geometry import MAX_FRAME_SIDE, Window, format_shape
 from napari_coordgate.io import Image
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.model_header import (
@@ -48,6 +48,7 @@ from napari_coordgate.io.model_header import (
 from napari_coordgate.networks import Network, PSFSamples, build_network
 from napari_coordgate.opening import read_file
 from napari_coordgate.optics import PSFField
+from napari_coordgate.representation import html_table
 from napari_coordgate.version import __version__
 
 WEIGHTS, PSF_FIELD = "network.", "psf_field."
@@ -155,6 +156,17 @@ class Model:
         network, (height, width) = self.config.network, self.frame_shape
         depth = f"({len(network.channels)})" if network.channels else ""
         return f"Model({network.architecture}{depth}, frame {height}x{width}, step {self.step})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "network": self.config.network,
+            "frame": f"{format_shape(self.frame_shape)} pixels",
+            "pixel size": self.pixel_size_um and f"{self.pixel_size_um:g} µm",
+            "PSF field": self.psf_field,
+            "step": self.step,
+            "quality": self.describe_validation() if self.metrics else None,
+        }
+        return html_table("Model", rows)
 
     def deblur(
         self,

@@ -22,6 +22,7 @@ from napari_coordgate.model import (
     write_tensors,
 )
 from napari_coordgate.networks import UnrolledNetwork
+from napari_coordgate.representation import html_table
 from napari_coordgate.trust import TrustCalibration
 from napari_coordgate.version import __version__
 
@@ -104,6 +105,15 @@ class UniversalModel:
 
     def __repr__(self) -> str:
         return f"UniversalModel({self.config.network.stages} stages, step {self.step})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "network": self.config.network,
+            "step": self.step,
+            "weights": self.digest,
+            "trust": None if self.trust is None else "calibrated",
+        }
+        return html_table("UniversalModel", rows)
 
     def header(self) -> dict[str, Any]:
         """Everything but the weights, as JSON values."""

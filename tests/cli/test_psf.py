@@ -33,7 +33,9 @@ def measurement(world: World, tmp_path: Path) -> Measurement:
 def test_the_psf_field_is_summarized_on_the_terminal(
     run: Run, world: World, tmp_path: Path
 ) -> None:
-    output = run("psf", world.lens, "--frame", "40x48", "-o", tmp_path / "f.tif").stdout
+    flags = ("--frame", "40x48", "-o", tmp_path / "f.tif", "--figure", tmp_path / "f.png")
+    output = run("psf", world.lens, *flags).stdout
+    assert read_image(tmp_path / "f.png").pixels.std() > 0
     field = PSFField.load(tmp_path / "f.tif")
     assert field.frame_shape == (40, 48)
     summary = yaml.safe_load(output)

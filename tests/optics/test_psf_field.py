@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
 from napari_coordgate.config import GaussianLens, Lens
-from napari_coordgate.errors import FrameMismatchError
+from napari_coordgate.errors import FrameMismatchError, SettingsError
 from napari_coordgate.geometry import Window, coordinate_axis
 from napari_coordgate.optics import PSFField, fwhm_px
 from napari_coordgate.optics.pupil import lens_psfs
@@ -369,3 +369,25 @@ def test_a_psf_field_gives_the_width_at_a_position() -> None:
     for position in ((0, 0), (31.5, 39.5), (60, 12)):
         assert psf_field.fwhm_px(*position) == fwhm_px(psf_field.psf_at(*position))
     assert psf_field.fwhm_px(0, 0) > psf_field.fwhm_px(31.5, 39.5)
+
+
+def test_the_plot_shows_the_psf_at_each_position(psf_field: PSFField) -> None:
+    figure = psf_field.plot(side=2)
+    corners = [(0, 0), (0, 43), (31, 0), (31, 43)]
+    for axes, corner in zip(figure.axes, corners, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), psf_field.psf_at(*corner))
+    with pytest.raises(SettingsError, match="1 to 15"):
+        psf_field.plot(side=0)
+
+
+def test_notebooks_show_a_short_escaped_table(psf_field: PSFField) -> None:
+    hostile = "<script>alert(1)</script>" * 20
+    lens = LENS.replace(calibration={"method": hostile})
+    source = {hostile: 1}
+    field = PSFField(
+        psf_field.kernels, psf_field.coefficients, psf_field.frame_shape, source=source
+    )
+    for html in (field._repr_html_(), lens._repr_html_()):
+        assert "<script" not in html
+        assert "&lt;script" in html
+        assert len(html) < 5000

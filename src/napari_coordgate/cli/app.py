@@ -161,6 +161,9 @@ def psf(
             help="Gain of each pixel of the frame, made by 'napari-coordgate calibrate flat-field'."
         ),
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Figure of the PSFs over the frame to write as well (.png).")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a PSF field from a lens or from measured PSFs.
@@ -168,7 +171,7 @@ def psf(
     A PSF field describes the blur of each pixel of the camera frame.
     """
     from napari_coordgate.cli.lenses import LensSource
-    from napari_coordgate.cli.psf import MeasuredSource, make_psf_field
+    from napari_coordgate.cli.psf import MeasuredSource, PSFFieldOutput, make_psf_field
     from napari_coordgate.geometry import MAX_FRAME_SIDE
 
     shape = None if frame is None else _two_numbers(frame, "x", "--frame", "512x512")
@@ -178,7 +181,9 @@ def psf(
         raise SettingsError(f"--frame {frame!r} is larger than any camera; use the form 512x512.")
     source = LensSource(lens, from_image, channel)
     measured_psfs = MeasuredSource(measured, positions, pixel_size)
-    make_psf_field(source, measured_psfs, flat_field, output, shape, given, overwrite)
+    make_psf_field(
+        source, measured_psfs, flat_field, PSFFieldOutput(output, figure), shape, given, overwrite
+    )
 
 
 @app.command()

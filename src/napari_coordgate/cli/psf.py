@@ -21,7 +21,7 @@ from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import PSFFieldConfig
 from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError
 from napari_coordgate.io import Image, read_image
-from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.opening import read_file
 from napari_coordgate.optics import PSFField
 
@@ -35,18 +35,41 @@ class MeasuredSource:
     pixel_size_um: float | None
 
 
+@dataclass(frozen=True)
+class PSFFieldOutput:
+    """Files of a PSF field to write."""
+
+    psf_field: Path
+    figure: Path | None
+
+    def check(self, overwrite: bool) -> None:
+        """Raise an error, before the work, if a file exists or has a wrong name."""
+        if self.psf_field.suffix.lower() not in (".tif", ".tiff"):
+            raise SettingsError(f"{self.psf_field}: the file name of a PSF field must end in .tif.")
+        if self.figure is not None and self.figure.suffix.lower() != ".png":
+            raise SettingsError(f"{self.figure}: the file name of a figure must end in .png.")
+        files = [self.psf_field, settings_path(self.psf_field)]
+        check_not_exists([*files, *([self.figure] if self.figure else [])], overwrite)
+
+    def write(self, psf_field: PSFField, settings: str, overwrite: bool) -> None:
+        """Write the PSF field, its settings, and the figure if it is wanted."""
+        psf_field.save(self.psf_field, overwrite=overwrite)
+        write_settings(settings_path(self.psf_field), settings, overwrite)
+        if self.figure is not None:
+            with atomic_write(self.figure, overwrite) as temporary:
+                psf_field.plot().savefig(temporary, dpi=120)
+
+
 def make_psf_field(
     source: LensSource,
     measured_psfs: MeasuredSource,
     flat_field: Path | None,
-    output: Path,
+    output: PSFFieldOutput,
     frame_shape: tuple[int, int] | None,
     given: CliSettings[PSFFieldConfig],
     overwrite: bool,
 ) -> None:
     """Make a PSF field from a lens, or from a stack of PSFs and a table of their positions."""
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise SettingsError(f"{output}: the file name of a PSF field must end in .tif.")
     config = given.settings()
     measured, positions = measured_psfs.psfs, measured_psfs.positions
     pixel_size_um = measured_psfs.pixel_size_um
@@ -55,7 +78,7 @@ def make_psf_field(
             f"--pixel-size {pixel_size_um:g}: give a positive number of um, with --measured; a "
             "lens file states its own."
         )
-    check_not_exists([output, settings_path(output)], overwrite)
+    output.check(overwrite)
     given_lenses = [item for item in (source.lens, source.image) if item is not None]
     if len(given_lenses) == 1 and measured is None and positions is None:
         lens, image_shape = source.read()
@@ -70,9 +93,8 @@ def make_psf_field(
         )
     if flat_field is not None:
         psf_field = _with_flat_field(psf_field, flat_field)
-    psf_field.save(output, overwrite=overwrite)
-    write_settings(settings_path(output), given.to_yaml(config), overwrite)
-    say(to_text({"file": str(output), **psf_field_info(psf_field)}))
+    output.write(psf_field, given.to_yaml(config), overwrite)
+    say(to_text({"file": str(output.psf_field), **psf_field_info(psf_field)}))
 
 
 def _frame_shape(frame_shape: tuple[int, int] | None) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from napari_coordgate.errors import SettingsError, format_validation_error
+from napari_coordgate.representation import html_table
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -88,6 +89,10 @@ class Settings(BaseModel):
 
     def __str__(self) -> str:
         return repr(self)
+
+    def _repr_html_(self) -> str:
+        """Table of the values that differ from the defaults."""
+        return html_table(type(self).__name__, dict(self.__repr_args__()))
 
     def replace(self, **changes: Any) -> Self:
         """These settings with some values changed."""

@@ -101,7 +101,7 @@ def documentation(model: Model) -> str:
     return f"""# {model!r}
 
 Deblurs microscopy images that are sharp in the middle and soft at the edge, for one lens and one
-camera. Trained with [napari-coordgate]; the method is CoordGate ({_PAPER}, doi:{_PAPER_DOI}).
+camera. Trained with napari-coordgate; the method is CoordGate ({_PAPER}, doi:{_PAPER_DOI}).
 
 ## Frame and position
 
@@ -123,8 +123,6 @@ camera. Trained with [napari-coordgate]; the method is CoordGate ({_PAPER}, doi:
 On simulated images with the blur and the noise of this lens and camera: {validation}.
 On images of another lens or with other noise a network can do harm: compare the frame, the pixel
 size and the noise with yours, and check the result on a sample that you know.
-
-[napari-coordgate]: https://pypi.org/project/napari-coordgate
 """
 
 

@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Sequence
 from operator import index
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from napari_coordgate.config import Device, GaussianLens, Lens, PSFFieldConfig, load_lens
 from napari_coordgate.devices import resolve_device
-from napari_coordgate.errors import MeasuredPSFWarning, PSFError, ToleranceWarning
+from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError, ToleranceWarning
 from napari_coordgate.geometry import Window, as_window, format_shape, pixel_coordinates
 from napari_coordgate.optics import psf_field_file
 from napari_coordgate.optics.convolution import ProductConvolution
@@ -45,11 +45,17 @@ from napari_coordgate.optics.low_rank import sum_series
 from napari_coordgate.optics.measured_fit import MeasuredFit, fit_measured_psfs
 from napari_coordgate.optics.operator import BlurOperator
 from napari_coordgate.optics.padding import as_tensor, resolve_windows
+from napari_coordgate.optics.psf_plot import plot_psfs
+from napari_coordgate.representation import html_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 Float64 = NDArray[np.float64]
 
 DEFAULTS = PSFFieldConfig()
+_MAX_PLOT_SIDE = 15
 
 
 def as_psf_field(psf_field: PSFField | str | Path) -> PSFField:
@@ -159,6 +165,21 @@ class PSFField:
     def __repr__(self) -> str:
         frame = format_shape(self.frame_shape)
         return f"PSFField(frame {frame}, psf {self.size}x{self.size}, rank {self.rank})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.frame_shape
+        middle = self.fwhm_px((height - 1) / 2, (width - 1) / 2)
+        corners = [self.fwhm_px(y, x) for y in (0, height - 1) for x in (0, width - 1)]
+        rows = {
+            "frame": f"{format_shape(self.frame_shape)} pixels",
+            "pixel size": self.pixel_size_um and f"{self.pixel_size_um:g} µm",
+            "PSF": f"{self.size}x{self.size} pixels, rank {self.rank}",
+            "FWHM in the middle": f"{middle:.2f} px",
+            "FWHM in the corners": f"{min(corners):.2f} to {max(corners):.2f} px",
+            "flat field": None if self.gain is None else "yes",
+            "source": ", ".join(self.source) or None,
+        }
+        return html_table("PSFField", rows)
 
     @classmethod
     def from_lens(
@@ -331,6 +352,41 @@ class PSFField:
         It is that of the Gaussian with the same noise-equivalent area.
         """
         return float(fwhm_px(self.psf_at(row, column)))
+
+    def plot(self, side: int = 5) -> Figure:
+        """Figure of the PSFs on a grid over the frame, from corner to corner.
+
+        Parameters
+        ----------
+        side : int
+            Number of PSFs along each side of the frame, 1 to 15; 1 is the middle of the frame.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            PSFs, each scaled to its own maximum, with their full widths at half maximum. Notebooks
+            show it; ``figure.savefig("psfs.png")`` writes it.
+
+        Raises
+        ------
+        SettingsError
+            If there are too few or too many positions.
+
+        Examples
+        --------
+        >>> from napari_coordgate import GaussianLens, PSFField
+        >>> figure = PSFField.from_lens(GaussianLens(), (48, 64)).plot(side=3)
+        >>> len(figure.axes)
+        9
+        """
+        if not 1 <= side <= _MAX_PLOT_SIDE:
+            raise SettingsError(f"side must be 1 to {_MAX_PLOT_SIDE}, got {side}.")
+        rows, columns = (
+            np.linspace(0, n - 1, side) if side > 1 else np.array([(n - 1) / 2])
+            for n in self.frame_shape
+        )
+        psfs = np.array([[self.psf_at(row, column) for column in columns] for row in rows])
+        return plot_psfs(psfs, rows, columns, fwhm_px(psfs), self.pixel_size_um)
 
     def operator(
         self,
