@@ -161,6 +161,8 @@ def test_what_is_wrong_with_an_image_is_said_at_the_first_step(
     color = np.stack([sharp[0]] * 3, axis=-1)
     viewer.add_image(color, name="color", scale=(0.5, 0.5), units=("um", "um"))
     assert "Split RGB" in dock.image.facts.text()
+    dock.go(LENS)
+    assert "Split RGB" in dock.lens.image_note.text()
     dock.image.links.linkActivated.emit("1")
     assert dock.image.layer is not None and not dock.image.layer.rgb
 

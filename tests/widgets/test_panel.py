@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_coordgate.events import Progress
-from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
+from napari_coordgate.widgets import docs
+from napari_coordgate.widgets.panel import GrowingArea, JobBar, Links, word_wrapped_label
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -50,3 +54,40 @@ def test_a_note_is_as_high_as_its_text(qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: label.minimumHeight() == label.heightForWidth(200) > 100)
     label.setText("short")
     assert label.minimumHeight() < 40
+
+
+def test_messages_link_to_the_site_that_the_package_names(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    monkeypatch.setattr(docs, "site", lambda: "https://example.org/docs")
+    links = Links()
+    qtbot.addWidget(links)
+    links.offer(docs.help_on("plugin/#deblur"))
+    links.linkActivated.emit("0")
+    assert opened == ["https://example.org/docs/plugin/#deblur"]
+    monkeypatch.setattr(docs, "site", lambda: "")
+    assert docs.help_on("plugin/") == {}
+
+
+def test_long_messages_grow_without_moving_the_buttons(qtbot: QtBot) -> None:
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    layout, bar = QVBoxLayout(holder), JobBar("Deblur")
+    layout.addStretch(1)
+    layout.addWidget(bar)
+    bar.keep_in_place()
+    holder.resize(300, 500)
+    holder.show()
+    place = bar.run.mapTo(holder, bar.run.rect().center())
+    area = bar.findChild(GrowingArea)
+    for count in (8, 30, 60):  # the last one scrolls
+        bar.show_message("<b>one</b> two three " * count)
+        bar.next.offer({"Save…": list})
+        QApplication.processEvents()
+        full = bar.message.heightForWidth(bar.message.width()) + bar.next.height()
+        assert area.height() >= min(full, 150)
+        assert bar.run.mapTo(holder, bar.run.rect().center()) == place
+    assert bar.message.text().startswith("<b>")
+    assert bar.message.textFormat() == Qt.TextFormat.PlainText

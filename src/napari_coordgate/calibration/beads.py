@@ -467,9 +467,9 @@ def _aperture_note(aperture: Aperture) -> str:
     """What the beads suggest instead of the NA of the lens."""
     return (
         f"The beads suggest an NA of {aperture.na:.3f} ± {aperture.standard_error:.1g}; the lens "
-        f"says {aperture.given:g}. A wrong wavelength, pixel size or diameter of the beads, or a "
-        "pupil that is not an evenly lit disk, looks the same. Correct what is wrong and measure "
-        "again: the values depend on it."
+        f"says {aperture.given:g}. A wrong wavelength, pixel size or diameter of the beads, or an "
+        "aperture that is not evenly lit, looks the same. Correct what is wrong and measure again: "
+        "the values depend on it."
     )
 
 

@@ -136,7 +136,7 @@ def _one_blur_note(image: Image) -> str:
         return ""
     listed = ", ".join(f"{wave:g}" for wave in waves)
     return (
-        f"{image.name}: one PSF field or model for channels of {listed} nm; give a lens described "
-        "by its pupil, whose PSFs are made for each wavelength, or a model or PSF field for each "
+        f"{image.name}: one PSF field or model for channels of {listed} nm; give a lens with its "
+        "NA, whose PSFs are made for each wavelength, or a model or PSF field for each "
         "channel (-m DAPI=FILE -m GFP=FILE)."
     )

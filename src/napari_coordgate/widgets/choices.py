@@ -110,6 +110,12 @@ class Choice(QWidget):
         self.box.setCurrentIndex(self._index_of(value))
 
     @property
+    def refusals(self) -> list[str]:
+        """Names of options that cannot be chosen, each with the reason."""
+        refused = ((name, value) for name, value in self._offered if isinstance(value, Refused))
+        return [f"{name}: {value.reason}" for name, value in refused]
+
+    @property
     def name(self) -> str:
         """Name of the chosen option."""
         return str(self.box.currentText())

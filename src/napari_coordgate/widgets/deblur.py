@@ -131,6 +131,7 @@ class _Dropped:
 class DeblurWidget(JobWidget):
     """Deblur an image layer: the visible plane first, then the rest."""
 
+    page = "plugin/#deblur"
     judged = Signal()
     """`result` is another one, and `verdict` says whether it can be trusted; or both are None."""
     checked = Signal()

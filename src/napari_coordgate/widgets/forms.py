@@ -544,6 +544,7 @@ def problems_of(*forms: "SettingsForm | UnionForm") -> str:
 def in_words(text: str) -> str:
     """Message in which settings have their labels instead of the names of files and flags."""
     text = FLAG.sub(lambda found: f'("{label_of(found[1])}")', text)
+    text = re.sub(r" \(-[^()]*\)", "", text)  # flags alone
     text = COMMAND.sub('("Measure" in Lens PSF)', text)
     text = re.sub(r"pass --axes (\w+)", r"set the axes to \1", text)
     text = re.sub(r"\b([Tt]he) PSF field\b", r"\1 lens", text)

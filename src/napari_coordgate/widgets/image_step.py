@@ -18,6 +18,7 @@ from napari_coordgate.errors import CoordGateError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.widgets.checking import NEUTRAL, dotted
 from napari_coordgate.widgets.choices import COLOR, image_choice, image_layers, recorded_layers
+from napari_coordgate.widgets.docs import help_on
 from napari_coordgate.widgets.forms import add_row, build_editor, form_rows
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
@@ -163,7 +164,7 @@ class ImageStep(Panel):
             text, color = f"{text} {COLOR}", "amber"
             actions["Split its channels"] = self._split
         self.facts.setText(dotted(text, VERDICT_COLORS[color]))
-        self.links.offer(actions)
+        self.links.offer({**actions, **help_on("plugin/#coordgate")})
         if size is None:
             self.corrections.show()
 

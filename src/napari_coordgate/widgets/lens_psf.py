@@ -26,6 +26,7 @@ from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import keep_lens, save_lens
 from napari_coordgate.widgets.choices import ask_where_to_save, image_choice, image_layers
+from napari_coordgate.widgets.docs import help_on
 from napari_coordgate.widgets.flat_field import FlatFieldSection
 from napari_coordgate.widgets.forms import (
     YX,
@@ -149,6 +150,8 @@ class PSFFieldRequest:
 
 class LensPSFWidget(JobWidget):
     """Describe a lens, see how it blurs, and compute its PSF field."""
+
+    page = "plugin/#lens-psf"
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Use this lens")
@@ -384,7 +387,7 @@ class LensPSFWidget(JobWidget):
     def _show_image_note(self) -> None:
         """Say what may be wrong with the pixels of the image."""
         layer, lens = self.image.value, self.lens
-        note = ""
+        note = "" if layer is not None else " ".join(self.image.refusals[:1])
         if layer is not None and lens is not None:
             note = pixel_note(layer.name, pixel_size_um(layer), lens)
             note = note or part_note(layer.name, frame_of(layer), measured_frame(lens))
@@ -401,6 +404,7 @@ class LensPSFWidget(JobWidget):
         super().reset_choices()
         self.measure.refresh()
         self.flat_field.refresh()
+        self._show_image_note()
 
     def _take_measured(self, fit: "LensFit") -> None:
         """Show a lens that was measured, on the frame of its images."""
@@ -457,7 +461,7 @@ class LensPSFWidget(JobWidget):
             return
         if end.result is not None:
             self.bar.show_message(INCONCLUSIVE, COLORS["canceled"])
-        self.bar.next.offer({WITH_BEADS: self._show_beads})
+        self.bar.next.offer({WITH_BEADS: self._show_beads, **help_on("calibration/")})
 
     def _show_beads(self) -> None:
         """Show how to measure the lens with beads."""

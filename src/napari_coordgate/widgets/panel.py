@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from weakref import ReferenceType, ref
 
 from napari.viewer import Viewer
@@ -29,6 +29,7 @@ from napari_coordgate.errors import CoordGateError
 from napari_coordgate.events import Progress, format_count
 from napari_coordgate.widgets.activity import MAX_COUNT
 from napari_coordgate.widgets.choices import Choice
+from napari_coordgate.widgets.docs import help_on
 from napari_coordgate.widgets.forms import BAD_COLOR, add_row, form_rows, in_words
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.session import session_of
@@ -311,6 +312,9 @@ class JobWidget(Panel):
     `request` and `start`; it may extend `check`, `on_event` and `on_end`.
     """
 
+    page: ClassVar[str] = "plugin/"
+    """Page of the documentation about the widget."""
+
     def __init__(self, viewer: Viewer, verb: str, **bar_options: bool) -> None:
         super().__init__(viewer)
         self.bar = JobBar(verb, **bar_options)
@@ -359,7 +363,7 @@ class JobWidget(Panel):
         weak_connect(job.finished, self._offer_next)
 
     def _offer_next(self, end: JobEnd) -> None:
-        self.bar.next.offer(self.next_steps(end))
+        self.bar.next.offer({**self.next_steps(end), **help_on(self.page)})
 
     def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
         """What to do after this end, by the words of its links."""

@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QSlider
 
 from napari_coordgate.widgets.checking import dotted
+from napari_coordgate.widgets.docs import help_on
 from napari_coordgate.widgets.hosting import batch_with
 from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import Links, Panel
@@ -79,7 +80,7 @@ class TrustStep(Panel):
             request, save = result.request, self.save.click
             batch = partial(batch_with, self.viewer, request.settings, request.method)
             actions |= {"Save…": save, BATCH: batch}
-        self.links.offer(actions)
+        self.links.offer({**actions, **help_on("trust/")})
         self.save.offer(None if result is None else result.layer.layer)
         self.swipe.take(result)
         self.slider.setValue(0)
