@@ -1,5 +1,6 @@
 """The documentation: its code runs, its commands exist, its links lead somewhere."""
 
+import json
 import re
 import shlex
 import shutil
@@ -18,15 +19,20 @@ from napari_coordgate.io.files import sample_data_folder
 ROOT = Path(__file__).parents[1]
 PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 SAMPLE_DATA_PAGES = (
-    *("blurred_only", "calibration", "export", "trust", "tutorial", "universal", "validate"),
-    *("tutorial_folder", "tutorial_layers", "tutorial_own_images", "tutorial_train"),
+    *("blurred_only.md", "calibration.md", "export.md", "notebook.ipynb", "trust.md"),
+    *("tutorial.md", "tutorial_folder.md", "tutorial_layers.md", "tutorial_own_images.md"),
+    *("tutorial_train.md", "universal.md", "validate.md"),
 )
 STEPS = re.compile(r"steps=\d+")
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Code blocks of a page in one language."""
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    """Code blocks of a page in one language, or the code cells of a notebook."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -38,7 +44,8 @@ def commands() -> list[tuple[str, list[str]]]:
                 for part in re.split(r"&&|\|", line):
                     words = shlex.split(part, comments=True)
                     if words[:1] == ["napari-coordgate"]:
-                        calls.append((page.name, words[1:]))
+                        words = words[1:] if words[1] not in ("-q", "-v") else words[2:]
+                        calls.append((page.name, words))
     return calls
 
 
@@ -62,7 +69,7 @@ def test_examples_with_sample_data_run(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(sample_data_folder(), "sample_data")
     names: dict[str, object] = {}  # a later block goes on with what the earlier ones made
-    for code in blocks(ROOT / "docs" / f"{name}.md", "python"):
+    for code in blocks(ROOT / "docs" / name, "python"):
         exec(compile(STEPS.sub("steps=1", code), name, "exec"), names)
 
 
@@ -96,13 +103,13 @@ def test_every_page_is_in_the_navigation_of_the_site_and_every_public_name_in_it
     listed = set(re.findall(r"[\w/]+\.md", str(site["nav"])))
     pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert listed == pages
-    for place in re.findall(r"[\w/]+\.svg", str(site["theme"])):
-        assert (ROOT / "docs" / place).exists()
+    icon = ROOT / "docs" / site["theme"]["logo"]
+    assert icon.read_text() == (ROOT / "src" / "napari_coordgate" / "icon.svg").read_text()
     reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/api").iterdir())
     named = set(re.findall(r"^(?:::: napari_coordgate\.|## )(\w+)$", reference, re.MULTILINE))
     assert named == set(dir(napari_coordgate)) - {"__version__"}
 
 
 def test_pages_that_run_are_all_pages_with_python() -> None:
-    run = {"README", "guide", *SAMPLE_DATA_PAGES}
-    assert {page.stem for page in PAGES if blocks(page, "python")} <= run
+    run = {"README.md", "guide.md", *SAMPLE_DATA_PAGES}
+    assert {page.name for page in PAGES if blocks(page, "python")} <= run

@@ -373,6 +373,7 @@ def test_a_psf_field_gives_the_width_at_a_position() -> None:
 
 def test_the_plot_shows_the_psf_at_each_position(psf_field: PSFField) -> None:
     figure = psf_field.plot(side=2)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     corners = [(0, 0), (0, 43), (31, 0), (31, 43)]
     for axes, corner in zip(figure.axes, corners, strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), psf_field.psf_at(*corner))

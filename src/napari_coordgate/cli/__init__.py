@@ -15,6 +15,7 @@ import typer
 
 from napari_coordgate.cli.app import app
 from napari_coordgate.cli.messages import say
+from napari_coordgate.cli.verbosity import LOGGER, logging_of_a_run
 from napari_coordgate.errors import CanceledError, CoordGateError, SettingsError
 
 __all__ = ["main"]
@@ -27,6 +28,12 @@ def main() -> int:
     """Run the command line; return 0 (success), 1 (failure), 2 (wrong usage) or 130 (canceled)."""
     # Otherwise Python collects the garbage of all of torch at exit, which takes a second.
     atexit.register(gc.freeze)
+    with logging_of_a_run():
+        return _run()
+
+
+def _run() -> int:
+    """Run the command, and turn its end into an exit status."""
     try:
         with _sigterm_as_ctrl_c(), _one_line_warnings():
             status = app(prog_name=PROGRAM, standalone_mode=False)
@@ -66,6 +73,8 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 def _end(message: object, status: int) -> int:
+    if isinstance(message, BaseException):
+        LOGGER.debug("%s", message, exc_info=message)
     _print_error(message)
     return status
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from napari_coordgate.cli.settings_flags import CliSettings, settings_flags
+from napari_coordgate.cli.verbosity import set_verbosity
 from napari_coordgate.config import (
     PRESET_DESCRIPTIONS,
     BatchSettings,
@@ -105,8 +106,24 @@ PackageTitle = Annotated[str | None, typer.Option(help=_PACKAGE["title"])]
 def start(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="Log what happens, with the traceback of an error; -vv: what libraries log, too.",
+        ),
+    ] = 0,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print results, warnings and errors only: no progress."),
+    ] = False,
 ) -> None:
     """Print the version, or the list of commands if none is given."""
+    if quiet and verbose:
+        raise SettingsError("Give --quiet or --verbose, not both.")
+    set_verbosity(verbose, quiet=quiet)
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
 
 from napari_coordgate.cli.messages import printable, say
+from napari_coordgate.cli.verbosity import is_quiet
 from napari_coordgate.events import Event, Note, Progress, format_count, run
 
 R = TypeVar("R")
@@ -46,11 +47,19 @@ def cancel_on_signal() -> Iterator[threading.Event]:
 
 def follow(events: Generator[Event, None, R]) -> R:
     """Run a job and return its result; show its progress as bars, or as lines in a log."""
+    if is_quiet():
+        return run(events, _say_warning)
     console = Console(stderr=True)
     if not console.is_terminal:
         return run(events, _ProgressLines())
     with _progress_bars(console) as show:
         return run(events, show)
+
+
+def _say_warning(event: Event) -> None:
+    """Print a `Note` that is a warning."""
+    if isinstance(event, Note) and event.is_warning:
+        say(event.text)
 
 
 class _ProgressLines:

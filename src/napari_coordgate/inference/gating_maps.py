@@ -15,6 +15,7 @@ from napari_coordgate.errors import ModelError
 from napari_coordgate.geometry import Window, as_window, frame_coordinates
 from napari_coordgate.model import Model, as_model
 from napari_coordgate.opening import check_claim
+from napari_coordgate.representation import create_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,9 +103,7 @@ def by_variance(gate: NDArray[np.float32]) -> NDArray[np.intp]:
 
 def plot_gating_maps(maps: Mapping[str, NDArray[np.float32]], columns: int = 8) -> Figure:
     """Figure with one row per gate of `gating_maps`: the maps that vary most."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.6 * columns, 1.9 * len(maps)), layout="constrained")
+    figure = create_figure(1.6 * columns, 1.9 * len(maps))
     axes = figure.subplots(len(maps), columns, squeeze=False)
     for row, (name, gate) in zip(axes, maps.items(), strict=True):
         for cell in row:

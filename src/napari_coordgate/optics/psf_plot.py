@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_coordgate.representation import create_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -20,10 +22,8 @@ def plot_psfs(
 
     Each is scaled to its own maximum. Widths are in um if the pixel size is known.
     """
-    from matplotlib.figure import Figure
-
     height, width = len(rows), len(columns)
-    figure = Figure(figsize=(1.1 * width + 0.4, 1.3 * height + 0.6), layout="constrained")
+    figure = create_figure(1.1 * width + 0.4, 1.3 * height + 0.6)
     axes = figure.subplots(height, width, squeeze=False)
     scale, unit = (1.0, "px") if pixel_size_um is None else (pixel_size_um, "µm")
     for (i, j), cell in np.ndenumerate(axes):
