@@ -1,17 +1,17 @@
 """Batches that are killed at random times and restarted.
 
-Each batch runs in its own process and is killed with SIGKILL at a random time. Then every existing
-result is compared, pixel by pixel, with that of an uninterrupted run. When a batch completes in
-spite of the kills, no temporary file may be left, and the next batch starts with an empty folder.
+Each batch runs in its own process, every other one with two workers, and is killed with SIGKILL at
+a random time; every other folder of results has the format OME-Zarr. Then every existing result
+is compared, pixel by pixel, with that of an uninterrupted run. When a batch completes in spite of
+the kills, no temporary file may be left, and the next batch starts with an empty folder.
 """
 
-import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,73 +24,61 @@ from napari_coordgate.inference import deblur
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.model import Model
 from napari_coordgate.networks import UNet
+from soak.commands import Call, start, wait_until
 
 FRAME = (64, 96)
 PLANES = 12
-PROGRAM = (
-    sys.executable,
-    "-c",
-    "import sys; from napari_coordgate.cli import main; sys.exit(main())",
+FORMATS: tuple[OutputFormat, ...] = ("ome-tiff", "ome-zarr")
+
+
+FIGURES = (
+    *("killed", "amid_work", "results_checked", "damaged", "strays_found", "strays_left"),
+    "finished",
 )
 
 
-def soak(
-    times: int,
-    seed: int,
-    workers: int = 1,
-    files: int = 40,
-    file_format: OutputFormat = "ome-tiff",
-) -> dict[str, Any]:
+def soak(times: int, seed: int, files: int = 40) -> dict[str, Any]:
     """Kill batches of some files; return the counts.
 
     ``amid_work`` counts the kills after which results were missing, ``strays_found`` the temporary
     files after kills, ``strays_left`` those after a batch completed.
     """
-    rng = random.Random(seed)
-    figures = dict.fromkeys(
-        (
-            "killed",
-            "amid_work",
-            "results_checked",
-            "damaged",
-            "strays_found",
-            "strays_left",
-            "finished",
-        ),
-        0,
-    )
+    rng, figures = random.Random(seed), dict.fromkeys(FIGURES, 0)
     with tempfile.TemporaryDirectory() as scratch:
         folder, model = Path(scratch, "blurred"), Path(scratch, "model.safetensors")
-        expected = _write_inputs(folder, model, seed, files, SUFFIX[file_format])
-        flags: tuple[str, ...] = ("--model", str(model), "--device", "cpu")
-        flags += ("--precision", "float32", "--workers", str(workers), "--format", file_format)
-        seconds = _uninterrupted_seconds(folder, Path(scratch, "uninterrupted"), flags)
-        output, number = Path(scratch, "deblurred-0"), 0
+        expected = _write_inputs(folder, model, seed, files)
+        flags = ("--model", model, "--device", "cpu", "--precision", "float32")
+
+        @cache
+        def seconds(workers: int) -> float:
+            output = Path(scratch, f"uninterrupted-{workers}")
+            return _uninterrupted_seconds(folder, output, (*flags, "--workers", workers))
+
+        def output(number: int) -> tuple[Path, OutputFormat]:
+            return Path(scratch, f"deblurred-{number}"), FORMATS[number % 2]
+
+        number = seed
         while figures["killed"] < times:
-            status = _killed_run(folder, output, flags, rng.uniform(0, seconds))
-            if status == 0:
-                _check_finished(output, expected, figures)
+            results, file_format = output(number)
+            workers = 1 + (seed + figures["killed"]) % 2
+            options = (*flags, "--workers", workers, "--format", file_format)
+            is_killed = _is_killed(folder, results, options, rng.uniform(0, seconds(workers)))
+            if is_killed:
+                figures["killed"] += 1
+                figures["amid_work"] += _check(results, expected, figures) < len(expected)
+                figures["strays_found"] += len(_strays(results))
+            if is_killed and figures["killed"] == times:
+                is_killed = _is_killed(folder, results, options, delay=600)
+            if not is_killed:
+                _check_finished(results, expected, figures)
                 number += 1
-                output = Path(scratch, f"deblurred-{number}")
-                continue
-            if status != -signal.SIGKILL:
-                raise RuntimeError(
-                    f"a batch failed without being killed: {_log(output).read_text()}"
-                )
-            figures["killed"] += 1
-            figures["amid_work"] += _check(output, expected, figures) < len(expected)
-            figures["strays_found"] += len(_strays(output))
-        status = _killed_run(folder, output, flags, delay=600)
-        if status != 0:
-            raise RuntimeError(f"a batch failed at its end: {_log(output).read_text()}")
-        _check_finished(output, expected, figures)
     return figures
 
 
 def _write_inputs(
-    folder: Path, model: Path, seed: int, files: int, suffix: str
+    folder: Path, model: Path, seed: int, files: int
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Write a model and blurred stacks; return the expected results by name."""
+    """Write a model and blurred stacks; return the expected results by name, without the ending."""
     torch.manual_seed(seed)
     settings = CGUNetConfig(base_channels=4, depth=2)
     network = UNet.from_config(settings)
@@ -102,51 +90,42 @@ def _write_inputs(
         pixels = rng.integers(0, 4096, (PLANES, *FRAME), np.uint16)
         name = f"well {number % 4}/{number}"
         write_image(folder / f"{name}.tif", Image(pixels, "ZYX"))
-        expected[f"{name}{suffix}"] = deblur(pixels, model, config=deblurring, device="cpu")
+        expected[name] = deblur(pixels, model, config=deblurring, device="cpu")
     return expected
 
 
-def _start(folder: Path, output: Path, flags: tuple[str, ...]) -> "subprocess.Popen[bytes]":
-    with _log(output).open("wb") as log:
-        return subprocess.Popen(
-            [*PROGRAM, "deblur", str(folder), str(output), *flags],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-
-def _log(output: Path) -> Path:
-    """Return the log file of the last batch with this output folder."""
-    return output.with_name(f"{output.name}.log")
-
-
-def _uninterrupted_seconds(folder: Path, output: Path, flags: tuple[str, ...]) -> float:
+def _uninterrupted_seconds(folder: Path, output: Path, flags: tuple[object, ...]) -> float:
     """Return the time from the first line of the report to the end."""
-    process = _start(folder, output, flags)
-    _wait_for_report(output, process, 0)
-    start = time.perf_counter()
-    if process.wait() != 0:
-        raise RuntimeError(f"a batch failed without being killed: {_log(output).read_text()}")
-    return time.perf_counter() - start
+    process = _started(folder, output, flags)
+    begun = time.perf_counter()
+    _check_status(process)
+    return time.perf_counter() - begun
 
 
-def _killed_run(folder: Path, output: Path, flags: tuple[str, ...], delay: float) -> int:
-    """Start a batch, kill it some time after it began to work, and return its exit status."""
-    size = _report_size(output)
-    process = _start(folder, output, flags)
-    _wait_for_report(output, process, size)
+def _is_killed(folder: Path, output: Path, flags: tuple[object, ...], delay: float) -> bool:
+    """Kill a batch some time after it began to work; return False if it had ended before."""
+    process = _started(folder, output, flags)
     try:
-        return process.wait(delay)
+        process.wait(delay)
     except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-    return process.wait()
+        process.kill()
+        return process.wait() == -signal.SIGKILL
+    _check_status(process)
+    return False
 
 
-def _wait_for_report(output: Path, process: "subprocess.Popen[bytes]", size: int) -> None:
-    while process.poll() is None and _report_size(output) == size:
-        time.sleep(0.005)
+def _started(folder: Path, output: Path, flags: tuple[object, ...]) -> Call:
+    """Start a batch and wait until it writes to its report."""
+    size = _report_size(output)
+    process = start("deblur", folder, output, *flags)
+    wait_until(lambda: _report_size(output) > size, process)
+    return process
+
+
+def _check_status(process: Call) -> None:
+    out, err = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"a batch failed without being killed: {out}{err}")
 
 
 def _report_size(output: Path) -> int:
@@ -169,13 +148,13 @@ def _check(output: Path, expected: dict[str, Any], figures: dict[str, int]) -> i
     """Compare every existing result; return how many exist."""
     existing = 0
     for name, pixels in expected.items():
-        path = output / name
-        if not path.exists():
+        paths = [output / f"{name}{suffix}" for suffix in SUFFIX.values()]
+        if not (found := [path for path in paths if path.exists()]):
             continue
         existing += 1
         figures["results_checked"] += 1
         try:
-            is_whole = np.allclose(read_image(path).pixels, pixels, rtol=1e-4, atol=0.05)
+            is_whole = np.allclose(read_image(found[0]).pixels, pixels, rtol=1e-4, atol=0.05)
         except Exception:  # unreadable for any reason means damaged
             is_whole = False
         figures["damaged"] += not is_whole

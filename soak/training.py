@@ -1,9 +1,6 @@
 """Trainings that are killed at random times, resumed, and compared with an uninterrupted one."""
 
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -19,10 +16,10 @@ from napari_coordgate.errors import ModelError
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model, read_tensors
 from napari_coordgate.optics import PSFField
+from soak.commands import Call, start
 
 FRAME = (48, 48)
 IMAGES = 4
-PROGRAM = "import sys; from napari_coordgate.cli import main; sys.exit(main())"
 SETTINGS = (
     *("--device", "cpu", "--base-channels", "4", "--depth", "2", "--photons", "500"),
     *("--batch-size", "2", "--window-size", "32", "--steps", "60", "--validate-every", "7"),
@@ -73,19 +70,15 @@ def _run_with_kills(
         raise RuntimeError(f"A training ended with status {process.returncode}.")
 
 
-def _run(output: Path) -> "subprocess.Popen[bytes]":
+def _run(output: Path) -> Call:
     """Start a run, or resume it if there is a checkpoint; its output is discarded."""
     folder, can_resume = output.parents[1], last_checkpoint_path(output).exists()
     how = ("--resume",) if can_resume else (*SETTINGS, "--psf", str(folder / "field.tif"))
     training = ("train", str(folder / "sharp"), "-o", str(output), "--overwrite", *how)
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *training],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    return start(*training)
 
 
-def _is_killed(process: "subprocess.Popen[bytes]", folder: Path, times_rng: random.Random) -> bool:
+def _is_killed(process: Call, folder: Path, times_rng: random.Random) -> bool:
     """Kill a run at a random time; return False if it had ended before."""
     before = _snapshot(folder)
     while process.poll() is None and _snapshot(folder) == before:

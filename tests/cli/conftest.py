@@ -1,7 +1,5 @@
 """The command line to call, and a small world of files to call it on."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +11,12 @@ import pytest
 
 from napari_coordgate.cli import main
 from napari_coordgate.io import Image, write_image
+from soak import commands
+from soak.commands import Call
 
 Run = Callable[..., CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Call]
 
-PROGRAM = (
-    sys.executable,
-    "-c",
-    "import sys; from napari_coordgate.cli import main; sys.exit(main())",
-)
 FRAME = (48, 48)
 TINY_NETWORK = ("--base-channels", "4", "--depth", "2", "--batch-size", "2", "--window-size", "32")
 
@@ -57,17 +52,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture(scope="session")
 def start() -> Start:
     """The command line as a process of its own."""
-
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    return start
+    return commands.start
 
 
 @pytest.fixture(scope="session")

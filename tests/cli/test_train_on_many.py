@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model
+from soak.commands import Call
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start, World
@@ -30,7 +30,7 @@ FOREVER = ("--steps", 1_000_000, "--autosave-minutes", 1e-4)
 END_SECONDS = 15
 """Time for all processes to end once something has happened to one of them, on a busy machine."""
 
-Strike = Callable[[subprocess.Popen[str], list[psutil.Process]], None]
+Strike = Callable[[Call, list[psutil.Process]], None]
 STRIKES: dict[str, Strike] = {
     "killed": lambda _, ranks: ranks[1].kill(),
     "stopped": lambda process, _: process.send_signal(signal.SIGTERM),
@@ -65,7 +65,7 @@ def story(start: Start, world: World, tmp_path_factory: pytest.TempPathFactory) 
     steps = last_step(output) // EVERY * EVERY + EVERY
     with start(*command, "--steps", steps) as process:
         out, err = process.communicate(timeout=120)
-    ends["completed"] = End(process.returncode, out, err, [])
+    ends["completed"] = End(process.wait(), out, err, [])
     return Story(ends, output)
 
 
@@ -73,7 +73,7 @@ def training(world: World, output: Path) -> tuple[object, ...]:
     return ("train", world.sharp, "--psf", world.field, "-o", output, *SETTINGS)
 
 
-def end_after(strike: Strike, process: subprocess.Popen[str], output: Path) -> End:
+def end_after(strike: Strike, process: Call, output: Path) -> End:
     """Strike once some steps are done, and wait."""
     before = last_saved(output)
     try:
@@ -87,7 +87,7 @@ def end_after(strike: Strike, process: subprocess.Popen[str], output: Path) -> E
     finally:
         process.kill()
     left = [rank for rank in ranks if rank.is_running()]
-    return End(process.returncode, out, err, left, frozenset(s.laddr.ip for s in sockets))
+    return End(process.wait(), out, err, left, frozenset(s.laddr.ip for s in sockets))
 
 
 def last_saved(output: Path) -> int:

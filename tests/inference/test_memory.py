@@ -1,19 +1,22 @@
 """Tiles adapt to the memory limit."""
 
-import subprocess
-import sys
+import resource
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from napari_coordgate.config import DeblurConfig, DeblurRuntime
 from napari_coordgate.errors import DeviceMemoryError, FrameMismatchWarning
-from napari_coordgate.inference import Predictor, deblur
+from napari_coordgate.geometry import Window
+from napari_coordgate.inference import Predictor, deblur, deblur_planes
 from napari_coordgate.io import Image
+from napari_coordgate.model import Model
 from napari_coordgate.networks import FEATURES_PER_PIXEL, UNet
+from soak.commands import Call
 from tests.inference.making import (
     deblur_stack,
     identity_model,
@@ -21,52 +24,43 @@ from tests.inference.making import (
     random_model,
 )
 
-LIMITED = """
-import resource, sys
-import numpy as np
-import psutil
-from napari_coordgate.model import Model
-from napari_coordgate.config import DeblurConfig, DeblurRuntime
-from napari_coordgate.geometry import Window
-from napari_coordgate.inference import Predictor, deblur_planes
-from napari_coordgate.io import Image
-
-kind, moment, folder = sys.argv[1:]
-image = Image(np.load(f"{folder}/in.npy"), "YX")
-model = Model.load(f"{folder}/model.safetensors")
-runtime = DeblurRuntime(device="cpu", memory_gb=100)
-
-def limit():
-    taken = psutil.Process().memory_info()
-    most = 150_000_000 + (taken.vms if kind == "AS" else taken.data)
-    resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
-
-if moment == "before":
-    limit()
-predictor = Predictor(model, DeblurConfig(), runtime)
-if moment == "later":
-    limit()
-out = np.empty((700, 700), np.float32)
-for _ in deblur_planes(predictor, image, out, Window.whole((700, 700))):
-    pass
-np.save(f"{folder}/out.npy", out)
-print(predictor.tile_size)
-"""
+SIDE, LIMIT = 700, 150_000_000
 
 
-@pytest.mark.parametrize("kind", ["AS", "DATA"])
-@pytest.mark.parametrize("moment", ["before", "later"])
+def deblur_within_limit(folder: Path, kind: str, moment: str) -> None:
+    """Deblur an image in a process that may take little memory; write the result."""
+    image = Image(np.load(folder / "in.npy"), "YX")
+    model = Model.load(folder / "model.safetensors")
+
+    def limit() -> None:
+        taken = psutil.Process().memory_info()
+        most = LIMIT + (taken.vms if kind == "AS" else taken.data)
+        resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
+
+    if moment == "before":
+        limit()
+    predictor = Predictor(model, DeblurConfig(), DeblurRuntime(device="cpu", memory_gb=100))
+    if moment == "later":
+        limit()
+    out = np.empty((SIDE, SIDE), np.float32)
+    for _ in deblur_planes(predictor, image, out, Window.whole((SIDE, SIDE))):
+        pass
+    np.save(folder / "out.npy", out)
+    print(predictor.tile_size)  # noqa: T201
+
+
+@pytest.mark.parametrize(("kind", "moment"), [("AS", "before"), ("DATA", "later")])
 def test_a_memory_limit_does_not_change_the_result(tmp_path: Path, kind: str, moment: str) -> None:
-    model, image = random_model((700, 700), depth=2, channels=16), noise((700, 700))
+    model, image = random_model((SIDE, SIDE), depth=2, channels=16), noise((SIDE, SIDE))
     model.save(tmp_path / "model.safetensors")
     np.save(tmp_path / "in.npy", image)
     expected = deblur(image, model)
-    assert Predictor(model, DeblurConfig()).tile_size >= 700
-    assert FEATURES_PER_PIXEL * 4 * 16 * 700**2 > 2 * 150_000_000
-    command = [sys.executable, "-c", LIMITED, kind, moment, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 700
+    assert Predictor(model, DeblurConfig()).tile_size >= SIDE
+    assert FEATURES_PER_PIXEL * 4 * 16 * SIDE**2 > 2 * LIMIT
+    process = Call(deblur_within_limit, tmp_path, kind, moment)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert int(out) < SIDE
     restored = np.load(tmp_path / "out.npy")
     np.testing.assert_allclose(restored, expected, atol=1e-4 * np.ptp(expected))
 

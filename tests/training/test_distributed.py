@@ -2,14 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, strategies as st
 
 from napari_coordgate.config import (
@@ -18,107 +18,89 @@ from napari_coordgate.config import (
     RuntimeConfig,
     TrainingConfig,
     TrainingSettings,
+    UNetConfig,
 )
-from napari_coordgate.errors import ImageError, SettingsError
+from napari_coordgate.config.training import STORE
+from napari_coordgate.data import SimulatedPairs
+from napari_coordgate.errors import CoordGateError, ImageError, SettingsError
 from napari_coordgate.events import Event, Progress
+from napari_coordgate.networks import UNet
 from napari_coordgate.optics import PSFField
-from napari_coordgate.training import train
+from napari_coordgate.training import train, train_events
 from napari_coordgate.training.distributed import ProcessGroup, rank
+from soak.commands import Call
 
 SMALL = TrainingConfig(network=CGUNetConfig(base_channels=4, depth=2))
+SHORT = SMALL.replace(window_size=16, batch_size=3, steps=6, validate_every=3)
+STEEP = SHORT.replace(
+    network=UNetConfig(base_channels=4, depth=6), schedule="plateau", learning_rate=1.0
+)
 ALONE, TWO = RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", devices=2)
 FIELD = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
 
-SCRIPT = '''
-import json, os, sys, threading
-from pathlib import Path
-import numpy as np
-import torch
-from napari_coordgate.config import CGUNetConfig, GaussianLens, RuntimeConfig, TrainingConfig
-from napari_coordgate.config import UNetConfig
-from napari_coordgate.errors import CoordGateError, ImageError
-from napari_coordgate.networks import UNet
-from napari_coordgate.optics import PSFField
-from napari_coordgate.data import SimulatedPairs
-from napari_coordgate.events import Progress
-from napari_coordgate.training import train_events
-from napari_coordgate.training.distributed import ProcessGroup
 
-config = TrainingConfig(
-    network=CGUNetConfig(base_channels=4, depth=2), window_size=16, batch_size=3, steps=6,
-    validate_every=3,
-)
-sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
-field = PSFField.from_lens(GaussianLens(sigma_edge_px=1.2), (32, 40))
-runtime = RuntimeConfig(device="cpu", devices=2)
-group, found = ProcessGroup(runtime), {}
-mine = group.rank == 1
-
-found["any"] = group.any_reduce(mine, False)
-found["gathered"] = group.gather(group.rank)
-found["broadcast"] = group.broadcast(f"from {group.rank}")
-try:
-    with group.sync_errors():
-        if mine:
-            raise ImageError("torn")
-except ImageError as error:
-    found["error"] = str(error)
-
-def end(config=config, canceled_after=None):
-    """Message of the end of a run, which this rank may cancel."""
-    cancel = threading.Event()
-    done = 0
-    events = train_events(sharp, field, config=config, runtime=runtime, cancel=cancel)
+def meet_trouble(folder: Path) -> None:
+    """What each of two processes does; the second one meets all the trouble."""
+    sharp = np.random.default_rng(0).random((8, 32, 40)).astype(np.float32)
+    group, found = ProcessGroup(TWO), dict[str, Any]()
+    mine = group.rank == 1
+    found["any"] = group.any_reduce(mine, False)
+    found["gathered"] = group.gather(group.rank)
+    found["broadcast"] = group.broadcast(f"from {group.rank}")
     try:
-        for event in events:
-            if isinstance(event, Progress) and event.stage == "training":
-                done = event.done
-                if done == canceled_after:
-                    cancel.set()
-    except CoordGateError as error:
-        return str(error)
-    return f"Trained {done} steps"
+        with group.sync_errors():
+            if mine:
+                raise ImageError("torn")
+    except ImageError as error:
+        found["error"] = str(error)
 
-found["completed"] = end()
-found["canceled"] = end(canceled_after=2 if mine else None)
-steep = {
-    "network": UNetConfig(base_channels=4, depth=6),
-    "schedule": "plateau",
-    "learning_rate": 1.0,
-}
-found["diverged"] = end(config.model_copy(update=steep))
+    def end(config: TrainingConfig = SHORT, canceled_after: int | None = None) -> str:
+        """Message of the end of a run, which this rank may cancel."""
+        cancel = threading.Event()
+        done = 0
+        events = train_events(sharp, FIELD, config=config, runtime=TWO, cancel=cancel)
+        try:
+            for event in events:
+                if isinstance(event, Progress) and event.stage == "training":
+                    done = event.done
+                    if done == canceled_after:
+                        cancel.set()
+        except CoordGateError as error:
+            return str(error)
+        return f"Trained {done} steps"
 
-def out_of_memory(self, *_):
-    raise torch.OutOfMemoryError("CUDA out of memory.")
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
 
-def torn(self, number):
-    raise ImageError(f"sample {number} is torn")
+    def torn(_: object, number: int) -> None:
+        raise ImageError(f"sample {number} is torn")
 
-if mine:
-    read, SimulatedPairs.sample = SimulatedPairs.sample, torn
-found["unreadable"] = end()
-if mine:
-    SimulatedPairs.sample, UNet.forward = read, out_of_memory
-found["out of memory"] = end()
-Path(sys.argv[1], str(group.rank)).write_text(json.dumps(found))
-if mine:
-    SimulatedPairs.sample = lambda self, number: os._exit(0)
-Path(sys.argv[1], "gone").write_text(end())
-'''
+    found["completed"] = end()
+    found["canceled"] = end(canceled_after=2 if mine else None)
+    found["diverged"] = end(STEEP)
+    with pytest.MonkeyPatch.context() as patch:
+        if mine:
+            patch.setattr(SimulatedPairs, "sample", torn)
+        found["unreadable"] = end()
+    with pytest.MonkeyPatch.context() as patch:
+        if mine:
+            patch.setattr(UNet, "forward", out_of_memory)
+        found["out of memory"] = end()
+    (folder / str(group.rank)).write_text(json.dumps(found))
+    if mine:
+        SimulatedPairs.sample = lambda *_: os._exit(0)  # type: ignore[method-assign]
+    (folder / "gone").write_text(end())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where each of two processes writes what it found; the second one meets all the trouble."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=120,
-    )
+    variables = {**os.environ, STORE: str(folder / "store"), "WORLD_SIZE": "2"}
+    ranks = [variables | {"LOCAL_RANK": number, "RANK": number} for number in "01"]
+    for process in [Call(meet_trouble, folder, variables=each) for each in ranks]:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
     return folder
 
 

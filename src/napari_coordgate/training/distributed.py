@@ -71,7 +71,7 @@ class ProcessGroup:
         """Wait until all processes have started."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         try:
-            if STORE in os.environ:  # fabric uses a process group that exists
+            if STORE in os.environ and not dist.is_initialized():  # fabric uses what exists
                 self._join_in_file(os.environ[STORE])
             self.fabric.launch()
         except ValueError as error:
