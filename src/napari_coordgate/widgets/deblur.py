@@ -49,7 +49,7 @@ from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import GrowingArea, JobWidget, word_wrapped_label
 from napari_coordgate.widgets.parts import Part, rectangle_part
 from napari_coordgate.widgets.preferences import load_preferences
-from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, verdict_text
+from napari_coordgate.widgets.trust import VERDICT_COLORS, TrustLayers, notes_of, verdict_text
 
 if TYPE_CHECKING:
     from napari_coordgate.inference import FrameAlignment
@@ -378,8 +378,9 @@ class DeblurWidget(JobWidget):
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         if verdict is not None:
             self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])
-            self.note.setText(" ".join(verdict.notes))
-            self.note.setVisible(bool(verdict.notes))
+            notes = notes_of(verdict)
+            self.note.setText(" ".join(notes))
+            self.note.setVisible(bool(notes))
         shown = None if self.bar.job is None else self.bar.job.context
         if isinstance(shown, DeblurredLayer) and end.reason == "completed":
             self._set_result(shown, verdict)

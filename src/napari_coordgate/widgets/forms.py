@@ -52,7 +52,7 @@ LABELS = {"wavelength_nm": "Emission wavelength", "origin": "Top left pixel"}
 BAD_COLOR = "#e5534b"
 LABEL_WIDTH = 96
 """Minimum width of labels, pixels, so that forms below each other align."""
-EDITOR_WIDTH = 150
+EDITOR_WIDTH = 140
 """Minimum width of a row's editor, pixels."""
 MIN_PART_WIDTH = 64
 MAX_NUMBER = 2**31 - 1

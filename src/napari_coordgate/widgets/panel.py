@@ -471,7 +471,9 @@ class GrowingArea(QScrollArea):
         height = layout.sizeHint().height()
         if layout.hasHeightForWidth():
             height = layout.totalHeightForWidth(self._content.width())
-        self.setFixedHeight(min(height, MESSAGE_LINES * self.fontMetrics().lineSpacing() + 2))
+        border = self.height() - self.contentsRect().height()  # of the theme
+        limit = MESSAGE_LINES * self.fontMetrics().lineSpacing()
+        self.setFixedHeight(min(height, limit) + border)
 
 
 class _WrappedLabel(_FittedLabel):

@@ -149,6 +149,11 @@ def verdict_text(verdict: TrustVerdict) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def notes_of(verdict: TrustVerdict) -> list[str]:
+    """What could not be judged; methods measure noise that was not stated themselves."""
+    return [note for note in verdict.notes if not note.startswith("The noise was not checked")]
+
+
 def findings_text(verdict: TrustVerdict, between: str = " ") -> str:
     """Messages of the findings that make the verdict, before the other doubtful ones."""
     findings = [f for f in verdict.findings if f.color == verdict.color]

@@ -17,7 +17,7 @@ from napari_coordgate.widgets.hosting import batch_with
 from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import Links, Panel
 from napari_coordgate.widgets.swipe import Swipe
-from napari_coordgate.widgets.trust import STYLES, VERDICT_COLORS, VERDICT_WORDS
+from napari_coordgate.widgets.trust import STYLES, VERDICT_COLORS, VERDICT_WORDS, notes_of
 
 if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
@@ -115,7 +115,7 @@ def _verdict_lines(verdict: TrustVerdict) -> str:
     """Verdict in color, and each finding behind a dot of its color."""
     worst = f"<b>{dotted(f'{VERDICT_WORDS[verdict.color]}.', VERDICT_COLORS[verdict.color])}</b>"
     findings = [dotted(f.message, VERDICT_COLORS[f.color]) for f in verdict.findings]
-    return "<br>".join([worst, *findings, *map(html.escape, verdict.notes)])
+    return "<br>".join([worst, *findings, *map(html.escape, notes_of(verdict))])
 
 
 def _capital(text: str) -> str:
