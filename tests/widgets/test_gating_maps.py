@@ -56,9 +56,9 @@ def filled(qtbot: QtBot, widget: GatingMapsWidget, model: Model) -> GatingMapsWi
 
 
 def bars_of(widget: GatingMapsWidget) -> NDArray[np.float64]:
-    (bars,) = [item for item in widget.bars.listDataItems() if "height" in item.opts] or [
+    (bars,) = [item for item in widget.bars.axes.listDataItems() if "height" in item.opts] or [
         item
-        for item in widget.bars.getPlotItem().items
+        for item in widget.bars.axes.getPlotItem().items
         if hasattr(item, "opts") and "height" in item.opts
     ]
     return np.asarray(bars.opts["height"])
@@ -71,7 +71,7 @@ def test_the_gates_of_the_shipped_universal_model_are_plotted_over_the_noise(
     qtbot.waitUntil(lambda: widget.gates is not None, timeout=WAIT_MS)
     expected = noise_gates(UniversalModel.load())
     choose(widget.gate, "stage 2 up 1")
-    curves = widget.curves.listDataItems()
+    curves = widget.curves.axes.listDataItems()
     varies_most = np.argsort(-expected["stage 2 up 1"].std(axis=0), kind="stable")
     for curve, channel in zip(curves, varies_most, strict=False):
         np.testing.assert_allclose(curve.yData, expected["stage 2 up 1"][:, channel], rtol=1e-6)
@@ -179,9 +179,9 @@ def test_the_kernel_and_the_psf_of_the_pixel_are_shown(
     filled.inspect(40, 5)
     qtbot.waitUntil(lambda: not filled.inspection.is_busy, timeout=WAIT_MS)
     kernel = around_center(effective_kernel(model, 40, 5), 12)
-    np.testing.assert_allclose(filled.kernels.pictures[0].item.image, kernel, atol=1e-6)
+    np.testing.assert_allclose(filled.kernels.pictures[0].image, kernel, atol=1e-6)
     psf = around_center(psf_field.psf_at(40, 5), 12)
-    np.testing.assert_allclose(filled.kernels.pictures[1].item.image, psf, atol=1e-6)
+    np.testing.assert_allclose(filled.kernels.pictures[1].image, psf, atol=1e-6)
 
 
 def test_the_cursor_over_the_image_selects_the_pixel(

@@ -46,7 +46,7 @@ def test_psfs_are_shown_over_the_frame_and_their_width_is_plotted_by_field_radiu
 ) -> None:
     grid = PSFGrid.from_lens(LENS, (48, 48))
     np.testing.assert_array_equal(viewer.layers["lens PSFs"].data, grid.montage())
-    (curve,) = widget.plot.listDataItems()
+    (curve,) = widget.plot.axes.listDataItems()
     np.testing.assert_allclose(curve.getData(), (grid.field_radius, grid.fwhm_px))
     assert f"{grid.fwhm_px.max():.1f} px" in widget.note.text()
 
@@ -273,7 +273,7 @@ def test_what_is_doubtful_about_pixels_and_values_is_said(
     assert widget.note.text()
     widget.forms["pupil"].editors["na"].boxes[0].setValue(1.6)  # type: ignore[attr-defined]
     assert widget.preset.currentText() == ""  # no longer that objective
-    assert not widget.note.text() and not widget.plot.listDataItems()
+    assert not widget.note.text() and not widget.plot.axes.listDataItems()
     assert "NA" in widget.bar.message.text()
 
 

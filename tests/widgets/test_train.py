@@ -67,7 +67,7 @@ def start(qtbot: QtBot, widget: TrainWidget) -> None:
 
 def steps_begin(qtbot: QtBot, widget: TrainWidget) -> None:
     """Wait until a first validation has been drawn."""
-    qtbot.waitUntil(lambda: len(widget.curves.psnr.listDataItems()) > 0, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(widget.curves.psnr.axes.listDataItems()) > 0, timeout=WAIT_MS)
 
 
 def test_a_training_draws_curves_and_previews_and_offers_the_model(
@@ -80,12 +80,12 @@ def test_a_training_draws_curves_and_previews_and_offers_the_model(
     saved = Model.load(output)
     assert saved.config.network == TINY.network
     assert session_of(viewer).models["model"] is end.result
-    curves = {item.name(): item.getData() for item in widget.curves.loss.listDataItems()}
+    curves = {item.name(): item.getData() for item in widget.curves.loss.axes.listDataItems()}
     assert set(curves) == {"training", "validation"}
     assert curves["validation"][0].tolist() == [50, 100, 150]
     # The preview is in the widget: the view and the layers stay as they are.
     assert [layer.name for layer in viewer.layers] == ["cells"]
-    shown = [picture.item.image for picture in widget.pictures.pictures]
+    shown = [picture.image for picture in widget.pictures.pictures]
     assert [image.shape for image in shown] == [(48, 48)] * 3
     assert widget.pictures.isVisible()
     assert "Completed" in widget.bar.message.text()
@@ -165,7 +165,7 @@ def test_a_canceled_training_can_be_resumed(qtbot: QtBot, widget: TrainWidget) -
     end = wait_for_end(qtbot, widget.bar)
     assert end.reason == "completed"
     assert f"Trained {stopped_at + 20} steps" in end.message
-    (training, _) = widget.curves.loss.listDataItems()
+    (training, _) = widget.curves.loss.axes.listDataItems()
     assert training.getData()[0][-1] == stopped_at + 20
 
 
@@ -231,7 +231,7 @@ def test_a_layer_can_be_used_for_validation(
     widget.form.set_settings(TINY.model_copy(update={"steps": 10}))
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
-    shown = widget.pictures.pictures[-1].item.image
+    shown = widget.pictures.pictures[-1].image
     assert np.corrcoef(shown.ravel(), sharp[0, ::-1].ravel())[0, 1] > 0.999
 
 

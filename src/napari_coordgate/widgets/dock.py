@@ -29,6 +29,8 @@ NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
 DONE, DOUBTFUL = "✓", "!"
 WIDTH = 290
 """Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
+PAUSE_MS = 20
+"""Time between the parts of opening the dock, in which the window answers."""
 TAB_STYLE = "QTabBar::tab { padding: 4px 5px; min-width: 0; height: 18px; }"
 MORE_WIDGETS = {
     "Train": ("train:TrainWidget", "Train a model for your lens; worth it for many images."),
@@ -65,12 +67,21 @@ class CoordGateWidget(DockWidget):
         layout.addLayout(foot)
         self._connect()
         self.reset_choices()
-        QTimer.singleShot(0, self._begin)  # the next step is made in a turn of its own
+        QTimer.singleShot(PAUSE_MS, self._prepare)
+
+    def _prepare(self) -> None:
+        """Make the step after the image where that is known, and show it a little later."""
+        if self._can_begin:
+            assert self.lens is not None
+            QTimer.singleShot(PAUSE_MS, self._begin)
 
     def _begin(self) -> None:
-        """Show the step after the image where that is known."""
-        if self.image.is_known and self.tabs.currentIndex() == IMAGE:
+        if self._can_begin:
             self.go(LENS)
+
+    @property
+    def _can_begin(self) -> bool:
+        return self.image.is_known and self.tabs.currentIndex() == IMAGE
 
     def _connect(self) -> None:
         self.image.chosen.connect(self._take_image)

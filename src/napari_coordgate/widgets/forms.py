@@ -14,7 +14,7 @@ from magicgui.widgets.bases import ValueWidget
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QShowEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QBoxLayout,
@@ -325,30 +325,66 @@ class SettingsForm(QWidget):
         hidden |= {name for name, field in fields.items() if _is_optional_section(field)}
         shown = [name for name in fields if name in names and name not in hidden]
         shown.sort(key=lambda name: name in last)
+        self._shown, self._folded, self._is_built = shown, folded, False
+        self._editors: dict[str, Editor] = {}
+        self._labels: dict[str, QLabel] = {}
+        self._sections: dict[str, SettingsForm | UnionForm] = {}
+        self._folds: dict[str, QCollapsible] = {}
+
+    def _build(self) -> None:
+        """Make the editors once they are seen or asked for: a window of folded forms opens fast."""
+        if self._is_built:
+            return
+        self._is_built, settings = True, self._given
+        fields = type(settings).model_fields
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         rows, more = form_rows(), form_rows()
         layout.addLayout(rows)
-        self.editors: dict[str, Editor] = {}
-        self.labels: dict[str, QLabel] = {}
-        self.sections: dict[str, SettingsForm | UnionForm] = {}
-        self.folds: dict[str, QCollapsible] = {}
-        """The folded sections of nested settings."""
-        for name in shown:
+        for name in self._shown:
             if isinstance(getattr(settings, name), Settings):
                 layout.addWidget(self._add_section(name, fields[name]))
             else:
-                self._add_row(name, more if name in folded else rows)
-        if folded:
+                self._add_row(name, more if name in self._folded else rows)
+        if self._folded:
             section = QWidget()
             section.setLayout(more)
             layout.addWidget(collapsible("More", section))
         self.set_settings(settings)
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Make the editors."""
+        self._build()
+        super().showEvent(event)
+
+    @property
+    def editors(self) -> dict[str, Editor]:
+        """Editors by the names of their settings."""
+        self._build()
+        return self._editors
+
+    @property
+    def labels(self) -> dict[str, QLabel]:
+        """Labels of the editors."""
+        self._build()
+        return self._labels
+
+    @property
+    def sections(self) -> dict[str, "SettingsForm | UnionForm"]:
+        """Forms of nested settings."""
+        self._build()
+        return self._sections
+
+    @property
+    def folds(self) -> dict[str, QCollapsible]:
+        """The folded sections of nested settings."""
+        self._build()
+        return self._folds
+
     def _add_row(self, name: str, rows: QFormLayout) -> None:
         editor = build_editor(name, type(self._given).model_fields[name])
-        self.editors[name] = editor
-        self.labels[name] = add_row(rows, label_of(name), editor)
+        self._editors[name] = editor
+        self._labels[name] = add_row(rows, label_of(name), editor)
         editor.changed.connect(self._validate)
 
     def _add_section(self, name: str, field: FieldInfo) -> QCollapsible:
@@ -356,16 +392,16 @@ class SettingsForm(QWidget):
         kinds = _alternatives(field.annotation)
         form = SettingsForm(settings) if len(kinds) == 1 else UnionForm(settings, kinds)
         form.changed.connect(self._validate)
-        self.sections[name] = form
-        self.folds[name] = collapsible(label_of(name), form)
-        return self.folds[name]
+        self._sections[name] = form
+        self._folds[name] = collapsible(label_of(name), form)
+        return self._folds[name]
 
     @property
     def problems(self) -> Mapping[str, str]:
         """What is wrong, by the name of the setting; empty where all is valid."""
         return self._problems() | {
             f"{name}.{inner}": text
-            for name, form in self.sections.items()
+            for name, form in self._sections.items()
             for inner, text in form.problems.items()
         }
 
@@ -380,26 +416,26 @@ class SettingsForm(QWidget):
     def set_settings(self, settings: Settings) -> None:
         """Show other settings of the same class, without emitting `changed`."""
         self._given = settings
-        for name, editor in self.editors.items():
+        for name, editor in self._editors.items():
             with QSignalBlocker(editor):
                 editor.set_value(getattr(settings, name))
-        for name, form in self.sections.items():
+        for name, form in self._sections.items():
             form.set_settings(getattr(settings, name))
         self._mark()
 
     def values(self) -> dict[str, Any]:
         """Values in the form, valid or not, nested like the settings."""
         values = dict(self._given)
-        values |= {name: editor.value() for name, editor in self.editors.items()}
-        return values | {name: form.values() for name, form in self.sections.items()}
+        values |= {name: editor.value() for name, editor in self._editors.items()}
+        return values | {name: form.values() for name, form in self._sections.items()}
 
     def _problems(self) -> dict[str, str]:
         """What is wrong with the settings of this form alone."""
-        valid_sections = {name: getattr(self._given, name) for name in self.sections}
+        valid_sections = {name: getattr(self._given, name) for name in self._sections}
         try:
             type(self._given).model_validate(self.values() | valid_sections)
         except ValidationError as error:
-            return _problems_by_name(error, self.editors)
+            return _problems_by_name(error, self._editors)
         return {}
 
     def _validate(self) -> None:
@@ -408,13 +444,13 @@ class SettingsForm(QWidget):
 
     def _mark(self) -> None:
         """Mark invalid settings, with the reason in their tooltips."""
-        problems = self._problems()
-        for name, editor in self.editors.items():
+        problems = self._problems() if self._is_built else {}
+        for name, editor in self._editors.items():
             field = type(self._given).model_fields[name]
             description = f"{field.description or ''} {_allowed(field)}".strip()
             problem = problems.get(name)
             problem = in_words(problem) if problem else ""
-            label = self.labels[name]
+            label = self._labels[name]
             label.setText(f"⚠ {label_of(name)}" if problem else label_of(name))
             label.setStyleSheet(f"color: {BAD_COLOR}; font-weight: bold;" if problem else "")
             for part in (editor, label):

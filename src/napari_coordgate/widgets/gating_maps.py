@@ -37,7 +37,7 @@ from napari_coordgate.widgets.layers import (
     plane_on_view,
 )
 from napari_coordgate.widgets.panel import Panel
-from napari_coordgate.widgets.plots import COLORS, Pictures, Plot
+from napari_coordgate.widgets.plots import MAX_CURVES, Pictures, Plot
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -113,8 +113,7 @@ class GatingMapsWidget(Panel):
         self.add_row("", self.follows, "Inspect the image pixel under the cursor.")
         self.add_row("Gate", self.gate, "The gate whose values are plotted.")
         self.bars = Plot(viewer, "channel", "gate value")
-        self.curves = Plot(viewer, "photons of a bright pixel", "gate value", log_x=True)
-        self.curves.legend.setColumnCount(2)
+        self.curves = Plot(viewer, "photons of a bright pixel", "gate value", log_x=True, columns=2)
         self.kernels = KernelView()
         for part in (self.bars, self.curves, self.kernels):
             self.body.addWidget(part)
@@ -308,12 +307,12 @@ class GatingMapsWidget(Panel):
             self.curves.clear_curves()
         elif gates.frame is None:
             self.curves.clear_curves()
-            channels = most_variable(gates.values[name], len(COLORS))
+            channels = most_variable(gates.values[name], MAX_CURVES)
             values = gates.values[name][:, channels]
             for channel, curve in zip(channels, values.T, strict=True):
                 self.curves.draw(f"channel {channel}", gates.photons, curve)
             low, high = float(values.min()), float(values.max())
-            self.curves.setYRange(low, high + LEGEND_SPACE * (high - low))
+            self.curves.axes.setYRange(low, high + LEGEND_SPACE * (high - low))
         else:
             pitch = map_pitch_px(name, gates.values, gates.frame.frame_shape)
             gate = self._ordered(gates.values[name])

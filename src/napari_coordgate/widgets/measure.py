@@ -87,8 +87,7 @@ class MeasureSection(QWidget):
         self.bar = JobBar("Fit")
         self.noise, self.noise_note = QPushButton("Measure noise"), word_wrapped_label()
         self.note = word_wrapped_label()
-        self.plot = Plot(viewer, "", "")
-        self.plot.legend.setOffset((5, 5))  # the points rise to the right
+        self.plot = Plot(viewer, "", "", corner=(5, 5))  # the points rise to the right
         self.save, self.report = QPushButton("Save lens…"), QPushButton("Report…")
         self.deblur = QPushButton("Deblur with it")
         self._lay_out()

@@ -1,102 +1,146 @@
-"""Plots and small images below the forms, in the colors of napari's theme."""
+"""Plots and small images below the forms, made when there is something to draw."""
 
+from __future__ import annotations
+
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyqtgraph
-from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike, NDArray
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from napari_coordgate.widgets.axes import Axes, SquarePixels
 
 HEIGHT = 156
 PICTURE_HEIGHT = 150
-COLORS = ("#4f9dde", "#e59f3c", "#53b87a", "#c678dd")
-"""Colors of the curves, also distinct for color-blind users."""
+MAX_CURVES = 4
+"""Curves of which each has a color of its own."""
 
 
-class _Decades(pyqtgraph.AxisItem):  # type: ignore[misc]
-    """Logarithmic axis with labels at powers of ten, and at 2 and 5 times these if it is short."""
-
-    def tickValues(  # noqa: N802 - pyqtgraph's name
-        self, low: float, high: float, _: float
-    ) -> list[tuple[None, list[float]]]:
-        decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-        digits = (1,) if self.orientation == "bottom" and high - low > 2 else (1, 2, 5)
-        ticks = [decade + np.log10(digit) for decade in decades for digit in digits]
-        return [(None, [float(tick) for tick in ticks if low <= tick <= high])]
-
-    def tickStrings(  # noqa: N802 - pyqtgraph's name
-        self, values: list[float], *_: object
-    ) -> list[str]:
-        return [f"{float(f'{10**value:.1g}'):g}" for value in values]
+@lru_cache(maxsize=1)
+def _import_soon() -> None:
+    """Import what draws in a thread: in the main one, it would hold up the window."""
+    name = f"{__package__}.axes"
+    threading.Thread(target=import_module, args=(name,), daemon=True).start()
 
 
-class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc]
-    """Axes with a few named curves; with ``log`` y, with ``log_x`` x is on a logarithmic scale."""
+class _Drawn(QWidget):
+    """Room of a fixed height for what is drawn later."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__()
+        _import_soon()
+        self.setFixedHeight(height)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+
+    def _fill(self, part: QWidget) -> None:
+        layout = self.layout()
+        assert layout is not None
+        layout.addWidget(part)
+
+
+class Plot(_Drawn):
+    """Axes with a few named curves; with ``log`` y, with ``log_x`` x is on a logarithmic scale.
+
+    The legend has a number of ``columns`` and a distance from the left or right, top corner.
+    """
 
     def __init__(
-        self, viewer: Viewer, x_label: str, y_label: str, *, log: bool = False, log_x: bool = False
+        self,
+        viewer: Viewer,
+        x_label: str,
+        y_label: str,
+        *,
+        log: bool = False,
+        log_x: bool = False,
+        columns: int = 1,
+        corner: tuple[int, int] = (-5, 5),
     ) -> None:
-        sides = [*["left"] * log, *["bottom"] * log_x]
-        super().__init__(axisItems={side: _Decades(side) for side in sides})
-        self.viewer = viewer
-        self.setFixedHeight(HEIGHT)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no key does anything here
-        self.getPlotItem().layout.setContentsMargins(1, 1, 1, 6)  # else labels are cut below
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.set_labels(x_label, y_label)
-        self.setLogMode(x=log_x, y=log)
-        self.getAxis("left").enableAutoSIPrefix(False)
-        self.getAxis("bottom").enableAutoSIPrefix(False)
-        self.setMenuEnabled(False)
-        self.hideButtons()
-        self.legend = self.addLegend(offset=(-5, 5))
-        self._items: dict[str, pyqtgraph.PlotDataItem] = {}
-        self._follow_theme()
-        viewer.events.theme.connect(self._follow_theme)  # napari holds it weakly
+        super().__init__(HEIGHT)
+        self.viewer, self._log, self._log_x = viewer, log, log_x
+        self._labels, self._columns, self._corner = (x_label, y_label), columns, corner
+        self._made: Axes | None = None
+
+    @property
+    def axes(self) -> Axes:
+        """The axes, made when they are needed first."""
+        if self._made is None:
+            from napari_coordgate.widgets.axes import Axes
+
+            self._made = Axes(
+                self.viewer,
+                log=self._log,
+                log_x=self._log_x,
+                columns=self._columns,
+                corner=self._corner,
+            )
+            self._made.set_labels(*self._labels)
+            self._fill(self._made)
+        return self._made
 
     def set_labels(self, x_label: str, y_label: str) -> None:
         """Name the quantities of both axes."""
-        for side, label in (("bottom", x_label), ("left", y_label)):
-            self.setLabel(side, label, color=get_theme(self.viewer.theme).text.as_hex())
+        self._labels = x_label, y_label
+        if self._made is not None:
+            self._made.set_labels(x_label, y_label)
 
     def draw(
-        self, name: str, x: ArrayLike, y: ArrayLike, *, line: bool = True, points: bool = False
+        self,
+        name: str,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        line: bool = True,
+        points: bool = False,
+        dashed: bool = False,
     ) -> None:
         """Draw or redraw a curve through points (N,), as a line, as points, or both."""
-        if name not in self._items:
-            color = COLORS[len(self._items) % len(COLORS)]
-            style = {"pen": pyqtgraph.mkPen(color, width=2) if line else None}
-            if points:
-                style |= {"symbol": "o", "symbolSize": 5, "symbolPen": None}
-                style["symbolBrush"] = color
-            self._items[name] = self.plot(name=name, **style)
-            self.legend.setVisible(len(self._items) > 1)
-        self._items[name].setData(np.asarray(x, float), np.asarray(y, float))
+        self.axes.draw(name, x, y, line=line, points=points, dashed=dashed)
 
     def draw_bars(self, heights: Sequence[float]) -> None:
         """Draw bars side by side instead of what was drawn before."""
-        self.clear_curves()
-        x = np.arange(len(heights))
-        self.addItem(pyqtgraph.BarGraphItem(x=x, height=heights, width=0.8, brush=COLORS[0]))
+        self.axes.draw_bars(heights)
 
     def clear_curves(self) -> None:
         """Remove all curves."""
-        self.clear()
-        self.legend.clear()
-        self._items.clear()
+        if self._made is not None:
+            self._made.clear_curves()
 
-    def _follow_theme(self, *_: object) -> None:
-        theme = get_theme(self.viewer.theme)
-        self.setBackground(theme.background.as_hex())
-        for side in ("left", "bottom"):
-            axis = self.getAxis(side)
-            axis.setPen(theme.secondary.as_hex())
-            axis.setTextPen(theme.text.as_hex())
-            axis.setLabel(axis.labelText, color=theme.text.as_hex())
-        self.legend.setLabelTextColor(theme.text.as_hex())
+
+class Picture(_Drawn):
+    """One small image, its first row on top."""
+
+    def __init__(self) -> None:
+        super().__init__(PICTURE_HEIGHT)
+        self._made: SquarePixels | None = None
+
+    @property
+    def image(self) -> Any:
+        """The image (H, W) that is shown; None where there is none."""
+        return None if self._made is None else self._made.item.image
+
+    def show_image(
+        self, image: NDArray[np.floating], levels: tuple[float, float], colors: str
+    ) -> None:
+        """Show an image (H, W)."""
+        if self._made is None:
+            from napari_coordgate.widgets.axes import SquarePixels
+
+            self._made = SquarePixels()
+            self._fill(self._made)
+        self._made.show_image(image, levels, colors)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        if self._made is not None:
+            self._made.item.clear()
 
 
 class Pictures(QWidget):
@@ -106,7 +150,7 @@ class Pictures(QWidget):
         super().__init__()
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.pictures = [_SquarePixels() for _ in titles]
+        self.pictures = [Picture() for _ in titles]
         for column, (title, picture) in enumerate(zip(titles, self.pictures, strict=True)):
             layout.setColumnStretch(column, 1)
             layout.addWidget(QLabel(title), 0, column)
@@ -116,24 +160,8 @@ class Pictures(QWidget):
         self, number: int, image: NDArray[np.floating], levels: tuple[float, float], colors: str
     ) -> None:
         """Show an image (H, W) in one of the places."""
-        item = self.pictures[number].item
-        item.setColorMap(pyqtgraph.colormap.get(colors))
-        item.setImage(image, levels=levels)
+        self.pictures[number].show_image(image, levels, colors)
 
     def clear(self, number: int) -> None:
         """Show nothing in one of the places."""
-        self.pictures[number].item.clear()
-
-
-class _SquarePixels(pyqtgraph.GraphicsLayoutWidget):  # type: ignore[misc]
-    """One small image, its first row on top."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(PICTURE_HEIGHT)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        box = self.addViewBox(lockAspect=True, invertY=True, enableMenu=False)
-        box.setMouseEnabled(False, False)
-        self.item = pyqtgraph.ImageItem(axisOrder="row-major")
-        box.addItem(self.item)
+        self.pictures[number].clear()

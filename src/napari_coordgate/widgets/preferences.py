@@ -1,5 +1,7 @@
 """Preferences that a user set once for all widgets, in napari's preferences."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +29,30 @@ def load_preferences() -> Preferences:
     from napari.settings import get_plugin_settings
 
     try:
-        settings = get_plugin_settings(PLUGIN)
+        with _known_plugins():
+            settings = get_plugin_settings(PLUGIN)
     except KeyError:
         return Preferences()
     computing, models = settings.computing, settings.models
     folder = Path(models.folder or "~").expanduser()
     return Preferences(computing.device, computing.memory_gb, folder)
+
+
+@contextmanager
+def _known_plugins() -> Iterator[None]:
+    """Keep napari from reading the manifests of all plugins again if it knows this one."""
+    from npe2 import PluginManager
+
+    manager = PluginManager.instance()
+    if PLUGIN not in manager:
+        yield
+        return
+    manager.discover = _find_no_more  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del manager.discover  # on the instance: that of its class is back
+
+
+def _find_no_more(*_: object, **__: object) -> int:
+    return 0

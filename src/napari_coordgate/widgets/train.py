@@ -664,4 +664,6 @@ class TrainingCurves(QWidget):
                 series.append((event.metrics["step"], event.metrics[metric]))
                 if len(series) > MAX_POINTS:  # keep the shape of long runs, not each point
                     del series[1:-1:2]
-                plot.draw(name, *np.transpose(series), points=metric != "loss")
+                is_baseline = metric == "blurred_psnr"
+                points = metric not in ("loss", "blurred_psnr")
+                plot.draw(name, *np.transpose(series), points=points, dashed=is_baseline)
