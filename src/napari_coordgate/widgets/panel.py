@@ -37,6 +37,8 @@ from napari_coordgate.widgets.tabbing import move_focus
 
 MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
+CHOICE_WIDTH = 190
+"""Least width of a choice with its button, pixels."""
 MESSAGE_LINES = 12
 """Lines of a message that are seen without scrolling."""
 STALE_COLOR = "#8a8f99"
@@ -147,6 +149,7 @@ class Panel(DockWidget):
         """Add a row with a choice that follows the viewer and its session; default: to `rows`."""
         self._choices.append(choice)
         add_row(self.rows if rows is None else rows, label, choice, tooltip)
+        choice.setMinimumWidth(CHOICE_WIDTH)  # names are read: a narrow dock has them in a line
 
     def add_note(self, *, is_rich: bool = False) -> QLabel:
         """Add a line of text below the rows so far."""
