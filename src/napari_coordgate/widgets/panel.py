@@ -44,6 +44,8 @@ MESSAGE_LINES = 12
 STALE_COLOR = "#8a8f99"
 """Color of a message that is no longer about what is chosen, on both themes."""
 STALE = "Before your last change: "
+LABEL_SPACE = 4
+"""Pixels that a label of one line is higher than its text."""
 LINK_COLOR = "#4f9dde"
 """Color that is read on the dark and on the light theme."""
 END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
@@ -434,6 +436,7 @@ def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
     area, content = QScrollArea(), QWidget()
     layout = QVBoxLayout(content)
     layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
     for part in parts:
         layout.addWidget(part)
     layout.addStretch(1)
@@ -441,7 +444,7 @@ def scrolled(lines: int, *parts: QWidget) -> QScrollArea:
     area.setFrameShape(QScrollArea.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(content)
-    area.setFixedHeight(lines * area.fontMetrics().lineSpacing() + 2)
+    area.setFixedHeight(lines * (area.fontMetrics().lineSpacing() + LABEL_SPACE) + 2)
     return area
 
 
