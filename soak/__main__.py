@@ -1,6 +1,7 @@
 """Kill batches and trainings repeatedly: ``python -m soak batch|training [--times 100]``.
 
-Counts are printed and, with ``--keep``, written to ``docs/measurements/soak.json``.
+Counts are printed and, with ``--keep``, added to ``docs/measurements/soak.json``: runs of several
+seeds make one figure. A run of a seed that was done replaces the earlier one.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}")
     parser.add_argument("--times", type=int, default=100, help="number of kills (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random times (default: 0)")
-    parser.add_argument("--keep", action="store_true", help="write the counts to docs")
+    parser.add_argument("--keep", action="store_true", help="add the counts to those in docs")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"unknown test: {', '.join(sorted(unknown))}")
@@ -38,11 +39,15 @@ def main() -> int:
     return int(broken)
 
 
-def _keep(name: str, figures: dict[str, object]) -> None:
-    """Write the counts of one test to the common file."""
+def _keep(name: str, figures: dict[str, int]) -> None:
+    """Add the counts of one run to the common file, and to the sums of all runs."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    machine = {"date": date.today().isoformat(), "system": f"{platform.system()}"}
-    kept[name] = {**figures, **machine, "command": f"python -m soak {name}"}
+    machine = {"date": date.today().isoformat(), "system": platform.system()}
+    old = kept.get(name, {}).get("runs", [])
+    runs = [*(run for run in old if run["seed"] != figures["seed"]), figures | machine]
+    counts = [count for count in figures if count != "seed"]
+    sums = {count: sum(run[count] for run in runs) for count in counts}
+    kept[name] = {"command": f"python -m soak {name}", **sums, "runs": runs}
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -31,6 +31,7 @@ EXCESS = 2**22
 @pytest.fixture(autouse=True)
 def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_coordgate.io.expansion.MAX_EXCESS", EXCESS)
+    monkeypatch.setattr("napari_coordgate.io.tiff._MAX_PAGES", 20)
 
 
 def ome_with_planes(path: Path) -> None:
@@ -53,7 +54,10 @@ def ome_in_a_pipe(path: Path) -> None:
 
 def tile_that_expands(path: Path) -> None:
     tifffile.imwrite(path, PIXELS, tile=(64, 64), compression="zlib")
-    bomb = zlib.compress(bytes(2 * EXCESS))
+    replace_first_tile(path, zlib.compress(bytes(2 * EXCESS)))
+
+
+def replace_first_tile(path: Path, bomb: bytes) -> None:
     with tifffile.TiffFile(path, mode="r+") as file:
         end = file.filehandle.size
         file.pages.first.tags["TileOffsets"].overwrite([end])
@@ -61,6 +65,23 @@ def tile_that_expands(path: Path) -> None:
     with path.open("ab") as opened:
         opened.seek(end)
         opened.write(bomb)
+
+
+def volume_of_terabytes(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((16, 16, 16), np.uint8), tile=(16, 16, 16), volumetric=True)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name in ("ImageWidth", "ImageLength", "ImageDepth"):
+            file.pages.first.tags[name].overwrite(16000)
+
+
+def volume_that_expands(path: Path) -> None:
+    volume = np.zeros((16, 16, 16), np.uint8)
+    tifffile.imwrite(path, volume, tile=(16, 16, 16), volumetric=True, compression="zlib")
+    replace_first_tile(path, zlib.compress(bytes(2 * EXCESS)))
+
+
+def pages_without_number(path: Path) -> None:
+    tifffile.imwrite(path, BOMB[:30, :1, None], metadata=None)
 
 
 def chunk_of_gigabytes(path: Path) -> None:
@@ -89,6 +110,9 @@ CLAIMS: dict[str, Callable[[Path], object]] = {
     "planes.ome.tif": ome_with_planes,
     "set.ome.tif": ome_in_a_pipe,
     "tile.tif": tile_that_expands,
+    "volume.tif": volume_of_terabytes,
+    "volume-tile.tif": volume_that_expands,
+    "pages.tif": pages_without_number,
     "blosc.zarr": chunk_of_gigabytes,
     "pipe.zarr": chunk_in_a_pipe,
     "scans.jpg": jpeg_of_scans,
@@ -124,6 +148,7 @@ def test_the_size_of_data_is_found_without_decoding_them_whole(
 ) -> None:
     half = compress(bytes(2**21))
     check_expansion(codec, half, 0)
+    check_expansion(codec, half + bytes(EXCESS), 0)  # filled up to a block of a disk
     with pytest.raises(ValueError, match="expand to more than the 0"):
         check_expansion(codec, 3 * half, 0)
 

@@ -42,13 +42,18 @@ def jpeg_frame(data: bytes) -> tuple[int, int, int]:
 
 
 def _zlib_size(data: bytes, limit: int) -> int:
-    found = 0
+    found, is_first = 0, True
     while data and found <= limit:  # once for each stream
         decoder = zlib.decompressobj(wbits=47)  # with the header of zlib or gzip
-        while data and found <= limit and not decoder.eof:
-            found += len(decoder.decompress(data, _STEP))
-            data = decoder.unconsumed_tail
-        data = decoder.unused_data
+        try:
+            while data and found <= limit and not decoder.eof:
+                found += len(decoder.decompress(data, _STEP))
+                data = decoder.unconsumed_tail
+        except zlib.error:
+            if is_first:
+                raise
+            break  # bytes that fill up the data
+        data, is_first = decoder.unused_data, False
     return found
 
 
@@ -56,13 +61,18 @@ def _streamed_size(
     start: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor],
 ) -> Callable[[bytes, int], int]:
     def size(data: bytes, limit: int) -> int:
-        found = 0
+        found, is_first = 0, True
         while data and found <= limit:  # once for each stream
             decoder = start()
-            found += len(decoder.decompress(data, _STEP))
-            while not (decoder.eof or decoder.needs_input) and found <= limit:
-                found += len(decoder.decompress(b"", _STEP))
-            data = decoder.unused_data
+            try:
+                found += len(decoder.decompress(data, _STEP))
+                while not (decoder.eof or decoder.needs_input) and found <= limit:
+                    found += len(decoder.decompress(b"", _STEP))
+            except (lzma.LZMAError, OSError):
+                if is_first:
+                    raise
+                break  # bytes that fill up the data
+            data, is_first = decoder.unused_data, False
         return found
 
     return size

@@ -65,6 +65,8 @@ _CODECS = {7: "jpeg", 8: "zlib", 32946: "zlib", 34925: "lzma", 34926: "zstd", 50
 """Codecs by number, of which is known what data expand to."""
 _MAX_PLANES, _MIN_PLANES = 10_000_000, 100_000
 """Planes that OME-XML may claim: not more than the file has bytes, within these limits."""
+_MAX_PAGES = 200_000
+"""Pages of a file; listing so many takes seconds, and some hundred MB."""
 _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
@@ -215,21 +217,32 @@ def _series_pixels(
 class _VolumeArray(LazyArray):
     """Volume in tiles, or pages that are not planes: loaded as a whole at the first access."""
 
+    _lock = threading.Lock()
+    """Of all volumes, because those of one file share its handle."""
+
     def __init__(self, path: Path, series: tifffile.TiffPageSeries) -> None:
         super().__init__(path, series.shape, np.dtype(series.dtype))
         self._series = series
         self._file = FileSnapshot(Path(series.keyframe.parent.filehandle.path))
         self._pixels: NDArray[Any] | None = None
-        self._lock = threading.Lock()
+        check_claim(math.prod(self.shape) * self.dtype.itemsize, "its pixels claim")
 
     def _load(self, indices: tuple[AxisIndex, ...]) -> NDArray[Any]:
         with self._lock:
             if self._pixels is None:
+                self._check_segments()
                 handle = self._series.keyframe.parent.filehandle
                 with self._file.open(), contextlib.closing(handle):
                     handle.open()
                     self._pixels = np.asarray(self._series.asarray())
         return self._pixels[tuple(map(as_index, indices))].copy()
+
+    def _check_segments(self) -> None:
+        """Raise ValueError if a tile or strip expands to far more than it claims."""
+        pages = [page for page in self._series.pages if page is not None]
+        segments = _SegmentReader(pages, self.dtype)
+        for page, segment in itertools.product(range(len(pages)), range(segments.count)):
+            segments.read(page, segment)
 
 
 def _black_is_zero(
@@ -266,6 +279,8 @@ def _check_page_chain(tiff: tifffile.TiffFile) -> None:
     while offset:  # 0 ends the chain
         if offset in seen or offset >= file.size:
             raise ValueError("pages are missing")
+        if len(seen) == _MAX_PAGES:
+            raise ValueError(f"it has more than {_MAX_PAGES} pages; split it, or save it as Zarr")
         seen.add(offset)
         file.seek(offset)
         (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
@@ -404,18 +419,28 @@ class _SegmentReader:
         """File of a page, and the offset of its pixels."""
         return self._files[page], self._offsets[page][0]
 
+    @property
+    def count(self) -> int:
+        """Number of segments of a page."""
+        return math.prod(self._grid)
+
+    def read(self, page: int, segment: int) -> bytes:
+        """Read the data of a segment; ValueError if they expand to far more than they claim."""
+        if not (size := self._sizes[page][segment]):
+            return b""
+        data = self._files[page].read([self._offsets[page][segment]], size).tobytes()
+        check_expansion(self._codec, data, math.prod(self.shape) * self._dtype.itemsize)
+        return data
+
     def decode(self, page: int, position: tuple[int, ...]) -> NDArray[Any]:
         """Decode the segment at a position of the grid; it may extend beyond the page."""
         segment = int(np.ravel_multi_index(position, self._grid))
-        size, decoded = self._sizes[page][segment], None
-        if size:
-            data = self._files[page].read([self._offsets[page][segment]], size)
+        data, decoded = self.read(page, segment), None
+        if data:
             tables = {}
             if self._jpeg_tables is not None:
                 tables = {"jpegtables": self._jpeg_tables[page], "jpegheader": self._jpeg_header}
-            claimed = math.prod(self.shape) * self._dtype.itemsize
-            check_expansion(self._codec, data.tobytes(), claimed)
-            decoded = self._decode(data.tobytes(), segment, **tables)[0]
+            decoded = self._decode(data, segment, **tables)[0]
         if decoded is None:  # a sparse file
             return np.full(self.shape, self._fill_value, self._dtype)
         # From tifffile's axes (depth, y, x, samples) to those of a page.
