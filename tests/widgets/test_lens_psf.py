@@ -286,3 +286,5 @@ def test_another_lens_under_the_name_of_one_replaces_nothing(
         assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert list(widget.session.psf_fields) == ["lens", "lens-2"]
     assert widget.bar.message.text().startswith("Completed: lens-2 can be chosen")
+    widget.forms["gaussian"].editors["sigma_edge_px"].boxes[0].setValue(4.0)  # type: ignore[attr-defined]
+    assert widget.bar.message.text().startswith("Before your last change")

@@ -584,6 +584,7 @@ def in_words(text: str) -> str:
     text = COMMAND.sub('("Measure" in Lens PSF)', text)
     text = re.sub(r"pass --axes (\w+)", r"set the axes to \1", text)
     text = re.sub(r"\b([Tt]he) PSF field\b", r"\1 lens", text)
+    text = text.replace("create a PSF field", "describe the lens in Lens PSF")
     text = SHAPE.sub(r"\1 x \2", text)
     text = PIXEL.sub(lambda found: " x ".join(dict.fromkeys(found.groups())) + " um", text)
     text = re.sub(r"(?<=\d) um\b", " µm", text)

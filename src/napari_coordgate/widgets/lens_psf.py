@@ -297,6 +297,7 @@ class LensPSFWidget(JobWidget):
         shown = self._shown
         if self.lens == shown:
             return
+        self.bar.mark_stale()
         self.preset.show_index(-1)
         if isinstance(shown, Lens) and shown.calibration is not None:
             self.source.setText("Changed by hand: no longer as it was measured.")

@@ -37,7 +37,7 @@ from napari_coordgate.widgets.measure_request import (
     separate_images,
     z_step_um,
 )
-from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
+from napari_coordgate.widgets.panel import COLORS, JobBar, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.session import Session
 
@@ -272,8 +272,8 @@ class MeasureSection(QWidget):
         return job
 
     def _follow(self, job: Job[LensFit]) -> None:
-        weak_connect(job.finished, self._end)
         self.bar.follow(job)
+        weak_connect(job.finished, self._end)  # after the bar, whose message it colors
         if job.end is not None:
             self._show_fit(job.end.result)
 
@@ -283,6 +283,8 @@ class MeasureSection(QWidget):
         self._show_fit(end.result)
         if is_conclusive(end.result):
             self.measured.emit(end.result)
+        else:
+            self.bar.show_message(end.message, COLORS["canceled"])
 
     def _show_fit(self, fit: LensFit | None) -> None:
         """Show what was measured: notes, measured against lens, and what to do with it."""
