@@ -1,4 +1,4 @@
-"""Kill batches and trainings repeatedly: ``python -m soak batch|training [--times 100]``.
+"""Kill batches and trainings, and damage inputs: ``python -m soak batch|training|inputs``.
 
 Counts are printed and, with ``--keep``, added to ``docs/measurements/soak.json``: runs of several
 seeds make one figure. A run of a seed that was done replaces the earlier one.
@@ -13,7 +13,14 @@ from datetime import date
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("batch", "training")
+NAMES = ("batch", "training", "inputs")
+BROKEN = (
+    *("damaged", "strays_left", "mismatches", "tracebacks", "hangs", "crashes", "outside"),
+    "lines",
+)
+"""Counts that have to be 0."""
+LARGEST = ("slowest_ms", "memory_mb")
+"""Figures of which the largest counts, not the sum."""
 KEPT = Path(__file__).parents[1] / "docs" / "measurements" / "soak.json"
 
 
@@ -21,7 +28,7 @@ def main() -> int:
     """Run the tests named on the command line; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}")
-    parser.add_argument("--times", type=int, default=100, help="number of kills (default: 100)")
+    parser.add_argument("--times", type=int, default=100, help="kills or inputs (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random times (default: 0)")
     parser.add_argument("--keep", action="store_true", help="add the counts to those in docs")
     options = parser.parse_args()
@@ -33,7 +40,7 @@ def main() -> int:
         figures = import_module(f"soak.{name}").soak(options.times, options.seed)
         figures |= {"seed": options.seed, "seconds": round(time.perf_counter() - start)}
         sys.stdout.write(f"{name}: {json.dumps(figures)}\n")
-        broken |= any(figures.get(name) for name in ("damaged", "strays_left", "mismatches"))
+        broken |= any(figures.get(name) for name in BROKEN)
         if options.keep:
             _keep(name, figures)
     return int(broken)
@@ -46,7 +53,9 @@ def _keep(name: str, figures: dict[str, int]) -> None:
     old = kept.get(name, {}).get("runs", [])
     runs = [*(run for run in old if run["seed"] != figures["seed"]), figures | machine]
     counts = [count for count in figures if count != "seed"]
-    sums = {count: sum(run[count] for run in runs) for count in counts}
+    sums = {
+        count: (max if count in LARGEST else sum)(run[count] for run in runs) for count in counts
+    }
     kept[name] = {"command": f"python -m soak {name}", **sums, "runs": runs}
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

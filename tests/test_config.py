@@ -124,6 +124,22 @@ def test_settings_are_frozen_and_described(model: type[Settings]) -> None:
             setattr(plain(model), name, getattr(plain(model), name))
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("steps: " + "[" * 2000 + "]" * 2000, "deeply nested"),
+        (
+            "0: &a0 [x,x]\n" + "".join(f"{n}: &a{n} [*a{n - 1},*a{n - 1}]\n" for n in range(1, 40)),
+            "many",
+        ),
+        ("steps: 1" + ":59" * 10**5, "too many digits"),
+        ("steps: " + "9" * 10**5, "too many digits"),
+    ],
+)
+def test_what_a_few_bytes_of_yaml_expand_to_is_refused(file: Path, text: str, problem: str) -> None:
+    assert problem in complaint(TrainingConfig, file, text)
+
+
 def test_replaced_values_are_validated() -> None:
     config = TrainingConfig(steps=20)
     assert config.replace(batch_size=2) == TrainingConfig(steps=20, batch_size=2)

@@ -16,7 +16,9 @@ STRIP_BYTES = 2**26
 """Planes up to this size are loaded at once, larger ones in strips."""
 
 _MAX_SAMPLES = 1_000_000
-_MAX_VALUE = float(np.finfo(np.float32).max)
+_MAX_VALUE = 1e37
+"""A tenth of the largest float32 number, because results exceed the range of their image."""
+_MIN_VALUE = float(np.finfo(np.float32).tiny)
 _MAX_HALF = float(np.finfo(np.float16).max)
 
 
@@ -143,6 +145,8 @@ def _extremes(strips: Iterable[NDArray[Any]], name: str) -> tuple[float, float]:
         raise ImageError(f"{name} has NaN or infinite pixels; replace them by finite values first.")
     if max(-low, high) > _MAX_VALUE:
         raise ImageError(f"{name} has values above {_MAX_VALUE:.2g}; rescale it first.")
+    if 0 < max(-low, high) < _MIN_VALUE:
+        raise ImageError(f"{name} has no values above {_MIN_VALUE:.2g}; rescale it first.")
     if low == high:
         raise ConstantPlaneError(
             f"{name} is constant (every pixel is {low:g}); use an image with structure."

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from distributed import Client, LocalCluster
 from napari_coordgate.batch import deblur_folder, executors, scheduling
 from napari_coordgate.config import BatchConfig, BatchRuntime, RichardsonLucyConfig, Selection
 from napari_coordgate.deconvolution import richardson_lucy
-from napari_coordgate.errors import SettingsError
+from napari_coordgate.errors import CanceledError, SettingsError
 from napari_coordgate.events import Event, FileChanged, Progress
 from napari_coordgate.inference import deblur
 from napari_coordgate.io import read_image
@@ -197,6 +200,38 @@ def test_a_batch_ends_when_all_workers_are_gone(
     monkeypatch.setattr("distributed.Client.nthreads", lambda _: {})
     with pytest.raises(SettingsError, match="All dask workers have been gone"):
         deblur_folder(world.folder, world.output, world.model, runtime=runtime(cluster))
+
+
+def test_a_batch_goes_on_when_workers_are_back_within_a_minute(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, threads = [0.0], dict[str, int]()
+    with Client(cluster, set_as_default=False) as client:
+        clock = SimpleNamespace(monotonic=lambda: now[0])
+        monkeypatch.setattr(executors, "time", clock)
+        executor = executors._DaskExecutor(client, threads=1)  # noqa: SLF001
+        monkeypatch.setattr("distributed.Client.nthreads", lambda _: threads)
+        for now[0], count in ((30.0, 0), (59.0, 0), (61.0, 2), (120.0, 0)):
+            threads.clear()
+            threads.update({"another": count} if count else {})
+            assert executor.width == 2 * max(1, count)
+        now[0] = 122.0
+        with pytest.raises(SettingsError, match="gone for a minute"):
+            _ = executor.width
+
+
+def test_a_signal_ends_the_wait_for_a_scheduler() -> None:
+    cancel = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        runtime = BatchRuntime(scheduler=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        threading.Timer(0.2, cancel.set).start()
+        begun = time.monotonic()
+        with (
+            pytest.raises(CanceledError, match="while connecting"),
+            executors.open_executor(runtime, cancel),
+        ):
+            pass
+    assert time.monotonic() - begun < 2
 
 
 def test_workers_deconvolve_planes_of_a_stack_with_a_psf_field(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import resource
 import signal
@@ -125,6 +127,27 @@ def test_a_claimed_frame_is_refused_before_memory_is_allocated(
         assert finished.stderr.count("\n") == 1
 
 
+def test_one_color_sample_is_named(run: Run, world: World, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", GOOD[..., None])
+    flags = ("-m", world.model, "--axes", "YXS", "-o", tmp_path / "r.tif")
+    finished = run("deblur", tmp_path / "a.npy", *flags)
+    assert finished.returncode == 1
+    assert "one color sample, so leave out S" in finished.stderr
+
+
+def test_names_of_no_characters_are_names(run: Run, world: World, tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"caf\xe9.npy", b"caf\xe9.ome.tif")]
+    image, out = (tmp_path / name for name in names)
+    np.save(image, GOOD)
+    finished = run("deblur", image, "-m", world.model, "-o", out)
+    assert finished.returncode == 0
+    assert out.exists()
+    assert "caf\\udce9" in finished.stdout
+    (tmp_path / "lens.yaml").write_text('sigma_edge_px: "\\ud800"')
+    refused = run("psf", tmp_path / "lens.yaml", "--frame", "48x48", "-o", tmp_path / "f.tif")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
 def test_a_tiff_is_no_checkpoint(run: Run, world: World, tmp_path: Path) -> None:
     finished = run("deblur", world.blurred, "-m", world.blurred, "-o", tmp_path / "r.tif")
     assert finished.returncode == 1
@@ -210,6 +233,34 @@ def commands_into(folder: Path, world: World) -> dict[str, tuple[object, ...]]:
 
 
 WRITING = ("psf", "blur", "train", "deblur", "deblur to png", "gates")
+
+
+@pytest.mark.parametrize("command", [*WRITING, "wiener", "batch", "compare"])
+def test_a_disk_that_is_read_only_is_noticed_before_the_work(
+    run: Run, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("napari_coordgate.io.files.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("napari_coordgate.cli.job.run", pytest.fail)
+    out = tmp_path / "out"
+    methods = tmp_path / "methods.yaml"
+    wiener = "methods: [{name: Wiener, wiener: {num_iter: 3}}]"
+    methods.write_text(f"images: {world.sharp}\npsf: {world.field}\n{wiener}\n")
+    others = {
+        "wiener": ("wiener", world.blurred, "--psf", world.field, "-o", out / "r.tif"),
+        "batch": ("deblur", world.blurred.parent, out, "-m", world.model),
+        "compare": ("compare", methods, "-o", out),
+    }
+    if command in ("batch", "compare"):  # they ask as the first thing in their job
+        monkeypatch.undo()
+        monkeypatch.setattr("napari_coordgate.io.files.tempfile.TemporaryFile", refuse)
+    finished = run(*(commands_into(out, world) | others)[command])
+    assert finished.returncode == 1
+    assert "read-only" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert set(files_in(tmp_path)) == {methods}
 
 
 @pytest.mark.parametrize("command", WRITING)

@@ -76,3 +76,9 @@ def test_a_plane_view_reads_and_writes_windows() -> None:
     assert (view.shape, view.dtype, view.ndim) == ((6, 7), np.dtype(float), 2)
     view[1:3, 2:4] = np.ones((2, 2))
     assert image.pixels.sum() == view[1:3, 2:4].sum() == 4
+
+
+def test_masked_pixels_are_refused() -> None:
+    pixels = np.ma.masked_array(np.ones((4, 4)), mask=np.eye(4, dtype=bool))
+    with pytest.raises(ImageError, match="has masked pixels"):
+        Image(pixels, "YX")

@@ -1,6 +1,8 @@
 """Laws of checkpoints, and of the files of a training."""
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,31 @@ def test_a_checkpoint_is_loaded_as_it_was_saved_and_also_as_a_model(tmp_path: Pa
     )
     assert Model.load(path).header() == model.header()
     assert is_checkpoint(path)
+
+
+Tamper = Callable[[dict[str, torch.Tensor]], object]
+TAMPERS: dict[str, Tamper] = {
+    "a tensor less": lambda tensors: tensors.popitem(),
+    "no tensors": lambda tensors: tensors.clear(),
+    "another type": lambda tensors: tensors.update({k: v.int() for k, v in tensors.items()}),
+    "another shape": lambda tensors: tensors.update({k: v[None] for k, v in tensors.items()}),
+}
+
+
+@pytest.mark.parametrize("tamper", TAMPERS)
+def test_a_checkpoint_with_other_tensors_is_refused(tmp_path: Path, tamper: str) -> None:
+    network, path = build_network(CONFIG.network), tmp_path / "m.last"
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.rand(1, 1, 8, 8), torch.rand(1, 2, 8, 8)).sum().backward()
+    optimizer.step()
+    model = Model(CONFIG, build_network(CONFIG.network).state_dict(), (24, 20))
+    progress = {"images": 3, "learning_rate": 0.1, "plateau": None}
+    checkpoint = Checkpoint.capture(model, network, optimizer, progress)
+    tensors = dict(checkpoint.tensors)
+    TAMPERS[tamper](tensors)
+    replace(checkpoint, tensors=tensors).save(path)
+    with pytest.raises((ModelError, RuntimeError, ValueError)):  # the trainer names the file
+        Checkpoint.load(path).restore(network, optimizer)
 
 
 def test_a_checkpoint_with_a_damaged_header_is_refused(tmp_path: Path) -> None:

@@ -52,10 +52,16 @@ _cleaned: set[Path] = set()
 def check_not_exists(
     paths: Iterable[str | Path], overwrite: bool, hint: str = _OUTPUT_EXISTS_HINT
 ) -> None:
-    """Raise OutputError if a path exists, even as a broken link, and ``overwrite`` is False."""
+    """Raise OutputError if a path exists, even as a broken link, and ``overwrite`` is False.
+
+    So it does if nothing can be created in the folder, which shall be known before the work.
+    """
     for path in paths:
-        if not overwrite and os.path.lexists(path):
-            raise OutputError(f"{path} already exists; {hint}.")
+        _check_not_exists(Path(path), overwrite, hint)
+        try:
+            _check_folder(Path(path))
+        except OSError as error:
+            raise _write_error(Path(path), error) from error
 
 
 def check_not_source(source: str | Path, target: str | Path) -> None:
@@ -70,11 +76,21 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     try:
         _check_kind(path, folder=False)
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        _check_folder(path)
     except OSError as error:
         raise _write_error(path, error) from error
+
+
+def _check_not_exists(path: Path, overwrite: bool, hint: str) -> None:
+    if not overwrite and os.path.lexists(path):
+        raise OutputError(f"{path} already exists; {hint}.")
+
+
+def _check_folder(path: Path) -> None:
+    """Raise OSError if no file can be created in the folder of a path, or in the first that is."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def check_disk_space(folder: Path, size: int) -> None:
@@ -117,7 +133,7 @@ def atomic_write(
     """
     path, temporary = Path(path), Path()
     try:
-        check_not_exists([path], overwrite)
+        _check_not_exists(path, overwrite, _OUTPUT_EXISTS_HINT)
         _check_kind(path, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent.absolute() not in _cleaned:

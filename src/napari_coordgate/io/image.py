@@ -112,6 +112,8 @@ class Image:
         if self.data.dtype.kind not in "buif":
             raise ImageError(f"{self.name} has {self.data.dtype} pixels; use real numbers.")
         check_axes(self.axes, self.data.shape, self.name)
+        if np.ma.is_masked(self.data):
+            raise ImageError(f"{self.name} has masked pixels; fill them, or crop the image.")
         if math.prod(self.data.shape) == 0:
             raise ImageError(f"{self.name} has no pixels; use an image that is not empty.")
         for given, kind in ((self.channel_names, "names"), (self.channel_colors, "colors")):

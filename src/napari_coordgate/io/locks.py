@@ -46,7 +46,8 @@ def is_locked(path: Path) -> bool:
 def lock_folder(folder: Path, message: str) -> Iterator[None]:
     """Lock a folder, made if missing and left only if it is used; raises as `acquire_lock` does."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # of which the lock tells
+        folder.mkdir(parents=True, exist_ok=True)
     held = acquire_lock(folder / LOCK_NAME, message)
     try:
         yield

@@ -275,7 +275,7 @@ def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | Non
 def _check_page_chain(tiff: tifffile.TiffFile) -> None:
     """Raise ValueError if a page offset is invalid or part of a loop, which tifffile may follow."""
     file, layout = tiff.filehandle, tiff.tiff
-    offset, seen = tiff.pages.first.offset, set()
+    offset, seen = tiff.pages.first.offset, set[int]()
     while offset:  # 0 ends the chain
         if offset in seen or offset >= file.size:
             raise ValueError("pages are missing")

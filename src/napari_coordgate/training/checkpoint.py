@@ -57,7 +57,7 @@ class Checkpoint:
         return cls(model, tensors, progress)
 
     def restore(self, network: nn.Module, optimizer: Optimizer) -> None:
-        """Load the state into a network and an optimizer of the same structure."""
+        """Load the state into a network and an optimizer; ValueError if parts are missing."""
         weights: dict[str, Tensor] = {}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in self.tensors.items():
@@ -66,6 +66,9 @@ class Checkpoint:
             else:
                 _, index, moment = name.split(".")
                 moments.setdefault(int(index), {})[moment] = tensor.clone()
+        is_number = all(tensor.is_floating_point() for tensor in self.tensors.values())
+        if not is_number or len({frozenset(each) for each in moments.values()}) > 1:
+            raise ValueError("the state of the optimizer is incomplete or of another type")
         network.load_state_dict(weights)
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
