@@ -22,6 +22,9 @@ BROKEN = (
 LARGEST = ("slowest_ms", "memory_mb")
 """Figures of which the largest counts, not the sum."""
 KEPT = Path(__file__).parents[1] / "docs" / "measurements" / "soak.json"
+PAGE = KEPT.parents[1] / "promises.md"
+BEGIN, END = "<!-- soak -->\n", "<!-- end of soak -->"
+"""Marks around the table of the page, which this program writes."""
 
 
 def main() -> int:
@@ -58,6 +61,24 @@ def _keep(name: str, figures: dict[str, int]) -> None:
     }
     kept[name] = {"command": f"python -m soak {name}", **sums, "runs": runs}
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_table()
+
+
+def write_table() -> None:
+    """Write the counts of the common file to the page of promises."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    lines = ["| `python -m soak` | counts |\n", "|---|---|\n"]
+    for name, figures in kept.items():
+        counts = [
+            f"{count.replace('_', ' ')} {number:,}"
+            for count, number in figures.items()
+            if count not in ("command", "runs")
+        ]
+        seeds = sorted(run["seed"] for run in figures["runs"])
+        lines.append(f"| {name}, seeds {seeds[0]} to {seeds[-1]} | {', '.join(counts)} |\n")
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    PAGE.write_text(f"{before}{BEGIN}{''.join(lines)}{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
