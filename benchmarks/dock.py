@@ -4,7 +4,7 @@ Run: ``python -m benchmarks.dock FOLDER`` on a screen, or under ``xvfb-run -a -s
 1440x900x24"``. Every sample is opened from the menu while those before are open, and each is the
 first of all once. Each must end in a result with a verdict: the first after exactly three clicks,
 others after at most as many. Tab must reach all parts of each step that are seen, and no others.
-The order of the samples is drawn from ``--seed``. The docs use ``docs/images``.
+Another ``--seed`` draws another order. The docs use ``docs/images``.
 """
 
 import argparse
@@ -226,7 +226,8 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     order = list(SAMPLES)
-    random.Random(options.seed).shuffle(order)
+    if options.seed:
+        random.Random(options.seed).shuffle(order)
     for theme, size in itertools.product(options.themes, options.sizes):
         drive(options.folder, size, theme, order[: options.samples])
         order = [*order[1:], order[0]]

@@ -148,7 +148,7 @@ def main() -> None:
         "# Longest turns of the event loop",
         "",
         "CPU time of the longest turn while a widget is opened and its first previews are drawn,",
-        "imports included; each is opened for the first time in one napari, from top to bottom.",
+        "imports (of compiled files) included; each is opened for the first time in one napari.",
         f"Target: {MOST_MS} ms. Made by `python -m benchmarks.window`.",
         "",
         "| widget | longest turn, ms | in target |",

@@ -37,7 +37,7 @@ LENS = GaussianLens(sigma_center_px=0.8, sigma_edge_px=2.0, pixel_size_um=0.5)
 def _no_kept_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forms start with their defaults, whoever runs the tests."""
     file, ini = str(tmp_path / "window.ini"), QSettings.Format.IniFormat
-    monkeypatch.setattr("napari_coordgate.widgets.remembering.store", lambda: QSettings(file, ini))
+    monkeypatch.setattr("napari_coordgate.widgets.kept.store", lambda: QSettings(file, ini))
 
 
 @pytest.fixture

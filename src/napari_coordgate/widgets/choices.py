@@ -27,6 +27,7 @@ from napari_coordgate.io.files import last_checkpoint_path, sample_data_folder
 from napari_coordgate.io.model_header import MODEL_FORMATS, UNIVERSAL_FORMAT, read_metadata
 from napari_coordgate.widgets.forms import ComboBox
 from napari_coordgate.widgets.jobs import Job, weak_connect
+from napari_coordgate.widgets.kept import keep_folder, last_folder
 from napari_coordgate.widgets.layers import is_mask, is_recorded, is_visualization, why_not_sharp
 from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
 from napari_coordgate.widgets.preferences import load_preferences
@@ -175,8 +176,9 @@ class Choice(QWidget):
             self._read(value.path)
 
     def _ask_for_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load", "", self._files)
+        name, _ = QFileDialog.getOpenFileName(self, "Load", last_folder(self._files), self._files)
         if name:
+            keep_folder(self._files, name)
             self._read(Path(name))
 
     def _read(self, path: Path) -> None:
@@ -477,8 +479,10 @@ def ask_where_to_save(
     The first of the endings is added to a name that has none of them. The dialog asked before
     replacing the name that was typed, but not the completed one.
     """
-    typed, _ = QFileDialog.getSaveFileName(parent, title, name, files)
+    proposed = str(Path(last_folder(files)) / name)  # a name with a folder keeps that
+    typed, _ = QFileDialog.getSaveFileName(parent, title, proposed, files)
     if not typed:
         return None
+    keep_folder(files, typed)
     is_complete = typed.lower().endswith(endings)
     return Path(typed if is_complete else f"{typed}{endings[0]}"), is_complete

@@ -38,6 +38,7 @@ from napari_coordgate.widgets.forms import (
 )
 from napari_coordgate.widgets.hosting import show_widget
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd, weak_connect
+from napari_coordgate.widgets.kept import keep_folder, last_folder
 from napari_coordgate.widgets.layers import (
     file_image,
     frame_of,
@@ -430,8 +431,9 @@ class LensPSFWidget(JobWidget):
         """Show the lens that was described last, with the pixel size of the image."""
         lens = self.forms["gaussian" if kept.get("kind") == "gaussian" else "pupil"].settings
         if kept and lens is not None:
-            self.name.setText(str(kept["name"]))
-            self._show_lens(lens, f"{kept['name']}, as you left it")
+            name = str(kept.get("name", self.name.text()))
+            self.name.setText(name)
+            self._show_lens(lens, f"{name}, as you left it")
             self._take_image()
         super().recall(kept)
 
@@ -612,8 +614,11 @@ class LensPSFWidget(JobWidget):
             self.bar.show_message(f"Saved {path.name}.")
 
     def _ask_what_to_load(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load a lens or PSF field", "", FILES)
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Load a lens or PSF field", last_folder(FILES), FILES
+        )
         if name:
+            keep_folder(FILES, name)
             self.load_file(Path(name))
 
     def load_file(self, path: Path) -> None:

@@ -26,6 +26,7 @@ from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.metadata import processing_facts
 from napari_coordgate.io.tiff import tiff_layout, write_tiff
 from napari_coordgate.widgets.jobs import Job, JobEnd
+from napari_coordgate.widgets.kept import keep_folder, last_folder
 from napari_coordgate.widgets.layers import (
     IMAGE,
     OPENED,
@@ -150,8 +151,10 @@ class SaveButton(QPushButton):
         layer = self._layer
         if layer is None:
             return
-        typed, _ = QFileDialog.getSaveFileName(self, "Save", f"{layer.name}.ome.tif", SAVED_FILES)
+        proposed = str(Path(last_folder(SAVED_FILES)) / f"{layer.name}.ome.tif")
+        typed, _ = QFileDialog.getSaveFileName(self, "Save", proposed, SAVED_FILES)
         if typed:
+            keep_folder(SAVED_FILES, typed)
             is_complete = typed.lower().endswith(SAVED_ENDINGS)
             path = Path(typed if is_complete else f"{typed}{SAVED_ENDINGS[0]}")
             save_layer(self._session, layer, path, overwrite=is_complete)

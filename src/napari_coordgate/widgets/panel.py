@@ -164,6 +164,10 @@ class Panel(DockWidget):
         for choice in self._choices:
             choice.refresh()
 
+    def note_kept(self, *_: object) -> None:
+        """Keep what has changed for the next start."""
+        self.kept_changed.emit()
+
     def others_to_keep(self) -> dict[str, Any]:
         """What is kept between starts besides the settings of forms, as JSON values."""
         return {}

@@ -7,23 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
-from qtpy.QtCore import QSettings, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_coordgate.config import Settings
+from napari_coordgate.widgets import kept
 from napari_coordgate.widgets.forms import SettingsForm
 from napari_coordgate.widgets.panel import Links, Panel
 
 DELAY_MS = 300
 """Time without a further change after which a form is written."""
 RESTORE = "Restore defaults"
-
-
-def store() -> QSettings:
-    """File of this user in which forms are kept."""
-    return QSettings(
-        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-coordgate", "window"
-    )
 
 
 class Memory:
@@ -54,22 +48,26 @@ class Memory:
 
     def _show(self) -> None:
         """Show the forms as they were left, and what else the panel keeps."""
-        kept = self._read()
+        read = self._read()
+        forms, others = read.get("forms"), read.get("others")
         for form, defaults, changes in zip(
-            self._forms, self._defaults, kept.get("forms", []), strict=False
+            self._forms, self._defaults, forms if isinstance(forms, list) else [], strict=False
         ):
             try:
                 form.set_settings(type(defaults).model_validate(defaults.model_dump() | changes))
             except (ValidationError, TypeError):  # written by another version
                 continue
-        self._panel.recall(kept.get("others", {}))
+        try:
+            self._panel.recall(others if isinstance(others, dict) else {})
+        except (AttributeError, KeyError, TypeError, ValueError):  # likewise
+            self._panel.recall({})
 
     def _read(self) -> dict[str, Any]:
         try:
-            kept = json.loads(str(store().value(self._key, "{}")))
-        except ValueError:
+            read = json.loads(str(kept.store().value(self._key, "{}")))
+        except (ValueError, RecursionError):
             return {}
-        return kept if isinstance(kept, dict) else {}
+        return read if isinstance(read, dict) else {}
 
     def _write(self) -> None:
         """Write what differs from the defaults, so that new defaults are taken."""
@@ -78,8 +76,8 @@ class Memory:
             return
         pairs = zip(forms, self._defaults, strict=True)
         values = [_changes(settings, defaults) for settings, defaults in pairs]
-        kept = {"forms": values, "others": self._panel.others_to_keep()}
-        store().setValue(self._key, json.dumps(kept))
+        written = {"forms": values, "others": self._panel.others_to_keep()}
+        kept.store().setValue(self._key, json.dumps(written))
 
 
 def _changes(settings: Settings, defaults: Settings) -> dict[str, Any]:

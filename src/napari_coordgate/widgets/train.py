@@ -58,6 +58,7 @@ from napari_coordgate.widgets.forms import (
 )
 from napari_coordgate.widgets.hosting import deblur_with
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.kept import keep_folder, kept_folder, last_folder
 from napari_coordgate.widgets.layers import image_of
 from napari_coordgate.widgets.methods import MODEL
 from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
@@ -248,6 +249,7 @@ class TrainWidget(JobWidget):
         self.preset.currentTextChanged.connect(self._show_preset)
         self.start_from.changed.connect(self._show_initial_model)
         self.output.changed.connect(self.check)
+        self.inputs.folder.changed.connect(self.note_kept)
         self.resume.toggled.connect(self._toggle_resume)
         self.load_config.clicked.connect(self._ask_what_to_load)
         self.save_config.clicked.connect(self._ask_where_to_save)
@@ -258,6 +260,16 @@ class TrainWidget(JobWidget):
         """Offer what exists now."""
         super().reset_choices()
         self.inputs.refresh()
+
+    def others_to_keep(self) -> dict[str, Any]:
+        """Folder of images."""
+        return {"folder": str(path_of(self.inputs.folder) or "")}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Show the folder of images that was chosen last."""
+        if folder := kept_folder(kept.get("folder")):
+            self.inputs.folder.value = folder
+        super().recall(kept)
 
     def request(self) -> TrainingRequest:
         """Snapshot of the form."""
@@ -382,9 +394,12 @@ class TrainWidget(JobWidget):
         self.check()
 
     def _ask_what_to_load(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Load settings", "", YAML_FILES)
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Load settings", last_folder(YAML_FILES), YAML_FILES
+        )
         if not name:
             return
+        keep_folder(YAML_FILES, name)
         try:
             config = load_settings(TrainingConfig, name)
         except CoordGateError as error:
@@ -571,8 +586,9 @@ class TrainingInputs(QWidget):
 
     def _ask_what_to_load(self) -> None:
         """Open images of a file, which can then be ticked."""
-        name, _ = QFileDialog.getOpenFileName(self, "Load", "", IMAGE_FILES)
+        name, _ = QFileDialog.getOpenFileName(self, "Load", last_folder(IMAGE_FILES), IMAGE_FILES)
         if name:
+            keep_folder(IMAGE_FILES, name)
             load_images(self.viewer, self._session)(Path(name))
 
     def _trained_on(self) -> list[Option]:

@@ -1,5 +1,6 @@
 """The Batch deblur widget."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from napari_coordgate.widgets.forms import (
     problems_of,
 )
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.kept import kept_folder
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
 from napari_coordgate.widgets.panel import COLORS, JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
@@ -97,6 +99,8 @@ class BatchWidget(JobWidget):
     def _connect(self) -> None:
         self.folder.changed.connect(self._suggest_output)
         self.output.changed.connect(self.check)
+        for edit in (self.folder, self.output):
+            edit.changed.connect(self.note_kept)
         self.overwrite.toggled.connect(self.check)
         for part in (self.method, self.names, self.axes, self.selection, self.origin, self.form):
             part.changed.connect(self.check)
@@ -130,6 +134,18 @@ class BatchWidget(JobWidget):
         """File of the chosen model or PSF field."""
         method = self.method.value
         return None if method is None else self.session.files.get(method)
+
+    def others_to_keep(self) -> dict[str, Any]:
+        """Folders of images and results."""
+        folders = {"folder": self.folder, "output": self.output}
+        return {name: str(path_of(edit) or "") for name, edit in folders.items()}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Show the folders that were chosen last."""
+        if folder := kept_folder(kept.get("folder")):
+            self.folder.value = folder
+            self.output.value = Path(str(kept.get("output") or default_output(folder)))
+        super().recall(kept)
 
     def request(self) -> BatchRequest:
         """Snapshot of the form."""
