@@ -1,6 +1,7 @@
 """The report survives any end of a run, and reports of older versions are read."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,14 @@ def test_a_linked_report_is_refused(tmp_path: Path) -> None:
     path.symlink_to(other)
     for use in (read_report, Report):
         with pytest.raises(OutputError, match="is a link"):
+            use(path)
+
+
+def test_a_report_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    os.mkfifo(path)
+    for use in (read_report, Report):
+        with pytest.raises(OutputError, match="pipe"):
             use(path)
 
 

@@ -235,7 +235,9 @@ def commands_into(folder: Path, world: World) -> dict[str, tuple[object, ...]]:
 WRITING = ("psf", "blur", "train", "deblur", "deblur to png", "gates")
 
 
-@pytest.mark.parametrize("command", [*WRITING, "wiener", "batch", "compare"])
+@pytest.mark.parametrize(
+    "command", [*WRITING, "wiener", "richardson-lucy", "export", "batch", "compare"]
+)
 def test_a_disk_that_is_read_only_is_noticed_before_the_work(
     run: Run, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -250,6 +252,11 @@ def test_a_disk_that_is_read_only_is_noticed_before_the_work(
     methods.write_text(f"images: {world.sharp}\npsf: {world.field}\n{wiener}\n")
     others = {
         "wiener": ("wiener", world.blurred, "--psf", world.field, "-o", out / "r.tif"),
+        "richardson-lucy": (
+            *("richardson-lucy", world.blurred, "--psf", world.field),
+            *("-o", out / "r.tif"),
+        ),
+        "export": ("export", world.model, out / "m.onnx"),
         "batch": ("deblur", world.blurred.parent, out, "-m", world.model),
         "compare": ("compare", methods, "-o", out),
     }

@@ -16,7 +16,7 @@ import tifffile
 import zarr
 from zarr.codecs import BloscCodec
 
-from napari_coordgate.config import load_lens
+from napari_coordgate.config import load_lens, load_mapping
 from napari_coordgate.errors import CoordGateError, ImageError
 from napari_coordgate.io import read_image
 from napari_coordgate.io.expansion import check_expansion
@@ -132,7 +132,7 @@ def test_a_claim_is_refused_in_one_line_and_allocates_nothing(tmp_path: Path, na
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("read", [load_lens, Model.load, PSFField.load])
+@pytest.mark.parametrize("read", [load_lens, load_mapping, Model.load, PSFField.load])
 def test_a_pipe_is_no_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(CoordGateError, match=r"pipe"):

@@ -9,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_coordgate.errors import ImageError
-from napari_coordgate.io import Image, as_pixel_array, is_pixel_array, plane_indices
+from napari_coordgate.io import (
+    Image,
+    as_pixel_array,
+    is_pixel_array,
+    plane_indices,
+    read_image,
+    write_image,
+)
 from tests.io.examples import LENGTHS, numbers
 
 
@@ -82,3 +89,13 @@ def test_masked_pixels_are_refused() -> None:
     pixels = np.ma.masked_array(np.ones((4, 4)), mask=np.eye(4, dtype=bool))
     with pytest.raises(ImageError, match="has masked pixels"):
         Image(pixels, "YX")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+def test_a_channel_name_that_is_no_text_is_written_with_question_marks(
+    tmp_path: Path, suffix: str
+) -> None:
+    names = ("DAPI", "x\ud800")  # half of a character, as JSON can state it
+    path = tmp_path / f"image{suffix}"
+    write_image(path, Image(np.zeros((2, 8, 8), np.float32), "CYX", channel_names=names))
+    assert read_image(path).channel_names == ("DAPI", "x?")

@@ -108,7 +108,9 @@ class Image:
     scene: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the pixels, axes and channel names."""
+        """Check the pixels, axes and channel names, which can always be written as UTF-8 then."""
+        names = tuple(name.encode(errors="replace").decode() for name in self.channel_names)
+        object.__setattr__(self, "channel_names", names)
         if self.data.dtype.kind not in "buif":
             raise ImageError(f"{self.name} has {self.data.dtype} pixels; use real numbers.")
         check_axes(self.axes, self.data.shape, self.name)
