@@ -91,3 +91,19 @@ def test_long_messages_grow_without_moving_the_buttons(qtbot: QtBot) -> None:
         assert bar.run.mapTo(holder, bar.run.rect().center()) == place
     assert bar.message.text().startswith("<b>")
     assert bar.message.textFormat() == Qt.TextFormat.PlainText
+
+
+def test_the_height_of_a_message_settles_where_a_scroll_bar_would_change_it(qtbot: QtBot) -> None:
+    label = word_wrapped_label()
+    area = GrowingArea(label)
+    qtbot.addWidget(area)
+    area.show()
+    for width in range(150, 190, 3):
+        area.resize(width, area.height())
+        for count in range(18, 40):
+            label.setText("one two three " * count)
+            QApplication.processEvents()
+            content = area.viewport().width()
+            has_bar = label.heightForWidth(content) > area.viewport().height()
+            assert area.verticalScrollBar().isVisible() == (content < width)
+            assert not has_bar or content < width

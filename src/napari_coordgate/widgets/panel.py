@@ -476,13 +476,21 @@ class GrowingArea(QScrollArea):
         return super().eventFilter(part, event)
 
     def _fit_height(self) -> None:
+        """Fit the height to the own width, on which a scroll bar has no influence.
+
+        The bar would change the width of the parts, by that their height, and so whether there
+        is a bar, without end.
+        """
         layout = self._content.layout()
         assert layout is not None
         height = layout.sizeHint().height()
         if layout.hasHeightForWidth():
-            height = layout.totalHeightForWidth(self._content.width())
+            height = layout.totalHeightForWidth(self.contentsRect().width())
         border = self.height() - self.contentsRect().height()  # of the theme
         limit = MESSAGE_LINES * self.fontMetrics().lineSpacing()
+        policies = Qt.ScrollBarPolicy
+        bar = policies.ScrollBarAlwaysOn if height > limit else policies.ScrollBarAlwaysOff
+        self.setVerticalScrollBarPolicy(bar)
         self.setFixedHeight(min(height, limit) + border)
 
 
