@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import typer.main
 import yaml
+from matplotlib import pyplot
 from typer.core import TyperGroup
 
 import napari_coordgate
@@ -67,6 +68,7 @@ def test_examples_with_sample_data_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    pyplot.switch_backend("agg")  # no window, also where a test in napari chose another backend
     shutil.copytree(sample_data_folder(), "sample_data")
     names: dict[str, object] = {}  # a later block goes on with what the earlier ones made
     for code in blocks(ROOT / "docs" / name, "python"):

@@ -151,6 +151,8 @@ def test_the_size_of_data_is_found_without_decoding_them_whole(
     check_expansion(codec, half + bytes(EXCESS), 0)  # filled up to a block of a disk
     with pytest.raises(ValueError, match="expand to more than the 0"):
         check_expansion(codec, 3 * half, 0)
+    with pytest.raises(ValueError, match="streams"):  # each of them is decoded in vain
+        check_expansion(codec, 10_000 * compress(b""), 0)
 
 
 @pytest.mark.parametrize("is_stated", [True, False])

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 MAX_EXCESS = 2**28
 """Bytes beyond its claim to which a tile, strip or chunk may expand."""
+MAX_STREAMS = 100
+"""Streams one after another in compressed data; each copies the rest of the data."""
 _STEP = 2**20
 _LZMA_MEMORY = 2**28
 _ZSTD_MAGIC, _ZSTD_SKIPPED = 0xFD2FB528, range(0x184D2A50, 0x184D2A60)
@@ -42,37 +44,44 @@ def jpeg_frame(data: bytes) -> tuple[int, int, int]:
 
 
 def _zlib_size(data: bytes, limit: int) -> int:
-    found, is_first = 0, True
-    while data and found <= limit:  # once for each stream
+    found = streams = 0
+    while data and found <= limit:
         decoder = zlib.decompressobj(wbits=47)  # with the header of zlib or gzip
         try:
             while data and found <= limit and not decoder.eof:
                 found += len(decoder.decompress(data, _STEP))
                 data = decoder.unconsumed_tail
         except zlib.error:
-            if is_first:
+            if not streams:
                 raise
             break  # bytes that fill up the data
-        data, is_first = decoder.unused_data, False
+        data, streams = _rest(decoder.unused_data, streams)
     return found
+
+
+def _rest(unused: bytes, streams: int) -> tuple[bytes, int]:
+    """Data after a stream, without zeros that fill up the data, and the number of streams."""
+    if streams + 1 >= MAX_STREAMS:
+        raise ValueError(f"more than {MAX_STREAMS} streams of compressed data in one piece")
+    return unused.lstrip(b"\0"), streams + 1
 
 
 def _streamed_size(
     start: Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor],
 ) -> Callable[[bytes, int], int]:
     def size(data: bytes, limit: int) -> int:
-        found, is_first = 0, True
-        while data and found <= limit:  # once for each stream
+        found = streams = 0
+        while data and found <= limit:
             decoder = start()
             try:
                 found += len(decoder.decompress(data, _STEP))
                 while not (decoder.eof or decoder.needs_input) and found <= limit:
                     found += len(decoder.decompress(b"", _STEP))
             except (lzma.LZMAError, OSError):
-                if is_first:
+                if not streams:
                     raise
                 break  # bytes that fill up the data
-            data, is_first = decoder.unused_data, False
+            data, streams = _rest(decoder.unused_data, streams)
         return found
 
     return size

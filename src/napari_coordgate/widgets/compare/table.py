@@ -22,6 +22,7 @@ from napari_coordgate.errors import OutputError
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
+from napari_coordgate.widgets.forms import in_words
 from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 
@@ -210,7 +211,7 @@ class ResultsTable(QWidget):
         self.table.setFixedHeight(height + 2 * self.table.frameWidth())
 
     def _show_notes(self, sentences: Sequence[str]) -> None:
-        self.note.setText("\n".join(sentences))
+        self.note.setText(in_words("\n".join(sentences)))
         self.note.setVisible(bool(sentences))
 
     def _pick(self, line: int, _: int) -> None:
