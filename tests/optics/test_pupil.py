@@ -446,3 +446,19 @@ def test_a_gaussian_window_is_the_smallest_that_contains_the_light(
 def test_a_gaussian_window_larger_than_the_frame_is_an_error() -> None:
     with pytest.raises(PSFError, match="frame of 32x64 pixels; lower sigma_center_px"):
         psf_size(GaussianLens(sigma_edge_px=20), (32, 64), 0.99)
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"defocus_um": 1e300},
+        {"pixel_size_um": 1e-300},
+        {"tilt_um": (1e308, 0.0)},
+        {"na": 1e-300},
+        {"astigmatism_waves": 1e308},
+    ],
+)
+def test_a_blur_without_bounds_is_refused(extreme: dict[str, Any]) -> None:
+    lens = Lens(na=0.5, wavelength_nm=520, pixel_size_um=0.3).replace(**extreme)
+    with pytest.raises(PSFError, match=r"^The blur"):
+        psf_size(lens, (64, 64), 0.99)

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 _CHUNK_BYTES = 256 * 2**20  # Pupils in memory at a time.
+_MAX_HALF_SIDE = 1e9  # pixels; beyond it are settings that are no lens.
 _RAYS_ACROSS = 48  # Order of the disk rule for slopes, which vary less than phases.
 
 
@@ -86,7 +87,8 @@ def psf_size(
         size = _odd_side(np.sqrt(2.0) * sigma * erfinv(np.sqrt(enclosed_energy)))
         remedy = "lower sigma_center_px or sigma_edge_px"
     else:
-        size = _pupil_size(_Wavefronts.of(lens, distinct, frame_shape), limit, enclosed_energy)
+        with np.errstate(over="ignore", invalid="ignore"):  # such a size is beyond the bounds
+            size = _pupil_size(_Wavefronts.of(lens, distinct, frame_shape), limit, enclosed_energy)
         remedy = "lower the defocus, field curvature, tilt or aberrations, enlarge pixel_size_um"
     if size > limit:
         raise PSFError(
@@ -99,6 +101,8 @@ def psf_size(
 
 def _odd_side(half_side: float) -> int:
     """Smallest odd number of pixels that covers this half side."""
+    if not half_side < _MAX_HALF_SIDE:
+        raise PSFError("The blur of this lens is beyond all bounds; check its values.")
     return 2 * int(np.ceil(half_side - 0.5)) + 1
 
 
