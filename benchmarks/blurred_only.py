@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.scenes import central
 from napari_coordgate import (
     AdaptConfig,
     Camera,
@@ -83,12 +84,6 @@ def nuclei(folder: Path, number: int) -> list[Float32]:
     return [found[i] for i in order]
 
 
-def central(image: Float32) -> Float32:
-    """Return the part of a scene that the frame shows."""
-    y, x = ((n - SIDE) // 2 for n in image.shape)
-    return image[y : y + SIDE, x : x + SIDE]
-
-
 def record(images: list[Float32], field: PSFField, camera: Camera, seed: int) -> list[Float32]:
     """Return blurred images of scenes."""
     return [simulate(image, field, camera, seed + n) for n, image in enumerate(images)]
@@ -114,8 +109,8 @@ def measure(folder: Path, index: int, photons: float, way: str, steps: int) -> R
         model = adapt(psf_field=field, camera=camera, config=adaptation, **given)
     seconds = time.perf_counter() - start
     pairs = list(zip(unseen, record(unseen, field, camera, 1000), strict=True))
-    values = [psnr(central(s), deblurred(b, model, field, camera), SCALE) for s, b in pairs]
-    before = [psnr(central(s), b, SCALE) for s, b in pairs]
+    values = [psnr(central(s, SIDE), deblurred(b, model, field, camera), SCALE) for s, b in pairs]
+    before = [psnr(central(s, SIDE), b, SCALE) for s, b in pairs]
     return {
         "lens": index,
         "photons": photons,

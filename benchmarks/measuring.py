@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.figures import Figure
 
 PACKAGES = ("napari-coordgate", "torch", "numpy", "scipy")
@@ -60,3 +63,12 @@ def describe_machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
     }
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64], rng: np.random.Generator, draws: int = 2000
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean of some values (N,)."""
+    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)

@@ -24,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy, wiener
 
+from benchmarks.measuring import bootstrap_interval
 from benchmarks.resumable import Run, measure_tables
+from benchmarks.scenes import central
 from benchmarks.universal import (
     LENSES,
     MARGIN,
@@ -121,8 +123,7 @@ PEERS: dict[str, tuple[Peer, tuple[float, ...]]] = {
     ),
 }
 if find_spec("pyxu"):
-    weights = (3e-3, 1e-2, 3e-2, 1e-1)
-    PEERS["Total variation, mean PSF (Pyxu)"] = (total_variation_mean, weights)
+    PEERS["Total variation, mean PSF (Pyxu)"] = (total_variation_mean, (3e-3, 1e-2, 3e-2, 1e-1))
 OURS = {
     "Richardson-Lucy, PSF of each pixel": "richardson-lucy",
     "Universal model": "universal",
@@ -150,15 +151,10 @@ def tuned(name: str, photons: float) -> float:
     for index in range(TUNING_LENSES):
         lens = unseen_lens(FIRST_TUNING_LENS + index)
         sharp = nuclei(sample_data_folder() / "train", index)
-        image, truth = record(sharp, lens, photons, index), central(sharp)
+        image, truth = record(sharp, lens, photons, index), central(sharp, SIDE)
         field = field_of(lens)
         totals += [gain_of(peer, value, image, field, truth) for value in settings]
     return settings[int(np.argmax(totals))]
-
-
-def central(sharp: Float) -> Float:
-    """Return the part of a scene in the frame."""
-    return sharp[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def runs(folder: Path, _: Path | None) -> Iterator[tuple[Run, Callable[[], Run]]]:
@@ -177,7 +173,7 @@ def _measure(folder: Path, number: int, index: int, photons: float) -> dict[str,
     image, field = record(sharp, lens, photons, seed), field_of(lens)
     settings = {name: tuned(name, photons) for name in PEERS}
     for name, (peer, _) in PEERS.items():
-        row[name] = gain_of(peer, settings[name], image, field, central(sharp))
+        row[name] = gain_of(peer, settings[name], image, field, central(sharp, SIDE))
     return row | {"settings": settings}
 
 
@@ -201,9 +197,7 @@ def _cell(rows: list[Run], key: str) -> str:
     gain = values - np.array([row["blurred"] for row in rows])
     if key == "blurred":
         return f"{values.mean():.2f}"
-    rng = np.random.default_rng(0)
-    means = gain[rng.integers(0, len(gain), (2000, len(gain)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = bootstrap_interval(gain, np.random.default_rng(0))
     return f"{values.mean():.2f} ({gain.mean():+.2f}, {low:+.2f} to {high:+.2f})"
 
 

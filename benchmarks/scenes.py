@@ -1,6 +1,7 @@
 """Scenes for benchmarks: images of a folder, and procedural ones that nothing was tuned on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def record(
     )
 
 
-def central(scene: Float32, side: int) -> Float32:
+def central(scene: NDArray[Any], side: int) -> NDArray[Any]:
     """Return the part of a scene that the frame shows."""
     y, x = ((length - side) // 2 for length in scene.shape)
     return scene[y : y + side, x : x + side]

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from benchmarks.measuring import bootstrap_interval
 from napari_coordgate.comparison import build_method
 from napari_coordgate.comparison.context import pairs_config
 from napari_coordgate.comparison.evaluation import MetricAccumulator, TestSet
@@ -258,8 +259,7 @@ def gains(rows: Sequence[Mapping[str, Any]], draws: int = 2000) -> list[dict[str
     for (photons, name), psnr in images.items():
         bases = [images[photons, base] for base in RICHARDSON_LUCY]
         gain = psnr - max(bases, key=lambda values: float(values.mean()))
-        means = gain[rng.integers(len(gain), size=(draws, len(gain)))].mean(axis=1)
-        interval = np.percentile(means, [2.5, 97.5]).tolist()
+        interval = list(bootstrap_interval(gain, rng, draws))
         some = [row for row in rows if (row["photons"], row["method"]) == (photons, name)]
         row = {"photons": photons, "method": name, "psnr": float(psnr.mean())}
         row |= {"seeds": [r["psnr"] for r in some], "parameters": some[0].get("parameters", 0)}

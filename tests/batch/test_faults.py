@@ -25,14 +25,13 @@ from napari_coordgate.io.locks import LOCK_NAME
 from soak import commands
 from soak.batch import soak
 from soak.commands import PROGRAM, Call, wait_until
+from tests.timing import BUSY
 
 if TYPE_CHECKING:
     from tests.batch.conftest import World
 
 FLOAT32 = BatchConfig(precision="float32")
 SMALL_TILES = BatchRuntime(device="cpu", tile=32)
-BUSY = 3
-"""How much slower than promised a computer may be that does other work as well."""
 
 
 def run(world: World, **options: Any) -> BatchSummary:

@@ -25,6 +25,7 @@ from napari_coordgate.widgets.choices import free_name, path_of
 from napari_coordgate.widgets.layers import DEBLURRED, SAMPLE, metadata
 from napari_coordgate.widgets.session import session_of
 from napari_coordgate.widgets.train import BLURRED_ONLY, MEASURED, TRAINING, TrainWidget
+from tests.timing import BUSY
 from tests.widgets.acting import WAIT_MS, choose, click, unfold, wait_for_end
 from tests.widgets.conftest import TINY
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from pytestqt.qtbot import QtBot
 
-BUSY = 3
-"""How much slower than promised a computer may be that does other work as well."""
 ENDLESS = TINY.model_copy(update={"steps": 100_000, "validate_every": 40})
 
 

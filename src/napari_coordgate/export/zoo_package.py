@@ -163,9 +163,7 @@ def _input(model: Model, path: Path) -> Any:
     return spec.InputTensorDescr(
         id=INPUT,
         description="Image of the whole frame, in any linear unit of intensity.",
-        axes=_axes(model, spec.SpaceInputAxis),
-        data=spec.IntervalOrRatioDataDescr(type="float32"),
-        test_tensor=spec.FileDescr(source=path),
+        **_tensor(model, spec.SpaceInputAxis, path),
         preprocessing=[spec.ScaleRangeDescr(kwargs=scale)],
     )
 
@@ -177,19 +175,17 @@ def _output(model: Model, path: Path) -> Any:
     return spec.OutputTensorDescr(
         id=OUTPUT,
         description="Deblurred image, on the scale of the input after preprocessing.",
-        axes=_axes(model, spec.SpaceOutputAxis),
-        data=spec.IntervalOrRatioDataDescr(type="float32"),
-        test_tensor=spec.FileDescr(source=path),
+        **_tensor(model, spec.SpaceOutputAxis, path),
     )
 
 
-def _axes(model: Model, space: Any) -> list[Any]:
-    """Axes of a tensor: batch, channel, and those of the frame."""
+def _tensor(model: Model, space: Any, path: Path) -> dict[str, Any]:
+    """What input and output have alike: axes (batch, channel, frame), values, and a test file."""
     from bioimageio.spec.model import v0_5 as spec
 
     size = model.pixel_size_um
     scale = {} if size is None else {"scale": size, "unit": "micrometer"}
-    return [
+    axes = [
         spec.BatchAxis(),
         spec.ChannelAxis(channel_names=["intensity"]),
         *(
@@ -197,3 +193,5 @@ def _axes(model: Model, space: Any) -> list[Any]:
             for name, length in zip("yx", model.frame_shape, strict=True)
         ),
     ]
+    data = spec.IntervalOrRatioDataDescr(type="float32")
+    return {"axes": axes, "data": data, "test_tensor": spec.FileDescr(source=path)}

@@ -64,8 +64,13 @@ class Plot(_Drawn):
         corner: tuple[int, int] = (-5, 5),
     ) -> None:
         super().__init__(HEIGHT)
-        self.viewer, self._log, self._log_x = viewer, log, log_x
-        self._labels, self._columns, self._corner = (x_label, y_label), columns, corner
+        self.viewer, self._labels = viewer, (x_label, y_label)
+        self._options: dict[str, Any] = {
+            "log": log,
+            "log_x": log_x,
+            "columns": columns,
+            "corner": corner,
+        }
         self._made: Axes | None = None
 
     @property
@@ -74,13 +79,7 @@ class Plot(_Drawn):
         if self._made is None:
             from napari_coordgate.widgets.axes import Axes
 
-            self._made = Axes(
-                self.viewer,
-                log=self._log,
-                log_x=self._log_x,
-                columns=self._columns,
-                corner=self._corner,
-            )
+            self._made = Axes(self.viewer, **self._options)
             self._made.set_labels(*self._labels)
             self._fill(self._made)
         return self._made
