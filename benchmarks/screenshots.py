@@ -23,6 +23,7 @@ from napari_coordgate.config import PRESETS, Camera, Lens, load_lens
 from napari_coordgate.events import FileChanged
 from napari_coordgate.io import Image, write_image
 from napari_coordgate.io.files import sample_data_folder
+from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.batch import BatchWidget
 from napari_coordgate.widgets.compare import CompareWidget
 from napari_coordgate.widgets.contributions import (
@@ -39,7 +40,7 @@ from napari_coordgate.widgets.measure_request import BEADS, FOCUS, IMAGES
 from napari_coordgate.widgets.panel import JobBar
 from napari_coordgate.widgets.train import TrainWidget
 
-WINDOW = (1280, 760)
+WINDOW = (1280, 800)
 STEPS = 400
 FOCUS_LENS = Lens(
     na=0.5, wavelength_nm=520, pixel_size_um=0.325, field_curvature_um=8, tilt_um=(1.5, -1)
@@ -51,6 +52,7 @@ KEPT = (
     "train-running",
     "gates-filled",
     "deblur-done",
+    "deblur-trust",
     "deblur-deconvolved",
     "batch-running",
     "compare-done",
@@ -237,11 +239,8 @@ def train(album: Album) -> None:
     widget: TrainWidget = album.open(TrainWidget, "Train")
     album.take("train-empty")
     album.close()
-    from napari_coordgate.optics import PSFField
-
     widget = album.open(TrainWidget, "Train", nuclei_to_train_on)
-    field = PSFField.from_lens(load_lens(sample_data_folder() / "lens.yaml"), (256, 256))
-    widget.session.psf_fields["20x 0.5"] = field
+    widget.session.psf_fields["20x 0.5"] = demo_psf_field()
     widget.inputs.layers.tick(*widget.viewer.layers)
     widget.camera.set_settings(Camera(photons=5000, read_noise=3))
     settings = PRESETS["quick"].model_copy(update={"steps": STEPS, "validate_every": 40})
@@ -262,6 +261,11 @@ def train(album: Album) -> None:
         end_of(widget.bar)
         album.take("train-failed")
         album.close()
+
+
+def demo_psf_field() -> PSFField:
+    """Return the PSF field of the demo lens."""
+    return PSFField.from_lens(load_lens(sample_data_folder() / "lens.yaml"), (256, 256))
 
 
 def gates(album: Album) -> None:
@@ -295,6 +299,13 @@ def deblur(album: Album) -> None:
     end_of(widget.bar)
     side_by_side(album.viewer)
     album.take("deblur-done")
+    album.close()
+    widget = album.open(DeblurWidget, "Deblur", nuclei_blurred)
+    widget.session.psf_fields["20x 0.5"] = demo_psf_field()
+    widget.trust.setChecked(True)
+    widget.bar.run.click()
+    end_of(widget.bar)
+    album.take("deblur-trust")
     album.close()
 
 

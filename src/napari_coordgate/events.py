@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
+from napari_coordgate.arrays import PixelArray
 from napari_coordgate.errors import CanceledError, SettingsError
 
 R = TypeVar("R")
@@ -69,12 +70,21 @@ class Preview:
         Training step.
     sharp, blurred, deblurred : ndarray of float32, shape (H, W)
         The validation image, normalized as for the network.
+    source : array or Path, optional
+        Array or file of the sharp image.
+    index : tuple of int and slice
+        Index of the sharp pixels in that array, of shape (..., H, W).
+    intensities : (float, float)
+        Intensities of the source that are 0 and 1 in the normalized images.
     """
 
     step: int
     sharp: NDArray[np.float32]
     blurred: NDArray[np.float32]
     deblurred: NDArray[np.float32]
+    source: PixelArray | Path | None = None
+    index: tuple[int | slice, ...] = ()
+    intensities: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)

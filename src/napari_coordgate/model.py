@@ -141,6 +141,12 @@ class Model:
         before, after = (self.metrics.get(name) for name in ("blurred_psnr", "psnr"))
         return None if before is None or after is None else after - before
 
+    @property
+    def is_better(self) -> bool:
+        """Whether results are better than blurred images, as far as that was measured."""
+        gain = self.validation_gain_db
+        return gain is None or gain >= MIN_GAIN_DB
+
     def describe_validation(self) -> str:
         """Quality on the validation images, in words that begin with the gain over blurred."""
         gain, psnr = self.validation_gain_db, self.metrics.get("psnr", math.nan)
@@ -148,7 +154,7 @@ class Model:
         if gain is None:
             return figures
         figures = f"{figures}, blurred {self.metrics['blurred_psnr']:.2f} dB"
-        if not gain >= MIN_GAIN_DB:
+        if not self.is_better:
             return f"not better than the blurred images ({figures}); train longer"
         return f"{gain:.1f} dB better than the blurred images ({figures})"
 

@@ -15,6 +15,7 @@ from napari_coordgate.errors import CanceledError
 from napari_coordgate.events import Event, Preview, Progress
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model
+from napari_coordgate.normalization import Normalizer
 from napari_coordgate.optics import PSFField
 from napari_coordgate.training import Checkpoint, train_events
 from napari_coordgate.training.validation import PreviewTimer
@@ -237,6 +238,10 @@ def test_previews_between_validations_change_nothing() -> None:
 def test_a_preview_shows_the_first_image_of_a_validation() -> None:
     seen = [e for e in events_of(COSINE, preview_seconds=0.0) if isinstance(e, Preview)]
     assert all(np.array_equal(e.blurred, seen[0].blurred) for e in seen)
+    for event in seen:  # the sharp pixels are a part of an image that was given
+        assert event.source is SHARP
+        pixels = Normalizer(*event.intensities).normalize(SHARP[event.index])
+        np.testing.assert_array_equal(pixels, event.sharp)
 
 
 @pytest.mark.parametrize(("seconds", "cost"), [(5.0, 0.1), (5.0, 3.0), (0.5, 1.0)])

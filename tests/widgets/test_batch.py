@@ -29,7 +29,7 @@ from napari_coordgate.widgets.choices import path_of
 from napari_coordgate.widgets.jobs import JobEnd
 from napari_coordgate.widgets.layers import provenance
 from napari_coordgate.widgets.session import session_of
-from tests.widgets.acting import WAIT_MS, click, wait_for_end
+from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -236,9 +236,11 @@ def test_ten_thousand_files_are_inserted_in_few_batches(
     qtbot.waitUntil(lambda: widget.table.rows.rowCount() == 10_000, timeout=WAIT_MS)
     assert len(insertions) < 50
     assert widget.bar.bar.text().startswith("0/10000 files")
+    choose(widget.method.box, "Richardson-Lucy")
     batch.gate.release(3)
     wait_for_end(qtbot, widget.bar)
     assert "100.0 TB" in widget.bar.bar.text()
+    assert widget.bar.message.text().startswith("Before your last change: ")
 
 
 def test_files_can_be_sorted_and_filtered(

@@ -170,6 +170,9 @@ def test_a_layer_can_be_the_sharp_image_of_a_plane_of_a_stack(
     blurred_row, _ = widget.results.rows
     assert blurred_row.quality["psnr"] > 10
     np.testing.assert_array_equal(viewer.layers["cells: tiny"].data, deblur(stack[3], model))
+    assert not widget.is_stale
+    viewer.dims.set_current_step(0, 2)
+    assert widget.bar.message.text().startswith("Before your last change: Completed")
 
 
 def test_a_failed_method_shows_its_reason_and_does_not_stop_the_others(
@@ -274,12 +277,17 @@ def test_the_table_is_sorted_by_a_click_and_its_rows_show_their_layers(
     widget.methods.tick("tiny", "Wiener, mean PSF")
     click(widget.bar.run)
     wait_for_end(qtbot, widget.bar)
-    for _ in range(2):
+    table = widget.results.table
+    for order in Qt.SortOrder:
         click_heading(widget, PSNR)
         values = [float(text) for text in column(widget, PSNR)]
         assert values in (sorted(values), sorted(values, reverse=True))
-        click_heading(widget, TIME)
+        table.sortByColumn(TIME, order)
         assert column(widget, TIME)[-1] == "\N{EN DASH}"  # unknown is last in either order
+    # A narrow table has the columns that matter most, a wide one all.
+    assert [table.isColumnHidden(number) for number in (PSNR, PSNR + 1)] == [False, True]
+    table.resize(900, table.height())
+    assert not any(table.isColumnHidden(number) for number in range(PSNR, TRUST))
     line = column(widget, 0).index("Wiener, mean PSF")
     click(widget.side_by_side)
     assert not viewer.canvas.grid.enabled

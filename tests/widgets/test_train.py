@@ -84,8 +84,7 @@ def test_a_training_draws_curves_and_previews_and_offers_the_model(
     curves = {item.name(): item.getData() for item in widget.curves.loss.axes.listDataItems()}
     assert set(curves) == {"training", "validation"}
     assert curves["validation"][0].tolist() == [50, 100, 150]
-    # The preview is in the widget: the view and the layers stay as they are.
-    assert [layer.name for layer in viewer.layers] == ["cells"]
+    assert [layer.name for layer in viewer.layers] == ["cells"]  # no preview is left
     shown = [picture.image for picture in widget.pictures.pictures]
     assert [image.shape for image in shown] == [(48, 48)] * 3
     assert widget.pictures.isVisible()
@@ -94,6 +93,9 @@ def test_a_training_draws_curves_and_previews_and_offers_the_model(
     # That name is taken now, and the next run gets another.
     assert output_of(widget).name == "model-2.safetensors"
     assert widget.bar.run.isEnabled()
+    assert not widget.is_stale
+    choose(widget.preset, "quick")
+    assert widget.bar.message.text().startswith("Before your last change: Completed")
     widget.output.value = output
     assert not widget.bar.run.isEnabled()
     assert "already exists" in widget.bar.run.toolTip()
@@ -230,8 +232,11 @@ def test_a_layer_can_be_used_for_validation(
     held_out = viewer.add_image(sharp[:1, ::-1], name="held out")
     widget.inputs.validation.set_value(held_out)
     widget.form.set_settings(TINY.model_copy(update={"steps": 10}))
+    added = list[str]()
+    viewer.layers.events.inserted.connect(lambda event: added.append(event.value.name))
     start(qtbot, widget)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert added == ["held out, training preview"]
     shown = widget.pictures.pictures[-1].image
     assert np.corrcoef(shown.ravel(), sharp[0, ::-1].ravel())[0, 1] > 0.999
 
@@ -317,9 +322,11 @@ def test_a_training_that_does_not_fit_starts_only_after_confirmation(
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert widget.anyway.isVisible()
+    assert widget.bar.message.text() == str(too_large)
     assert not any(widget.session.running(TRAINING))
     widget.form.editors["steps"].set_value(3)  # what would be trained has changed
     assert not widget.anyway.isVisible()
+    assert widget.bar.message.text().startswith("Before your last change")
     click(widget.bar.run)
     qtbot.waitUntil(widget.anyway.isVisible, timeout=WAIT_MS)
     click(widget.anyway)

@@ -179,7 +179,17 @@ def summarize_methods(name: str, rows: Sequence[Row]) -> str:
     text = f"Compared {pluralize(len(methods) - failed, 'method')} on {name}"
     if failed:
         text += f" ({failed} failed)"
-    best = max(rows, key=lambda row: row.quality.get("psnr", -np.inf))
-    if not best.quality:
+    best = best_row(rows)
+    if best is None:
         return f"{text}; the sharp image is unknown, so compare the images by eye."
-    return f"{text}; {best.method} is best: {best.quality['psnr']:.1f} dB."
+    reached = best.quality["psnr"]
+    if best.kind == "blurred":
+        return f"{text}; none is better than the blurred image ({reached:.1f} dB)."
+    blurred = ", ".join(f"{row.quality['psnr']:.1f}" for row in rows if row.kind == "blurred")
+    return f"{text}; {best.method} is best: {reached:.1f} dB, blurred {blurred} dB."
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """Row of the highest PSNR; None where the sharp image is unknown."""
+    measured = (row for row in rows if "psnr" in row.quality)
+    return max(measured, key=lambda row: row.quality["psnr"], default=None)

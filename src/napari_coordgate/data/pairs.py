@@ -182,7 +182,9 @@ class SimulatedPairs(Pairs):
         camera, gain = self.config.camera.for_range(*self.ranges[chosen]), self.sampler.gain(rng)
         if self.variances is not None:
             camera = remaining_noise(camera, float(gain) ** 2 * self.variances[chosen])
-        return Sample(np.ascontiguousarray(scene) * gain, None, window, camera)
+        radius = self.psf_field.radius
+        corner = int(rows[radius]), int(columns[radius])
+        return Sample(np.ascontiguousarray(scene) * gain, None, window, camera, corner)
 
     def to_batch(self, samples: Sequence[Sample], device: torch.device, index: int) -> Batch:
         """Blur consecutive samples on a device; the noise of each depends on its own index."""
@@ -282,7 +284,7 @@ class MeasuredPairs(Pairs):
             self.ranges[chosen].normalize(plane.read()[inside]) * gain
             for plane in (self.sharp[chosen], self.blurred[chosen])
         )
-        return Sample(sharp, blurred, window)
+        return Sample(sharp, blurred, window, corner=window.origin)
 
     def to_batch(self, samples: Sequence[Sample], device: torch.device, index: int) -> Batch:
         """Move samples to a device."""

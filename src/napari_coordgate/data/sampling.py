@@ -38,6 +38,8 @@ class Sample(NamedTuple):
     """Window of the frame that the pair shows."""
     camera: Camera | None = None
     """Noise to add after the blur."""
+    corner: tuple[int, int] = (0, 0)
+    """First pixel of the window in its image, unless that was flipped."""
 
 
 class RngStream(IntEnum):

@@ -36,7 +36,12 @@ from napari_coordgate.training.learner import (
     try_or_oom,
 )
 from napari_coordgate.training.own_images import Clean, prepare_own_pairs
-from napari_coordgate.training.validation import PreviewTimer, predict_sample, validate
+from napari_coordgate.training.validation import (
+    PreviewTimer,
+    predict_sample,
+    validate,
+    with_source,
+)
 
 DEFAULTS, DEFAULT_RUNTIME = TrainingConfig(), RuntimeConfig()
 DEFAULT_VALIDATIONS = 20
@@ -506,7 +511,7 @@ class Trainer:
         network = self.learner.averaged.module
         preview, _ = predict_sample(network, self.val_pairs, 0, self.group.device, self.step)
         timer.restart(time.perf_counter() - start)
-        return preview
+        return with_source(preview, self.val_pairs)
 
     def _validate(
         self, cancel: threading.Event | None

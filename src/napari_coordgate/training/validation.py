@@ -4,16 +4,18 @@ import math
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_coordgate.data import Pairs
+from napari_coordgate.data import Pairs, Plane, Sample
 from napari_coordgate.errors import CanceledError, DeviceMemoryError
 from napari_coordgate.events import Event, Preview, Stopwatch
 from napari_coordgate.geometry import Window, field_radius
+from napari_coordgate.io import stack_index
 from napari_coordgate.metrics import psnr, quality
 from napari_coordgate.training.distributed import ProcessGroup
 from napari_coordgate.training.learner import try_or_oom
@@ -48,6 +50,7 @@ def validate(
         yield stopwatch.progress(len(rows))
     first = group.broadcast(first)
     assert first is not None
+    first = with_source(first, pairs)
     names = dict.fromkeys(name for row in rows for name in row)
     means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
     return means, first
@@ -69,8 +72,12 @@ def predict_sample(
         sample = pairs.sample(index)
         batch = pairs.to_batch([sample], device, index)
         predicted = network(batch.blurred, batch.coordinates)
-        images = (batch.sharp, batch.blurred, predicted)
-        return Preview(step, *(image[0, 0].cpu().numpy() for image in images)), sample.window
+        sharp, blurred, deblurred = (
+            image[0, 0].cpu().numpy() for image in (batch.sharp, batch.blurred, predicted)
+        )
+        place, intensities = _index_of(pairs.sharp[index], sample), pairs.ranges[index]
+        preview = Preview(step, sharp, blurred, deblurred, index=place, intensities=intensities)
+        return preview, sample.window
 
     predicted = try_or_oom(compute)
     if predicted is None:
@@ -80,6 +87,17 @@ def predict_sample(
             "crop the sharp images, choose a smaller network, or train on the cpu."
         )
     return predicted
+
+
+def _index_of(plane: Plane, sample: Sample) -> tuple[int | slice, ...]:
+    """Index of the pixels of a sample in the array of its plane."""
+    (y, x), (height, width) = sample.corner, sample.window.shape
+    return *stack_index(plane.index), slice(y, y + height), slice(x, x + width)
+
+
+def with_source(preview: Preview, pairs: Pairs) -> Preview:
+    """Preview of the first pair with its array or file, which is not sent between processes."""
+    return replace(preview, source=pairs.sharp[0].source)
 
 
 class PreviewTimer:

@@ -30,7 +30,7 @@ from napari_coordgate.widgets.checking import CheckLine, CheckRequest
 from napari_coordgate.widgets.choices import image_choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.hosting import estimate_lens, show_widget
-from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
     IMAGE,
@@ -142,7 +142,6 @@ class DeblurWidget(JobWidget):
         self.problem = ""
         self.verdict: TrustVerdict | None = None
         self.result: DeblurredLayer | None = None
-        self._started: tuple[object, ...] = ()
         self._shown: list[DeblurredLayer] = []
         self.image = image_choice(viewer, lambda: image_layers(viewer, color=True))
         self.axes = QLineEdit()
@@ -212,19 +211,13 @@ class DeblurWidget(JobWidget):
         self.note.setVisible(bool(note))
         self.bar.set_problem(problem)
         self.rectangle.setEnabled(self.bar.run.isEnabled())
-        if self.is_stale:
-            self.bar.mark_stale()
+        self._mark_stale()
         self._show_fit()
         self.checked.emit()
 
     def _show_fit(self) -> None:
         """Show the check, unless the verdict on the result repeats it."""
         self._fit_area.setVisible(self.verdict is None or self.is_stale)
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the form was changed after the last job was started."""
-        return bool(self._started) and self._started != self._chosen()
 
     def _check_lens(self, alignment: "FrameAlignment | None") -> None:
         """Check in the background whether the image fits the lens, once it is seen."""
@@ -335,8 +328,8 @@ class DeblurWidget(JobWidget):
         size = None if layer is None else pixel_size_um(layer)
         return layer, size, self.method.value, self.origin.value, self.axes.text(), camera
 
-    def _chosen(self) -> tuple[object, ...]:
-        """What a result depends on."""
+    def chosen(self) -> tuple[object, ...]:
+        """Image, method and settings."""
         return *self._checked_for(), self.method.settings(), self.form.settings
 
     def start(self, request: DeblurRequest) -> None:
@@ -349,7 +342,7 @@ class DeblurWidget(JobWidget):
         job.happened.connect(self._show_note)
         job.finished.connect(shown.end)
         self._shown = [one for one in self._shown if one not in before] + [shown]
-        self._started = self._chosen()
+        self.started = self.chosen()
         self._set_result(None, None)
         self.start_job(job)
 
@@ -371,7 +364,7 @@ class DeblurWidget(JobWidget):
             self.note.setText(event.text)
             self.note.setVisible(True)
 
-    def _show_verdict(self, end: JobEnd) -> None:
+    def show_end(self, end: JobEnd) -> None:
         """Say whether the result can be trusted, or that an adapted model is not better."""
         if isinstance(end.result, Adaptation) and not end.result.gain.is_better:
             self.bar.show_message(end.message, VERDICT_COLORS["amber"])
@@ -402,7 +395,6 @@ class DeblurWidget(JobWidget):
         """Show a job from now on; only one runs at a time."""
         self.adaptation.set_busy(True)
         super().follow(job)
-        weak_connect(job.finished, self._show_verdict)  # after the bar, whose message it replaces
 
     def on_end(self, end: JobEnd) -> None:
         """Offer to save the result; choose an adapted model."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_coordgate.geometry import format_shape
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 IMAGE, LENS, DEBLUR, TRUST, MORE = range(5)
 NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
 DONE, DOUBTFUL = "✓", "!"
-WIDTH = 290
-"""Width of the dock, pixels, that leaves the image half of a window of 1280 pixels."""
 PAUSE_MS = 20
 """Time between the parts of opening the dock, in which the window answers."""
 TAB_STYLE = "QTabBar::tab { padding: 4px 5px; min-width: 0; height: 18px; }"
@@ -130,10 +128,6 @@ class CoordGateWidget(DockWidget):
             if is_other and isinstance(widget, DockWidget):
                 widget.reset_choices()
         self.refresh()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Take no more of the window's width than the forms need."""
-        return QSize(WIDTH, super().sizeHint().height())
 
     def go(self, step: int) -> None:
         """Show a step."""

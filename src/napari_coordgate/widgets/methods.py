@@ -27,6 +27,7 @@ from napari_coordgate.widgets.choices import (
 )
 from napari_coordgate.widgets.forms import ComboBox, SettingsForm, collapsible, problems_of
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
+from napari_coordgate.widgets.panel import CHOICE_WIDTH
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -73,6 +74,7 @@ class MethodChoice(QObject):
         self.universal = universal_choice(panel.session)
         self.psf_field = psf_field_choice(panel.session)
         panel.add_row("Method", self.box, METHOD_TOOLTIP)
+        self.box.setMinimumWidth(CHOICE_WIDTH)
         panel.add_choice("Model", self.model, "A model trained for this lens and camera frame.")
         panel.add_choice("Model", self.universal, UNIVERSAL_TOOLTIP)
         panel.add_choice("Lens", self.psf_field, LENS_TOOLTIP)

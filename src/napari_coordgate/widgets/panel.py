@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -37,6 +37,8 @@ from napari_coordgate.widgets.tabbing import move_focus
 
 MIN_WIDTH = 280
 """Minimum width, pixels: forms need no horizontal scrolling."""
+WIDTH = 290
+"""Width of a dock, pixels, that leaves the image half of a window of 1280 pixels."""
 CHOICE_WIDTH = 190
 """Least width of a choice with its button, pixels."""
 MESSAGE_LINES = 12
@@ -82,6 +84,10 @@ class DockWidget(QWidget):
         while above is not None and not isinstance(above, DockWidget):
             above = above.parentWidget()
         return move_focus(self if above is None else above, forward)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Take no more of the window's width than the forms need."""
+        return QSize(WIDTH, super().sizeHint().height())
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 - Qt's name
         """Give a widget whose dock was closed to the window."""
@@ -192,14 +198,19 @@ class JobBar(QWidget):
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._layout, self.row = QVBoxLayout(self), QHBoxLayout()
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self.row.setSpacing(3)
-        for button in (self.run, self.pause, self.stop, self.cancel):
-            self.row.addWidget(button)
-        self._layout.addLayout(self.row)
+        second = QHBoxLayout()  # a narrow dock has no room for four buttons side by side
+        self._while_running = [self.cancel, *[self.pause] * can_pause, *[self.stop] * can_stop]
+        for row, buttons in (
+            (self.row, [self.run, self.cancel]),
+            (second, self._while_running[1:]),
+        ):
+            row.setSpacing(3)
+            for button in buttons:
+                row.addWidget(button)
+            self._layout.addLayout(row)
         self._layout.addWidget(self.bar)
         self._layout.addWidget(self.message)
         self._layout.addWidget(self.next)
-        self._while_running = [self.cancel, *[self.pause] * can_pause, *[self.stop] * can_stop]
         self.run.clicked.connect(self.run_clicked)
         self.pause.clicked.connect(self._toggle_pause)
         self.stop.clicked.connect(self._stop)
@@ -318,7 +329,8 @@ class JobWidget(Panel):
     """A dock widget that checks its form, runs it as a job in the background, and shows the job.
 
     A subclass adds `bar` to its foot, connects the parts of its form to `check`, and implements
-    `request` and `start`; it may extend `check`, `on_event` and `on_end`.
+    `request` and `start`; it may extend `check`, `on_event`, `on_end` and `show_end`. Messages of
+    one that implements `chosen`, and keeps it at the start as `started`, say if they are stale.
     """
 
     page: ClassVar[str] = "plugin/"
@@ -326,6 +338,7 @@ class JobWidget(Panel):
 
     def __init__(self, viewer: Viewer, verb: str, **bar_options: bool) -> None:
         super().__init__(viewer)
+        self.started: object = None
         self.bar = JobBar(verb, **bar_options)
         self.bar.keep_in_place()
         self.bar.run_clicked.connect(self.run)
@@ -351,6 +364,20 @@ class JobWidget(Panel):
             self.bar.set_problem(str(error))
         else:
             self.bar.set_problem("")
+        self._mark_stale()
+
+    def chosen(self) -> object:
+        """What a result depends on, to compare with."""
+        return None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the form was changed after the last job was started."""
+        return self.started is not None and self.started != self.chosen()
+
+    def _mark_stale(self, *_: object) -> None:
+        if self.is_stale:
+            self.bar.mark_stale()
 
     def run(self) -> None:
         """Start what the form says, or show why that is not possible."""
@@ -369,10 +396,14 @@ class JobWidget(Panel):
         weak_connect(job.happened, self.on_event)
         weak_connect(job.finished, self.on_end)
         self.bar.follow(job)  # later: its message about the end stays
-        weak_connect(job.finished, self._offer_next)
+        weak_connect(job.finished, self._finish)
+        if job.end is not None:
+            self._finish(job.end)
 
-    def _offer_next(self, end: JobEnd) -> None:
+    def _finish(self, end: JobEnd) -> None:
+        self.show_end(end)
         self.bar.next.offer({**self.next_steps(end), **help_on(self.page)})
+        self._mark_stale()  # it may have been changed while the job ran
 
     def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
         """What to do after this end, by the words of its links."""
@@ -383,6 +414,9 @@ class JobWidget(Panel):
 
     def on_end(self, end: JobEnd) -> None:
         """Show the end of the job, before the bar does."""
+
+    def show_end(self, end: JobEnd) -> None:
+        """Show what is to be said instead of the bar's message about the end."""
 
 
 class _FittedLabel(QLabel):

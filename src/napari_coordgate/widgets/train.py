@@ -62,10 +62,16 @@ from napari_coordgate.widgets.kept import keep_folder, kept_folder, last_folder
 from napari_coordgate.widgets.layers import image_of
 from napari_coordgate.widgets.methods import MODEL
 from napari_coordgate.widgets.opening import IMAGE_FILES, load_images
-from napari_coordgate.widgets.panel import COLORS, JobWidget, word_wrapped_label
+from napari_coordgate.widgets.panel import (
+    CHOICE_WIDTH,
+    COLORS,
+    JobWidget,
+    word_wrapped_label,
+)
 from napari_coordgate.widgets.plots import Pictures, Plot
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.session import Session, store_file
+from napari_coordgate.widgets.training_preview import PreviewLayer
 
 if TYPE_CHECKING:
     from napari_coordgate.model import Model
@@ -73,7 +79,7 @@ if TYPE_CHECKING:
     from napari_coordgate.training import ResourceEstimate
 
 ESTIMATE, TRAINING = "Estimate", "Training"
-NEW_MODEL = ("new", None)
+NEW_MODEL = ("a new model", None)
 SHARP, BLURRED_ONLY = "Sharp images", "Blurred images only"
 MEASURED = "measured blurred images"
 HELD_BACK = "a part of the sharp images"
@@ -198,9 +204,11 @@ class TrainWidget(JobWidget):
             self.output.native,
             "File for the new model; existing files are never overwritten.",
         )
+        self.output.native.setMinimumWidth(CHOICE_WIDTH)
         self.add_row("", self.resume, "Continue the interrupted run that writes this file.")
         self._add_settings()
         self.curves, self.pictures = TrainingCurves(viewer), Pictures(*PICTURES)
+        self.preview = PreviewLayer(viewer)
         for part in (self.curves, self.pictures):
             part.setVisible(False)
             self.body.addWidget(part)
@@ -293,6 +301,11 @@ class TrainWidget(JobWidget):
         )
         request.check()
         return request
+
+    def chosen(self) -> tuple[object, ...]:
+        """Images, lens, model to start from and settings."""
+        start = self.start_from.value
+        return *self.inputs.chosen(), start, self.camera.settings, self.form.settings
 
     def _output(self) -> Path | None:
         """File of the model, also if the checkpoint of its interrupted run was chosen."""
@@ -426,24 +439,25 @@ class TrainWidget(JobWidget):
 
     def start(self, request: TrainingRequest) -> None:
         """Estimate time and memory, then train if it fits; a resumed run has shown that it does."""
-        self._pending = request
+        self._pending, self.started = request, self.chosen()
         self.estimate.setText("")
         if request.resume:
             self._train()
             return
         job = Job(ESTIMATE, request.estimate_resources, request, done_message=str)
-        weak_connect(job.finished, self._end_estimate)
         self.bar.follow(job)
+        weak_connect(job.finished, self._end_estimate)  # after the bar, which follows the training
         self.session.start(job)
 
     def _end_estimate(self, end: JobEnd["ResourceEstimate"]) -> None:
         job = self.bar.job
         if end.result is None or job is None or job.stop_requested.is_set():
             return
-        self.estimate.setText(end.message)
         if end.result.fits:
+            self.estimate.setText(end.message)
             self._train()
         else:
+            self.bar.show_message(end.message, COLORS["canceled"])
             self.anyway.setVisible(True)
 
     def _train(self) -> None:
@@ -473,20 +487,27 @@ class TrainWidget(JobWidget):
             self.pictures.setVisible(True)
             for number, image in enumerate((event.blurred, event.deblurred, event.sharp)):
                 self.pictures.show_image(number, image, (0.0, 1.0), "CET-L1")
+            self.preview.show(event)
 
     def on_end(self, end: JobEnd["Model"]) -> None:
         """Offer a free name for the next run."""
         output = self._output()
         self.estimate.setText("")
+        self.preview.remove()
         if end.reason == "completed" and output is not None:
             self.resume.setChecked(False)
             self.output.value = free_name(output.parent, output.stem)
         self.check()
 
+    def show_end(self, end: JobEnd["Model"]) -> None:
+        """Color the end of a training that led to nothing."""
+        if end.result is not None and not end.result.is_better:
+            self.bar.show_message(self.bar.message.text(), COLORS["canceled"])
+
     def next_steps(self, end: JobEnd["Model"]) -> Mapping[str, Callable[[], object]]:
-        """Deblur with the trained model."""
+        """Deblur with a model that makes images better."""
         model = end.result
-        if model is None:
+        if model is None or not model.is_better:
             return {}
         return {"Deblur with it": lambda: deblur_with(self.viewer, MODEL, model)}
 
@@ -575,6 +596,8 @@ class TrainingInputs(QWidget):
             ),
         ):
             add_row(self._rows, label, widget, tooltip)
+        for choice in (self.psf_field, self.validation):
+            choice.setMinimumWidth(CHOICE_WIDTH)  # names are read: a narrow dock has them in a line
         self.kind.currentTextChanged.connect(self.layers.refresh)
         self.kind.currentTextChanged.connect(self._update)
         self.source.currentTextChanged.connect(self._update)
@@ -630,6 +653,17 @@ class TrainingInputs(QWidget):
     @property
     def _uses_measured(self) -> bool:
         return self.psf_field.value is MEASURED and not self.is_blurred_only
+
+    def chosen(self) -> tuple[object, ...]:
+        """What is chosen, to compare with."""
+        is_folder = self.source.currentText() == "Folder"
+        return (
+            self.is_blurred_only,
+            path_of(self.folder) if is_folder else self.layers.values,
+            self.psf_field.value,
+            self.blurred.values if self._uses_measured else None,
+            None if self.is_blurred_only else self.validation.value,
+        )
 
     def refresh(self) -> None:
         """Offer what exists now."""

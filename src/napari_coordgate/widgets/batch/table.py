@@ -13,10 +13,11 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QPushButton,
     QStyledItemDelegate,
@@ -28,7 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.thumbnails import ThumbnailPair
-from napari_coordgate.widgets.panel import COLORS
+from napari_coordgate.widgets.panel import COLORS, scrolled, word_wrapped_label
 from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 
@@ -56,7 +57,10 @@ TOOLTIP_WIDTH = 80
 """Characters per line."""
 COLUMN_WIDTHS = (140, 88, 52, 52)
 """Of all columns but the last, which takes the remaining width, pixels."""
+WIDE = 420
+"""Width of a table that has room for messages, pixels; names take that of a narrow one."""
 MIN_ROWS = 5
+MESSAGE_LINES = 2
 ROOT = QModelIndex()
 
 
@@ -108,6 +112,16 @@ class FileModel(QAbstractTableModel):
                 (file.source, file.scene): first + number for number, file in enumerate(new)
             }
             self.endInsertRows()
+
+    @property
+    def first_failed(self) -> FileChanged | None:
+        """First file that failed."""
+        return next((file for file in self._files if file.status == "failed"), None)
+
+    def full_message(self, file: FileChanged) -> str:
+        """Message of a file with its name; empty without one."""
+        message = self._text(file, MESSAGE)
+        return f"{self._text(file, FILE)}: {message}" if message else ""
 
     def file(self, row: int) -> FileChanged:
         """File of a row."""
@@ -185,8 +199,19 @@ class FailedFilter(QSortFilterProxyModel):
         return not self._only_failed or self._files.file(row).status == "failed"
 
 
+class _View(QTableView):
+    """Table that says when it has another width."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Say so."""
+        super().resizeEvent(event)
+        self.resized.emit()
+
+
 class FileTable(QWidget):
-    """Files of a batch with buttons, and thumbnails of the latest finished file."""
+    """Files of a batch with buttons, a message, and thumbnails of the latest finished file."""
 
     open_requested = Signal(object)
     """The user wants to open a file, a `FileChanged`."""
@@ -196,7 +221,8 @@ class FileTable(QWidget):
         self.counts, self.only_failed = QLabel(), QCheckBox("Only failed")
         self.files = FileModel(self)
         self.rows = FailedFilter(self, self.files)
-        self.view, self.thumbnails = QTableView(), ThumbnailPair()
+        self.view, self.thumbnails = _View(), ThumbnailPair()
+        self.message = word_wrapped_label()
         self.open, self.retry = QPushButton("Open in napari"), QPushButton("Retry failed")
         self.open.setToolTip("Open the selected file and its result as layers (double click).")
         self.retry.setToolTip("Start the batch again; finished files are kept.")
@@ -208,6 +234,7 @@ class FileTable(QWidget):
         buttons.addWidget(self.retry)
         layout.addLayout(top)
         layout.addWidget(self.view, 1)
+        layout.addWidget(scrolled(MESSAGE_LINES, self.message))
         layout.addLayout(buttons)
         layout.addWidget(self.thumbnails)
         self._set_up_view()
@@ -217,6 +244,8 @@ class FileTable(QWidget):
         selection = self.view.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(self._update_buttons)
+        selection.selectionChanged.connect(self._show_message)
+        self.view.resized.connect(self._show_columns)
         self._update_buttons()
         self.hide()
 
@@ -232,12 +261,35 @@ class FileTable(QWidget):
         view.setSortingEnabled(True)
         view.setMinimumHeight(columns.sizeHint().height() + MIN_ROWS * ROW_HEIGHT)
 
-    def reset(self, folder: Path, files: Iterable[FileChanged]) -> None:
+    def reset(self, folder: Path, files: Iterable[FileChanged], *, has_trust: bool = False) -> None:
         """Show the files of another batch."""
         self.only_failed.setChecked(False)
         self.files.reset(folder, files)
+        self.view.setColumnHidden(TRUST, not has_trust)
         self._update_buttons()
+        self._show_message()
         self.show()
+
+    def update_files(self, changed: Sequence[FileChanged]) -> None:
+        """Show changed files, each of them once."""
+        self.files.update(changed)
+        self._show_message()
+
+    def _show_columns(self) -> None:
+        """Show messages in a wide table; in a narrow one, names take the width."""
+        viewport, columns = self.view.viewport(), self.view.horizontalHeader()
+        assert viewport is not None and columns is not None
+        is_wide, modes = viewport.width() >= WIDE, QHeaderView.ResizeMode
+        if is_wide == self.view.isColumnHidden(MESSAGE):
+            self.view.setColumnHidden(MESSAGE, not is_wide)
+            columns.setStretchLastSection(is_wide)
+            columns.setSectionResizeMode(FILE, modes.Interactive if is_wide else modes.Stretch)
+            self.view.setColumnWidth(FILE, COLUMN_WIDTHS[FILE])
+
+    def _show_message(self, *_: object) -> None:
+        """Show the whole message of the selected file, else of the first failed one."""
+        file = self.selected or self.files.first_failed
+        self.message.setText("" if file is None else self.files.full_message(file))
 
     @property
     def selected(self) -> FileChanged | None:

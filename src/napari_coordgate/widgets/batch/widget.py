@@ -33,12 +33,10 @@ from napari_coordgate.widgets.forms import (
 from napari_coordgate.widgets.jobs import Job, JobEnd, weak_connect
 from napari_coordgate.widgets.kept import kept_folder
 from napari_coordgate.widgets.methods import METHOD_SETTINGS, MethodChoice
-from napari_coordgate.widgets.panel import COLORS, JobWidget
+from napari_coordgate.widgets.panel import CHOICE_WIDTH, COLORS, JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 
 BATCH = "Batch deblurring"
-MIN_WIDTH = 480
-"""Minimum width, pixels: names and messages need no horizontal scrolling."""
 FILE_SETTINGS, IMAGE_SETTINGS = {"pattern", "format"}, {"axes", "origin", "selection"}
 """Settings at the top, and those in the section about axes and selection."""
 OVERWRITE_TOOLTIP = (
@@ -53,19 +51,20 @@ class BatchWidget(JobWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Deblur folder")
-        self.setMinimumWidth(MIN_WIDTH)
         self.status: BatchStatus | None = None
         self.folder = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.output = file_edit(FileDialogMode.EXISTING_DIRECTORY)
         self.save_method = QPushButton()
-        self.overwrite = QCheckBox("Overwrite existing results")
+        self.overwrite = QCheckBox("Overwrite results")
         self.add_row("Images", self.folder.native, "Folder of images, with its subfolders.")
         self.add_row("Results", self.output.native, "Folder for results, in the same subfolders.")
+        for edit in (self.folder, self.output):
+            edit.native.setMinimumWidth(CHOICE_WIDTH)  # as for the names of choices
         self.add_row("", self.overwrite, OVERWRITE_TOOLTIP)
         preferences = load_preferences()
         settings = BatchSettings(device=preferences.device, memory_gb=preferences.memory_gb)
         self.method = MethodChoice(self, settings)
-        self.add_row("", self.save_method, "A batch reads its model or PSF field from a file.")
+        self.add_row("", self.save_method, "A batch reads its model or lens from a file.")
         self._add_settings(settings)
         self.table = FileTable()
         self.foot.addWidget(self.table)
@@ -128,7 +127,7 @@ class BatchWidget(JobWidget):
 
     @property
     def _kind(self) -> str:
-        return "model" if self.method.is_model else "PSF field"
+        return "model" if self.method.is_model else "lens"
 
     def _method_file(self) -> Path | None:
         """File of the chosen model or PSF field."""
@@ -218,6 +217,13 @@ class BatchWidget(JobWidget):
             self.session.files[method] = path
             self.check()
 
+    def chosen(self) -> BatchRequest | None:
+        """The request, apart from whether results are replaced; None where something is missing."""
+        try:
+            return replace(self.request(), overwrite=False)
+        except CoordGateError:
+            return None
+
     def _retry(self) -> None:
         """Start the shown batch again, for files that are not done."""
         if self.status is not None:
@@ -230,22 +236,23 @@ class BatchWidget(JobWidget):
         job.batched.connect(status.update)
         job.finished.connect(status.end, max_args=0)
         self.session.last_jobs[BATCH] = job
+        self.started = replace(request, overwrite=False)
         self.start_job(job)
 
     def follow(self, job: Job) -> None:
         """Show a batch from now on: this widget's own, or one that was started before."""
         self.status = status = job.context
-        self.table.reset(status.request.folder.resolve(), status.files.values())
+        request = status.request
+        self.table.reset(
+            request.folder.resolve(), status.files.values(), has_trust=request.settings.trust
+        )
         self.table.retry.setEnabled(False)
         self._show_counts()
         weak_connect(status.changed, self._update_table)
         super().follow(job)
-        weak_connect(job.finished, self._show_failures)  # after the bar, whose message it colors
-        if job.end is not None:
-            self._show_failures(job.end)
 
     def _update_table(self, changed: list[FileChanged]) -> None:
-        self.table.files.update(changed)
+        self.table.update_files(changed)
         self._show_counts()
 
     def _show_counts(self) -> None:
@@ -253,7 +260,7 @@ class BatchWidget(JobWidget):
         self.table.counts.setText(str(self.status))
         self.table.thumbnails.show_file(self.status.latest)
 
-    def _show_failures(self, end: JobEnd) -> None:
+    def show_end(self, end: JobEnd) -> None:
         """Allow to retry failed files, and mark a completed batch that has some."""
         has_failures = self.status is not None and self.status.failed > 0
         self.table.retry.setEnabled(has_failures)

@@ -67,6 +67,21 @@ class ShownComparison:
         """Whether there are metrics, because the sharp image is known."""
         return self.request.is_sharp or self.request.truth is not None
 
+    @property
+    def best(self) -> "Row | None":
+        """Row of the best result; None where the sharp image is unknown."""
+        from napari_coordgate.comparison.on_image import best_row  # torch is imported
+
+        return best_row(self.rows)
+
+    @property
+    def verdict(self) -> str:
+        """Color of the comparison: green with a result that is better, or can be trusted."""
+        if self.best is not None:
+            return "amber" if self.best.kind == "blurred" else "green"
+        verdicts = [row.verdict for row in self.rows if row.verdict]
+        return next((color for color in ("green", "amber", "red") if color in verdicts), "amber")
+
     def show(self, event: object) -> None:
         """Show the result in an event of the job."""
         from napari_coordgate.comparison.on_image import MethodDone, Scene  # torch is imported

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QFontMetrics
+from qtpy.QtGui import QFontMetrics, QResizeEvent
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -33,14 +33,19 @@ if TYPE_CHECKING:
 UNKNOWN = "\N{EN DASH}"
 NO_TRUTH = "The sharp image is unknown: compare the images by eye, and their verdicts."
 NUMBER = Qt.ItemDataRole.UserRole
-MARGIN = 12
-"""Pixels of a column beside its widest text; all columns fit into a dock widget."""
+MARGIN = 10
+"""Pixels of a column beside its widest text."""
+METHOD_WIDTH = 112
+"""Width of the names of methods that is left to them by the other columns, pixels."""
 MAX_ROWS = 8
 """Rows visible without scrolling."""
 
 
 class Column(NamedTuple):
-    """Column of numbers: how to read a value of a row, and how to write it."""
+    """Column of numbers: how to read a value of a row, and how to write it.
+
+    Those of a low ``rank`` are shown in a narrow table, too.
+    """
 
     heading: str
     tooltip: str
@@ -48,13 +53,14 @@ class Column(NamedTuple):
     text: Callable[[float], str]
     better: int
     """1: more is better, -1: less is better, 0: neither."""
+    rank: int
 
 
-def _quality(heading: str, name: str, tooltip: str, digits: str) -> Column:
+def _quality(heading: str, name: str, tooltip: str, digits: str, rank: int) -> Column:
     def text(value: float) -> str:
         return format(value, digits) if value < float("inf") else "∞"
 
-    return Column(heading, tooltip, lambda row: row.quality.get(name), text, 1)
+    return Column(heading, tooltip, lambda row: row.quality.get(name), text, 1, rank)
 
 
 def _seconds(value: float) -> str:
@@ -68,6 +74,8 @@ def _count(value: float) -> str:
 
 
 VERDICTS = tuple(VERDICT_COLORS)
+PSNR = "Likeness to the sharp image: peak signal-to-noise ratio, dB; more is better."
+PSNR_IN = "The same (PSNR) in {} of the way from the center to the corners."
 
 
 def _verdict(row: "Row") -> float | None:
@@ -75,25 +83,29 @@ def _verdict(row: "Row") -> float | None:
 
 
 COLUMNS = (
-    _quality("PSNR", "psnr", "Peak signal-to-noise ratio, dB.", ".2f"),
-    _quality("SSIM", "ssim", "Structural similarity, at most 1.", ".3f"),
-    _quality("center", "psnr_center", "PSNR in the inner third of the field radius, dB.", ".1f"),
-    _quality("middle", "psnr_middle", "PSNR in the middle third of the field radius, dB.", ".1f"),
-    _quality("edge", "psnr_edge", "PSNR in the outer third of the field radius, dB.", ".1f"),
+    _quality("PSNR", "psnr", PSNR, ".2f", 0),
+    _quality("SSIM", "ssim", "Structural similarity to the sharp image, at most 1.", ".3f", 5),
+    _quality("center", "psnr_center", PSNR_IN.format("the inner third"), ".1f", 2),
+    _quality("middle", "psnr_middle", PSNR_IN.format("the middle third"), ".1f", 4),
+    _quality("edge", "psnr_edge", PSNR_IN.format("the outer third"), ".1f", 1),
     Column(
         "time",
         "Time for this image, including preparation.",
         lambda row: row.inference_seconds,
         _seconds,
         -1,
+        3,
     ),
-    Column("size", "Number of learned parameters.", lambda row: row.parameters or None, _count, 0),
+    Column(
+        "size", "Number of learned parameters.", lambda row: row.parameters or None, _count, 0, 6
+    ),
     Column(
         "trust",
         "Verdict on the result, where the sharp image is unknown.",
         _verdict,
         lambda value: VERDICTS[int(value)],
         1,
+        0,
     ),
     Column(
         "denied",
@@ -101,6 +113,7 @@ COLUMNS = (
         lambda row: row.contradicted,
         lambda value: f"{100 * value:.1f} %",
         -1,
+        1,
     ),
     Column(
         "error",
@@ -108,6 +121,7 @@ COLUMNS = (
         lambda row: row.expected_error,
         lambda value: f"{value:.3g}",
         -1,
+        2,
     ),
 )
 
@@ -115,6 +129,17 @@ COLUMNS = (
 TRUSTS = frozenset(column.heading for column in COLUMNS[-3:])
 QUALITIES = frozenset(column.heading for column in COLUMNS[:5])
 """Columns that need an unknown, and a known sharp image."""
+
+
+class _Table(QTableWidget):
+    """Table that says when it has another width."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Say so."""
+        super().resizeEvent(event)
+        self.resized.emit()
 
 
 class ResultsTable(QWidget):
@@ -126,7 +151,8 @@ class ResultsTable(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.shown: ShownComparison | None = None
-        self.table, self.note = QTableWidget(0, 1 + len(COLUMNS)), QLabel()
+        self._widths: dict[int, int] = {}
+        self.table, self.note = _Table(0, 1 + len(COLUMNS)), QLabel()
         self.copy, self.save = QPushButton("Copy"), QPushButton("Save…")
         self.copy.setToolTip("Copy the table, to paste into a spreadsheet.")
         self.save.setToolTip("Save the table as CSV.")
@@ -141,6 +167,7 @@ class ResultsTable(QWidget):
         layout.addLayout(self.buttons)
         self._set_up_table()
         self.table.cellClicked.connect(self._pick)
+        self.table.resized.connect(self._show_columns)
         self.copy.clicked.connect(self._copy)
         self.save.clicked.connect(self._ask_where_to_save)
         self.hide()
@@ -172,7 +199,7 @@ class ResultsTable(QWidget):
         best = [_best(column, self.rows) for column in COLUMNS]
         for line, row in enumerate(self.rows):
             name = f"⚠ {row.method}" if self.shown.layers[line] is None else row.method
-            self._put(line, 0, _Cell(name, row.method.lower(), line), row.note or row.method)
+            self._put(line, 0, _Cell(name, row.method.lower(), line), _describe(row))
             for number, column in enumerate(COLUMNS, start=1):
                 value = column.figure(row)
                 cell = _Cell(UNKNOWN if value is None else column.text(value), value, line)
@@ -180,11 +207,8 @@ class ResultsTable(QWidget):
                 self._put(line, number, cell, column.tooltip)
         self.table.setSortingEnabled(True)
         self._show_notes([*([] if shown.has_metrics else [NO_TRUTH]), *_notes(self.rows)])
-        for number, column in enumerate(COLUMNS, start=1):
-            is_quality = column.heading in QUALITIES
-            hidden = column.heading in TRUSTS if shown.has_metrics else is_quality
-            self.table.setColumnHidden(number, hidden)
         self._fit()
+        self._show_columns()
         for button in (self.copy, self.save):
             button.setEnabled(bool(self.rows))
         self.show()
@@ -206,9 +230,24 @@ class ResultsTable(QWidget):
             items = [self.table.item(line, number) for line in range(len(self.rows))]
             texts = [column.heading, *(item.text() for item in items if item is not None)]
             width = max(map(bold.horizontalAdvance, texts))
-            self.table.setColumnWidth(number, width + MARGIN)
+            self._widths[number] = width + MARGIN
         height = header.sizeHint().height() + min(self.shown.num_rows, MAX_ROWS) * ROW_HEIGHT
         self.table.setFixedHeight(height + 2 * self.table.frameWidth())
+
+    def _show_columns(self) -> None:
+        """Show the columns that apply and fit, by their rank; the others in a wider dock."""
+        if self.shown is None:
+            return
+        hidden = TRUSTS if self.shown.has_metrics else QUALITIES
+        viewport = self.table.viewport()
+        assert viewport is not None
+        left = viewport.width() - METHOD_WIDTH
+        for number, column in sorted(enumerate(COLUMNS, 1), key=lambda item: item[1].rank):
+            fits = column.heading not in hidden and self._widths[number] <= left
+            left = left - self._widths[number] if fits else left
+            self.table.setColumnHidden(number, not fits)
+            if fits:
+                self.table.setColumnWidth(number, self._widths[number])
 
     def _show_notes(self, sentences: Sequence[str]) -> None:
         self.note.setText(in_words("\n".join(sentences)))
@@ -267,6 +306,13 @@ class _Cell(QTableWidgetItem):
             is_rising = header.sortIndicatorOrder() == Qt.SortOrder.AscendingOrder  # type: ignore[union-attr]
             return (other if is_rising else self).value is None and self.value != other.value
         return self.value < other.value  # type: ignore[operator]
+
+
+def _describe(row: "Row") -> str:
+    """All that is known of a row, for its tooltip."""
+    figures = ((column.heading, column.figure(row), column.text) for column in COLUMNS)
+    known = [f"{heading}: {text(value)}" for heading, value, text in figures if value is not None]
+    return "\n".join([row.method, *known, *filter(None, [row.note])])
 
 
 def _notes(rows: "Sequence[Row]") -> list[str]:

@@ -1,6 +1,6 @@
 """The Compare widget."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from napari.layers import Image as ImageLayer
@@ -23,17 +23,17 @@ from napari_coordgate.widgets.compare.request import CompareRequest, OnePlane
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.compare.table import ResultsTable
 from napari_coordgate.widgets.forms import ComboBox, SettingsForm, collapsible, problems_of
-from napari_coordgate.widgets.jobs import Job
+from napari_coordgate.widgets.hosting import deblur_with
+from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import image_of, plane_on_view
-from napari_coordgate.widgets.methods import UNIVERSAL
+from napari_coordgate.widgets.methods import DECONVOLUTION, MODEL, UNIVERSAL
 from napari_coordgate.widgets.panel import JobWidget
 from napari_coordgate.widgets.preferences import load_preferences
 from napari_coordgate.widgets.session import Session
+from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 COMPARING = "Comparing"
 BLURRED, SHARP = "blurred", "sharp (blur it first)"
-WIDTH = 500
-"""Minimum width, pixels: the table needs no horizontal scrolling."""
 
 CLASSICAL: Mapping[str, Settings] = {"Wiener": WienerConfig(), "RL": RichardsonLucyConfig()}
 """Default settings of the deconvolution methods, by their names in tables and of layers."""
@@ -77,7 +77,6 @@ class CompareWidget(JobWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, "Compare")
-        self.setMinimumWidth(WIDTH)
         self.image = image_choice(viewer, lambda: image_layers(viewer))
         self.state = ComboBox()
         self.state.addItems([BLURRED, SHARP])
@@ -90,7 +89,7 @@ class CompareWidget(JobWidget):
         self.add_row(
             "The image is",
             self.state,
-            "A sharp image is blurred with the PSF field first, so that metrics can be measured.",
+            "A sharp image is blurred as by the lens first, so that the results can be measured.",
         )
         self.add_choice("Sharp image", self.truth, "Sharp image in the same units, if known.")
         self.add_choice(
@@ -128,6 +127,7 @@ class CompareWidget(JobWidget):
         self.results.picked.connect(self._reveal)
         self.side_by_side.toggled.connect(self._lay_out)
         self.viewer.canvas.grid.events.enabled.connect(self._note_grid)
+        self.viewer.dims.events.point.connect(self._mark_stale)
 
     def reset_choices(self, *_: object) -> None:
         """Update the choices; napari calls this when layers are added or removed."""
@@ -177,6 +177,16 @@ class CompareWidget(JobWidget):
         request.check()
         return request
 
+    def chosen(self) -> tuple[object, ...]:
+        """Plane, lens, methods and settings."""
+        layer: ImageLayer | None = self.image.value
+        plane = None if layer is None else plane_on_view(self.viewer, layer)
+        forms = (self.camera, *self.forms.values())
+        return (
+            *(layer, plane, self.is_sharp, None if self.is_sharp else self.truth.value),
+            *(self.psf_field.value, self.methods.values, [form.settings for form in forms]),
+        )
+
     def _plane(self, layer: ImageLayer) -> OnePlane:
         return OnePlane(image_of(layer), plane_on_view(self.viewer, layer))
 
@@ -187,6 +197,7 @@ class CompareWidget(JobWidget):
         shown = ShownComparison(self.viewer, self.image.value, request, psf_field, before)
         job = Job(COMPARING, request.events, shown, done_message=request.done_message)
         job.happened.connect(shown.show)
+        self.started = self.chosen()
         self.start_job(job)
         self._lay_out(self.side_by_side.isChecked())
 
@@ -200,6 +211,25 @@ class CompareWidget(JobWidget):
         shown = self.bar.job.context if self.bar.job is not None else None
         if isinstance(shown, ShownComparison) and len(shown.rows) != self.results.table.rowCount():
             self.results.show_results(shown)
+
+    def show_end(self, end: JobEnd) -> None:
+        """Color the end of a comparison in which no result is better or can be trusted."""
+        shown = self.results.shown
+        if end.reason == "completed" and shown is not None:
+            self.bar.show_message(self.bar.message.text(), VERDICT_COLORS[shown.verdict])
+
+    def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
+        """Deblur with the best method."""
+        shown = self.results.shown
+        best = None if shown is None or end.reason != "completed" else shown.best
+        if shown is None or best is None or best.kind == "blurred":
+            return {}
+        method = shown.request.methods[best.method]
+        name = next((n for n, kind in DECONVOLUTION.items() if type(kind) is type(method)), MODEL)
+        if getattr(method, "psf", "field") == "mean":  # Deblur uses the blur of each pixel
+            return {}
+        value = method if name == MODEL else shown.request.psf_field
+        return {f"Deblur with {best.method}": lambda: deblur_with(self.viewer, name, value)}
 
     def _reveal(self, number: int) -> None:
         if self.results.shown is not None:
