@@ -1,4 +1,7 @@
-"""Training by two processes, relative to one; each uses one thread."""
+"""Training by two processes, relative to one; each uses one thread.
+
+Two trainings at once that have nothing to do with each other show what the processor allows.
+"""
 
 import multiprocessing
 import os
@@ -21,19 +24,31 @@ WARM_UP = 3
 
 def measure(rounds: int = 20, config: TrainingConfig | None = None) -> list[Figure]:
     """Measure interleaved training steps of the same batch size."""
-    steps = WARM_UP + rounds + 1  # the last step, which validates, is not run
+    # A training alone takes two steps a round; the last step, which validates, is not run.
+    steps = 2 * (WARM_UP + rounds) + 1
     changes = {"steps": steps, "epochs": None, "validate_every": steps}
     config = (config or TrainingConfig()).model_copy(update=changes)
     with ExitStack() as stack:
         ranks = _start_ranks(config, stack)
-        alone, together = interleaved_seconds(
-            lambda: _step(ranks[:1]), lambda: _step(ranks), rounds=rounds, warm_up=WARM_UP
+        alone, together, beside = interleaved_seconds(
+            lambda: _step(ranks[:1], 1),
+            lambda: _step(ranks, 2),
+            lambda: _step(ranks, 1),
+            rounds=rounds,
+            warm_up=WARM_UP,
         )
-    name = (
-        f"training steps/s (batch {config.batch_size}, windows of {config.window_size}) by two "
-        "processes of one thread, over those by one"
-    )
-    return [Figure(name, median_ratio(alone, together), at_least=1.8)]
+    training = f"training steps/s (batch {config.batch_size}, windows of {config.window_size})"
+    return [
+        Figure(
+            f"{training} by two processes of one thread, over those by one",
+            median_ratio(alone, together),
+            at_least=1.8,
+        ),
+        Figure(
+            f"{training} of two independent trainings of one thread, over one",
+            2 * median_ratio(alone, beside),
+        ),
+    ]
 
 
 def _start_ranks(config: TrainingConfig, stack: ExitStack) -> list[Connection]:
@@ -53,10 +68,10 @@ def _start_ranks(config: TrainingConfig, stack: ExitStack) -> list[Connection]:
     return connections
 
 
-def _step(ranks: list[Connection]) -> None:
-    """Run one step of the training by these ranks and wait for it."""
+def _step(ranks: list[Connection], devices: int) -> None:
+    """Run one step of the training by these ranks, together or each alone, and wait for it."""
     for connection in ranks:
-        connection.send(len(ranks))
+        connection.send(devices)
     for connection in ranks:
         connection.recv()
 

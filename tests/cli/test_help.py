@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_coordgate import __version__
-from napari_coordgate.cli.app import MAIN_TRAINING_SETTINGS
+from napari_coordgate.cli.commands.train import MAIN_TRAINING_SETTINGS
 from napari_coordgate.config import (
     DeblurSettings,
     DemoConfig,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_coordgate.calibration import check
 from napari_coordgate.config import (
     Camera,
     DeblurConfig,
@@ -13,7 +14,13 @@ from napari_coordgate.config import (
     Lens,
     UniversalConfig,
 )
-from napari_coordgate.errors import CoordGateError, ImageError, ModelError, SettingsError
+from napari_coordgate.errors import (
+    CoordGateError,
+    FrameMismatchError,
+    ImageError,
+    ModelError,
+    SettingsError,
+)
 from napari_coordgate.inference import deblur
 from napari_coordgate.io.lens_library import save_lens
 from napari_coordgate.metrics import psnr
@@ -143,6 +150,9 @@ def test_a_window_needs_a_lens_that_knows_its_frame() -> None:
         deblur(part, MODEL, psf_field=lens, origin=(16, 0)),
         deblur(part, MODEL, psf_field=whole, origin=(16, 0)),
     )
+    with pytest.raises(FrameMismatchError, match="origin"):  # its frame is not this one
+        deblur(part, MODEL, psf_field=lens)
+    assert check(part, lens).lens_note.endswith("origin is not known.")
 
 
 def test_what_does_not_go_together_is_refused(

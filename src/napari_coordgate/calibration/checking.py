@@ -14,7 +14,7 @@ from napari_coordgate.calibration.focus_problem import FocusProblem
 from napari_coordgate.calibration.reading import Images, as_images
 from napari_coordgate.calibration.spectra import TILE, Array, TileSpectra, tile_spectra
 from napari_coordgate.calibration.spectral_fit import FocusFit, SpectralLikelihood, tile_noise
-from napari_coordgate.config import Camera, GaussianLens, Lens, Scaling, load_lens
+from napari_coordgate.config import Camera, GaussianLens, Lens, Scaling, load_lens, measured_frame
 from napari_coordgate.errors import ImageError, SettingsError
 from napari_coordgate.geometry import Window, as_origin
 from napari_coordgate.io import Image, PlaneIndex, plane_indices
@@ -265,7 +265,8 @@ def _as_assumed(reference: Reference) -> _Assumed:
     if isinstance(reference, Lens | GaussianLens):
         lens = reference if isinstance(reference, Lens) else None
         size = reference.pixel_size_um
-        return _Assumed("the lens", lens, _GAUSSIAN, None, size, None, Scaling())
+        frame = measured_frame(reference)
+        return _Assumed("the lens", lens, _GAUSSIAN, frame, size, None, Scaling())
     if isinstance(reference, PSFField):
         size = reference.pixel_size_um
         return _Assumed(

@@ -1,7 +1,7 @@
 """The command line ``napari-coordgate``: one command for each function of the library.
 
-`app` defines the commands and their flags and imports nothing heavy; the code of a command is
-in the module of its name, imported when the command runs.
+`app` lists the commands and `commands` has their flags; both import nothing heavy. The code of a
+command is in the module of its name, imported when the command runs.
 """
 
 import atexit

@@ -18,8 +18,9 @@ from napari_coordgate.cli.lenses import LensSource
 from napari_coordgate.cli.messages import say
 from napari_coordgate.cli.output import settings_path, write_settings
 from napari_coordgate.cli.settings_flags import CliSettings
-from napari_coordgate.config import PSFFieldConfig
+from napari_coordgate.config import PSFFieldConfig, measured_frame
 from napari_coordgate.errors import MeasuredPSFWarning, PSFError, SettingsError
+from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import Image, read_image
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.opening import read_file
@@ -82,7 +83,15 @@ def make_psf_field(
     given_lenses = [item for item in (source.lens, source.image) if item is not None]
     if len(given_lenses) == 1 and measured is None and positions is None:
         lens, image_shape = source.read()
-        shape = _frame_shape(frame_shape or image_shape)
+        shape = _frame_shape(frame_shape or measured_frame(lens) or image_shape)
+        if measured_frame(lens) not in (None, shape):
+            warnings.warn(
+                f"The lens was measured on a frame of {format_shape(measured_frame(lens) or ())} "
+                f"pixels; its blur is spread over {format_shape(shape)}. Omit --frame, unless the "
+                "same field of view has other pixels.",
+                MeasuredPSFWarning,
+                stacklevel=2,
+            )
         psf_field = PSFField.from_lens(lens, shape, config.tolerance, config.enclosed_energy)
     elif not given_lenses and measured is not None and positions is not None:
         shape = _frame_shape(frame_shape)

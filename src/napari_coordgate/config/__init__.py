@@ -56,6 +56,7 @@ from napari_coordgate.config.lenses import (
     LensCalibration as LensCalibration,
     PSFFieldConfig as PSFFieldConfig,
     describe_calibration as describe_calibration,
+    measured_frame as measured_frame,
 )
 from napari_coordgate.config.loading import (
     load_lens as load_lens,

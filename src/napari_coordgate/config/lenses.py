@@ -219,6 +219,12 @@ class GaussianLens(Settings):
         return value
 
 
+def measured_frame(lens: Lens | GaussianLens | None) -> tuple[int, int] | None:
+    """Frame (height, width) in pixels that a lens was measured on; None for other lenses."""
+    calibration = lens.calibration if isinstance(lens, Lens) else None
+    return None if calibration is None else calibration.frame_shape
+
+
 def _lens_kind(value: Any) -> str:
     """Kind of lens that a mapping describes; without a kind, a sigma means a Gaussian lens."""
     if isinstance(value, dict):

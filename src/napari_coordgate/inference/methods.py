@@ -17,6 +17,7 @@ from napari_coordgate.config import (
     UniversalConfig,
     as_deconvolution,
     load_lens,
+    measured_frame,
 )
 from napari_coordgate.config.deconvolution import METHODS
 from napari_coordgate.errors import ModelError, PSFError, SettingsError
@@ -178,21 +179,23 @@ class DeblurMethod:
             return self._latest[wavelength_nm]
 
     def _frame_shape(self, image: Image, origin: Any) -> tuple[int, int] | None:
-        """Frame for which a lens needs a PSF field; None if the source has a frame."""
+        """Frame for which a lens needs a PSF field; None if the source has a frame.
+
+        A measured lens has the frame that it was measured on.
+        """
         if not isinstance(self.source, Lens | GaussianLens):
             return None
-        if origin is None:
-            return lens_frame(image, self.source.pixel_size_um)
         if isinstance(origin, FrameAlignment):
             return origin.frame_shape
-        calibration = getattr(self.source, "calibration", None)
-        if calibration is None or calibration.frame_shape is None:
+        measured = measured_frame(self.source)
+        if origin is None:
+            return measured or lens_frame(image, self.source.pixel_size_um)
+        if measured is None:
             raise SettingsError(
                 f"{image.name} is a window of the frame, but the lens does not say how large the "
                 "frame is; give a PSF field for the frame instead of the lens."
             )
-        frame_shape: tuple[int, int] = calibration.frame_shape
-        return frame_shape
+        return measured
 
 
 def selected_methods(

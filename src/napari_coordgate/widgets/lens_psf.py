@@ -21,7 +21,14 @@ from qtpy.QtWidgets import (
     QStackedWidget,
 )
 
-from napari_coordgate.config import LENS_PRESETS, GaussianLens, Lens, PSFFieldConfig, load_lens
+from napari_coordgate.config import (
+    LENS_PRESETS,
+    GaussianLens,
+    Lens,
+    PSFFieldConfig,
+    load_lens,
+    measured_frame,
+)
 from napari_coordgate.errors import CoordGateError, SettingsError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import keep_lens, save_lens
@@ -59,7 +66,6 @@ from napari_coordgate.widgets.lens_sources import (
     LensOption,
     calibrated_option,
     lens_note,
-    measured_frame,
     part_note,
     pixel_note,
     show_standard_errors,

@@ -11,6 +11,7 @@ from napari_coordgate.config import (
     GaussianLens,
     Lens,
     describe_calibration,
+    measured_frame,
 )
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import Image, Stated, kept_lens_for, kept_lenses, lens_from_metadata
@@ -115,12 +116,6 @@ def stated_note(stated: dict[str, Stated[float]], others: str) -> str:
     missing = [label_of(name) for name in Lens.model_fields if name in needed - stated.keys()]
     names = ", ".join([*missing, label_of("field_curvature_um"), "aberrations"])
     return f"From the image: {'; '.join(values)}. Not stated: {names}; {others}."
-
-
-def measured_frame(lens: Lens | GaussianLens | None) -> tuple[int, int] | None:
-    """Frame (height, width) that a lens was measured on; None for other lenses."""
-    calibration = lens.calibration if isinstance(lens, Lens) else None
-    return None if calibration is None else calibration.frame_shape
 
 
 def with_pixel_size(lens: Lens, size_um: float) -> Lens:
