@@ -212,15 +212,16 @@ def test_either_a_lens_or_measured_psfs_must_be_given(
         assert run("psf", *given, *rest).returncode == 2
 
 
+@pytest.mark.filterwarnings("always")
 def test_a_measured_lens_has_the_frame_that_it_was_measured_on(run: Run, tmp_path: Path) -> None:
-    text = "na: 0.5\nwavelength_nm: 520\npixel_size_um: 0.325\n"
+    text = "na: 0.5\nwavelength_nm: 520\npixel_size_um: 2\n"
     text += "calibration: {method: beads, frame_shape: [40, 48]}\n"
     (tmp_path / "lens.yaml").write_text(text)
     making = ("psf", tmp_path / "lens.yaml")
     assert "warning" not in run(*making, "-o", tmp_path / "own.tif").stderr
     assert PSFField.load(tmp_path / "own.tif").frame_shape == (40, 48)
-    other = run(*making, "--frame", "20x24", "-o", tmp_path / "other.tif")
-    assert "measured on a frame of 40x48 pixels" in other.stderr
+    other = run(*making, "--frame", "36x44", "-o", tmp_path / "other.tif")
+    assert "warning: The lens was measured on a frame of 40x48 pixels" in other.stderr
 
 
 def test_an_unknown_key_in_a_lens_file_is_an_error(run: Run, tmp_path: Path) -> None:
