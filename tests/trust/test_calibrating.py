@@ -7,6 +7,7 @@ from napari_coordgate.errors import TrainingError
 from napari_coordgate.trust import (
     CalibrationSample,
     Residual,
+    TrustCalibration,
     calibrated,
     contradiction_map,
     expected_gain_db,
@@ -67,3 +68,9 @@ def test_the_expected_gain_is_that_of_the_best_estimate() -> None:
     true_gain = 10 * np.log10(np.mean((image - scene) ** 2) / error)
     assert expected_gain_db(float(change), float(error)) == pytest.approx(true_gain, abs=0.1)
     assert expected_gain_db(0.0, 0.0) == 0
+
+
+def test_the_bound_has_no_pattern_of_two_pixels() -> None:
+    alternating = np.indices(SHAPE).sum(axis=0) % 2
+    bound = TrustCalibration().bound((alternating * 0.2 - 3).astype(np.float32))
+    np.testing.assert_allclose(bound[1:-1, 1:-1], np.exp(-2.9), rtol=1e-5)

@@ -28,6 +28,7 @@ from napari_coordgate.networks import build_network
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget, result_array
 from napari_coordgate.widgets.layers import provenance
+from napari_coordgate.widgets.panel import COLORS
 from napari_coordgate.widgets.session import session_of
 from tests.calibration.scenes import LENS, photographed, texture
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
@@ -447,7 +448,7 @@ def test_a_change_after_the_end_makes_the_message_stale(
     assert not widget.is_stale and "Before" not in widget.bar.message.text()
     widget.form.editors["keep_dtype"].set_value(True)
     assert widget.bar.message.text().startswith("Before your last change")
-    assert "#3fa45b" not in widget.bar.message.styleSheet()
+    assert COLORS["completed"] not in widget.bar.message.styleSheet()
 
 
 def test_the_same_again_replaces_a_result_that_was_not_renamed(

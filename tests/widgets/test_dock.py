@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from benchmarks.dock import walk_by_tab
-from napari_coordgate.config import Lens
+from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.geometry import Window
 from napari_coordgate.io import Image
 from napari_coordgate.optics import PSFField
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
 PLUGIN = "napari-coordgate"
+LENS_PX = GaussianLens(sigma_center_px=0.8, sigma_edge_px=1.2, pixel_size_um=0.5)
 GAUSSIAN = "Gaussian, blur width only"
 
 
@@ -66,6 +67,11 @@ def test_an_image_is_deblurred_in_three_clicks_and_judged(
     click(dock.next)
     assert dock.tabs.currentIndex() == TRUST
     assert "●" in dock.trust.verdict.text()
+    dock.trust.links.linkActivated.emit("1")  # measure the lens
+    assert dock.tabs.currentIndex() == LENS
+    qtbot.waitUntil(dock.lens.measure.isVisible, timeout=WAIT_MS)
+    dock.deblur.bar.next.linkActivated.emit("2")  # see why
+    assert dock.tabs.currentIndex() == TRUST
 
     dock.trust.slider.setValue(50)
     qtbot.waitUntil(lambda: "cells contradicted" in viewer.layers, timeout=WAIT_MS)
@@ -95,7 +101,7 @@ def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     add_image(viewer, sharp[1, :40, :40].astype(np.float32), "other")
     assert dock.image.layer is viewer.layers["other"]
     assert not dock.is_done[LENS]
-    assert "40 x 40" in dock.missing.text()
+    assert "40 x 40" in dock.deblur.bar.message.text()
     bar = dock.tabs.tabBar()
     assert bar is not None
     bar.setFocus()
@@ -105,6 +111,19 @@ def test_an_image_of_another_frame_gets_a_link_instead_of_a_refusal(
     qtbot.keyClick(dock.links, Qt.Key.Key_Tab)  # to the link in it
     qtbot.keyClick(dock.links, Qt.Key.Key_Return)
     assert dock.tabs.currentIndex() == LENS
+
+
+def test_each_image_has_the_lens_of_its_frame(
+    viewer: Viewer, psf_field: PSFField, sharp: NDArray[np.uint8]
+) -> None:
+    dock = open_dock(viewer)
+    fields = dock.session.psf_fields
+    fields["large"], fields["small"] = psf_field, PSFField.from_lens(LENS_PX, (40, 40))
+    dock.go(DEBLUR)
+    for name, side in (("large", 48), ("small", 40), ("large", 48)):
+        add_image(viewer, sharp[0, :side, :side].astype(np.float32), f"{name} image")
+        assert dock.deblur.method.name == name
+        assert dock.is_done[LENS]
 
 
 def test_a_corrected_pixel_size_reaches_the_lens_and_the_check(
@@ -159,12 +178,18 @@ def test_what_is_wrong_with_an_image_is_said_at_the_first_step(
     add_image(viewer, sharp[0].astype(np.float32), "good")
     assert dock.tabs.tabText(0) == "Image ✓"
     color = np.stack([sharp[0]] * 3, axis=-1)
-    viewer.add_image(color, name="color", scale=(0.5, 0.5), units=("um", "um"))
+    viewer.add_image(color, name="color")
     assert "Split RGB" in dock.image.facts.text()
     dock.go(LENS)
     assert "Split RGB" in dock.lens.image_note.text()
     dock.image.links.linkActivated.emit("1")
-    assert dock.image.layer is not None and not dock.image.layer.rgb
+    assert dock.image.layer is not None and dock.image.layer.name == "color [1]"
+    assert not viewer.layers["color"].visible
+    assert dock.image.layer is not None
+    red, blue = dock.image.layer, viewer.layers["color [3]"]
+    dock.image.pixel_size.set_value(0.4)
+    assert red.scale[-1] == blue.scale[-1] == 0.4  # they are of one image
+    assert viewer.layers["good"].scale[-1] == 0.5
 
 
 def test_another_pixel_size_than_that_of_the_lens_is_no_tick(

@@ -238,6 +238,17 @@ def test_the_wheel_over_an_editor_without_focus_changes_nothing(qtbot: QtBot) ->
     assert box.currentText() == "a"
 
 
+def test_names_that_differ_at_their_ends_look_different(qtbot: QtBot) -> None:
+    box = ComboBox()
+    qtbot.addWidget(box)
+    box.addItems([f"nuclei behind the demo lens {end}" for end in ("a", "deblurred")])
+    box.setFixedWidth(150)
+    box.show()
+    before = box.grab().toImage()
+    box.setCurrentIndex(1)
+    assert box.grab().toImage() != before
+
+
 def test_tab_passes_a_folded_section(qtbot: QtBot) -> None:
     window = QWidget()
     qtbot.addWidget(window)

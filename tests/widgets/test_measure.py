@@ -17,7 +17,7 @@ from napari_coordgate.metrics import psnr
 from napari_coordgate.widgets.beads import BY_HAND
 from napari_coordgate.widgets.contributions import nuclei_sharp
 from napari_coordgate.widgets.deblur import DeblurWidget
-from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.lens_psf import FIRST_PRESET, LensPSFWidget
 from napari_coordgate.widgets.measure import NOTHING, MeasureSection
 from napari_coordgate.widgets.measure_request import FOCUS, IMAGES
 from tests.calibration.scenes import focus_series
@@ -314,3 +314,10 @@ def test_a_measured_lens_keeps_the_place_of_its_aberrations_in_the_sample(
     widget.frame.boxes[0].setValue(40)
     assert not widget.bar.run.isEnabled()
     assert "measured on a frame of 96 x 128" in widget.bar.message.text()
+    # A lens that was measured here is not that of images of other frames.
+    widget.measure.measured.emit(ImagesFit(lens, (96, 128), {}, (), is_conclusive=True))
+    widget.image.set_value(viewer.layers["binned"])
+    assert widget.lens.calibration is not None
+    widget.image.set_value(viewer.layers["part"])
+    assert widget.request().frame_shape == (40, 40)
+    assert widget.lens.calibration is None and widget.preset.currentText() == FIRST_PRESET

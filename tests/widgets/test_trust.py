@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QApplication
 
 from napari_coordgate.config import RichardsonLucyConfig
 from napari_coordgate.inference import assess
@@ -15,8 +16,14 @@ from napari_coordgate.trust import TrustFinding, TrustVerdict
 from napari_coordgate.widgets.choices import image_layers
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.forms import in_words
+from napari_coordgate.widgets.parts import Part
 from napari_coordgate.widgets.session import session_of
-from napari_coordgate.widgets.trust import CONTRADICTED, VERDICT_COLORS, verdict_text
+from napari_coordgate.widgets.trust import (
+    CONTRADICTED,
+    VERDICT_COLORS,
+    TrustLayers,
+    verdict_text,
+)
 from tests.widgets.acting import WAIT_MS, choose, click, wait_for_end
 
 if TYPE_CHECKING:
@@ -117,3 +124,12 @@ def test_without_the_tick_there_is_only_the_result(
     click(widget.bar.run)
     assert wait_for_end(qtbot, widget.bar).reason == "completed"
     assert [layer.name for layer in viewer.layers] == ["cells", "cells deblurred"]
+
+
+def test_a_job_that_ends_after_its_window_was_closed_shows_nothing(viewer: Viewer) -> None:
+    part = Part(viewer.add_image(np.ones((8, 8)), name="cells"))
+    layers = TrustLayers(viewer, part, {"error_map": np.ones((8, 8), np.float32)})
+    layers.show()
+    viewer.close()
+    QApplication.processEvents()
+    assert not viewer.layers and layers.layer_of("error_map") is None

@@ -75,6 +75,6 @@ to know that of a real lens, measure it with beads or estimate it from images.
 LENS_PRESET_NOTE = (
     "Assumed by the preset: a field curvature that is a guess, light of "
     f"{PRESET_WAVELENGTH_NM:g} nm, and camera pixels of {CAMERA_PIXEL_UM:g} µm. "
-    "Measure the lens, or correct the values."
+    "Estimate the lens from the image, measure it, or correct the values."
 )
 """What a preset of `LENS_PRESETS` with an aperture assumes."""

@@ -24,8 +24,7 @@ _ADVICE = {
     "lens": "measure the lens (calibrate) with beads or with images from this microscope",
 }
 _GUESSED = (
-    "but the lens is a guess, and the image shows its focus alone: measure it (calibrate) with "
-    "beads or with images from this microscope"
+    "but the lens is a guess: measure it (calibrate) with beads or with images from this microscope"
 )
 _UNCHECKED = (
     "The lens was neither measured nor checked with this image, and a wrong lens makes images "
@@ -145,9 +144,11 @@ def contradiction_finding(planes: Sequence[PlaneSummary]) -> TrustFinding | None
         return TrustFinding("contradiction", "green", message)
     color: Color = "red" if share >= RED_SHARE else "amber"
     where = f" of {plane.name}" if len(planes) > 1 else ""
+    is_universal = plane.gain_db is not None  # others predict no error
+    instead = "" if is_universal else ", or deblur with the universal model"
     message = (
         f"The image contradicts the result at {_percent(share)} of the pixels{where}: do not use "
-        "these places, and check that lens and noise are right, or deblur with the universal model."
+        f"these places, and check that lens and noise are right{instead}."
     )
     return TrustFinding("contradiction", color, message)
 
@@ -159,14 +160,22 @@ def gain_finding(planes: Sequence[PlaneSummary]) -> TrustFinding | None:
         return None
     gain, plane = min(gains, key=lambda pair: pair[0])
     if gain >= LEAST_GAIN_DB:
-        message = f"The result is expected to be {gain:.1f} dB closer to the scene than the image."
+        message = (
+            f"The result is expected to have {_less_error(gain):.0f} % less error than the image "
+            f"({gain:.1f} dB)."
+        )
         return TrustFinding("expected error", "green", message)
     where = f" of {plane.name}" if len(planes) > 1 else ""
     message = (
-        f"The result{where} is hardly better than the image (by {gain:.1f} dB): its expected error "
-        "is as large as what deblurring changes; collect more light, or use the image as it is."
+        f"The result{where} is hardly better than the image ({_less_error(gain):.0f} % less error, "
+        f"{gain:.1f} dB): collect more light, or use the image as it is."
     )
     return TrustFinding("expected error", "amber", message)
+
+
+def _less_error(gain_db: float) -> float:
+    """Percentage by which a gain makes the error smaller."""
+    return 100 * (1 - float(10 ** (-gain_db / 20)))
 
 
 def expected_gain_db(squared_change: float, squared_error: float) -> float:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_coordgate.config import Camera, DeblurRuntime
 from napari_coordgate.io import Image
 from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
-from napari_coordgate.widgets.panel import Links, word_wrapped_label
+from napari_coordgate.widgets.panel import GRAY, Links, word_wrapped_label
 from napari_coordgate.widgets.trust import VERDICT_COLORS, findings_text
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from napari_coordgate.trust import TrustVerdict
 
 CHECKING = "Check lens and noise"
-NEUTRAL = "#8a8f99"
-"""Color of what is not judged, on both themes."""
 FITS = {
     "green": "Fits.",
     "amber": "Take care:",
@@ -78,7 +76,7 @@ class CheckLine(QObject):
             self.links.clear()
         elif key != self._asked:
             self._asked, self.verdict = key, None
-            self.label.setText(dotted("Checking whether the image fits the lens…", NEUTRAL))
+            self.label.setText(dotted("Checking whether the image fits the lens…", GRAY))
             self.links.clear()
             self._job.request(Job.from_function(CHECKING, request().compute, is_quiet=True))
 
@@ -89,9 +87,9 @@ class CheckLine(QObject):
     def _show(self, end: JobEnd[TrustVerdict]) -> None:
         self.verdict = end.result
         if self.verdict is None:
-            self.label.setText(dotted(f"Not checked: {end.message}", NEUTRAL))
+            self.label.setText(dotted(f"Not checked: {end.message}", GRAY))
         elif not self.verdict.findings:
-            self.label.setText(dotted(" ".join(self.verdict.notes), NEUTRAL))
+            self.label.setText(dotted(" ".join(self.verdict.notes), GRAY))
         else:
             color = self.verdict.color
             text = f"{FITS[color]} {findings_text(self.verdict)}"

@@ -20,6 +20,7 @@ from napari_coordgate.widgets.layers import (
     MAX_MAP_SIDE,
     SAMPLE,
     LayerData,
+    frame_of,
     frame_transform,
     gate_layers,
     metadata,
@@ -177,11 +178,11 @@ def _read_lenses(path: Paths) -> list[LayerData]:
     for file in _files(path):
         lens = load_lens(file)
         calibration = lens.calibration if isinstance(lens, Lens) else None
-        shape = (calibration and calibration.frame_shape) or FRAME_SHAPE
+        shape = (calibration and calibration.frame_shape) or _frame_of_image() or FRAME_SHAPE
         _say(
             f"{file.name} is a lens: the widgets Deblur and Train offer it under Lens once its "
-            f"blur is computed, for camera images of {format_shape(shape)} pixels; Load… in Lens "
-            "PSF opens it for others. The layer shows its PSFs."
+            f"blur is computed, for camera images of {format_shape(shape)} pixels. The layer "
+            "shows its PSFs."
         )
         options = {
             **frame_transform((), lens.pixel_size_um),
@@ -192,6 +193,17 @@ def _read_lenses(path: Paths) -> list[LayerData]:
         }
         layers.append((PSFGrid.from_lens(lens, shape).montage(), options, "image"))
     return layers
+
+
+def _frame_of_image() -> tuple[int, int] | None:
+    """Height and width of the newest image in the window, which a lens is likely for."""
+    from napari import current_viewer
+
+    from napari_coordgate.widgets.choices import Refused, recorded_layers  # imports Qt
+
+    viewer = current_viewer()
+    images = [] if viewer is None else [image for _, image in recorded_layers(viewer)]
+    return next((frame_of(image) for image in images if not isinstance(image, Refused)), None)
 
 
 def _read_models(path: Paths) -> list[LayerData]:
@@ -225,7 +237,7 @@ def _offer_universal(file: Path) -> None:
 
     viewer = current_viewer()
     if viewer is not None:
-        session_of(viewer).load_model(file)
+        session_of(viewer).load_model(file, is_told=True)
     _say(f"{file.name} is a universal model: Deblur offers it under Model, as {file.stem}.")
 
 

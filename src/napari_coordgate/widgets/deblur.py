@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from napari_coordgate.widgets.adaptation import ADAPTING, Adaptation, AdaptSecti
 from napari_coordgate.widgets.checking import CheckLine, CheckRequest
 from napari_coordgate.widgets.choices import image_choice, image_layers
 from napari_coordgate.widgets.forms import RoiOrigin, SettingsForm, collapsible, problems_of
-from napari_coordgate.widgets.hosting import estimate_lens, show_widget
+from napari_coordgate.widgets.hosting import estimate_lens, measure_lens, show_lens
 from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.layers import (
     DEBLURRED,
@@ -62,7 +63,8 @@ TRUST_TOOLTIP = (
     "Add layers with the expected error, the finest detail that survives, and a mask of pixels "
     "that the image contradicts; and say whether the result can be trusted."
 )
-ESTIMATE = "Estimate it from this image"
+ESTIMATE, MEASURE = "Estimate it from this image", "Measure the lens"
+WHY = "See why"
 RECTANGLE_TOOLTIP = "Deblur the visible plane in a rectangle of a Shapes layer, to try settings."
 MOVE_RECTANGLE = "Move the rectangle to where you want to try, then click Try a part again."
 NO_PART = "The image is resampled to the frame, so that no part of it can be tried: deblur it all."
@@ -111,12 +113,15 @@ class DeblurRequest:
         return created
 
     def is_repeated_by(self, other: "DeblurRequest") -> bool:
-        """Whether another request is for the same image and settings, or tries them elsewhere."""
+        """Whether another request has the same image and settings, or tries them elsewhere.
+
+        That for the whole image also repeats those for parts.
+        """
         mine, others = (
-            (one.part.layer, one.part.window is None, one.method, one.settings, one.image.axes)
+            (one.part.layer, one.method, one.settings, one.image.axes, one.alignment.frame_shape)
             for one in (self, other)
         )
-        return mine == others and self.alignment.frame_shape == other.alignment.frame_shape
+        return mine == others and (self.part.window is not None or other.part.window is None)
 
 
 class _Dropped:
@@ -142,6 +147,7 @@ class DeblurWidget(JobWidget):
         self.problem = ""
         self.verdict: TrustVerdict | None = None
         self.result: DeblurredLayer | None = None
+        self.explain: Callable[[], object] | None = None  # shows the whole verdict elsewhere
         self._shown: list[DeblurredLayer] = []
         self.image = image_choice(viewer, lambda: image_layers(viewer, color=True))
         self.axes = QLineEdit()
@@ -157,7 +163,8 @@ class DeblurWidget(JobWidget):
         )
         self.origin = RoiOrigin(self.rows, lambda: position_px(self.image.value))
         self.trust, self._knows_trust = QCheckBox("Show where to trust it"), False
-        self.add_row("", self.trust, TRUST_TOOLTIP)
+        self.trust.setToolTip(TRUST_TOOLTIP)
+        self.rows.addRow(self.trust)
         self.rows.addRow(self.note)
         self.form = SettingsForm(
             settings, type(settings).model_fields.keys() - METHOD_SETTINGS - {"strict"}
@@ -232,15 +239,17 @@ class DeblurWidget(JobWidget):
     def _offer_lens(self) -> None:
         """Offer to measure a lens that is in doubt."""
         verdict = self.fit.verdict
-        self.fit.links.offer({} if verdict is None else self._lens_steps(verdict))
+        self.fit.links.offer({} if verdict is None else self.lens_steps(verdict))
         self.checked.emit()
 
-    def _lens_steps(self, verdict: "TrustVerdict") -> dict[str, Callable[[], object]]:
+    def lens_steps(self, verdict: "TrustVerdict") -> dict[str, Callable[[], object]]:
         """Ways to a better lens, where that is in doubt."""
         doubts = {found.subject for found in verdict.findings if found.color != "green"}
+        if "pixel size" in doubts:
+            return {"Choose the lens": partial(show_lens, self.viewer)}
         if not doubts & {"lens", "contradiction"}:
             return {}
-        return {ESTIMATE: self._estimate_lens, "Measure the lens": self._measure_lens}
+        return {ESTIMATE: self._estimate_lens, MEASURE: partial(measure_lens, self.viewer)}
 
     def _estimate_lens(self) -> None:
         """Estimate the lens from the image."""
@@ -370,7 +379,8 @@ class DeblurWidget(JobWidget):
             self.bar.show_message(end.message, VERDICT_COLORS["amber"])
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         if verdict is not None:
-            self.bar.show_message(verdict_text(verdict), VERDICT_COLORS[verdict.color])
+            text = verdict_text(verdict, is_short=self.explain is not None)
+            self.bar.show_message(text, VERDICT_COLORS[verdict.color])
             notes = notes_of(verdict)
             self.note.setText(" ".join(notes))
             self.note.setVisible(bool(notes))
@@ -383,13 +393,13 @@ class DeblurWidget(JobWidget):
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         steps: dict[str, Callable[[], object]] = {}
         if verdict is not None:
-            steps = self._lens_steps(verdict) | {"Save…": self.save.click}
+            steps = self.lens_steps(verdict)
+            if self.explain is not None:
+                steps[WHY] = self.explain
+            steps["Save…"] = self.save.click
         if isinstance(end.result, Adaptation) and end.result.gain.is_better:
             steps["Deblur with it"] = self.run
         return steps
-
-    def _measure_lens(self) -> None:
-        show_widget(self.viewer, "Lens PSF", "lens_psf:LensPSFWidget")
 
     def follow(self, job: Job) -> None:
         """Show a job from now on; only one runs at a time."""
@@ -465,7 +475,7 @@ class DeblurredLayer:
         self.options: dict[str, Any] = {
             **part.transform(),
             **copy_appearance(blurred),
-            "name": f"{blurred.name} deblurred",
+            "name": f"{blurred.name} deblurred{'' if self.is_whole else ' in part'}",
             "rgb": blurred.rgb,
             "metadata": metadata(
                 DEBLURRED,

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_coordgate.geometry import format_shape
+from napari_coordgate.widgets.choices import Choice
 from napari_coordgate.widgets.hosting import Host, show_widget
 from napari_coordgate.widgets.image_step import ImageStep
 from napari_coordgate.widgets.jobs import Job, weak_connect
-from napari_coordgate.widgets.layers import pixels_of
+from napari_coordgate.widgets.layers import frame_of, pixels_of
 from napari_coordgate.widgets.menu import run_demo
 from napari_coordgate.widgets.methods import UNIVERSAL
 from napari_coordgate.widgets.panel import DockWidget, Links, scrolled, word_wrapped_label
 from napari_coordgate.widgets.trust_step import TrustStep
 
 if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+
+    from napari_coordgate.model import Model
+    from napari_coordgate.optics import PSFField
     from napari_coordgate.widgets.deblur import DeblurWidget
     from napari_coordgate.widgets.lens_psf import LensPSFWidget
 
 IMAGE, LENS, DEBLUR, TRUST, MORE = range(5)
 NAMES = ("Image", "Lens", "Deblur", "Trust", "More")
 DONE, DOUBTFUL = "✓", "!"
+LENS_TEXT = "Use this lens, or estimate it from the image."
+MISSING_LINES = 2
+"""Lines for what a step lacks, which are kept free so that no button moves."""
 PAUSE_MS = 20
 """Time between the parts of opening the dock, in which the window answers."""
 TAB_STYLE = "QTabBar::tab { padding: 4px 5px; min-width: 0; height: 18px; }"
@@ -59,11 +69,14 @@ class CoordGateWidget(DockWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.tabs, 1)
+        layout.addWidget(scrolled(MISSING_LINES, self.missing))
         foot = QHBoxLayout()
-        foot.addWidget(scrolled(2, self.missing, self.links), 1)
-        foot.addWidget(self.next, alignment=Qt.AlignmentFlag.AlignBottom)
+        foot.addWidget(self.links, 1)
+        foot.addStretch()
+        foot.addWidget(self.next)
         layout.addLayout(foot)
         self._connect()
+        self._lenses: WeakKeyDictionary[ImageLayer, Model | PSFField] = WeakKeyDictionary()
         self.reset_choices()
         QTimer.singleShot(PAUSE_MS, self._prepare)
 
@@ -88,7 +101,6 @@ class CoordGateWidget(DockWidget):
         self.deblur_page.arrived.connect(self._adopt_deblur)
         self.lens_page.reveal.connect(lambda: self.go(LENS))
         self.deblur_page.reveal.connect(lambda: self.go(DEBLUR))
-        self.trust.advice.connect(lambda: self.go(LENS))
         self.trust.again.connect(lambda: self.go(DEBLUR))
         self.tabs.currentChanged.connect(self.refresh)
         self.next.clicked.connect(self._go_on)
@@ -137,15 +149,18 @@ class CoordGateWidget(DockWidget):
         """Show no layers of the lens unasked, and use the image that is to be deblurred."""
         self.lens.show_blurred.setChecked(False)
         self.lens.show_psfs.setChecked(False)
+        self.lens.image.box.activated.connect(lambda: self._note_image(self.lens.image))
         self._pass_image()
 
     def _adopt_deblur(self) -> None:
         """Judge every result, and deblur the image that was chosen first."""
         deblur = self.deblur
         deblur.suggest_trust()
+        deblur.explain = partial(self.go, TRUST)
+        deblur.judged.connect(self._note_result)
         deblur.judged.connect(self.refresh)
         deblur.checked.connect(self.refresh)
-        deblur.image.changed.connect(self._note_image)
+        deblur.image.changed.connect(lambda: self._note_image(deblur.image))
         self._pass_image()
 
     def _pass_image(self) -> None:
@@ -162,17 +177,35 @@ class CoordGateWidget(DockWidget):
 
     def _take_image(self) -> None:
         self._pass_image()
+        self._choose_lens()
         self.refresh()
+
+    def _choose_lens(self) -> None:
+        """Choose the lens that an image was deblurred with, or else one for its frame."""
+        layer = self.image.layer
+        if layer is None or not self.deblur_page.is_made:
+            return
+        fields = list(self.session.psf_fields.values())[::-1]
+        chosen = [field for field in fields if field is self._lenses.get(layer)]
+        if self.deblur.problem:
+            chosen += [field for field in fields if field.frame_shape == frame_of(layer)]
+        if chosen:
+            self.deblur.method.psf_field.set_value(chosen[0])
 
     def _take_wavelength(self, wavelength_nm: float) -> None:
         """Describe the lens for light of this wavelength."""
         self.lens.forms["pupil"].editors["wavelength_nm"].set_value(wavelength_nm)
 
-    def _note_image(self) -> None:
-        """Follow an image that was chosen in Deblur."""
-        layer = self.deblur.image.value
+    def _note_image(self, choice: Choice) -> None:
+        """Follow an image that was chosen in another step."""
+        layer = choice.value
         if layer is not None and layer is not self.image.layer:
             self.image.image.set_value(layer)
+
+    def _note_result(self) -> None:
+        """Remember the lens of each image that was deblurred."""
+        if (result := self.deblur.result) is not None:
+            self._lenses[result.of] = result.request.method
 
     def _note_end(self, job: Job) -> None:
         """Go on to Deblur with a lens that was computed here."""
@@ -195,7 +228,9 @@ class CoordGateWidget(DockWidget):
         if result is not None and result.of is not self.image.layer:
             result = None
         if result is not self.trust.result:
-            self.trust.show_result(result, None if result is None else self.deblur.verdict)
+            verdict = None if result is None else self.deblur.verdict
+            steps = {} if verdict is None else self.deblur.lens_steps(verdict)
+            self.trust.show_result(result, verdict, steps)
         self.trust.show_stale(result is not None and self.deblur.is_stale)
 
     def _go_on(self) -> None:
@@ -251,11 +286,15 @@ class CoordGateWidget(DockWidget):
         if step in (IMAGE, MORE):
             return "", {}
         if not done[IMAGE]:
-            return "No image yet.", {"Open a sample": self.image.open_sample}
-        if step == LENS or done[step]:
+            text = "" if step == DEBLUR else "No image yet."  # that widget says it itself
+            return text, {"Open a sample": self.image.open_sample}
+        if done[step]:
             return "", {}
+        if step == LENS:
+            return LENS_TEXT, {}
         if not done[LENS]:
-            return self._lens_text(), {"Choose the lens": lambda: self.go(LENS)}
+            text = "" if step == DEBLUR else self._lens_text()
+            return text, {"Choose the lens": lambda: self.go(LENS)}
         if step == TRUST:
             return "Nothing deblurred yet.", {"Deblur": lambda: self.go(DEBLUR)}
         return "", {}

@@ -14,7 +14,7 @@ from magicgui.widgets.bases import ValueWidget
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QLocale, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QShowEvent, QWheelEvent
+from qtpy.QtGui import QPaintEvent, QShowEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QBoxLayout,
@@ -27,6 +27,9 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QSizePolicy,
     QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
@@ -49,8 +52,8 @@ WORDS = {
 """Words of labels by those of settings' names, where they differ."""
 LABELS = {"wavelength_nm": "Emission wavelength", "origin": "Top left pixel"}
 """Labels by settings' names, where they are not made of their words."""
-BAD_COLOR = "#e5534b"
-LABEL_WIDTH = 96
+BAD_COLOR = "#e23f36"
+LABEL_WIDTH = 84
 """Minimum width of labels, pixels, so that forms below each other align."""
 EDITOR_WIDTH = 140
 """Minimum width of a row's editor, pixels."""
@@ -70,6 +73,20 @@ class ComboBox(QComboBox):
         """Leave the wheel to the form."""
         if event is not None:
             event.ignore()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Shorten a long name in its middle: names often differ at their ends."""
+        painter, option, style = QStylePainter(self), QStyleOptionComboBox(), self.style()
+        self.initStyleOption(option)
+        if self.currentIndex() < 0:
+            option.currentText = self.placeholderText()
+        if style is not None:
+            kinds = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+            width = style.subControlRect(kinds[0], option, kinds[1], self).width()
+            middle = Qt.TextElideMode.ElideMiddle
+            option.currentText = self.fontMetrics().elidedText(option.currentText, middle, width)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 class Editor(QWidget):
@@ -579,6 +596,7 @@ def problems_of(*forms: "SettingsForm | UnionForm") -> str:
 
 def in_words(text: str) -> str:
     """Message in which settings have their labels instead of the names of files and flags."""
+    text = text.replace(PART, 'tick "Part of the frame" and say where it begins')
     text = FLAG.sub(lambda found: f'("{label_of(found[1])}")', text)
     text = re.sub(r" \(-[^()]*\)", "", text)  # flags alone
     text = COMMAND.sub('("Measure" in Lens PSF)', text)
@@ -591,6 +609,8 @@ def in_words(text: str) -> str:
     return _setting_names().sub(lambda found: _inner_label(found[0]), text)
 
 
+PART = "give the origin of the window that the image shows (origin, --origin)"
+"""Advice of errors that is a tick in the window."""
 COMMAND = re.compile(r"(calibrate_\w+ )?\(calibrate( \w+)?\)")
 """Command that measures a lens, as errors name it for Python and the command line."""
 SHAPE = re.compile(r"(?<![\w.])(\d+)x(\d+)(?!\w|\.\w)")

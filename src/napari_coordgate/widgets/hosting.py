@@ -88,10 +88,19 @@ def deblur_with(viewer: Viewer, method: str, value: object) -> None:
     deblur.method.choose(method, value)
 
 
+def show_lens(viewer: Viewer) -> Any:
+    """Show Lens PSF, where a lens is described."""
+    return show_widget(viewer, "Lens PSF", "lens_psf:LensPSFWidget")
+
+
+def measure_lens(viewer: Viewer) -> None:
+    """Show Lens PSF, and there what a lens is measured with."""
+    show_lens(viewer).show_measuring()
+
+
 def estimate_lens(viewer: Viewer, layer: object, psf_field: object) -> None:
     """Show Lens PSF, and estimate there the focus of the lens of a PSF field from an image."""
-    lens: Any = show_widget(viewer, "Lens PSF", "lens_psf:LensPSFWidget")
-    lens.estimate_from(layer, psf_field)
+    show_lens(viewer).estimate_from(layer, psf_field)
 
 
 def batch_with(viewer: Viewer, settings: object, method: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from napari.layers import Image as ImageLayer
+from napari.layers import Image as ImageLayer, Layer
 from napari.layers.utils.stack_utils import split_rgb
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QWidget
 from napari_coordgate.config import Lens
 from napari_coordgate.errors import CoordGateError
 from napari_coordgate.geometry import format_shape
-from napari_coordgate.widgets.checking import NEUTRAL, dotted
+from napari_coordgate.widgets.checking import dotted
 from napari_coordgate.widgets.choices import COLOR, image_choice, image_layers, recorded_layers
 from napari_coordgate.widgets.docs import help_on
 from napari_coordgate.widgets.forms import add_row, build_editor, form_rows
@@ -24,12 +24,14 @@ from napari_coordgate.widgets.jobs import DebouncedJob, Job, JobEnd
 from napari_coordgate.widgets.layers import (
     channel_of,
     file_image,
+    frame_of,
     guess_axes,
     pixel_size_um,
     pixels_of,
     plane_on_view,
+    provenance,
 )
-from napari_coordgate.widgets.panel import Links, Panel
+from napari_coordgate.widgets.panel import GRAY, Links, Panel
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 if TYPE_CHECKING:
@@ -135,9 +137,9 @@ class ImageStep(Panel):
         self.noise.setText("")
         self.has_bad_pixels = False
         self._noise_job.cancel()
-        if layer is not None and pixels_of(layer).size:
+        if layer is not None and 0 not in pixels_of(layer).shape:
             index = plane_on_view(self.viewer, layer) + ((..., 0) if layer.rgb else ())
-            self.noise.setText(dotted("Measuring the noise…", NEUTRAL))
+            self.noise.setText(dotted("Measuring the noise…", GRAY))
             request = PlaneRequest(pixels_of(layer), index, layer.name)
             self._noise_job.request(
                 Job.from_function("Measure the noise of an image", request.compute, is_quiet=True)
@@ -169,9 +171,13 @@ class ImageStep(Panel):
             self.corrections.show()
 
     def _split(self) -> None:
-        """Add the channels of a color image as layers, of which the first is then chosen."""
-        if self.layer is not None:
-            self.viewer.layers.extend(split_rgb(self.layer))
+        """Show the channels of a color image as layers instead, and choose the first."""
+        layer = self.layer
+        if layer is not None:
+            channels = split_rgb(layer)
+            self.viewer.layers.extend(channels)
+            layer.visible = False
+            self.image.set_value(channels[0])
 
     def open_sample(self) -> None:
         """Open a sample image."""
@@ -185,8 +191,11 @@ class ImageStep(Panel):
         layer, size = self.layer, self.pixel_size.value()
         if layer is None or size is None:
             return
-        layer.scale = (*layer.scale[:-2], size, size)
-        layer.units = (*layer.units[:-2], "um", "um")
+        is_known = pixel_size_um(layer) is not None
+        same = _made_from(self.viewer, layer) if is_known else _on_same_grid(self.viewer, layer)
+        for one in (layer, *same):
+            one.scale = (*one.scale[:-2], size, size)
+            one.units = (*one.units[:-2], "um", "um")
         self._show_facts()
         self.chosen.emit()
 
@@ -208,7 +217,7 @@ class ImageStep(Panel):
             color = VERDICT_COLORS["red"]
             self.chosen.emit()
         elif camera is None or camera.photons is None:
-            text, color = "The noise cannot be measured in this image.", NEUTRAL
+            text, color = "The noise cannot be measured in this image.", GRAY
         elif camera.photons < FEW_PHOTONS:
             text = (
                 f"Little light: a bright pixel has about {camera.photons:,.0f} photons. Noise "
@@ -219,6 +228,22 @@ class ImageStep(Panel):
             text = f"Noise measured: a bright pixel has about {camera.photons:,.0f} photons."
             color = VERDICT_COLORS["green"]
         self.noise.setText(dotted(text, color))
+
+
+def _on_same_grid(viewer: Viewer, layer: ImageLayer) -> list[Layer]:
+    """Layers with the pixels of one whose size is not known: its channels, what is drawn on it."""
+    frame, scale, units = frame_of(layer), tuple(layer.scale[-2:]), layer.units[-2:]
+    return [
+        one
+        for one in viewer.layers
+        if (tuple(one.scale[-2:]), one.units[-2:]) == (scale, units)
+        and not (isinstance(one, ImageLayer) and frame_of(one) != frame)
+    ]
+
+
+def _made_from(viewer: Viewer, layer: ImageLayer) -> list[Layer]:
+    """Results and maps of an image."""
+    return [one for one in viewer.layers if provenance(one.metadata).get("image") == layer.name]
 
 
 def _mean_size(layer: ImageLayer) -> float | None:

@@ -438,6 +438,15 @@ def map_pitch_px(
     return height, width
 
 
+def _is_open(viewer: Viewer) -> bool:
+    """Whether the window of a viewer is open."""
+    from qtpy.compat import isalive
+
+    viewer = getattr(viewer, "__wrapped__", viewer)  # widgets get a wrapper
+    window = getattr(viewer.window, "_qt_window", None)
+    return window is not None and isalive(window)
+
+
 class LiveLayer:
     """A layer that is added with its first pixels and updated from then on.
 
@@ -459,10 +468,15 @@ class LiveLayer:
         return self.layer is not None and self.layer not in self.viewer.layers
 
     def show(self, pixels: Any, **options: Any) -> bool:
-        """Show pixels with options of ``viewer.add_image``; returns whether the layer is new."""
+        """Show pixels with options of ``viewer.add_image``; returns whether the layer is new.
+
+        A job may end after its window was closed: then nothing is shown.
+        """
         if self.layer is None:
             from napari.layers import Image as ImageLayer
 
+            if not _is_open(self.viewer):
+                return False
             self.layer = ImageLayer(pixels, **options)  # known to those who see it added
             self.viewer.add_layer(self.layer)
             return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from napari.layers import Image as ImageLayer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker
+from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -97,6 +97,8 @@ _MORE = {
 """Settings in a folded section: aberrations, which few users know for their lens."""
 FRAME_SHAPE = (512, 512)
 MAX_FRAME_SIDE = 100_000
+SCROLL_MS = 50
+"""Time in which an unfolded section is laid out."""
 ESTIMATE_TOOLTIP = (
     "Estimate the focus of the lens over the frame from the chosen image, and use it. NA, "
     "wavelength and pixel size must be right; beads measure the lens better."
@@ -213,6 +215,7 @@ class LensPSFWidget(JobWidget):
         self.layers = LensLayers(viewer)
         self.preview = DebouncedJob(self.session.start, self)
         self._origin, self._has_size_of_image = "", False
+        self._preset, self._is_from_images = FIRST_PRESET, False
         self._made: dict[str, tuple[object, ...]] = {}
         self._take_preset()
         self._take_image()
@@ -286,12 +289,14 @@ class LensPSFWidget(JobWidget):
 
     def _take_preset(self, _: object = None) -> None:
         if option := self.preset.option:
+            if not option.kept:
+                self._preset = self.preset.currentText()
             self._take_option(option)
             self._take_pixel_size()
 
     def _take_option(self, option: LensOption) -> None:
         """Show a preset or kept lens, and what it rests on."""
-        self._origin = option.note
+        self._origin, self._is_from_images = option.note, False
         self.source.setText(option.note)
         self.set_lens(option.lens)
         if option.kept:
@@ -329,12 +334,28 @@ class LensPSFWidget(JobWidget):
         """Take frame and pixel size from another image, where they are known."""
         layer: ImageLayer | None = self.image.value
         if layer is not None:
+            self._leave_measured(layer)
             self._take_optics(layer)
             if self.layers.psfs.is_removed:  # with another image
                 self.layers.psfs.remove()
         self._take_pixel_size()
+        self.bar.mark_stale()
         self.layers.blurred.remove()
         self._update_preview()
+
+    def _leave_measured(self, layer: ImageLayer) -> None:
+        """Go back to the preset for an image of another frame than the lens was measured on here.
+
+        A lens that was chosen or loaded stays: the image may be a part of its frame.
+        """
+        lens, size = self.lens, pixel_size_um(layer)
+        if not self._is_from_images or not isinstance(lens, Lens):
+            return
+        shape = measured_frame(lens if size is None else with_pixel_size(lens, size[0]))
+        if shape not in (None, frame_of(layer)):
+            self.preset.show_index(self.preset.findText(self._preset))
+            if option := self.preset.option:
+                self._take_option(option)
 
     def _take_optics(self, layer: ImageLayer) -> None:
         """Take the lens calibrated for the objective of an image, or what its file states."""
@@ -420,7 +441,7 @@ class LensPSFWidget(JobWidget):
         with QSignalBlocker(self.frame):
             self.frame.set_value(fit.frame_shape)
         self._show_lens(fit.lens, self.name.text())
-        self._measured = fit
+        self._measured, self._is_from_images = fit, True
 
     def _show_lens(self, lens: AnyLens, name: str) -> None:
         """Show a lens that is none of the choices, and how it was measured."""
@@ -433,6 +454,12 @@ class LensPSFWidget(JobWidget):
         """Kind and name of the lens, whose values are those of a form."""
         return {"kind": self.form.settings.kind, "name": self.name.text()}
 
+    def restore(self) -> None:
+        """Show the first preset, with the pixel size of the image."""
+        super().restore()
+        self.preset.show_index(self.preset.findText(FIRST_PRESET))
+        self._take_preset()
+
     def recall(self, kept: Mapping[str, Any]) -> None:
         """Show the lens that was described last, with the pixel size of the image."""
         lens = self.forms["gaussian" if kept.get("kind") == "gaussian" else "pupil"].settings
@@ -440,6 +467,7 @@ class LensPSFWidget(JobWidget):
             name = str(kept.get("name", self.name.text()))
             self.name.setText(name)
             self._show_lens(lens, f"{name}, as you left it")
+            self._is_from_images = True
             self._take_image()
         super().recall(kept)
 
@@ -475,8 +503,17 @@ class LensPSFWidget(JobWidget):
     def _show_beads(self) -> None:
         """Show how to measure the lens with beads."""
         self.measure.source.setCurrentText(BEADS)
+        self.show_measuring()
+
+    def show_measuring(self) -> None:
+        """Unfold and show what a lens is measured with."""
         self.measuring.expand(animate=False)
-        self.area.ensureWidgetVisible(self.measuring)
+        QTimer.singleShot(SCROLL_MS, self._scroll_to_measuring)
+
+    def _scroll_to_measuring(self) -> None:
+        bar = self.area.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(self.measuring.y())
 
     def _deblur(self) -> None:
         """Compute the PSF field of the lens, and choose it in Deblur."""
@@ -634,6 +671,7 @@ class LensPSFWidget(JobWidget):
             return
         try:
             self._show_lens(load_lens(path), path.name)
+            self._is_from_images = False
         except SettingsError as error:
             show_error(str(error))
         else:

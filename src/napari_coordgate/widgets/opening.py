@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,7 +152,8 @@ class SaveButton(QPushButton):
         layer = self._layer
         if layer is None:
             return
-        proposed = str(Path(last_folder(SAVED_FILES)) / f"{layer.name}.ome.tif")
+        name = re.sub(r"[/\\:]+", "-", layer.name)  # as files of Windows cannot have them
+        proposed = str(Path(last_folder(SAVED_FILES)) / f"{name}.ome.tif")
         typed, _ = QFileDialog.getSaveFileName(self, "Save", proposed, SAVED_FILES)
         if typed:
             keep_folder(SAVED_FILES, typed)

@@ -43,15 +43,15 @@ CHOICE_WIDTH = 190
 """Least width of a choice with its button, pixels."""
 MESSAGE_LINES = 12
 """Lines of a message that are seen without scrolling."""
-STALE_COLOR = "#8a8f99"
-"""Color of a message that is no longer about what is chosen, on both themes."""
+GRAY = "#777d88"
+"""Color of what is not judged, or no longer about what is chosen."""
 STALE = "Before your last change: "
 LABEL_SPACE = 4
 """Pixels that a label of one line is higher than its text."""
-LINK_COLOR = "#4f9dde"
-"""Color that is read on the dark and on the light theme."""
+LINK_COLOR = "#267fca"
 END_WORDS = {"completed": "Completed", "canceled": "Canceled", "failed": "Failed"}
-COLORS = {"completed": "#3fa45b", "canceled": "#d8a200", "failed": BAD_COLOR}
+COLORS = {"completed": "#368c4e", "canceled": "#b57200", "failed": BAD_COLOR}
+"""These colors, that of links and gray are read as well on the dark as on the light theme."""
 
 
 class DockWidget(QWidget):
@@ -181,6 +181,9 @@ class Panel(DockWidget):
     def recall(self, kept: Mapping[str, Any]) -> None:
         """Show what was kept; the settings of forms are shown already."""
 
+    def restore(self) -> None:
+        """Restore the defaults of what is not a setting of a form."""
+
 
 class JobBar(QWidget):
     """Buttons, progress bar and message of a job."""
@@ -240,7 +243,8 @@ class JobBar(QWidget):
         if self.job is not None and self.job.end is None:
             return
         if problem or self._shows_problem:
-            self.show_message(problem)
+            self.show_message(problem, COLORS["canceled"])
+            self.next.clear()
             self._shows_problem = True
 
     def show_error(self, text: str) -> None:
@@ -307,7 +311,7 @@ class JobBar(QWidget):
         text = self.message.text()
         if self.job is not None and self.job.end is not None and not self._shows_problem:
             if text and not text.startswith(STALE):
-                self.show_message(f"{STALE}{text}", STALE_COLOR)
+                self.show_message(f"{STALE}{text}", GRAY)
             self.next.clear()
 
     def _toggle_pause(self) -> None:
@@ -455,7 +459,7 @@ class Links(_FittedLabel):
         """Offer next steps by their words, instead of those before."""
         self._actions = list(actions.values())
         links = [
-            f'<a style="color: {LINK_COLOR};" href="{n}">{html.escape(words)}</a>'
+            f'<nobr><a style="color: {LINK_COLOR};" href="{n}">{html.escape(words)}</a></nobr>'
             for n, words in enumerate(actions)
         ]
         self.setText(" &nbsp; ".join(links))

@@ -45,6 +45,7 @@ class Memory:
         for form, defaults in zip(self._forms, self._defaults, strict=True):
             form.set_settings(defaults)
             form.changed.emit()
+        self._panel.restore()
 
     def _show(self) -> None:
         """Show the forms as they were left, and what else the panel keeps."""

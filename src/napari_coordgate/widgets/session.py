@@ -75,8 +75,11 @@ class Session:
         for job in ended:
             self.job_ended.emit(job)
 
-    def load_model(self, path: Path) -> "Job[AnyModel]":
-        """Load a model in the background; every widget offers it once it is loaded."""
+    def load_model(self, path: Path, *, is_told: bool = False) -> "Job[AnyModel]":
+        """Load a model in the background; every widget offers it once it is loaded.
+
+        ``is_told`` says that the user has read what became of the file.
+        """
         self._opened.add(path)
 
         def load(_: object) -> "AnyModel":
@@ -85,7 +88,7 @@ class Session:
 
             return UniversalModel.load(path) if is_universal(path) else Model.load(path)
 
-        job = _reading_job(path, load)
+        job = _reading_job(path, load, is_told=is_told)
 
         def add(end: "JobEnd[AnyModel]") -> None:
             if end.result is not None:
@@ -134,7 +137,7 @@ class Session:
         ):
             self.psf_fields[layer.name.removesuffix(" psf field")] = psf_field
         if path is not None and path not in self._opened:
-            self.load_model(path)
+            self.load_model(path, is_told=True)
         lens, frame_shape = dropped_lens_of(layer.metadata)
         if lens is not None:
             self._compute(lens, frame_shape, layer.name.removesuffix(" PSFs"))
@@ -175,11 +178,12 @@ def store_file(
     store_result(job, collection, name)
 
 
-def _reading_job(path: Path, load: Callable[[object], Any]) -> Job:
+def _reading_job(path: Path, load: Callable[[object], Any], *, is_told: bool = False) -> Job:
     job = Job.from_function(
         f"Load {path.name}", load, done_message=lambda _: f"Loaded {path.name}."
     )
-    job.finished.connect(lambda end: end.error or show_info(end.message))
+    if not is_told:
+        job.finished.connect(lambda end: end.error or show_info(end.message))
     return job
 
 

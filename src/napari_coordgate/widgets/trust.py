@@ -46,6 +46,7 @@ class MapStyle:
     """How a map is shown: its layer's name and colors, and contrast limits from its values."""
 
     name: str
+    about: str
     colormap: str | Colormap
     limits: Callable[[NDArray[np.float32]], tuple[float, float]]
     visible: bool = False
@@ -61,9 +62,25 @@ def _whole_range(values: NDArray[np.float32]) -> tuple[float, float]:
 
 
 STYLES = {
-    "detail_um": MapStyle("finest detail (µm)", "viridis", _whole_range),
-    "error_map": MapStyle("expected error", "magma", _from_zero),
-    "contradiction_map": MapStyle("contradicted", CONTRADICTED, lambda _: (0.0, 2.0), visible=True),
+    "detail_um": MapStyle(
+        "finest detail (µm)",
+        "Period of the finest detail that is left by blur and noise.",
+        "viridis",
+        _whole_range,
+    ),
+    "error_map": MapStyle(
+        "expected error",
+        "What the error of a pixel is below with 90 % probability, in the units of the image.",
+        "magma",
+        _from_zero,
+    ),
+    "contradiction_map": MapStyle(
+        "contradicted",
+        "Pixels where the result, blurred again, differs from the image by more than its noise.",
+        CONTRADICTED,
+        lambda _: (0.0, 2.0),
+        visible=True,
+    ),
 }
 """Maps by their names in a `DeblurResult`, from bottom to top."""
 
@@ -143,10 +160,13 @@ class TrustLayers:
         return self._index
 
 
-def verdict_text(verdict: TrustVerdict) -> str:
-    """Verdict in words: what is doubtful or wrong and what to do, or else what was found."""
-    lines = f"{VERDICT_WORDS[verdict.color]}.", findings_text(verdict, "\n")
-    return "\n".join(line for line in lines if line)
+def verdict_text(verdict: TrustVerdict, *, is_short: bool = False) -> str:
+    """Verdict in words: what is doubtful or wrong and what to do, or else what was found.
+
+    The short one has the worst finding alone.
+    """
+    lines = [f"{VERDICT_WORDS[verdict.color]}.", *findings_text(verdict, "\n").splitlines()]
+    return "\n".join(lines[:2] if is_short else lines)
 
 
 def notes_of(verdict: TrustVerdict) -> list[str]:

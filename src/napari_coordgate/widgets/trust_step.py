@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QSlider
 
 from napari_coordgate.widgets.checking import dotted
 from napari_coordgate.widgets.docs import help_on
+from napari_coordgate.widgets.forms import add_row, form_rows
 from napari_coordgate.widgets.hosting import batch_with
 from napari_coordgate.widgets.opening import SaveButton
 from napari_coordgate.widgets.panel import Links, Panel
@@ -33,8 +34,6 @@ STEPS = 100
 class TrustStep(Panel):
     """The verdict with its reasons, the maps behind it, and before against after."""
 
-    advice = Signal()
-    """The lens is to be measured."""
     again = Signal()
     """The image is to be deblurred again."""
 
@@ -53,10 +52,13 @@ class TrustStep(Panel):
         self.slider.setRange(0, STEPS)
         self.slider.setToolTip("Left of the slider: before. Right of it: after.")
         self.blink = QPushButton("Before (hold, or key B)")
-        self.add_row("Before | after", self.slider, self.slider.toolTip())
+        rows = form_rows()
+        add_row(rows, "Before | after", self.slider, self.slider.toolTip())
+        self.body.addLayout(rows)
         self.body.addWidget(self.blink)
         self.maps = {kind: QCheckBox(_capital(style.name)) for kind, style in STYLES.items()}
         for kind, box in reversed(self.maps.items()):
+            box.setToolTip(STYLES[kind].about)
             self.body.addWidget(box)
             box.toggled.connect(lambda shown, k=kind: self._show_map(k, shown))
         self.save = SaveButton(self.session)
@@ -65,21 +67,22 @@ class TrustStep(Panel):
         self.slider.valueChanged.connect(self._swipe)
         self.blink.pressed.connect(self.swipe.hide_after)
         self.blink.released.connect(self.swipe.show_after)
-        self.show_result(None, None)
+        self.show_result(None, None, {})
 
-    def show_result(self, result: DeblurredLayer | None, verdict: TrustVerdict | None) -> None:
-        """Show the verdict on a result."""
+    def show_result(
+        self,
+        result: DeblurredLayer | None,
+        verdict: TrustVerdict | None,
+        lens_steps: Mapping[str, Callable[[], object]],
+    ) -> None:
+        """Show the verdict on a result, and ways to a better lens."""
         self.result = result
         part = "" if result is None or result.is_whole else IN_RECTANGLE
         self.verdict.setText(NOT_YET if verdict is None else part + _verdict_lines(verdict))
-        is_doubtful = verdict is not None and verdict.color != "green"
-        actions: dict[str, Callable[[], object]] = {}
-        if is_doubtful:
-            actions["Measure the lens"] = self.advice.emit
+        actions = dict(lens_steps)
         if result is not None:
-            request, save = result.request, self.save.click
-            batch = partial(batch_with, self.viewer, request.settings, request.method)
-            actions |= {"Save…": save, BATCH: batch}
+            request = result.request
+            actions[BATCH] = partial(batch_with, self.viewer, request.settings, request.method)
         self.links.offer({**actions, **help_on("trust/")})
         self.save.offer(None if result is None else result.layer.layer)
         self.swipe.take(result)
