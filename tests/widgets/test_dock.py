@@ -155,6 +155,12 @@ def test_a_widget_that_was_closed_shows_what_it_showed(viewer: Viewer) -> None:
     _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Deblur")
     assert again is deblur
     assert again.axes.text() == "TYX"
+    own, lens = viewer.window.add_plugin_dock_widget(PLUGIN, "Lens PSF")
+    lens.forms["pupil"].editors["na"].set_value(0.6)
+    lens.name.setText("my 20x")
+    own.destroyOnClose()
+    _, again = viewer.window.add_plugin_dock_widget(PLUGIN, "Lens PSF")
+    assert (again.lens.na, again.name.text(), again.preset.currentText()) == (0.6, "my 20x", "")
 
     dock = open_dock(viewer)
     dock.go(DEBLUR)

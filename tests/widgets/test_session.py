@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from napari.utils import progress
 
@@ -58,10 +59,12 @@ def test_files_opened_by_readers_are_offered_in_the_widgets(
     models = session_of(viewer).models
     qtbot.waitUntil(lambda: "tiny" in models, timeout=WAIT_MS)
     assert len(models) == 1
+    assert widget.inputs.layers.count() == 0  # pictures of lens and network are no images
+    viewer.add_image(np.ones((40, 48)))  # a lens without a frame is for that on view
     save_lens(GaussianLens(), tmp_path / "described.yaml")
     viewer.open(tmp_path / "described.yaml", plugin=PLUGIN)
     qtbot.waitUntil(lambda: widget.inputs.psf_field.name == "described", timeout=WAIT_MS)
-    assert widget.inputs.layers.count() == 0  # pictures of lens and network are no images
+    assert widget.inputs.psf_field.value.frame_shape == (40, 48)
 
 
 def test_what_is_made_anew_under_its_name_stays_chosen(

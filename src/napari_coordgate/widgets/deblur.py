@@ -389,14 +389,13 @@ class DeblurWidget(JobWidget):
             self._set_result(shown, verdict)
 
     def next_steps(self, end: JobEnd) -> Mapping[str, Callable[[], object]]:
-        """Measure a lens that is in doubt, and save the result; or use an adapted model."""
+        """Measure a lens that is in doubt, and see why; or use an adapted model."""
         verdict: TrustVerdict | None = getattr(end.result, "verdict", None)
         steps: dict[str, Callable[[], object]] = {}
         if verdict is not None:
             steps = self.lens_steps(verdict)
             if self.explain is not None:
                 steps[WHY] = self.explain
-            steps["Save…"] = self.save.click
         if isinstance(end.result, Adaptation) and end.result.gain.is_better:
             steps["Deblur with it"] = self.run
         return steps

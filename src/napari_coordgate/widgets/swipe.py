@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image as ImageLayer
 from napari.viewer import Viewer
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from napari_coordgate.widgets.deblur import DeblurredLayer
 
 KEY = "b"
+
+
+def _read_when_shown(pixels: Any, stacked: int) -> Any:
+    """Pixels, of which those of a file are read plane by plane, after so many axes."""
+    if isinstance(pixels, np.ndarray) or hasattr(pixels, "dask"):
+        return pixels
+    import dask.array as da
+
+    return da.from_array(pixels, (1,) * stacked + tuple(pixels.shape[stacked:]), name=False)
 
 
 class Swipe:
@@ -58,8 +68,8 @@ class Swipe:
         blurred, after = self._blurred, self._after
         if blurred is None or after is None:
             return
-        pixels = self._result.before(pixels_of(blurred)) if self._result is not None else None
-        assert pixels is not None
+        assert self._result is not None
+        pixels = _read_when_shown(self._result.before(pixels_of(blurred)), blurred.ndim - 2)
         axis = -2 if blurred.rgb else -1
         columns = round(share * pixels.shape[axis])
         if columns == 0:

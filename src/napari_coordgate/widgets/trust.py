@@ -163,10 +163,12 @@ class TrustLayers:
 def verdict_text(verdict: TrustVerdict, *, is_short: bool = False) -> str:
     """Verdict in words: what is doubtful or wrong and what to do, or else what was found.
 
-    The short one has the worst finding alone.
+    The short one has the worst finding alone, or that on the result, which is the last one.
     """
-    lines = [f"{VERDICT_WORDS[verdict.color]}.", *findings_text(verdict, "\n").splitlines()]
-    return "\n".join(lines[:2] if is_short else lines)
+    findings = findings_text(verdict, "\n").splitlines()
+    if is_short:
+        findings = findings[-1:] if verdict.color == "green" else findings[:1]
+    return "\n".join([f"{VERDICT_WORDS[verdict.color]}.", *findings])
 
 
 def notes_of(verdict: TrustVerdict) -> list[str]:
