@@ -186,7 +186,17 @@ def test_a_changed_bit_is_noticed(file: Path) -> None:
         whole[position] ^= 4
 
 
-@pytest.mark.parametrize("damage", [lambda w: w * torch.nan, torch.Tensor.half])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda w: w * torch.nan,
+        lambda w: w / 0,
+        torch.Tensor.half,
+        torch.Tensor.double,
+        lambda w: w.to(torch.float8_e5m2),
+        lambda w: w.to(torch.complex64),
+    ],
+)
 def test_weights_that_are_no_single_precision_numbers_are_refused(
     file: Path, damage: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:

@@ -431,7 +431,8 @@ def _check_contents(metadata: Mapping[str, str], header: str, tensors: dict[str,
     if metadata.get(CHECKSUM, expected := _checksum(header, tensors)) != expected:
         raise ValueError("its contents do not match their checksum")
     for name, tensor in tensors.items():
-        if tensor.is_complex() or tensor.dtype in (torch.float16, torch.bfloat16):
+        is_whole = not (tensor.is_floating_point() or tensor.is_complex())
+        if not is_whole and tensor.dtype != torch.float32:
             raise ValueError(f"{name} has numbers of type {tensor.dtype}")
         if not tensor.isfinite().all():
             raise ValueError(f"{name} is not finite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterable
 from contextlib import closing
@@ -240,9 +241,20 @@ def test_what_is_not_provably_ours_after_a_kill_is_not_ours(world: World) -> Non
     assert names(run(world).failed, world.folder) == ["a.tif"]
 
 
-def test_a_result_that_got_its_name_before_a_kill_is_done(world: World) -> None:
+def test_a_file_that_replaces_a_result_after_a_kill_is_not_ours(world: World) -> None:
     target = interrupted(world)
     note_made(target, target)
+    target.write_bytes(b"mine")
+    assert names(run(world).failed, world.folder) == ["a.tif"]
+    assert target.read_bytes() == b"mine"
+
+
+def test_a_result_that_got_its_name_before_a_kill_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # what a kill leaves
+        patch.setattr("napari_coordgate.batch.scheduling.remove_notes", list)
+        target = interrupted(world)
     assert names(run(world).up_to_date, world.folder) == ["a.tif"]
     assert len(run(world).up_to_date) == 4
     assert not list(world.output.rglob(".napari-coordgate-*"))
@@ -498,7 +510,23 @@ def test_no_source_is_replaced_through_a_link_or_from_above(world: World) -> Non
         run(world._replace(output=world.folder.parent), overwrite=True)
     world.output.mkdir()
     (world.output / "plate 1").symlink_to(world.folder / "plate 1")
-    failed = run(world, overwrite=True).failed
-    assert source in {file.source for file in failed}
-    assert "is one of the images" in failed[0].message
+    os.link(world.folder / "a.tif", world.output / "a.ome.tif")
+    failed = {file.source.name: file.message for file in run(world, overwrite=True).failed}
+    assert "is one of the images" in failed["a.tif"]
+    assert "is a link" in failed[source.name]
     assert source.read_bytes() == pixels
+
+
+def test_a_folder_that_a_link_replaces_during_the_batch_gets_no_result(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+
+    def replace_folder(event: Event) -> None:
+        if isinstance(event, FileChanged) and event.status == "running":
+            (world.output / "plate 1").symlink_to(tmp_path / "elsewhere")
+
+    config = FLOAT32.replace(pattern="plate 1/c.*")
+    (failed,) = run(world, config=config, callback=replace_folder).failed
+    assert "is a link" in failed.message
+    assert not list((tmp_path / "elsewhere").iterdir())

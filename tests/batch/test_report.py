@@ -71,7 +71,7 @@ def test_lines_that_are_not_of_a_report_are_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["/etc/a.ome.tif", "../a.ome.tif", "b/../../a.tif", "link/a.tif", "."]
+    "output", ["/etc/a.ome.tif", "../a.ome.tif", "b/../a.tif", "link/a.tif", ".", "a\0.tif"]
 )
 def test_a_line_of_a_result_outside_the_folder_is_ignored(output: str, tmp_path: Path) -> None:
     """Results are replaced and removed, so a tampered report must not name other files."""
@@ -87,10 +87,12 @@ def test_a_line_of_a_result_outside_the_folder_is_ignored(output: str, tmp_path:
 def test_a_linked_report_is_refused(tmp_path: Path) -> None:
     path, other = tmp_path / "report.jsonl", tmp_path / "other.jsonl"
     write(other, result("b.tif", "done"))
-    path.symlink_to(other)
-    for use in (read_report, Report):
-        with pytest.raises(OutputError, match="is a link"):
-            use(path)
+    for link in (path.symlink_to, path.hardlink_to):
+        link(other)
+        for use in (read_report, Report):
+            with pytest.raises(OutputError, match="is a link"):
+                use(path)
+        path.unlink()
 
 
 def test_a_report_in_a_pipe_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that match a pattern, and unique names of results."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,24 @@ def test_files_that_cannot_be_read_are_found_with_a_problem(tmp_path: Path) -> N
     assert "cannot be read" in sources["gone.tif"].problem
     assert "link to a folder" in sources["link"].problem
     assert "UTF-8" in sources["?.tif"].problem
+
+
+def test_names_that_a_disk_may_take_for_one_are_different_results() -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é.tif") for form in ("NFC", "NFD"))
+    targets = target_names([composed, decomposed, "É.tif", "É.TIF"], "ome-tiff", {}).values()
+    assert len({unicodedata.normalize("NFC", target).lower() for target in targets}) == 4
+
+
+def test_a_folder_that_is_too_deep_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_coordgate.batch.sources.MAX_DEPTH", 2)
+    for name in ("a.tif", "1/2/b.tif", "1/2/3/c.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sources = {source.name: source for source in find_sources(tmp_path, "*", tmp_path / "out")}
+    assert sources.keys() == {"a.tif", "1/2/b.tif", "1/2/3"}
+    assert "nested too deeply" in sources["1/2/3"].problem
 
 
 def test_results_of_another_batch_are_not_found(tmp_path: Path) -> None:

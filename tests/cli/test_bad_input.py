@@ -122,9 +122,10 @@ def test_a_claimed_frame_is_refused_before_memory_is_allocated(
         assert (frame.returncode, "larger than any camera" in frame.stderr) == (2, True)
         model, path = Model.load(world.model), tmp_path / f"{side}.safetensors"
         replace(model, frame_shape=(side, side), psf_field=None).save(path)
-        finished = run("gates", path, "-o", tmp_path / "g.tif")
-        assert finished.returncode == 1
-        assert finished.stderr.count("\n") == 1
+        for command in (("gates", path, "-o", tmp_path / "g.tif"), ("export", path, "g.onnx")):
+            finished = run(*command)
+            assert finished.returncode == 1
+            assert finished.stderr.count("\n") == 1
 
 
 def test_one_color_sample_is_named(run: Run, world: World, tmp_path: Path) -> None:
@@ -236,7 +237,11 @@ WRITING = ("psf", "blur", "train", "deblur", "deblur to png", "gates")
 
 
 @pytest.mark.parametrize(
-    "command", [*WRITING, "wiener", "richardson-lucy", "export", "batch", "compare"]
+    "command",
+    [
+        *(*WRITING, "wiener", "richardson-lucy", "export", "batch", "compare"),
+        *("noise", "flat-field", "beads", "images", "focus", "shifted", "validate-shifted"),
+    ],
 )
 def test_a_disk_that_is_read_only_is_noticed_before_the_work(
     run: Run, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -259,6 +264,16 @@ def test_a_disk_that_is_read_only_is_noticed_before_the_work(
         "export": ("export", world.model, out / "m.onnx"),
         "batch": ("deblur", world.blurred.parent, out, "-m", world.model),
         "compare": ("compare", methods, "-o", out),
+        "noise": ("calibrate", "noise", world.blurred, "-o", out / "c.yaml"),
+        "flat-field": ("calibrate", "flat-field", world.blurred, "-o", out / "f.tif"),
+        "beads": ("calibrate", "beads", world.blurred, "-o", out / "l.yaml"),
+        "images": ("calibrate", "images", world.blurred, "-o", out / "l.yaml"),
+        "focus": ("calibrate", "focus", world.blurred, "-o", out / "l.yaml"),
+        "shifted": ("calibrate", "shifted", world.blurred, world.blurred, "-o", out / "l.yaml"),
+        "validate-shifted": (
+            *("validate-shifted", world.blurred, world.blurred),
+            *("--psf", world.field, "-o", out),
+        ),
     }
     if command in ("batch", "compare"):  # they ask as the first thing in their job
         monkeypatch.undo()
@@ -327,6 +342,16 @@ def test_wrong_use_gets_one_line(run: Run, arguments: tuple[str, ...]) -> None:
     assert finished.stdout == ""
     assert finished.stderr.startswith("napari-coordgate: ")
     assert finished.stderr.count("\n") == 1
+
+
+def test_a_current_folder_that_was_removed_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    finished = run("deblur", "images", "results", "-m", "model.safetensors")
+    assert (finished.returncode, "was removed" in finished.stderr) == (1, True)
 
 
 def test_a_wrong_key_in_a_file_of_settings_is_named_with_the_file(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -11,7 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from napari_coordgate.cli.launching import LAUNCHER, run_on_each_device
+from napari_coordgate.cli.launching import (
+    INTERFACE_VARS,
+    LAUNCHER,
+    _rendezvous,
+    run_on_each_device,
+)
+from napari_coordgate.config.training import STORE
 from napari_coordgate.errors import SettingsError
 
 BEGINNING = """
@@ -115,6 +122,14 @@ def test_several_computers_need_a_rendezvous(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(SettingsError, match="MASTER_ADDR"):
         run_on_each_device(2, nodes=2)
+
+
+def test_processes_of_one_computer_meet_where_no_one_else_can() -> None:
+    with _rendezvous(1) as variables:
+        assert stat.S_IMODE(Path(variables[STORE]).parent.stat().st_mode) == 0o700
+    for name in INTERFACE_VARS:
+        addresses = psutil.net_if_addrs()[variables[name]]
+        assert "127.0.0.1" in [each.address for each in addresses]
 
 
 def test_a_process_of_a_device_starts_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def write_report(path: Path) -> None:
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "checkpoint": Reader(
+        "model": Reader(
             use_checkpoint,
             {
                 f"{name}.safetensors": partial(write_checkpoint, name)

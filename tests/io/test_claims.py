@@ -1,8 +1,11 @@
 """Files that claim more than they are, and names under which no file is: one line, at once."""
 
+import bz2
 import gzip
 import lzma
 import os
+import re
+import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -14,6 +17,7 @@ import PIL.Image
 import pytest
 import tifffile
 import zarr
+from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
 from napari_coordgate.config import load_lens, load_mapping
@@ -26,19 +30,28 @@ from napari_coordgate.optics import PSFField
 BOMB = np.zeros((4096, 4096), np.uint8)
 PIXELS = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 EXCESS = 2**22
+LABELS = """<StructuredAnnotations><XMLAnnotation ID="A" Namespace="modulo"><Value><Modulo>
+<ModuloAlongZ Start="0" End="300000000"/></Modulo></Value></XMLAnnotation></StructuredAnnotations>
+"""
 
 
 @pytest.fixture(autouse=True)
 def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_coordgate.io.expansion.MAX_EXCESS", EXCESS)
-    monkeypatch.setattr("napari_coordgate.io.tiff._MAX_PAGES", 20)
+    monkeypatch.setattr("napari_coordgate.io.tiff_claims._MAX_PAGES", 20)
 
 
-def ome_with_planes(path: Path) -> None:
-    xml = tifffile.OmeXml()
-    xml.addimage("uint16", PIXELS.shape, (1, 1, 1, *PIXELS.shape, 1), axes="YX")
-    description = xml.tostring().replace('SizeT="1"', 'SizeT="300000000"').encode()
-    tifffile.imwrite(path, PIXELS, description=description, metadata=None)
+def ome_that_claims(old: str, new: str) -> Callable[[Path], None]:
+    """Writer of an OME-TIFF file with a part of its XML replaced."""
+
+    def write(path: Path) -> None:
+        xml = tifffile.OmeXml()
+        xml.addimage("uint16", PIXELS.shape, (1, 1, 1, *PIXELS.shape, 1), axes="YX")
+        assert old in xml.tostring()
+        description = xml.tostring().replace(old, new).encode()
+        tifffile.imwrite(path, PIXELS, description=description, metadata=None)
+
+    return write
 
 
 def ome_in_a_pipe(path: Path) -> None:
@@ -84,12 +97,51 @@ def pages_without_number(path: Path) -> None:
     tifffile.imwrite(path, BOMB[:30, :1, None], metadata=None)
 
 
+def levels_without_number(path: Path) -> None:
+    tifffile.imwrite(path, PIXELS, extratags=[(65330, 13, 200, [8] * 200, False)], metadata=None)
+    tag, levels = (struct.pack("<HH", code, 13) for code in (65330, 330))
+    path.write_bytes(path.read_bytes().replace(tag, levels))
+
+
 def chunk_of_gigabytes(path: Path) -> None:
     zarr.create_array(path, data=PIXELS, compressors=BloscCodec())
-    chunk = path / "c" / "0" / "0"
+    claim_gigabytes(path / "c" / "0" / "0")
+
+
+def claim_gigabytes(chunk: Path) -> None:
     data = bytearray(chunk.read_bytes())
     data[4:8] = (2**31 - 1).to_bytes(4, "little")
     chunk.write_bytes(data)
+
+
+def chunk_of_zarr_2(path: Path) -> None:
+    zarr.create_array(path, data=PIXELS, compressors=Blosc(), zarr_format=2)
+    claim_gigabytes(path / "0.0")
+
+
+def chunk_in_a_shard(path: Path) -> None:
+    chunks = {"chunks": (32, 32), "shards": (64, 64)}
+    zarr.create_array(path, data=PIXELS, compressors=BloscCodec(), **chunks)
+    claim_gigabytes(path / "c" / "0" / "0")
+
+
+def shard_of_a_long_index(path: Path) -> None:
+    zarr.create_array(path, data=PIXELS, chunks=(1, 1), shards=(64, 64))
+    claim_long_sides(path)
+
+
+def chunk_of_long_sides(path: Path) -> None:
+    zarr.create_array(path, data=PIXELS, chunks=(64, 64))
+    claim_long_sides(path)
+
+
+def claim_long_sides(store: Path) -> None:
+    metadata = store / "zarr.json"
+    metadata.write_text(re.sub(r"64(?=,?\s)", str(2**30), metadata.read_text()))
+
+
+def array_of_planes(path: Path) -> None:
+    zarr.create_array(path, shape=(2_000_000, 12, 10), chunks=(1, 12, 10), dtype="uint8")
 
 
 def chunk_in_a_pipe(path: Path) -> None:
@@ -107,13 +159,23 @@ def jpeg_of_scans(path: Path) -> None:
 
 SUFFIXES = ("npy", "tif", "png", "nd2", "lif", "czi", "zarr.zip")
 CLAIMS: dict[str, Callable[[Path], object]] = {
-    "planes.ome.tif": ome_with_planes,
+    "planes.ome.tif": ome_that_claims('SizeT="1"', 'SizeT="300000000"'),
+    "width.ome.tif": ome_that_claims('SizeX="64"', 'SizeX="19200000000"'),
+    "count.ome.tif": ome_that_claims('PlaneCount="1"', 'PlaneCount="300000000"'),
+    "labels.ome.tif": ome_that_claims("</OME>", f"{LABELS}</OME>"),
+    "quadratic.ome.tif": ome_that_claims("</OME>", 30_000 * "<BinaryOnly " + "</OME>"),
     "set.ome.tif": ome_in_a_pipe,
     "tile.tif": tile_that_expands,
     "volume.tif": volume_of_terabytes,
     "volume-tile.tif": volume_that_expands,
     "pages.tif": pages_without_number,
+    "levels.tif": levels_without_number,
     "blosc.zarr": chunk_of_gigabytes,
+    "blosc2.zarr": chunk_of_zarr_2,
+    "shard.zarr": chunk_in_a_shard,
+    "index.zarr": shard_of_a_long_index,
+    "chunk.zarr": chunk_of_long_sides,
+    "planes.zarr": array_of_planes,
     "pipe.zarr": chunk_in_a_pipe,
     "scans.jpg": jpeg_of_scans,
     **{f"pipe.{suffix}": os.mkfifo for suffix in SUFFIXES},
@@ -141,7 +203,12 @@ def test_a_pipe_is_no_file(tmp_path: Path, read: Callable[[Path], object]) -> No
 
 @pytest.mark.parametrize(
     ("codec", "compress"),
-    [("zlib", zlib.compress), ("gzip", gzip.compress), ("lzma", lzma.compress)],
+    [
+        ("zlib", zlib.compress),
+        ("gzip", gzip.compress),
+        ("lzma", lzma.compress),
+        ("bz2", bz2.compress),
+    ],
 )
 def test_the_size_of_data_is_found_without_decoding_them_whole(
     codec: str, compress: Callable[[bytes], bytes]
@@ -165,7 +232,21 @@ def test_the_size_of_zstd_frames_is_that_of_their_blocks(is_stated: bool) -> Non
         check_expansion("zstd", 1000 * data, 0)
 
 
+@pytest.mark.parametrize(
+    ("codec", "data"),
+    [
+        ("lz4", (2**31 - 1).to_bytes(4, "little")),
+        ("jpeg", b"\xff\xd8\xff\xc0\x00\x11\x08" + b"\xff" * 4 + b"\x01"),
+    ],
+)
+def test_the_size_that_data_state_is_checked(codec: str, data: bytes) -> None:
+    with pytest.raises(ValueError, match="expand to more"):
+        check_expansion(codec, data, 0)
+
+
 def test_a_fortran_order_file_is_read_without_a_map(tmp_path: Path) -> None:
     pixels = np.arange(60.0).reshape(3, 4, 5)
     np.save(tmp_path / "a.npy", np.asfortranarray(pixels))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.npy").pixels, pixels)
+    image = read_image(tmp_path / "a.npy")
+    os.truncate(tmp_path / "a.npy", 200)  # a map would show zeros, or kill the process
+    np.testing.assert_array_equal(image.pixels, pixels)

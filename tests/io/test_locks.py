@@ -19,6 +19,16 @@ def test_a_lock_can_be_acquired_again_only_after_its_release(tmp_path: Path) -> 
     acquire_lock(tmp_path / "a.lock", "taken").release()
 
 
+def test_a_lock_is_no_link_to_another_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    for link in ((tmp_path / "a.lock").symlink_to, (tmp_path / "a.lock").hardlink_to):
+        link(tmp_path / "mine")
+        with pytest.raises(OutputError, match="is a link"):
+            acquire_lock(tmp_path / "a.lock", "taken")
+        (tmp_path / "a.lock").unlink()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_lock_that_cannot_be_created_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write"):

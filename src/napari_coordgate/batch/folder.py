@@ -1,6 +1,5 @@
 """Deblur all images of a folder."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from napari_coordgate.batch.planning import plan_files
 from napari_coordgate.batch.report import Report, TaskResult, read_report
 from napari_coordgate.batch.scenes import split_scenes
 from napari_coordgate.batch.scheduling import BatchRun
-from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX, find_sources, is_one_image
+from napari_coordgate.batch.sources import REPORT_NAME, SUFFIX, find_sources, is_one_image, walk
 from napari_coordgate.batch.worker import (
     Batch,
     Task,
@@ -303,7 +302,7 @@ def deblur_folder_events(
     stopwatch = Stopwatch("deblurring", 0)
     given, output = Path(folder).resolve(), Path(output).resolve()
     folder = given.parent if is_one_image(given) else given
-    _check_apart(output, folder)
+    _check_apart(output, given)
     method = DeblurMethod.of(model, psf_field, config, runtime.on("cpu"))  # before all is written
     config = config.replace(deconvolution=_absolute(method.config.deconvolution))
     sources = find_sources(given, config.pattern, exclude=output)
@@ -358,13 +357,13 @@ def _clean(
     remove_notes(targets)
 
 
-def _check_apart(output: Path, folder: Path) -> None:
+def _check_apart(output: Path, given: Path) -> None:
     """Raise OutputError if results would get among the images, also behind a link or mount."""
     if not output.exists():
         return
-    for above in (folder, *folder.parents):
+    for above in (given, *given.parents):
         if output.samefile(above):
-            kind = "is" if above == folder else "contains"
+            kind = "is" if above == given else "contains"
             raise OutputError(
                 f"{output} {kind} the folder of the images; choose another for results."
             )
@@ -450,7 +449,7 @@ def _locked(output: Path) -> Iterator[None]:
 def _check_not_nested(output: Path) -> None:
     """Raise OutputError if a batch writes to a folder above or below; the lock is held already."""
     found = [above / LOCK_NAME for above in output.parents]
-    for folder, names, files in os.walk(output):
+    for folder, names, files in walk(output):
         names[:] = [name for name in names if not name.lower().endswith(".zarr")]
         if LOCK_NAME in files and Path(folder) != output:
             found.append(Path(folder, LOCK_NAME))

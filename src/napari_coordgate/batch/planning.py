@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_coordgate.batch.report import TaskResult
-from napari_coordgate.batch.sources import Source, size_and_mtime, target_names
+from napari_coordgate.batch.sources import Source, is_inside, size_and_mtime, target_names
 from napari_coordgate.batch.trust import TrustFigures, wants_trust
-from napari_coordgate.batch.worker import Batch, Task, read_source
+from napari_coordgate.batch.worker import Batch, Task, behind_link, read_source
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import FileStatus
 from napari_coordgate.inference import output_dtype
@@ -48,6 +48,8 @@ def plan_files(
             message = "The file name does not have the suffix of an image."
             return batch.result(source, None, "skipped", message=message)
         task = Task(batch, source, batch.output / targets[source.key], replace=overwrite)
+        if not is_inside(task.target, batch.output):
+            return batch.result(source, None, "failed", message=behind_link(task.target))
         task.target.exists()  # raises if it can never be
         if _identity(task.target) in known:  # behind a link or mount
             message = f"{task.target} is one of the images; choose another output folder."

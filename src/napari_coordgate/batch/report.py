@@ -14,9 +14,10 @@ from typing import Any, TextIO
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import from_json
 
-from napari_coordgate.batch.sources import source_key
+from napari_coordgate.batch.sources import is_inside, source_key
 from napari_coordgate.errors import OutputError
 from napari_coordgate.events import FileChanged
+from napari_coordgate.io.files import check_not_linked
 from napari_coordgate.opening import regular
 
 MAX_LINE_BYTES = 1_000_000
@@ -57,7 +58,7 @@ def read_report(path: Path, suffix: str = "") -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
     folder: str | None = None
     first = b""
-    _check_not_linked(path)
+    check_not_linked(path)
     try:
         with open(path, "rb", opener=regular) as file:
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
@@ -88,7 +89,7 @@ class Report:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _check_not_linked(path)
+        check_not_linked(path)
         try:
             self._file: TextIO = open(  # noqa: SIM115 - closed by `close`
                 path, "a+", encoding="utf-8", errors="replace", newline="\n", opener=regular
@@ -191,17 +192,9 @@ def _inside(folder: Path, name: Path) -> Path:
     Results are replaced and removed, and a report is no more to be trusted than any file.
     """
     target = folder / name
-    if ".." in name.parts or target == folder:
+    if ".." in name.parts or "\0" in str(name) or not is_inside(target, folder):
         raise ValueError(f"{name} is not in the folder.")
-    target.relative_to(folder)  # raises if the name is absolute
-    target.parent.resolve().relative_to(folder.resolve())  # nor behind a link
     return target
-
-
-def _check_not_linked(path: Path) -> None:
-    """Raise OutputError if a report is a link: it would be written to another folder."""
-    if path.is_symlink():
-        raise OutputError(f"{path} is a link; remove it, or choose another folder.")
 
 
 def _update(results: dict[str, TaskResult], name: str, result: TaskResult) -> None:

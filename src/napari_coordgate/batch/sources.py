@@ -1,9 +1,11 @@
 """Find the images of a folder and choose the names of their results."""
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
@@ -17,6 +19,8 @@ from napari_coordgate.io.zarr_stores import is_zip
 REPORT_NAME = "deblur-report.jsonl"
 SUFFIX: Mapping[OutputFormat, str] = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}
 """Suffix of a result, by format."""
+MAX_DEPTH = 200
+"""Folders in folders; Python can follow some hundred."""
 IGNORED_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files that file managers create when somebody opens a folder."""
 
@@ -80,13 +84,18 @@ def is_one_image(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and (is_zarr(path) or is_image(path)))
 
 
+def is_inside(target: Path, folder: Path) -> bool:
+    """Whether a result is in a folder, and not behind a link to another one."""
+    return target.parent.resolve().is_relative_to(folder.resolve())
+
+
 def size_and_mtime(path: Path) -> tuple[int, int]:
     """Size in bytes and modification time in ns of a file, or of all files in a folder; 0 if none.
 
     Files that file managers create are ignored.
     """
     size, modified_ns = 0, 0
-    inside = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+    inside = (Path(parent, name) for parent, _, names in walk(path) for name in names)
     for part in (path, *(file for file in inside if file.name not in IGNORED_FILES)):
         try:
             status = part.stat()
@@ -101,7 +110,7 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
 def target_names(
     names: list[str], file_format: OutputFormat, existing: Mapping[str, str]
 ) -> dict[str, str]:
-    """Choose a unique name, ignoring case, for the result of each source.
+    """Choose a unique name for the result of each source, ignoring case and forms of letters.
 
     The name is ``FOLDER/STEM.ome.tif``, of a scene ``FOLDER/STEM.SCENE.ome.tif``, or keeps the
     suffix of the source if another source has that name. Results of earlier runs (`existing`)
@@ -110,22 +119,39 @@ def target_names(
     suffix = SUFFIX[file_format]
     targets: dict[str, str] = {}
     absent = existing.keys() - set(names)  # a set: there may be ten thousand of both
-    taken = {existing[name].lower() for name in absent}
+    taken = {_folded(existing[name]) for name in absent}
     for name in names:
-        if existing.get(name, "").endswith(suffix) and existing[name].lower() not in taken:
+        if existing.get(name, "").endswith(suffix) and _folded(existing[name]) not in taken:
             targets[name] = existing[name]
-            taken.add(existing[name].lower())
+            taken.add(_folded(existing[name]))
     for name in names:
         if name in targets:
             continue
         file, scene = _file_and_scene(name)
         short, long = _with_scene(_without_suffixes(file), scene), _with_scene(file, scene)
-        target = (long if (short + suffix).lower() in taken else short) + suffix
-        while target.lower() in taken:  # another source may have the long name
+        target = (long if _folded(short + suffix) in taken else short) + suffix
+        while _folded(target) in taken:  # another source may have the long name
             target = target.removesuffix(suffix) + "-" + suffix
         targets[name] = target
-        taken.add(target.lower())
+        taken.add(_folded(target))
     return targets
+
+
+def walk(
+    folder: Path, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Like `os.walk`, which recurses, but down to a depth."""
+    for parent, folders, files in os.walk(folder, onerror=on_error):
+        if folders and len(Path(parent).parts) - len(folder.parts) >= MAX_DEPTH:
+            if on_error is not None:
+                on_error(OSError(errno.ELOOP, "nested too deeply", str(Path(parent, folders[0]))))
+            folders.clear()
+        yield parent, folders, files
+
+
+def _folded(name: str) -> str:
+    """Name as disks compare it that ignore case, and how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _source(folder: Path, path: Path, name: str, problem: str) -> Source:
@@ -148,7 +174,7 @@ def _has_image_suffix(path: PurePath) -> bool:
 def _walk(folder: Path, exclude: Path) -> Iterator[tuple[Path, str]]:
     """Visible files and folders that are images, and what cannot be entered, with the reason."""
     unreadable: list[OSError] = []
-    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
+    for parent, folders, files in walk(folder, unreadable.append):
         for name in list(folders):
             path = Path(parent, name)
             try:

@@ -19,7 +19,7 @@ from skimage.transform import resize
 
 from napari_coordgate.batch.identity import is_made, note_made
 from napari_coordgate.batch.report import TaskResult
-from napari_coordgate.batch.sources import Source, size_and_mtime
+from napari_coordgate.batch.sources import Source, is_inside, size_and_mtime
 from napari_coordgate.batch.trust import TrustFigures, assess_file, wants_trust
 from napari_coordgate.config import BatchConfig, BatchRuntime, Device, FileConfig, UniversalConfig
 from napari_coordgate.devices import assign_gpu
@@ -285,6 +285,7 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
     The file appears under its name when the block ends, unless the source has changed.
     """
     config, source = task.batch.config, task.source
+    _check_inside(task)
     dtype = output_dtype(image.data, config)
     _check_storable(task, dtype)
     settings = config.to_yaml(set(FileConfig.model_fields))
@@ -305,6 +306,18 @@ def create_output(task: Task, image: Image, chunk: tuple[int, int]) -> Iterator[
                 f"{source.path} was changed while the batch ran; start the batch again when the "
                 "file is complete."
             )
+        _check_inside(task)
+
+
+def _check_inside(task: Task) -> None:
+    """Raise OutputError if the folder of a result was replaced by a link."""
+    if not is_inside(task.target, task.batch.output):
+        raise OutputError(behind_link(task.target))
+
+
+def behind_link(target: Path) -> str:
+    """What is wrong with the folder of a result, and what to do."""
+    return f"{target.parent} is a link to another folder; remove it, or choose another output."
 
 
 def _check_storable(task: Task, dtype: np.dtype[Any]) -> None:

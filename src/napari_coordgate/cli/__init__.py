@@ -10,6 +10,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -34,6 +35,10 @@ def main() -> int:
 
 def _run() -> int:
     """Run the command, and turn its end into an exit status."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return _end("The current folder was removed; change to another one.", FAILED)
     try:
         with _sigterm_as_ctrl_c(), _one_line_warnings():
             status = app(prog_name=PROGRAM, standalone_mode=False)

@@ -53,6 +53,6 @@ def _print_files(label: str, files: Sequence[FileChanged]) -> None:
         name = str(file.source) if file.scene is None else f"{file.source}, scene {file.scene}"
         unnamed = file.message.removeprefix(f"{file.source}: ")
         text = file.message if name in file.message else f"{name}: {unnamed}"
-        say(f"{label}: {text}", err=True)
+        say(f"{label}: {' '.join(text.split())}", err=True)
     if len(files) > MAX_LISTED:
         say(f"... and {len(files) - MAX_LISTED} more, see the report.", err=True)

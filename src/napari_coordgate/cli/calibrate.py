@@ -22,7 +22,7 @@ from napari_coordgate.cli.settings_flags import CliSettings
 from napari_coordgate.config import BeadsConfig, Camera, Lens, load_settings
 from napari_coordgate.errors import SettingsError
 from napari_coordgate.io import Image, read_image, write_image
-from napari_coordgate.io.files import check_not_exists
+from napari_coordgate.io.files import check_not_exists, check_not_source
 
 
 def calibrate_noise(
@@ -64,6 +64,8 @@ def calibrate_flat_field(
     """Measure the gain of each pixel, and write it as an image."""
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise SettingsError(f"{output}: the file name of a flat field must end in .tif.")
+    for source in (*images, *dark):
+        check_not_source(source, output)
     check_not_exists([output], overwrite)
     with cancel_on_signal() as cancel:
         gain = follow(

@@ -339,7 +339,8 @@ def deconvolve_image(
     """Deconvolve an image file by Wiener or Richardson-Lucy; axes and pixel size are kept."""
     config: WienerSettings | RichardsonLucySettings = given.settings()
     camera = config.camera if isinstance(config, RichardsonLucySettings) else None
-    check_not_source(path, output)
+    for source in (path, psf):
+        check_not_source(source, output)
     check_not_exists([output, settings_path(output)], overwrite)
     psf_field = PSFField.load(psf)
     processing = processing_facts(

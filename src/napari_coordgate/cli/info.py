@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tifffile
 import yaml
 
 from napari_coordgate.config import (
@@ -111,8 +110,11 @@ def _tiff_info(path: Path) -> Description:
 
         return psf_field_file_info(path)
     if kind == "gating maps":
-        with tifffile.TiffFile(path) as tiff:
-            gates = {series.name: list(series.shape) for series in tiff.series}
+        scenes = find_scenes(path)
+        gates = {
+            scene.name: list(open_scene(path, scenes, number).data.shape)
+            for number, scene in enumerate(scenes)
+        }
         return {"file": str(path), "kind": kind, "gates": gates}
     return _image_info(path)
 

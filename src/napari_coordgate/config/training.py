@@ -9,6 +9,8 @@ from napari_coordgate.config.base import DeviceConfig, Settings
 from napari_coordgate.config.networks import CGUNetConfig, NetworkConfig
 
 Border = Literal["scene", "mirror"]
+MAX_BATCH_SIZE = 4096
+"""Limit that no memory holds, against malicious files."""
 
 HELD_OUT_DESCRIPTION = (
     "Training on blurred images alone: weight of the loss on photons that were held out of them; "
@@ -167,7 +169,10 @@ class TrainingConfig(TrainingLength, BlurConfig):
         1.25, ge=1, le=10, description="Brightness is varied at random by up to this factor."
     )
     batch_size: int = Field(
-        8, ge=1, description="Number of windows or frames per step, on all devices together."
+        8,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="Number of windows or frames per step, on all devices together.",
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
     schedule: Literal["cosine", "plateau"] = Field(

@@ -7,7 +7,11 @@ from pydantic import Field
 
 from napari_coordgate.config.base import Settings
 from napari_coordgate.config.networks import UnrolledConfig
-from napari_coordgate.config.training import EQUIVARIANCE_DESCRIPTION, HELD_OUT_DESCRIPTION
+from napari_coordgate.config.training import (
+    EQUIVARIANCE_DESCRIPTION,
+    HELD_OUT_DESCRIPTION,
+    MAX_BATCH_SIZE,
+)
 
 
 class LensLibraryConfig(Settings):
@@ -77,7 +81,7 @@ class AdaptConfig(Settings):
     """
 
     steps: int = Field(300, ge=1, description="Number of optimizer steps.")
-    batch_size: int = Field(4, ge=1, description="Images per step.")
+    batch_size: int = Field(4, ge=1, le=MAX_BATCH_SIZE, description="Images per step.")
     learning_rate: float = Field(
         3e-4, gt=0, le=1, description="Learning rate of Adam; it decays to 0."
     )
@@ -111,7 +115,9 @@ class UniversalTrainingConfig(Settings):
     network: UnrolledConfig = Field(UnrolledConfig(), description="Network to train.")
     library: LensLibraryConfig = Field(LensLibraryConfig(), description="Lenses to train on.")
     steps: int = Field(20_000, ge=1, description="Number of optimizer steps.")
-    batch_size: int = Field(4, ge=1, description="Images per step, each of its own lens.")
+    batch_size: int = Field(
+        4, ge=1, le=MAX_BATCH_SIZE, description="Images per step, each of its own lens."
+    )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Learning rate of Adam.")
     warmup_steps: int = Field(100, ge=0, description="Steps of the linear warm-up.")
     decay_fraction: float = Field(

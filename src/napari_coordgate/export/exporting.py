@@ -1,5 +1,6 @@
 """Export of a model to a file of another format, chosen by its suffix."""
 
+import math
 from pathlib import Path
 
 from napari_coordgate.config import PackageConfig, as_settings
@@ -7,6 +8,10 @@ from napari_coordgate.errors import ModelError, SettingsError
 from napari_coordgate.export.onnx_file import onnx_bytes
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.model import Model, as_model, is_universal
+from napari_coordgate.opening import check_claim
+
+_BYTES_PER_PIXEL = 32
+"""Of the coordinates alone."""
 
 
 def export_model(
@@ -74,6 +79,10 @@ def export_model(
             "opset 17; export a model that was trained for one lens."
         )
     model = as_model(model)
+    try:
+        check_claim(_BYTES_PER_PIXEL * math.prod(model.frame_shape), "The frame of the model needs")
+    except ValueError as error:
+        raise ModelError(f"{error}; export it on a computer with more memory.") from None
     with atomic_write(path, overwrite) as temporary:
         if package is None or suffix == ".onnx":
             temporary.write_bytes(onnx_bytes(model))

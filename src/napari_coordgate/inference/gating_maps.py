@@ -75,9 +75,9 @@ def gating_maps(
         shape = reduced_shape(shape, longest_side, model.network.multiple)
     pixels = math.prod(shape if window is None else window.shape)
     try:
-        check_claim(_BYTES_PER_PIXEL * pixels, "gating maps need")
+        check_claim(_BYTES_PER_PIXEL * pixels, "Gating maps need")
     except ValueError as error:
-        raise ModelError(f"{str(error).capitalize()}; choose a window or a longest side.") from None
+        raise ModelError(f"{error}; choose a window or a longest side.") from None
     coordinates = torch.from_numpy(frame_coordinates(shape, window))[None]
     maps = model.network.gating_maps(coordinates)
     return {

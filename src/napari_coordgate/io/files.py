@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 from napari_coordgate.errors import CoordGateError, OutputError
-from napari_coordgate.opening import regular
+from napari_coordgate.opening import check_regular, regular
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another disk",
@@ -69,6 +69,13 @@ def check_not_source(source: str | Path, target: str | Path) -> None:
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
         raise OutputError(f"{source} would be replaced by its own result; choose another name.")
+
+
+def check_not_linked(path: str | Path) -> None:
+    """Raise OutputError if a file that is changed in place has another name, perhaps elsewhere."""
+    path = Path(path)
+    if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
+        raise OutputError(f"{path} is a link; replace it by a copy, or choose another folder.")
 
 
 def check_writable(path: str | Path) -> None:
@@ -231,11 +238,13 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def _check_kind(path: Path, folder: bool) -> None:
-    """Raise OutputError if the target is a folder instead of a file, or the reverse."""
+    """Raise an error if the target is a folder instead of a file, or the reverse, or a device."""
     if path.is_dir() and not folder:
         raise OutputError(f"Cannot write {path}: it is a folder; use the name of a file.")
     if folder and os.path.lexists(path) and not path.is_dir():
         raise OutputError(f"Cannot write {path}: it is a file; use the name of a folder.")
+    if path.exists():
+        check_regular(path)
 
 
 def _sync(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from napari_coordgate.errors import OutputError
+from napari_coordgate.io.files import check_not_linked
 
 LOCK_NAME = ".napari-coordgate.lock"
 """File in a folder that one process at a time writes to."""
@@ -20,6 +21,7 @@ _slots: dict[str, tuple[int, FileLock | None]] = {}
 
 def acquire_lock(path: Path, message: str) -> FileLock:
     """Lock a file, created if missing; OutputError with ``message`` if another process holds it."""
+    check_not_linked(path)  # some versions of the library empty what it leads to
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
@@ -76,10 +78,6 @@ def _find_free_slot(kind: str, count: int) -> tuple[int, FileLock | None]:
     for slot in range(count):
         # The user's name, because files of other users cannot be locked.
         name = f"napari-coordgate-{getpass.getuser()}-{kind}-{slot}.lock"
-        lock = FileLock(folder / name, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except (Timeout, OSError):
-            continue
-        return slot, lock
+        with suppress(OutputError):
+            return slot, acquire_lock(folder / name, "")
     return os.getpid() % count, None

@@ -70,7 +70,7 @@ class ImageMetadata(NamedTuple):
         channel_names: Sequence[str] = (),
         optics: OpticalMetadata | None = None,
         channel_colors: Sequence[str] = (),
-        processing: Mapping[str, str] | None = None,
+        processing: object = None,
     ) -> "ImageMetadata":
         """Metadata as a file states them, without sizes that are zero, negative or not finite.
 
@@ -88,7 +88,7 @@ class ImageMetadata(NamedTuple):
             tuple(channel_names) if any(channel_names) else (),
             optics or OpticalMetadata(),
             tuple(colors) if set(colors) - {"", "FFFFFF", "000000"} else (),
-            processing or None,
+            _texts(processing) or None,
         )
 
     def completed_by(self, other: "ImageMetadata") -> "ImageMetadata":
@@ -140,6 +140,12 @@ def _convert(
             except (TypeError, ValueError):
                 return None
     return None
+
+
+def _texts(values: object) -> dict[str, str]:
+    """Entries of a mapping that are texts; none if it is no mapping."""
+    entries = values.items() if isinstance(values, Mapping) else ()
+    return {name: value for name, value in entries if isinstance(value, str)}
 
 
 def _positive(value: float | None) -> float | None:

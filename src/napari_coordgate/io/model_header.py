@@ -13,8 +13,8 @@ UNIVERSAL_FORMAT = "napari-coordgate universal model"
 MODEL_FORMATS = {FORMAT: VERSION, FORMER_FORMAT: FORMER_VERSION}
 
 _LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 100_000_000
-"""Limit of the format."""
+MAX_HEADER_BYTES = 10_000_000
+"""Far beyond any of ours; the text takes some hundred MB when it is parsed."""
 
 
 def read_metadata(path: str | Path, max_bytes: int = MAX_HEADER_BYTES) -> dict[str, str]:

@@ -18,6 +18,8 @@ NOISE_VALUES = ("electrons_per_count", "offset", "read_noise")
 """Optical metadata for which OME-XML has no attribute."""
 
 Element = ElementTree.Element
+_MAX_COPIES = 300_000
+"""Elements in the documents of all images of a file together, which take a few seconds."""
 _SCHEMAS = "{http://www.openmicroscopy.org/Schemas/"
 
 
@@ -75,11 +77,12 @@ def select_in_ome_xml(xml: str, subset: Mapping[str, Sequence[int]]) -> str:
     for axis, kept in subset.items():
         pixels.set(f"Size{axis}", str(len(kept)))
         numbers = {str(old): str(new) for new, old in enumerate(kept)}
+        pixels[:] = [
+            child for child in pixels
+            if child.tag != "Plane" or child.get(f"The{axis}", "0") in numbers
+        ]  # fmt: skip
         for plane in pixels.findall("Plane"):
-            if (number := numbers.get(plane.get(f"The{axis}", "0"))) is None:
-                pixels.remove(plane)
-            else:
-                plane.set(f"The{axis}", number)
+            plane.set(f"The{axis}", numbers[plane.get(f"The{axis}", "0")])
     channels = pixels.findall("Channel")
     for channel in channels:
         pixels.remove(channel)
@@ -94,14 +97,25 @@ def _split_ome_xml(xml: str) -> tuple[str, ...]:
     images = [] if root is None else root.findall("Image")
     if root is None or len(images) == 1:
         return () if root is None else (ElementTree.tostring(root, "unicode"),)
-    references = _references(root)
-    return tuple(_document_of(root, image, references) for image in images)
+    references, shared = _references(root), _shared_elements(root, len(images))
+    return tuple(_document_of(root, image, shared, references) for image in images)
 
 
-def _document_of(root: Element, image: Element, references: set[str]) -> str:
+def _shared_elements(root: Element, count: int) -> set[Element]:
+    """Elements other than images: the largest, such as plates, are left out of very many copies."""
+    others = [(sum(1 for _ in child.iter()), child) for child in root if child.tag != "Image"]
+    shared, left = set[Element](), _MAX_COPIES // max(1, count)
+    for size, child in sorted(others, key=lambda pair: pair[0]):
+        left -= size
+        if left >= 0:
+            shared.add(child)
+    return shared
+
+
+def _document_of(root: Element, image: Element, shared: set[Element], references: set[str]) -> str:
     """Document without the other images and what only they refer to."""
     part = Element(root.tag, root.attrib)
-    part.extend(deepcopy(child) for child in root if child.tag != "Image" or child is image)
+    part.extend(deepcopy(child) for child in root if child is image or child in shared)
     known = {element.get("ID") for element in part.iter() if not _is_reference(element)}
     _remove(part, lambda element: _is_reference(element) and element.get("ID") not in known)
     orphans = references - _references(part)
@@ -111,9 +125,7 @@ def _document_of(root: Element, image: Element, references: set[str]) -> str:
 
 def _remove(root: Element, is_wrong: Callable[[Element], bool]) -> None:
     for parent in list(root.iter()):
-        for child in list(parent):
-            if is_wrong(child):
-                parent.remove(child)
+        parent[:] = [child for child in parent if not is_wrong(child)]
 
 
 def _references(root: Element) -> set[str]:
@@ -136,6 +148,9 @@ def _read_optics(root: Element) -> OpticalMetadata:
     used = _or_empty(image.find("Pixels/Channel/DetectorSettings"))
     detector = referenced(detectors, used.get("ID"))
     placed = _or_empty(image.find("Pixels/Plane[@PositionX]"))
+    # The first plane of each channel that states it.
+    exposed = image.findall("Pixels/Plane[@ExposureTime]")
+    exposures = {plane.get("TheC"): _exposure(plane) for plane in reversed(exposed)}
     noise = _annotated(root, CAMERA_NOISE)
     return stated_optics(
         na=(objective.get("LensNA"), "OME-XML Objective LensNA"),
@@ -156,7 +171,7 @@ def _read_optics(root: Element) -> OpticalMetadata:
         acquired=(image.findtext("AcquisitionDate"), "OME-XML AcquisitionDate"),
         wavelengths_nm=[_nanometers(channel, "EmissionWavelength") for channel in channels],
         excitations_nm=[_nanometers(channel, "ExcitationWavelength") for channel in channels],
-        exposures_s=[_exposure(image, number) for number in range(len(channels))],
+        exposures_s=[exposures.get(str(n), (None, "")) for n in range(len(channels))],
         **{
             f"stage_{axis.lower()}_um": (
                 _micrometers(placed, f"Position{axis}"),
@@ -168,9 +183,7 @@ def _read_optics(root: Element) -> OpticalMetadata:
     )
 
 
-def _exposure(image: Element, channel: int) -> Found:
-    """Exposure of the first plane of a channel that states it."""
-    plane = _or_empty(image.find(f"Pixels/Plane[@TheC='{channel}'][@ExposureTime]"))
+def _exposure(plane: Element) -> Found:
     time = seconds(plane.get("ExposureTime"), plane.get("ExposureTimeUnit", "s"))
     return time, "OME-XML Plane ExposureTime"
 

@@ -5,7 +5,7 @@ Specification: https://ngff.openmicroscopy.org/0.5
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ _NO_IMAGES = {"labels", "OME"}
 """Groups that are not images: masks, and metadata."""
 _MAX_DEPTH = 8
 """Groups in groups; plates have wells with fields."""
+_MAX_GROUPS = 50_000
+"""Groups of a store, among them wells and fields; more are listed by links in circles."""
 _OME_XML = "METADATA.ome.xml"
 
 _ORDER = "TCSZYX"
@@ -61,26 +63,34 @@ def zarr_scenes(path: Path) -> list[Scene]:
     if not hasattr(node, "group_keys"):
         pixels = _ZarrArray(path, node)
         return [Scene("", lambda: (pixels, "", ImageMetadata()), path)]
-    found = list(_scenes_of_group(path, node, ""))
+    found = list(_scenes_of_group(path, node, "", iter(range(_MAX_GROUPS))))
     if not found:
         raise ImageError(f"{path} contains no OME-Zarr image; use the folder of one.")
     return _name_by_xml(path, found)
 
 
-def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
-    """Images in a group of the store at a path; ``name`` is the path of the group in it."""
-    if name.count("/") >= _MAX_DEPTH:  # by links of folders, or paths of wells, to themselves
-        raise ImageError(f"{path} has groups that are nested too deeply; copy or export it again.")
+def _scenes_of_group(path: Path, group: Any, name: str, numbers: Iterator[int]) -> Iterator[Scene]:
+    """Images in a group of the store at a path; ``name`` is the path of the group in it.
+
+    Each group in it takes one of the numbers.
+    """
     attributes = ome_attributes(group.attrs.asdict())
     if "multiscales" in attributes:
         yield Scene(name, partial(_read_image, path / name, group, attributes), path / name)
         return
     for child in _children(path / name, group, attributes):
         child_name = f"{name}/{child}".lstrip("/")
+        # By links of folders, or paths of wells, to themselves.
+        if child_name.count("/") >= _MAX_DEPTH or next(numbers, None) is None:
+            raise ImageError(
+                f"{path} has groups without end, or nested too deeply; copy or export it again."
+            )
         try:
+            if path.is_dir() and not (path / child_name).exists():  # much faster than by zarr
+                raise KeyError(child_name)
             node = group[child]
             if hasattr(node, "group_keys"):
-                yield from _scenes_of_group(path, node, child_name)
+                yield from _scenes_of_group(path, node, child_name, numbers)
         except KeyError:
             yield missing_scene(child_name, path)
         except ImageError:  # of the store as a whole
@@ -89,14 +99,18 @@ def _scenes_of_group(path: Path, group: Any, name: str) -> Iterator[Scene]:
             yield unreadable_scene(child_name, path / child_name, error)
 
 
+def _each_once(names: Iterable[object]) -> list[str]:
+    return list(dict.fromkeys(map(str, names)))
+
+
 def _children(folder: Path, group: Any, attributes: Mapping[str, Any]) -> list[str]:
     """Paths of the groups with the images of a group, as stated in it, or all but labels."""
     if "plate" in attributes:
-        return [str(well["path"]) for well in attributes["plate"]["wells"]]
+        return _each_once(well["path"] for well in attributes["plate"]["wells"])
     if "well" in attributes:
-        return [str(image["path"]) for image in attributes["well"]["images"]]
+        return _each_once(image["path"] for image in attributes["well"]["images"])
     if "OME" in group and (series := ome_attributes(group["OME"].attrs.asdict()).get("series")):
-        return [str(name) for name in series]
+        return _each_once(series)
     if folder.is_dir():
         images = {child.name for child in folder.iterdir() if is_zarr(child)} - _NO_IMAGES
     else:

@@ -9,10 +9,14 @@ from typing import Any
 from napari_coordgate.io.metadata import seconds
 from napari_coordgate.io.optical_metadata import Found, OpticalMetadata, stated_optics
 
+_MAX_NAME = 200
+"""Characters of the name of a property; patterns take the square of their number in time."""
+
 
 def micromanager_optics(properties: Mapping[str, Any]) -> OpticalMetadata:
     """Metadata of a frame of Micro-Manager: properties of its devices, as "device-property"."""
-    plain = {key: _property(value) for key, value in properties.items()}
+    named = {key: value for key, value in properties.items() if len(key) <= _MAX_NAME}
+    plain = {key: _property(value) for key, value in named.items()}
 
     def find(pattern: str) -> Found:
         for key, value in plain.items():
@@ -21,7 +25,7 @@ def micromanager_optics(properties: Mapping[str, Any]) -> OpticalMetadata:
         return None, ""
 
     camera = plain.get("Core-Camera") or plain.get("Camera") or ""
-    device = re.escape(str(camera))
+    device = re.escape(str(camera)[:_MAX_NAME])
     exposure, exposure_source = find("Exposure-ms")
     gain = find(f"{device}-(CONVERSION FACTOR COEFF|Actual Gain e/ADU)")
     return stated_optics(
@@ -60,27 +64,33 @@ _INFO_KEYS = MappingProxyType(
 _MAX_INFO = 10_000_000
 
 
-_OURS = re.compile(r"\n?napari-coordgate = (\{.*\})\n?$")
-"""Last line of an info that we wrote."""
+_OURS = "napari-coordgate = "
+"""Start of the last line of an info that we wrote."""
 
 
 def ours_in_info(info: str) -> dict[str, Any]:
     """Values in an info that we wrote."""
-    found = _OURS.search(info)
     try:
-        return dict(json.loads(found[1])) if found else {}
+        return dict(json.loads(_parted(info)[1]))
     except (ValueError, RecursionError):
         return {}
 
 
 def info_without_ours(info: str) -> str:
     """Info as another program wrote it."""
-    return _OURS.sub("", info)
+    return _parted(info)[0]
+
+
+def _parted(info: str) -> tuple[str, str]:
+    """Info of another program, and the JSON of ours, which is empty if there is none."""
+    other, ours, values = ("\n" + info.removesuffix("\n")).rpartition("\n" + _OURS)
+    is_last = bool(ours) and values.startswith("{") and "\n" not in values
+    return (other[1:], values) if is_last else (info, "")
 
 
 def info_with_ours(info: str, values: Mapping[str, Any]) -> str | None:
     """Info with values of ours in a last line; None if there is neither."""
-    ours = f"napari-coordgate = {json.dumps(dict(values))}" if values else ""
+    ours = _OURS + json.dumps(dict(values)) if values else ""
     return "\n".join(filter(None, [info, ours])) or None
 
 

@@ -34,6 +34,8 @@ IMAGE_SUFFIXES = (".tif", ".tiff", ".zarr", *PNG_JPEG_SUFFIXES, ".npy", *MICROSC
 """Suffixes of images that can be read; ``.zarr`` is a folder, all others are files."""
 
 _BAND_BYTES = 2**26
+_MAX_PLANES, _MAX_SIDE = 1_000_000, 2**31 - 1
+"""Planes of an image, which are listed, and its sides in pixels."""
 
 
 def is_image(path: str | Path) -> bool:
@@ -218,9 +220,18 @@ def open_scene(
     name = found.name if len(scenes) > 1 else None
     letters = _complete_axes(letters, data.shape, path) if axes is None else axes.upper()
     check_axes(letters, data.shape, str(path))
+    _check_number(letters, data.shape, path)
     num_channels = data.shape[letters.index("C")] if "C" in letters else 1
     stated = metadata.for_channels(num_channels)._asdict()
     return _drop_opaque_alpha(Image(data, letters, path=path, scene=name, **stated))
+
+
+def _check_number(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise ImageError if an image claims more planes or longer sides than can be listed."""
+    planes = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis not in "YXS")
+    if planes > _MAX_PLANES or max(shape) > _MAX_SIDE:
+        lengths = " x ".join(map(str, shape))
+        raise ImageError(f"{path} claims {lengths} pixels, too many to be listed; save a part.")
 
 
 def _suffix_list() -> str:

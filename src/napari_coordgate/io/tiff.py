@@ -5,13 +5,11 @@ import itertools
 import math
 import mmap
 import re
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -49,7 +47,8 @@ from napari_coordgate.io.optics_in_files import (
 )
 from napari_coordgate.io.pyramid import downsample, level_shapes
 from napari_coordgate.io.scenes import Content, Scene, missing_scene, read_now
-from napari_coordgate.opening import check_claim, check_regular, read_file
+from napari_coordgate.io.tiff_claims import check_claims, ome_xml_in, open_tiff
+from napari_coordgate.opening import check_claim, read_file
 
 PSF_FIELD_KEY = "napari-coordgate psf field"
 """Key of a PSF field in the description of the first page."""
@@ -61,12 +60,7 @@ _Page = tifffile.TiffPage | tifffile.TiffFrame
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _MAX_CLASSIC_BYTES = 2**32 - 2**25
-_CODECS = {7: "jpeg", 8: "zlib", 32946: "zlib", 34925: "lzma", 34926: "zstd", 50000: "zstd"}
-"""Codecs by number, of which is known what data expand to."""
-_MAX_PLANES, _MIN_PLANES = 10_000_000, 100_000
-"""Planes that OME-XML may claim: not more than the file has bytes, within these limits."""
-_MAX_PAGES = 200_000
-"""Pages of a file; listing so many takes seconds, and some hundred MB."""
+_JPEG_CODECS = (6, 7, 33007, 34892)
 _CACHE_BYTES = 2**27
 """Cache of decoded segments: strips are as wide as the plane, so that windows share them."""
 
@@ -94,10 +88,9 @@ def tiff_scenes(path: Path) -> list[Scene]:
     """
     mute_logger("tifffile")
     with _open_set(path) as tiff:
-        _check_page_chain(tiff)
-        _check_set(tiff)
+        check_claims(tiff)
         found: list[Scene] = []
-        for number, name, series in numbered_series(tiff, _ome_xml(tiff)):
+        for number, name, series in numbered_series(tiff, ome_xml_in(tiff)):
             if series is None:
                 found.append(missing_scene(name, path))
             else:
@@ -108,28 +101,19 @@ def tiff_scenes(path: Path) -> list[Scene]:
 @contextlib.contextmanager
 def _open_set(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a file; or that with the OME-XML, if the file refers to another one of its set."""
-    with _open(path) as tiff:
-        named = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile="([^"]+)"', _ome_xml(tiff))
+    with open_tiff(path) as tiff:
+        named = re.search(r'<(?:\w+:)?BinaryOnly\b[^<>]*\bMetadataFile="([^"]+)"', ome_xml_in(tiff))
         other = None if named is None else path.with_name(Path(named[1]).name)
         if tiff.is_mmstack or other is None or not other.is_file():
             yield tiff
             return
     if other.suffix.lower() in (".tif", ".tiff"):
-        with _open(other) as tiff:
+        with open_tiff(other) as tiff:
             yield tiff
         return
     text = read_file(other).decode(errors="replace")
-    with _open(path, omexml=text) as tiff:
+    with open_tiff(path, omexml=text) as tiff:
         yield tiff
-
-
-def _open(path: str | Path, **options: Any) -> tifffile.TiffFile:
-    check_regular(path)
-    return tifffile.TiffFile(path, **options)
-
-
-def _ome_xml(tiff: tifffile.TiffFile) -> str:
-    return (tiff.ome_metadata or "") if tiff.is_ome else ""
 
 
 def _scenes_of_series(
@@ -238,10 +222,11 @@ class _VolumeArray(LazyArray):
         return self._pixels[tuple(map(as_index, indices))].copy()
 
     def _check_segments(self) -> None:
-        """Raise ValueError if a tile or strip expands to far more than it claims."""
+        """Raise ValueError if a tile or strip is a JPEG image of far more pixels."""
         pages = [page for page in self._series.pages if page is not None]
         segments = _SegmentReader(pages, self.dtype)
-        for page, segment in itertools.product(range(len(pages)), range(segments.count)):
+        count = segments.count if segments.is_jpeg else 0
+        for page, segment in itertools.product(range(len(pages)), range(count)):
             segments.read(page, segment)
 
 
@@ -262,7 +247,7 @@ def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | Non
     """Kind of a TIFF file that this package wrote and that is not an image, else None."""
     mute_logger("tifffile")
     try:
-        with _open(path) as tiff:
+        with open_tiff(path) as tiff:
             description = tiff.pages.first.description
     except Exception:  # a damaged or foreign file can fail anywhere
         return None
@@ -270,39 +255,6 @@ def coordgate_tiff_kind(path: Path) -> Literal["PSF field", "gating maps"] | Non
         return "PSF field"
     is_gate = re.search(rf'Name="{GATING_MAP_PREFIX}(down|up) \d+, \d+ channels"', description)
     return "gating maps" if is_gate else None
-
-
-def _check_page_chain(tiff: tifffile.TiffFile) -> None:
-    """Raise ValueError if a page offset is invalid or part of a loop, which tifffile may follow."""
-    file, layout = tiff.filehandle, tiff.tiff
-    offset, seen = tiff.pages.first.offset, set[int]()
-    while offset:  # 0 ends the chain
-        if offset in seen or offset >= file.size:
-            raise ValueError("pages are missing")
-        if len(seen) == _MAX_PAGES:
-            raise ValueError(f"it has more than {_MAX_PAGES} pages; split it, or save it as Zarr")
-        seen.add(offset)
-        file.seek(offset)
-        (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
-        file.seek(offset + layout.tagnosize + tags * layout.tagsize)
-        (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
-
-
-def _check_set(tiff: tifffile.TiffFile) -> None:
-    """Raise an error if tifffile would list planes beyond number, or open a pipe of the set."""
-    folder, others = Path(tiff.filehandle.dirname), ["NDTiff.index"]
-    if tiff.is_mmstack or tiff.is_ndtiff:
-        others += [file.name for file in folder.glob("*.tif")]
-    if xml := _ome_xml(tiff):
-        limit = min(max(tiff.filehandle.size, _MIN_PLANES), _MAX_PLANES)
-        for element in ElementTree.fromstring(xml).iter():
-            planes = [abs(int(element.get(f"Size{axis}", 1))) for axis in "TCZ"]
-            if math.prod(planes) > limit:
-                raise ValueError(f"it claims {math.prod(planes)} planes")
-            others += [element.get("FileName", "")]
-    for file in {folder / name for name in others}:
-        if file.exists():
-            check_regular(file)
 
 
 def _is_whole(page: _Page) -> bool:
@@ -408,10 +360,10 @@ class _SegmentReader:
         self._files = [files[page.parent] for page in pages]
         self._offsets = [page.dataoffsets for page in pages]
         self._sizes = [page.databytecounts for page in pages]
-        is_jpeg = key.jpegtables is not None or key.jpegheader is not None
-        self._jpeg_tables = [page.jpegtables for page in pages] if is_jpeg else None
+        has_tables = key.jpegtables is not None or key.jpegheader is not None
+        self._jpeg_tables = [page.jpegtables for page in pages] if has_tables else None
         self._jpeg_header = key.jpegheader
-        self._codec = _CODECS.get(key.compression, "")
+        self.is_jpeg = key.compression in _JPEG_CODECS
         self._decode = key.decode
         self._fill_value = key.nodata
 
@@ -425,11 +377,15 @@ class _SegmentReader:
         return math.prod(self._grid)
 
     def read(self, page: int, segment: int) -> bytes:
-        """Read the data of a segment; ValueError if they expand to far more than they claim."""
+        """Read the data of a segment; ValueError if it is a JPEG image of far more pixels.
+
+        Data of other codecs are decoded into the bytes that they claim, or not at all.
+        """
         if not (size := self._sizes[page][segment]):
             return b""
         data = self._files[page].read([self._offsets[page][segment]], size).tobytes()
-        check_expansion(self._codec, data, math.prod(self.shape) * self._dtype.itemsize)
+        if self.is_jpeg:
+            check_expansion("jpeg", data, math.prod(self.shape) * self._dtype.itemsize)
         return data
 
     def decode(self, page: int, position: tuple[int, ...]) -> NDArray[Any]:
@@ -465,7 +421,7 @@ def _read_metadata(
         return metadata
     if summary := _micromanager_summary(tiff):
         metadata = metadata.completed_by(_micromanager_sizes(summary))
-    with _open(page.parent.filehandle.path) as own:  # it may be another file
+    with open_tiff(page.parent.filehandle.path) as own:  # it may be another file
         own.filehandle.seek(page.offset)
         stated = tifffile.TiffPage(own, page.index).tags.valueof(_MICROMANAGER_TAG)
     if isinstance(stated, dict):
@@ -500,7 +456,7 @@ def _sizes_and_names(
     shape: tuple[int, ...],
 ) -> ImageMetadata:
     """Metadata without those of Micro-Manager."""
-    if xml := _ome_xml(tiff):
+    if xml := ome_xml_in(tiff):
         return read_ome_xml(xml, number)
     if tiff.imagej_metadata is not None:
         num_channels = shape[axes.index("C")] if "C" in axes else 0

@@ -136,18 +136,19 @@ def _created(
     compression: Compression,
 ) -> AbstractContextManager[WritablePixelArray]:
     """Context of a file of zeros, in the format of ``path``."""
+    nbytes = math.prod(shape) * dtype.itemsize
     match path.suffix.lower():
         case ".zarr":
             return _create_zarr(path, like, shape, dtype, chunk, target, compression)
         case ".npy":
             create = partial(open_memmap, mode="w+", dtype=dtype, shape=shape)
-            return _create_mapped(create, target)
+            return _create_mapped(create, target, nbytes)
         case ".tif" | ".tiff" if dtype.kind != "b":
             layout = tiff_layout(path, shape, dtype, like.axes, like.metadata, compression)
             if "compression" in layout.options:
                 return _create_compressed(shape, dtype, layout, target)
             create = partial(create_tiff, shape=shape, dtype=dtype, layout=layout)
-            return _create_mapped(create, target, partial(fill_levels, layout=layout))
+            return _create_mapped(create, target, nbytes, partial(fill_levels, layout=layout))
         case ".tif" | ".tiff" | ".png":
             raise OutputError(
                 f"Cannot write {path} window by window: it packs {dtype.name} pixels; choose .npy."
@@ -159,10 +160,12 @@ def _created(
 def _create_mapped(
     create: Callable[[Path], np.memmap[Any, Any]],
     target: Target,
+    nbytes: int,
     finish: Callable[[Path], object] = bool,
 ) -> Iterator[WritablePixelArray]:
     """Create a file as a memory map."""
     with target() as temporary:
+        check_disk_space(temporary.parent, nbytes)
         array = create(temporary)
         preallocate(temporary)
         yield array

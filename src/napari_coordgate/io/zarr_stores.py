@@ -5,6 +5,8 @@ import re
 import zipfile
 from pathlib import Path, PurePath
 from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from napari_coordgate.errors import ImageError
 from napari_coordgate.opening import read_file
@@ -12,6 +14,8 @@ from napari_coordgate.opening import read_file
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+(.+)", re.IGNORECASE)
 _MAX_TEXT_BYTES = 2**30
 """A zip file with a larger text is damaged, or malicious: a few MB expand to this."""
+_SECONDS = 10
+"""Time that a server may say nothing."""
 _METADATA = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -27,8 +31,12 @@ class RemotePath(_LocalPath):  # type: ignore[misc]  # of this system
 
 def as_path(path: str | Path) -> Path:
     """Path of a file, or address of a store; also of one that was made a `Path`."""
-    is_address = _ADDRESS.fullmatch(str(path)) and not Path(path).exists()
-    return cast("Path", RemotePath(path)) if is_address else Path(path)
+    address = _ADDRESS.fullmatch(str(path))
+    if not address or Path(path).exists():
+        return Path(path)
+    if address[1].lower() in ("file", "local"):
+        return Path(url2pathname(urlsplit(str(path)).path))
+    return cast("Path", RemotePath(path))
 
 
 def is_zip(path: PurePath) -> bool:
@@ -88,7 +96,15 @@ def _read_remote(file: Path) -> str:
 
 
 def _options(path: Path) -> dict[str, Any]:
-    """Options of fsspec: buckets are read as by anyone, unless there are credentials."""
+    """Options of fsspec: buckets are read as by anyone, unless there are credentials.
+
+    The library waits minutes for a server that says nothing.
+    """
+    if str(path).startswith("http"):
+        from aiohttp import ClientTimeout
+
+        silence = ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+        return {"client_kwargs": {"timeout": silence}}
     is_anonymous = str(path).startswith("s3:") and not any(
         name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")
     )
