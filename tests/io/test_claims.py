@@ -120,8 +120,8 @@ def chunk_of_zarr_2(path: Path) -> None:
 
 
 def chunk_in_a_shard(path: Path) -> None:
-    chunks = {"chunks": (32, 32), "shards": (64, 64)}
-    zarr.create_array(path, data=PIXELS, compressors=BloscCodec(), **chunks)
+    compressor = BloscCodec()
+    zarr.create_array(path, data=PIXELS, chunks=(32, 32), shards=(64, 64), compressors=compressor)
     claim_gigabytes(path / "c" / "0" / "0")
 
 
