@@ -10,6 +10,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -17,12 +18,11 @@ import PIL.Image
 import pytest
 import tifffile
 import zarr
-from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
 from napari_coordgate.config import load_lens, load_mapping
 from napari_coordgate.errors import CoordGateError, ImageError
-from napari_coordgate.io import read_image
+from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.expansion import check_expansion
 from napari_coordgate.model import Model
 from napari_coordgate.optics import PSFField
@@ -39,6 +39,7 @@ LABELS = """<StructuredAnnotations><XMLAnnotation ID="A" Namespace="modulo"><Val
 def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_coordgate.io.expansion.MAX_EXCESS", EXCESS)
     monkeypatch.setattr("napari_coordgate.io.tiff_claims._MAX_PAGES", 20)
+    monkeypatch.setattr("napari_coordgate.io.ome_zarr._MAX_GROUPS", 20)
 
 
 def ome_that_claims(old: str, new: str) -> Callable[[Path], None]:
@@ -115,7 +116,8 @@ def claim_gigabytes(chunk: Path) -> None:
 
 
 def chunk_of_zarr_2(path: Path) -> None:
-    zarr.create_array(path, data=PIXELS, compressors=Blosc(), zarr_format=2)
+    blosc: Any = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+    zarr.create_array(path, data=PIXELS, compressors=blosc, zarr_format=2)
     claim_gigabytes(path / "0.0")
 
 
@@ -140,6 +142,24 @@ def claim_long_sides(store: Path) -> None:
     metadata.write_text(re.sub(r"64(?=,?\s)", str(2**30), metadata.read_text()))
 
 
+def attributes_in_attributes(path: Path) -> None:
+    write_image(path, Image(PIXELS, "YX"))
+    metadata = path / "zarr.json"
+    deep = 200 * "[" + 200 * "]"
+    metadata.write_text(metadata.read_text().replace('"ome": {', f'"x": {deep}, "ome": {{', 1))
+
+
+def metadata_without_end(path: Path) -> None:
+    write_image(path, Image(PIXELS, "YX"))
+    with (path / "zarr.json").open("a") as file:
+        file.write(" " * 2**25)
+
+
+def wells_without_number(path: Path) -> None:
+    wells = [{"path": f"A/{number}"} for number in range(21)]
+    zarr.open_group(path, mode="w").attrs["ome"] = {"plate": {"wells": wells}}
+
+
 def array_of_planes(path: Path) -> None:
     zarr.create_array(path, shape=(2_000_000, 12, 10), chunks=(1, 12, 10), dtype="uint8")
 
@@ -155,6 +175,12 @@ def jpeg_of_scans(path: Path) -> None:
     data = path.read_bytes()
     last = data.rindex(b"\xff\xda")
     path.write_bytes(data[:last] + 400 * data[last:-2] + data[-2:])
+
+
+def jpeg_of_junk(path: Path) -> None:
+    PIL.Image.fromarray(BOMB[:99, :99]).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + bytes(2**22) + data[2:])
 
 
 SUFFIXES = ("npy", "tif", "png", "nd2", "lif", "czi", "zarr.zip")
@@ -176,8 +202,12 @@ CLAIMS: dict[str, Callable[[Path], object]] = {
     "index.zarr": shard_of_a_long_index,
     "chunk.zarr": chunk_of_long_sides,
     "planes.zarr": array_of_planes,
+    "deep.ome.zarr": attributes_in_attributes,
+    "metadata.ome.zarr": metadata_without_end,
+    "wells.zarr": wells_without_number,
     "pipe.zarr": chunk_in_a_pipe,
     "scans.jpg": jpeg_of_scans,
+    "junk.jpg": jpeg_of_junk,
     **{f"pipe.{suffix}": os.mkfifo for suffix in SUFFIXES},
 }
 
@@ -242,6 +272,13 @@ def test_the_size_of_zstd_frames_is_that_of_their_blocks(is_stated: bool) -> Non
 def test_the_size_that_data_state_is_checked(codec: str, data: bytes) -> None:
     with pytest.raises(ValueError, match="expand to more"):
         check_expansion(codec, data, 0)
+
+
+def test_lengths_may_be_truth_values(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", PIXELS[:1, :1])
+    data = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(data.replace(b"(1, 1), }      ", b"(True, True), }"))
+    assert repr(read_image(tmp_path / "a.npy").pixels.shape) == "(1, 1)"
 
 
 def test_a_fortran_order_file_is_read_without_a_map(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _OF_STORE = frozenset(
     ]
 )
 """Attributes that are not copied: they are rewritten, or about other images in a store."""
+_MAX_DEPTH = 100
 _OF_LEVELS = ("axes", "datasets", "version", "type", "metadata", "coordinateTransformations")
 """Entries of a multiscale that are about its levels."""
 
@@ -43,6 +44,7 @@ def read_zarr_attributes(
     attributes: Mapping[str, Any], dtype: np.dtype[Any]
 ) -> tuple[str, ImageMetadata]:
     """Axes and metadata of an image with pixels of this type, of the attributes of its group."""
+    _check_depth(attributes)
     ome = ome_attributes(attributes)
     multiscale = ome["multiscales"][0]
     level = multiscale["datasets"][0]
@@ -91,6 +93,15 @@ def read_zarr_attributes(
         },
     }
     return letters, metadata._replace(original=Original(zarr=original))
+
+
+def _check_depth(value: Any, levels: int = _MAX_DEPTH) -> None:
+    """Raise ValueError if values are nested so deeply that they could be read, and not written."""
+    if not levels:
+        raise ValueError("its attributes are nested too deeply")
+    inner = value.values() if isinstance(value, Mapping) else value
+    for each in inner if isinstance(value, Mapping | list) else ():
+        _check_depth(each, levels - 1)
 
 
 def select_in_zarr(

@@ -12,6 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from napari_coordgate.errors import ImageError, OutputError
+from napari_coordgate.io.expansion import jpeg_frame
 from napari_coordgate.opening import check_claim, read_file
 
 # Opened by format, not by `PIL.Image.open`, which warns of large images.
@@ -22,6 +23,7 @@ PNG_JPEG_SUFFIXES = tuple(_READERS)
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _MAX_PIXELS = 178_956_970
 """Pillow's limit, against decompression bombs."""
+_MAX_JUNK_BYTES = 2**22
 _MAX_SCANNED_BYTES = 2**33
 """Limit for progressive JPEG, of which each scan may take as long as all pixels."""
 
@@ -32,6 +34,8 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
     A palette is replaced by its colors. 16-bit colors (which Pillow would cut to 8 bits) and CMYK
     are refused with an ImageError; any other exception means a damaged file.
     """
+    if path.suffix.lower() != ".png":
+        _check_frame(read_file(path))
     with _READERS[path.suffix.lower()](path) as picture:
         if picture.width * picture.height > _MAX_PIXELS:
             raise ImageError(
@@ -48,6 +52,15 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
         if path.suffix.lower() != ".png" and _scans(path) * copies > _MAX_SCANNED_BYTES:
             raise ImageError(f"{path} has too many scans for its size; save it again.")
         return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
+
+
+def _check_frame(data: bytes) -> None:
+    """Raise ValueError if there is much before the frame of a JPEG image that is no segment.
+
+    The library skips it byte by byte.
+    """
+    if len(data) > _MAX_JUNK_BYTES and not any(jpeg_frame(data)):
+        raise ValueError("its parts are not in order")
 
 
 def _scans(path: Path) -> int:

@@ -290,6 +290,7 @@ def _npy_pixels(path: Path) -> PixelArray:
         raise ValueError("it has Python objects instead of numbers")
     if min(shape, default=0) < 0:
         raise ValueError(f"its shape is {shape}")
+    shape = tuple(map(int, shape))  # True and False are numbers to the library
     stored = RawFileArray(FileSnapshot(path), offset, shape[::-1] if is_fortran else shape, dtype)
     if not is_fortran:
         return stored

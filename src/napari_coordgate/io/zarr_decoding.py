@@ -17,6 +17,9 @@ from zarr.storage import LocalStore, ZipStore
 from napari_coordgate.io.expansion import check_expansion
 from napari_coordgate.opening import check_claim, check_regular
 
+_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
+_MAX_METADATA_BYTES = 2**25
+
 
 class LocalFiles(LocalStore):
     """Folder of a store, of which regular files that fit into memory are read."""
@@ -32,7 +35,7 @@ class LocalFiles(LocalStore):
         if path.exists():
             check_regular(path)
             if byte_range is None:
-                check_claim(path.stat().st_size, f"{key} has")
+                _check_size(key, path.stat().st_size)
         return await super().get(key, prototype, byte_range)
 
 
@@ -49,8 +52,15 @@ class ZippedFiles(ZipStore):
         if not self._is_open:
             self._sync_open()
         if key in self._zf.NameToInfo:
-            check_claim(self._zf.NameToInfo[key].file_size, f"{key} has")
+            _check_size(key, self._zf.NameToInfo[key].file_size)
         return await super().get(key, prototype, byte_range)
+
+
+def _check_size(key: str, nbytes: int) -> None:
+    """Raise ValueError if a file is too large: metadata become objects of many times their size."""
+    check_claim(nbytes, f"{key} has")
+    if key.rpartition("/")[2] in _METADATA and nbytes > _MAX_METADATA_BYTES:
+        raise ValueError(f"{key} has {nbytes / 1e6:.0f} MB")
 
 
 def limit_decoding(array: Any) -> None:

@@ -12,8 +12,8 @@ from napari_coordgate.errors import ImageError
 from napari_coordgate.opening import read_file
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]+):[/\\]+(.+)", re.IGNORECASE)
-_MAX_TEXT_BYTES = 2**30
-"""A zip file with a larger text is damaged, or malicious: a few MB expand to this."""
+_MAX_TEXT_BYTES = 2**27
+"""A larger text is damaged, or malicious: a few hundred kB of a zip file expand to this."""
 _SECONDS = 10
 """Time that a server may say nothing."""
 _METADATA = ("zarr.json", ".zgroup", ".zarray")
