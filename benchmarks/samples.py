@@ -16,7 +16,7 @@ from napari_coordgate.demo import SEED, blurred_sample
 from napari_coordgate.io import find_images
 from napari_coordgate.io.files import atomic_write, sample_data_folder
 from napari_coordgate.io.metadata import ImageMetadata
-from napari_coordgate.io.tiff import tiff_layout
+from napari_coordgate.io.tiff_writing import tiff_layout
 from napari_coordgate.normalization import convert_dtype
 from napari_coordgate.simulation import add_camera_noise
 

@@ -17,7 +17,8 @@ from napari_coordgate.inference import (
 )
 from napari_coordgate.io.files import atomic_write, check_not_exists
 from napari_coordgate.io.metadata import PixelSize
-from napari_coordgate.io.tiff import GATING_MAP_PREFIX, pixel_size_options
+from napari_coordgate.io.tiff import GATING_MAP_PREFIX
+from napari_coordgate.io.tiff_metadata import pixel_size_options
 from napari_coordgate.model import Model, is_universal
 from napari_coordgate.universal_model import UniversalModel
 

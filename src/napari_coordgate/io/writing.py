@@ -19,7 +19,13 @@ from napari_coordgate.io.files import atomic_write, check_disk_space, preallocat
 from napari_coordgate.io.image import Image, PlaneView, as_image, check_axes, plane_indices
 from napari_coordgate.io.ome_zarr import create_ome_zarr, is_zarr, zarr_layout
 from napari_coordgate.io.png_jpeg import to_png
-from napari_coordgate.io.tiff import TiffLayout, create_tiff, fill_levels, tiff_layout, write_tiff
+from napari_coordgate.io.tiff_writing import (
+    TiffLayout,
+    create_tiff,
+    fill_levels,
+    tiff_layout,
+    write_tiff,
+)
 
 Target = Callable[[], AbstractContextManager[Path]]
 """Function that creates the temporary file of a result, which gets its name at the end."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from napari_coordgate.errors import PSFError
 from napari_coordgate.geometry import MAX_FRAME_SIDE
 from napari_coordgate.io.files import atomic_write
-from napari_coordgate.io.tiff import PSF_FIELD_KEY, pixel_size_options, tiff_scenes
+from napari_coordgate.io.tiff import PSF_FIELD_KEY, tiff_scenes
+from napari_coordgate.io.tiff_metadata import pixel_size_options
 
 VERSION = 1
 

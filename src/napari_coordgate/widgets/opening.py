@@ -25,7 +25,7 @@ from napari_coordgate.io import (
 )
 from napari_coordgate.io.files import atomic_write
 from napari_coordgate.io.metadata import processing_facts
-from napari_coordgate.io.tiff import tiff_layout, write_tiff
+from napari_coordgate.io.tiff_writing import tiff_layout, write_tiff
 from napari_coordgate.widgets.jobs import Job, JobEnd
 from napari_coordgate.widgets.kept import keep_folder, last_folder
 from napari_coordgate.widgets.layers import (
