@@ -189,7 +189,7 @@ def lens_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callabl
 
 def mismatch_runs(folder: Path, weights: Path | None) -> Iterator[tuple[Run, Callable[[], Any]]]:
     """Yield keys and measurements with a wrong lens or wrong noise."""
-    for number in range(2):
+    for number in range(IMAGES):
         for index in range(LENSES):
             sharp = nuclei(folder, IMAGES * index + number)
             for photons in PHOTONS:
