@@ -5,10 +5,14 @@ import gzip
 import lzma
 import os
 import re
+import shutil
 import struct
 import tracemalloc
+import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,7 @@ def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_coordgate.io.expansion.MAX_EXCESS", EXCESS)
     monkeypatch.setattr("napari_coordgate.io.tiff_claims._MAX_PAGES", 20)
     monkeypatch.setattr("napari_coordgate.io.ome_zarr._MAX_GROUPS", 20)
+    monkeypatch.setattr("napari_coordgate.io.zarr_stores._MAX_TEXT_BYTES", 2**20)
 
 
 def ome_that_claims(old: str, new: str) -> Callable[[Path], None]:
@@ -155,6 +160,16 @@ def metadata_without_end(path: Path) -> None:
         file.write(" " * 2**25)
 
 
+def zip_of_an_image(path: Path, name: str, text: str) -> None:
+    """Write a zipped image with a text at the end of one of its files."""
+    write_image(path.with_name("a.ome.zarr"), Image(PIXELS, "YX"))
+    shutil.make_archive(str(path.with_suffix("")), "zip", path.with_name("a.ome.zarr"))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        before = archive.read(name).decode() if name in archive.namelist() else ""
+        with warnings.catch_warnings(action="ignore"):  # of a name that is there already
+            archive.writestr(name, before + text)
+
+
 def wells_without_number(path: Path) -> None:
     wells = [{"path": f"A/{number}"} for number in range(21)]
     zarr.open_group(path, mode="w").attrs["ome"] = {"plate": {"wells": wells}}
@@ -204,6 +219,8 @@ CLAIMS: dict[str, Callable[[Path], object]] = {
     "planes.zarr": array_of_planes,
     "deep.ome.zarr": attributes_in_attributes,
     "metadata.ome.zarr": metadata_without_end,
+    "metadata.zarr.zip": partial(zip_of_an_image, name="zarr.json", text=" " * 2**25),
+    "text.zarr.zip": partial(zip_of_an_image, name="OME/METADATA.ome.xml", text=" " * 2**21),
     "wells.zarr": wells_without_number,
     "pipe.zarr": chunk_in_a_pipe,
     "scans.jpg": jpeg_of_scans,

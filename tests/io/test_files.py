@@ -186,6 +186,14 @@ def test_a_folder_is_not_a_valid_target_for_a_file(tmp_path: Path) -> None:
         pytest.fail("The body was run.")
 
 
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for write in (check_writable, lambda path: atomic_write(path, overwrite=True).__enter__()):
+        with pytest.raises(OutputError, match="it is a pipe"):
+            write(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "result.ome.zarr"
     with atomic_write(target, folder=True) as temporary:

@@ -33,6 +33,16 @@ def test_jpeg_is_read_with_small_errors(tmp_path: Path, mode: str, axes: str) ->
         np.testing.assert_allclose(image.pixels, np.asarray(picture), atol=3)
 
 
+@pytest.mark.parametrize("name", ["image.png", "image.jpg"])
+def test_a_picture_of_very_many_pixels_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("napari_coordgate.io.png_jpeg._MAX_PIXELS", 119)
+    PIL.Image.new("L", (12, 10)).save(tmp_path / name)
+    with pytest.raises(ImageError, match=rf"{name} has more pixels"):
+        read_image(tmp_path / name)
+
+
 def test_pixels_that_png_cannot_hold_are_an_error_that_names_alternatives(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"choose \.tif\."):
         write_image(tmp_path / "image.png", Image(numbers("YX", "f4"), "YX"))

@@ -1,6 +1,7 @@
 """Tests of OME-Zarr images in zip files and at addresses."""
 
 import shutil
+import socket
 import sys
 from pathlib import Path
 from zipfile import ZipFile
@@ -12,6 +13,7 @@ import pytest
 from napari_coordgate.errors import ImageError
 from napari_coordgate.io import Image, read_image, write_image
 from napari_coordgate.io.optical_metadata import stated_optics
+from napari_coordgate.io.zarr_stores import as_path
 from tests.io.examples import numbers
 
 
@@ -51,6 +53,20 @@ def test_a_store_at_an_address_is_read(store: Path) -> None:
     shutil.rmtree(store)
     with pytest.raises(ImageError, match=r"memory://images/other\.zarr has no zarr store"):
         read_image("memory://images/other.zarr")
+
+
+def test_an_address_of_a_file_is_its_path(store: Path) -> None:
+    assert_equal(read_image(store.as_uri()))
+    assert type(as_path(store.as_uri())) is type(store)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_coordgate.io.zarr_stores._SECONDS", 0.1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ImageError, match="cannot be read"),
+    ):
+        read_image(f"http://127.0.0.1:{silent.getsockname()[1]}/image.zarr")
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
