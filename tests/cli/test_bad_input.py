@@ -378,6 +378,18 @@ def test_an_interrupt_at_any_time_cancels(
     assert (finished.returncode, finished.stderr) == (130, "napari-coordgate: Canceled.\n")
 
 
+def test_too_little_memory_is_said_in_one_line(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large(path: Path) -> None:
+        raise MemoryError("16 GB")
+
+    monkeypatch.setattr("napari_coordgate.cli.info.file_info", large)
+    finished = run("info", world.model)
+    assert (finished.returncode, finished.stderr.count("\n")) == (1, 1)
+    assert "(16 GB)" in finished.stderr
+
+
 def test_a_defect_of_ours_keeps_its_traceback(
     run: Run, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

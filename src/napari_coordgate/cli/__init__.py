@@ -50,6 +50,8 @@ def _run() -> int:
         return _end(error, CANCELED)
     except CoordGateError as error:
         return _end(error, FAILED)
+    except MemoryError as error:
+        return _end(f"The memory is too small ({error}); use a smaller image.", FAILED)
     if status == CANCELED:
         return _end("Canceled.", CANCELED)
     return status or 0
