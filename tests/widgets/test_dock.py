@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from napari.layers import Image as ImageLayer
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from benchmarks.dock import walk_by_tab
 from napari_coordgate.config import GaussianLens, Lens
 from napari_coordgate.geometry import Window
-from napari_coordgate.io import Image
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.optics import PSFField
 from napari_coordgate.widgets.deblur import DeblurWidget
 from napari_coordgate.widgets.dock import DEBLUR, LENS, TRUST, CoordGateWidget
@@ -196,6 +198,21 @@ def test_what_is_wrong_with_an_image_is_said_at_the_first_step(
     dock.image.pixel_size.set_value(0.4)
     assert red.scale[-1] == blue.scale[-1] == 0.4  # they are of one image
     assert viewer.layers["good"].scale[-1] == 0.5
+
+
+def test_an_image_that_is_loaded_from_a_file_is_looked_at(
+    qtbot: QtBot, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).poisson(90, (3, 64, 64)).astype(np.uint16)
+    write_image(tmp_path / "cells.tif", Image(pixels, "ZYX", (0.5, 0.5)))
+    monkeypatch.setattr(
+        QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "cells.tif"), "")
+    )
+    dock = open_dock(viewer)
+    click(dock.image.image.button)
+    qtbot.waitUntil(lambda: "noise" in dock.image.noise.text().lower(), timeout=WAIT_MS)
+    assert "64 x 64 pixels, 3 planes, 0.5 µm" in dock.image.facts.text()
+    qtbot.waitUntil(lambda: "Measuring" not in dock.image.noise.text(), timeout=WAIT_MS)
 
 
 def test_another_pixel_size_than_that_of_the_lens_is_no_tick(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import Field
 from qtpy.QtCore import QLocale, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_coordgate.config import (
     LENS_PRESETS,
@@ -28,7 +28,14 @@ from napari_coordgate.config import (
     UNetConfig,
     WienerConfig,
 )
-from napari_coordgate.widgets.forms import ComboBox, SettingsForm, UnionForm, collapsible
+from napari_coordgate.widgets.forms import (
+    ComboBox,
+    SettingsForm,
+    UnionForm,
+    add_row,
+    collapsible,
+    form_rows,
+)
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -285,3 +292,20 @@ def test_another_architecture_has_its_own_settings(qtbot: QtBot) -> None:
     form.set_settings(TrainingConfig(network=CGMultiWienerConfig(wiener_side=5)))
     assert network.choice.value() == "cg-multi-wiener"
     assert form.settings == TrainingConfig(network=CGMultiWienerConfig(wiener_side=5))
+
+
+def test_an_unfolded_section_has_room_for_rows_of_two_lines(qtbot: QtBot) -> None:
+    holder, content, rows = QWidget(), QWidget(), form_rows()
+    qtbot.addWidget(holder)
+    content.setLayout(rows)
+    boxes = [QLineEdit() for _ in range(4)]
+    for box in boxes:
+        add_row(rows, "A label that leaves no room", box)
+    layout, section = QVBoxLayout(holder), collapsible("Measure", content)
+    layout.addWidget(section)
+    layout.addStretch(1)
+    holder.resize(220, 500)
+    holder.show()
+    section.expand(animate=False)
+    qtbot.waitUntil(lambda: content.height() >= rows.heightForWidth(content.width()))
+    assert all(box.height() >= box.minimumSizeHint().height() for box in boxes)

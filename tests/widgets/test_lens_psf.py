@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from napari_coordgate.config import GaussianLens, Lens, load_lens
 from napari_coordgate.optics import PSFField, PSFGrid
 from napari_coordgate.widgets.layers import psf_field_of
-from napari_coordgate.widgets.lens_psf import LensPSFWidget
+from napari_coordgate.widgets.lens_psf import FIRST_PRESET, LensPSFWidget
+from napari_coordgate.widgets.remembering import Memory
 from tests.widgets.acting import WAIT_MS, click, wait_for_end
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ def test_a_preset_fills_in_the_form_except_for_the_pixel_size_of_the_image(
     assert isinstance(widget.lens, Lens)
     assert widget.lens.na == 0.95
     assert widget.lens.pixel_size_um == pytest.approx(0.3)
+    Memory(widget).restore_defaults()
+    assert widget.preset.currentText() == FIRST_PRESET
+    assert (widget.lens.na, widget.lens.pixel_size_um) == (0.5, pytest.approx(0.3))
 
 
 def test_a_layer_that_the_user_removed_returns_only_on_request(

@@ -490,6 +490,9 @@ def _as_finding(
         f"The images suggest {name} of {focus[index]:.1f} ± {blur.errors[index]:.1f} um; "
         f"{of} is for {held[index]:.1f}"
     )
+    if verdict != "green" and abs(focus[index] - held[index]) < blur.errors[index]:
+        seen = "sharper" if blur.over >= blur.under else "more blurred"
+        message = f"The images are {seen} than {of} makes them"  # no parameter alone tells it
     if verdict == "green":
         message += ", which fits."
     elif blur.over >= blur.under:

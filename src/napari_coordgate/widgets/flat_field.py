@@ -29,7 +29,7 @@ from napari_coordgate.widgets.layers import (
     provenance,
 )
 from napari_coordgate.widgets.measure_request import FlatField, separate_images
-from napari_coordgate.widgets.panel import JobBar, word_wrapped_label
+from napari_coordgate.widgets.panel import CHOICE_WIDTH, JobBar, word_wrapped_label
 from napari_coordgate.widgets.session import Session
 
 ESTIMATE: Final = "estimate from layers"
@@ -93,6 +93,7 @@ class FlatFieldSection(QWidget):
             ),
         ):
             add_row(self._rows, label, editor, tooltip)
+        self.choice.setMinimumWidth(CHOICE_WIDTH)
         layout.addLayout(self._rows)
         layout.addWidget(self.bar)
         layout.addWidget(self.note)

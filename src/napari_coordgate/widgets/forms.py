@@ -61,6 +61,8 @@ MIN_PART_WIDTH = 64
 MAX_NUMBER = 2**31 - 1
 """Largest absolute value of Qt's spin boxes for whole numbers."""
 MAX_ORIGIN = 1_000_000
+MAX_HEIGHT = 2**24 - 1
+"""Height of a widget that has no limit, as Qt defines it."""
 DECIMALS = 9
 YX = ("y ", "x ")
 """Prefixes of the two numbers of a pixel or shape."""
@@ -603,6 +605,7 @@ def in_words(text: str) -> str:
     text = re.sub(r"pass --axes (\w+)", r"set the axes to \1", text)
     text = re.sub(r"\b([Tt]he) PSF field\b", r"\1 lens", text)
     text = text.replace("create a PSF field", "describe the lens in Lens PSF")
+    text = AXIS.sub(lambda found: f"{_inner_label(found[1])} ({found[2]})", text)
     text = SHAPE.sub(r"\1 x \2", text)
     text = PIXEL.sub(lambda found: " x ".join(dict.fromkeys(found.groups())) + " um", text)
     text = re.sub(r"(?<=\d) um\b", " µm", text)
@@ -613,6 +616,8 @@ PART = "give the origin of the window that the image shows (origin, --origin)"
 """Advice of errors that is a tick in the window."""
 COMMAND = re.compile(r"(calibrate_\w+ )?\(calibrate( \w+)?\)")
 """Command that measures a lens, as errors name it for Python and the command line."""
+AXIS = re.compile(rf"\b({'|'.join(config.Lens.model_fields)})\.([yx])\b")
+"""One of the two numbers of a setting of a lens."""
 SHAPE = re.compile(r"(?<![\w.])(\d+)x(\d+)(?!\w|\.\w)")
 """Height and width, that are no part of a name."""
 PIXEL = re.compile(r"\(([\d.]+), ([\d.]+)\) um\b")
@@ -668,12 +673,34 @@ def add_row(rows: QFormLayout, text: str, editor: QWidget, tooltip: str = "") ->
     return label
 
 
+class _Section(QCollapsible):
+    """Section as high as its parts need, whose rows may be of several lines in a narrow dock.
+
+    superqt gives it the height of rows of one line, which cuts the others.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, expandedIcon="▼", collapsedIcon="▶")
+        self.setDuration(0)
+        self.content().hide()  # else Tab would go on inside it
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        layout = self.layout()
+        assert layout is not None
+        layout.setAlignment(Qt.AlignmentFlag(0))
+        self.toggled.connect(self._show)
+
+    def _show(self, is_shown: bool) -> None:
+        self.content().setVisible(is_shown)
+        self.content().setMaximumHeight(MAX_HEIGHT)
+
+    def eventFilter(self, part: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's
+        """Set no limit when a part has another size, as superqt does."""
+        return False
+
+
 def collapsible(title: str, *contents: QWidget) -> QCollapsible:
     """Section that is folded until the user opens it."""
-    section = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
-    section.setDuration(0)
-    section.content().hide()  # else Tab would go on inside it
-    section.toggled.connect(section.content().setVisible)
+    section = _Section(title)
     for part, margins in ((section, (0, 0, 0, 0)), (section.content(), (8, 2, 0, 2))):
         layout = part.layout()
         assert layout is not None

@@ -134,12 +134,12 @@ class ImageStep(Panel):
         with QSignalBlocker(self.pixel_size), QSignalBlocker(self.wavelength):
             self.pixel_size.set_value(None if layer is None else _mean_size(layer))
             self.wavelength.set_value(self.wavelength_nm)
-        self.noise.setText("")
+        self._say_of_noise("")
         self.has_bad_pixels = False
         self._noise_job.cancel()
         if layer is not None and 0 not in pixels_of(layer).shape:
             index = plane_on_view(self.viewer, layer) + ((..., 0) if layer.rgb else ())
-            self.noise.setText(dotted("Measuring the noise…", GRAY))
+            self._say_of_noise(dotted("Measuring the noise…", GRAY))
             request = PlaneRequest(pixels_of(layer), index, layer.name)
             self._noise_job.request(
                 Job.from_function("Measure the noise of an image", request.compute, is_quiet=True)
@@ -205,6 +205,10 @@ class ImageStep(Panel):
         if self.wavelength_nm is not None:
             self.wavelength_typed.emit(self.wavelength_nm)
 
+    def _say_of_noise(self, text: str) -> None:
+        self.noise.setText(text)
+        self.noise.setVisible(bool(text))
+
     def _show_noise(self, end: JobEnd[PlaneFacts]) -> None:
         bad, camera = (0, None) if end.result is None else end.result
         self.session.image_camera = camera
@@ -227,7 +231,7 @@ class ImageStep(Panel):
         else:
             text = f"Noise measured: a bright pixel has about {camera.photons:,.0f} photons."
             color = VERDICT_COLORS["green"]
-        self.noise.setText(dotted(text, color))
+        self._say_of_noise(dotted(text, color))
 
 
 def _on_same_grid(viewer: Viewer, layer: ImageLayer) -> list[Layer]:

@@ -37,7 +37,7 @@ from napari_coordgate.widgets.measure_request import (
     separate_images,
     z_step_um,
 )
-from napari_coordgate.widgets.panel import COLORS, JobBar, word_wrapped_label
+from napari_coordgate.widgets.panel import CHOICE_WIDTH, COLORS, JobBar, word_wrapped_label
 from napari_coordgate.widgets.plots import Plot
 from napari_coordgate.widgets.session import Session
 
@@ -83,7 +83,7 @@ class MeasureSection(QWidget):
         self.image_layers = Checklist(lambda: recorded_layers(viewer))
         self.diameter = NumberEditor(float, (0, MAX_UM), "µm")
         self.z_step = NumberEditor(float, (0, MAX_UM), "µm", none_text="unknown")
-        self.detect, self.toggle = QPushButton("Detect beads"), QPushButton("Tick selected on/off")
+        self.detect, self.toggle = QPushButton("Detect beads"), QPushButton("Tick on/off")
         self.bar = JobBar("Fit")
         self.noise, self.noise_note = QPushButton("Measure noise"), word_wrapped_label()
         self.note = word_wrapped_label()
@@ -121,11 +121,14 @@ class MeasureSection(QWidget):
             ("Distance in z", self.z_step, "Distance of the planes of the stack."),
         ):
             add_row(self._rows, label, editor, tooltip)
+        for choice in (self.bead_layer, self.stack_layer):
+            choice.setMinimumWidth(CHOICE_WIDTH)
         layout.addLayout(self._rows)
         layout.addLayout(_row(self.detect, self.toggle))
         for part in (self.bar, self.note, self.plot):
             layout.addWidget(part)
-        layout.addLayout(_row(self.save, self.report, self.deblur))
+        layout.addLayout(_row(self.save, self.report))
+        layout.addWidget(self.deblur)
         layout.addLayout(_row(QLabel("Camera"), self.noise))
         layout.addWidget(self.noise_note)
         self.toggle.setToolTip(
