@@ -158,7 +158,7 @@ def turns_of_job(name: str, sample: Sample, prepare: Callable[[Any], object]) ->
     turns = Turns()
     QTimer.singleShot(0, widget.bar.run.click)
     wait(500)
-    while any(session_of(viewer).running(title) for title in JOBS):
+    while any(list(session_of(viewer).running(title)) for title in JOBS):
         wait(100)
     wait(1000)
     longest = turns.take()

@@ -289,8 +289,11 @@ def test_the_table_is_sorted_by_a_click_and_its_rows_show_their_layers(
     table.resize(900, table.height())
     assert not any(table.isColumnHidden(number) for number in range(PSNR, TRUST))
     line = column(widget, 0).index("Wiener, mean PSF")
+    names = [layer.name_overlay for layer in viewer.layers if layer.name != "cells"]
+    assert all(name.visible for name in names)
     click(widget.side_by_side)
     assert not viewer.canvas.grid.enabled
+    assert not any(name.visible for name in names)
     assert sum(layer.visible for layer in viewer.layers if layer.name != "cells") == 1
     click_cell(widget, line)
     chosen = viewer.layers["cells: Wiener, mean PSF"]

@@ -121,6 +121,15 @@ class ShownComparison:
         if made:
             self.reveal(made[-1])
 
+    def show_names(self) -> None:
+        """Show the names over images that are side by side.
+
+        Over images that cover each other, a name crashes napari once its layer is removed.
+        """
+        for layer in self.layers:
+            if layer is not None and layer is not self.source:
+                layer.name_overlay.visible = self.viewer.canvas.grid.enabled
+
     def set_visible(self, visible: bool) -> None:
         """Show or hide all results."""
         for layer in self.layers:
@@ -144,7 +153,7 @@ class ShownComparison:
             ),
             **self._options,
         )
-        layer.name_overlay.visible = True  # identifies images side by side
+        layer.name_overlay.visible = self.viewer.canvas.grid.enabled
         layer.name_overlay.font_size = FONT_SIZE
         layer.name_overlay.position = "top_right"  # shows the end of long names, the method
         return layer

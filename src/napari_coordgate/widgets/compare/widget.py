@@ -251,3 +251,5 @@ class CompareWidget(JobWidget):
     def _note_grid(self, _: object) -> None:
         with QSignalBlocker(self.side_by_side):
             self.side_by_side.setChecked(self.viewer.canvas.grid.enabled)
+        if self.results.shown is not None:
+            self.results.shown.show_names()
