@@ -137,6 +137,14 @@ def test_failed_files_are_retried_and_finished_files_are_kept(
     assert rows(widget)[BROKEN] == "done"
     assert {rows(widget)[name] for name in GOOD} == {"up to date"}
     assert not widget.table.retry.isEnabled()
+    result = folder.with_name("night deblurred") / "a.ome.tif"
+    before = result.read_bytes()
+    widget.form.editors["keep_dtype"].set_value(True)
+    click(widget.bar.run)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    assert rows(widget)["a.tif"] == "failed"
+    assert "other settings" in cell(widget, "a.tif", MESSAGE).data()
+    assert result.read_bytes() == before
 
 
 def test_a_file_and_its_result_open_as_layers_with_provenance(
