@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from napari.layers import Image as ImageLayer
+from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_coordgate.config import PRESETS, Camera, RuntimeConfig
 from napari_coordgate.errors import DeviceMemoryError, TrainingError
 from napari_coordgate.events import Event, Progress
+from napari_coordgate.io import Image, write_image
 from napari_coordgate.io.files import last_checkpoint_path
 from napari_coordgate.model import Model, is_checkpoint
 from napari_coordgate.optics import PSFField
@@ -250,6 +252,22 @@ def test_a_folder_of_images_can_be_used_for_training(widget: TrainWidget, tmp_pa
     assert widget.request().images == tmp_path
     widget.inputs.folder.value = tmp_path / "nowhere"
     assert "is not a folder" in widget.bar.message.text()
+
+
+def test_a_broken_image_in_a_folder_is_named_and_the_others_are_trained_on(
+    qtbot: QtBot, widget: TrainWidget, sharp: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sharp"
+    for number, pixels in enumerate(sharp):
+        write_image(folder / f"{number}.tif", Image(pixels, "YX"))
+    (folder / "broken.tif").write_bytes((folder / "0.tif").read_bytes()[:300])
+    widget.inputs.source.setCurrentText("Folder")
+    widget.inputs.folder.value = folder
+    widget.form.set_settings(TINY.model_copy(update={"steps": 10}))
+    start(qtbot, widget)
+    assert wait_for_end(qtbot, widget.bar).reason == "completed"
+    told = [str(note.message) for note in notification_manager.records]
+    assert any("Not trained on" in text and "broken.tif" in text for text in told)
 
 
 def test_missing_inputs_are_reported_and_prevent_the_start(

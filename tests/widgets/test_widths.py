@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
 
 from napari_coordgate.widgets.dock import MORE_WIDGETS
+from napari_coordgate.widgets.gating_maps import KernelView
 from napari_coordgate.widgets.menu import PLUGIN
+from napari_coordgate.widgets.panel import MIN_WIDTH
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from pytestqt.qtbot import QtBot
 
 ARROW = 24
 """Pixels of a box beside its text."""
@@ -29,6 +32,12 @@ def cut_texts(dock: QWidget) -> Iterator[str]:
         needed = box.fontMetrics().horizontalAdvance(box.currentText()) + ARROW
         if box.isVisible() and box.width() < needed:
             yield box.currentText()
+
+
+def test_two_pictures_with_long_titles_fit_into_a_narrow_dock(qtbot: QtBot) -> None:
+    kernels = KernelView()
+    qtbot.addWidget(kernels)
+    assert kernels.minimumSizeHint().width() < MIN_WIDTH
 
 
 def test_the_widgets_under_more_leave_half_of_the_window_to_the_image(

@@ -15,13 +15,13 @@ from typing import Any, Generic, Literal, Self
 from weakref import WeakMethod
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from psygnal import Signal, SignalInstance
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal as QtSignal
 from typing_extensions import TypeVar
 
-from napari_coordgate.errors import CanceledError, CoordGateError
+from napari_coordgate.errors import CanceledError, CoordGateError, TrainingImagesWarning
 from napari_coordgate.events import FileChanged, Progress
 
 BATCH_SECONDS = 0.1
@@ -83,6 +83,7 @@ class Job(Generic[R]):
         self.end: JobEnd[R] | None = None
         self.siblings: list[Job] = [self]  # canceled together when the window closes
         self._worker: _Worker | None = None
+        self._told: set[str] = set()
 
     @classmethod
     def from_function(
@@ -112,6 +113,7 @@ class Job(Generic[R]):
         function.title = self.title
         worker: _Worker = create_worker(function, self, _worker_class=_Worker)
         worker.yielded.connect(self._receive)
+        worker.warned.connect(self._tell)
         self._worker = worker
         worker.start()
 
@@ -141,6 +143,16 @@ class Job(Generic[R]):
         """End at the next event."""
         self.cancel_requested.set()
         self.resume()
+
+    def _tell(self, warned: tuple[Any, ...]) -> None:
+        """Show once that images are passed over; verdicts of a widget say what else may be wrong.
+
+        Under PyQt6 napari is silent about a worker that has its own handlers.
+        """
+        message, category = str(warned[0]), warned[1]
+        if issubclass(category, TrainingImagesWarning) and message not in self._told:
+            self._told.add(message)
+            show_warning(f"{self.title}: {message}")
 
     def _receive(self, events: list[Any]) -> None:
         end = events.pop() if isinstance(events[-1], JobEnd) else None

@@ -151,8 +151,10 @@ class Pictures(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self.pictures = [Picture() for _ in titles]
         for column, (title, picture) in enumerate(zip(titles, self.pictures, strict=True)):
+            label = QLabel(title)
+            label.setWordWrap(True)  # so that two fit into a narrow dock
             layout.setColumnStretch(column, 1)
-            layout.addWidget(QLabel(title), 0, column)
+            layout.addWidget(label, 0, column)
             layout.addWidget(picture, 1, column)
 
     def show_image(

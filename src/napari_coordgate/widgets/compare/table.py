@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 UNKNOWN = "\N{EN DASH}"
 NO_TRUTH = "The sharp image is unknown: compare the images by eye, and their verdicts."
 NUMBER = Qt.ItemDataRole.UserRole
-MARGIN = 10
+MARGIN = 14
 """Pixels of a column beside its widest text."""
 METHOD_WIDTH = 112
 """Width of the names of methods that is left to them by the other columns, pixels."""
