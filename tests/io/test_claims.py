@@ -195,7 +195,7 @@ def jpeg_of_scans(path: Path) -> None:
 def jpeg_of_junk(path: Path) -> None:
     PIL.Image.fromarray(BOMB[:99, :99]).save(path)
     data = path.read_bytes()
-    path.write_bytes(data[:2] + bytes(2**22) + data[2:])
+    path.write_bytes(data[:2] + 2**22 * b"\xff" + data[2:])
 
 
 SUFFIXES = ("npy", "tif", "png", "nd2", "lif", "czi", "zarr.zip")
