@@ -231,7 +231,7 @@ class FileTable(QWidget):
         buttons.addWidget(self.open)
         buttons.addWidget(self.retry)
         layout.addWidget(self.counts)
-        layout.addWidget(self.only_failed)
+        layout.addWidget(self.only_failed, 0, Qt.AlignmentFlag.AlignRight)
         layout.addWidget(self.view, 1)
         layout.addWidget(scrolled(MESSAGE_LINES, self.message))
         layout.addLayout(buttons)
