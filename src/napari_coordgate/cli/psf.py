@@ -83,12 +83,13 @@ def make_psf_field(
     given_lenses = [item for item in (source.lens, source.image) if item is not None]
     if len(given_lenses) == 1 and measured is None and positions is None:
         lens, image_shape = source.read()
-        shape = _frame_shape(frame_shape or measured_frame(lens) or image_shape)
-        if measured_frame(lens) not in (None, shape):
+        own_shape = measured_frame(lens)
+        shape = _frame_shape(frame_shape or own_shape or image_shape)
+        if own_shape is not None and own_shape != shape:
             warnings.warn(
-                f"The lens was measured on a frame of {format_shape(measured_frame(lens) or ())} "
-                f"pixels; its blur is spread over {format_shape(shape)}. Omit --frame, unless the "
-                "same field of view has other pixels.",
+                f"The lens was measured on a frame of {format_shape(own_shape)} pixels; its blur "
+                f"is spread over {format_shape(shape)}. Omit --frame, unless the same field of "
+                "view has other pixels.",
                 MeasuredPSFWarning,
                 stacklevel=2,
             )

@@ -34,8 +34,8 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
     A palette is replaced by its colors. 16-bit colors (which Pillow would cut to 8 bits) and CMYK
     are refused with an ImageError; any other exception means a damaged file.
     """
-    if path.suffix.lower() != ".png":
-        _check_frame(read_file(path))
+    jpeg = b"" if path.suffix.lower() == ".png" else read_file(path)
+    _check_frame(jpeg)
     with _READERS[path.suffix.lower()](path) as picture:
         if picture.width * picture.height > _MAX_PIXELS:
             raise ImageError(
@@ -49,7 +49,7 @@ def read_png_jpeg(path: Path) -> NDArray[Any]:
             raise ImageError(f"{path} has {picture.mode} pixels; save it as gray or RGB.")
         copies = 2 * picture.width * picture.height * max(2, len(picture.getbands()))
         check_claim(copies, "its pixels need")
-        if path.suffix.lower() != ".png" and _scans(path) * copies > _MAX_SCANNED_BYTES:
+        if _scans(jpeg) * copies > _MAX_SCANNED_BYTES:
             raise ImageError(f"{path} has too many scans for its size; save it again.")
         return np.array(picture.convert("RGBA") if picture.mode == "P" else picture)
 
@@ -63,9 +63,9 @@ def _check_frame(data: bytes) -> None:
         raise ValueError("its parts are not in order")
 
 
-def _scans(path: Path) -> int:
+def _scans(jpeg: bytes) -> int:
     """Number of scans of a JPEG file, some of them perhaps of a thumbnail in it."""
-    return read_file(path).count(b"\xff\xda")
+    return jpeg.count(b"\xff\xda")
 
 
 def to_png(path: Path, data: NDArray[Any], axes: str) -> PIL.Image.Image:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_coordgate.config import Lens, load_lens
+from napari_coordgate.config import load_lens, measured_frame
 from napari_coordgate.errors import ImageError, ModelError, OutputError, SettingsError
 from napari_coordgate.geometry import format_shape
 from napari_coordgate.io import find_images, read_image
@@ -177,8 +177,7 @@ def _read_lenses(path: Paths) -> list[LayerData]:
     layers: list[LayerData] = []
     for file in _files(path):
         lens = load_lens(file)
-        calibration = lens.calibration if isinstance(lens, Lens) else None
-        shape = (calibration and calibration.frame_shape) or _frame_of_image() or FRAME_SHAPE
+        shape = measured_frame(lens) or _frame_of_image() or FRAME_SHAPE
         _say(
             f"{file.name} is a lens: the widgets Deblur and Train offer it under Lens once its "
             f"blur is computed, for camera images of {format_shape(shape)} pixels. The layer "

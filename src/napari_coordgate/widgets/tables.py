@@ -1,9 +1,22 @@
 """Common look of the tables below the forms."""
 
+from psygnal import Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 ROW_HEIGHT = 22
 STYLE = "QHeaderView::section, QTableView::item { padding: 0 2px; }"
+
+
+class Resized:
+    """Part of a table that says when it has another width."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Say so."""
+        super().resizeEvent(event)  # type: ignore[misc]
+        self.resized.emit()
 
 
 def set_up_table(table: QTableView) -> QHeaderView:

@@ -13,7 +13,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QResizeEvent
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 from napari_coordgate.events import FileChanged, FileStatus
 from napari_coordgate.widgets.batch.thumbnails import ThumbnailPair
 from napari_coordgate.widgets.panel import COLORS, scrolled, word_wrapped_label
-from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
+from napari_coordgate.widgets.tables import ROW_HEIGHT, Resized, set_up_table
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 COLUMNS = {
@@ -199,15 +199,8 @@ class FailedFilter(QSortFilterProxyModel):
         return not self._only_failed or self._files.file(row).status == "failed"
 
 
-class _View(QTableView):
-    """Table that says when it has another width."""
-
-    resized = Signal()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Say so."""
-        super().resizeEvent(event)
-        self.resized.emit()
+class _View(Resized, QTableView):
+    """Rows of files."""
 
 
 class FileTable(QWidget):

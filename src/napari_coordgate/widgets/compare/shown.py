@@ -126,15 +126,18 @@ class ShownComparison:
 
         Over images that cover each other, a name crashes napari once its layer is removed.
         """
-        for layer in self.layers:
-            if layer is not None and layer is not self.source:
-                layer.name_overlay.visible = self.viewer.canvas.grid.enabled
+        for layer in self._results:
+            layer.name_overlay.visible = self.viewer.canvas.grid.enabled
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide all results."""
-        for layer in self.layers:
-            if layer is not None and layer is not self.source:
-                layer.visible = visible
+        for layer in self._results:
+            layer.visible = visible
+
+    @property
+    def _results(self) -> list[ImageLayer]:
+        """Layers that were added, without the image itself."""
+        return [layer for layer in self.layers if layer is not None and layer is not self.source]
 
     def _layer(self, row: "Row", restored: NDArray[Any] | None) -> ImageLayer | None:
         """Add the layer of a row; a blurred input is a layer already."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QFontMetrics, QResizeEvent
+from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
     QApplication,
     QHBoxLayout,
@@ -23,7 +23,7 @@ from napari_coordgate.io.files import atomic_write
 from napari_coordgate.widgets.choices import ask_where_to_save
 from napari_coordgate.widgets.compare.shown import ShownComparison
 from napari_coordgate.widgets.forms import in_words
-from napari_coordgate.widgets.tables import ROW_HEIGHT, set_up_table
+from napari_coordgate.widgets.tables import ROW_HEIGHT, Resized, set_up_table
 from napari_coordgate.widgets.trust import VERDICT_COLORS
 
 if TYPE_CHECKING:
@@ -131,15 +131,8 @@ QUALITIES = frozenset(column.heading for column in COLUMNS[:5])
 """Columns that need an unknown, and a known sharp image."""
 
 
-class _Table(QTableWidget):
-    """Table that says when it has another width."""
-
-    resized = Signal()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Say so."""
-        super().resizeEvent(event)
-        self.resized.emit()
+class _Table(Resized, QTableWidget):
+    """Rows of methods."""
 
 
 class ResultsTable(QWidget):
